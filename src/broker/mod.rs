@@ -1,0 +1,48 @@
+//! What a broker does, in words: authenticate, begin and complete an authorization, refresh, wait.
+//! Owns: the rules. Each function reads as the sentence in its doc comment.
+//! Must not know: HTTP status codes, SQL, the wire of authorization servers.
+
+pub mod authenticate;
+pub mod authorization;
+pub mod expiry;
+pub mod provider;
+pub mod refresh;
+pub mod wait;
+pub mod waiters;
+
+use std::time::Duration;
+
+use crate::{oauth::token::TokenFailure, store::StoreError};
+
+/// Why the broker did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// There is no such thing, or it is not the caller's.
+    #[error("there is no {0} of that id")]
+    NotFound(&'static str),
+    /// A field of the request cannot be met.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// The field of the body.
+        field: &'static str,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
+    /// There is one already, or it was changed at the same moment.
+    #[error("{0}")]
+    Conflict(String),
+    /// The provider failed us; the grant is kept.
+    #[error("the provider failed: {failure}")]
+    Provider {
+        /// How.
+        failure: TokenFailure,
+        /// When another try makes sense.
+        retry_after: Option<Duration>,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A defect of ours.
+    #[error("{0}")]
+    Internal(String),
+}

@@ -1,0 +1,171 @@
+//! Refreshing: a due token is renewed once, however many callers and replicas want it.
+//! Owns: the single flight over the lease in the token's row, and what a failure means for the grant.
+//! Must not know: who asked, or how they are answered.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use tokio::time::Instant;
+
+use super::{BrokerError, authorization::granted};
+use crate::{
+    app::App,
+    oauth::token::{Client, FailureKind, Grant as TokenGrant, TokenFailure, request_token},
+    store::{
+        StoreError,
+        grants::Lease,
+        tokens::{State, Token},
+    },
+};
+
+/// Longer than a call to a provider may take with everything around it, so that only a holder that died or froze is
+/// overtaken.
+const LEASE_SLACK: Duration = Duration::from_secs(10);
+/// How often those who wait for another's refresh look for themselves: its hint may be lost.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// After a failure that will pass, one probe in this time is enough.
+const COOL_DOWN: Duration = Duration::from_secs(30);
+const KEEP_ATTEMPTS: u32 = 8;
+
+/// What became of a token that was due.
+#[derive(Debug)]
+pub enum Refreshed {
+    /// It is fresh.
+    Fresh(Box<Token>),
+    /// The grant is dead, or the token is gone.
+    ConsentNeeded,
+    /// The provider failed; the grant is kept.
+    Failed(TokenFailure),
+}
+
+/// Refreshes `token`, or waits for whoever does. The caller's going away does not stop a refresh.
+///
+/// # Errors
+/// [`BrokerError::Store`].
+pub async fn refresh(app: &Arc<App>, token: Token) -> Result<Refreshed, BrokerError> {
+    let lease_for = Duration::from_secs(app.settings.provider_timeout_seconds) + LEASE_SLACK;
+    let deadline = Instant::now() + lease_for;
+    let mut token = token;
+    loop {
+        if let Some(failure) = cooling_down(app, &token) {
+            return Ok(Refreshed::Failed(failure));
+        }
+        let waiter = app.waiters.register(token.id);
+        let mut woken = std::pin::pin!(waiter.notify.notified());
+        woken.as_mut().enable();
+        let lease_milliseconds = i64::try_from(lease_for.as_millis()).unwrap_or(i64::MAX);
+        if let Some(lease) = app.store.take_refresh_lease(&token, lease_milliseconds).await? {
+            let run = app.tasks.spawn(run(Arc::clone(app), token, lease));
+            return run.await.map_err(|error| BrokerError::Internal(error.to_string()))?;
+        }
+        let Some(current) = app.store.token(&token.subject.tenant, token.id).await? else {
+            return Ok(Refreshed::ConsentNeeded);
+        };
+        if current.state == State::ConsentNeeded || !current.has_refresh_token {
+            return Ok(Refreshed::ConsentNeeded);
+        }
+        if current.generation != token.generation {
+            return Ok(Refreshed::Fresh(Box::new(current)));
+        }
+        if Instant::now() >= deadline {
+            return Ok(Refreshed::Failed(timed_out()));
+        }
+        let _ = tokio::time::timeout(LOOK_AGAIN, woken).await;
+        token = app.store.token(&current.subject.tenant, current.id).await?.unwrap_or(current);
+    }
+}
+
+/// One refresh, with the lease in hand and nothing else: no connection, no transaction, no lock.
+async fn run(app: Arc<App>, token: Token, lease: Lease) -> Result<Refreshed, BrokerError> {
+    let tenant = &token.subject.tenant;
+    // The provider's record of today: an address or a secret that was corrected counts from the next refresh on.
+    let Some(provider) = app.store.provider(tenant, &token.provider_id).await? else {
+        return Ok(Refreshed::ConsentNeeded);
+    };
+    let client = Client {
+        token_url: &provider.token_url,
+        id: &provider.client_id,
+        secret: provider.client_secret.as_ref(),
+        authentication: provider.token_endpoint_auth_method,
+    };
+    let grant = TokenGrant::Refresh(&lease.refresh_token);
+    let outcome = match request_token(&app.outbound, &client, grant, app.clock.now()).await {
+        Ok(response) => keep(&app, &token, &lease, &granted(&app, &response)).await,
+        Err(failure) => fail(&app, &token, &lease, failure).await,
+    };
+    app.wake(token.id).await;
+    outcome
+}
+
+/// Keeps the renewed grant before anybody is told of it. The old refresh token may be spent by now, so a database
+/// that is away for a moment must not cost the grant.
+async fn keep(
+    app: &App,
+    token: &Token,
+    lease: &Lease,
+    grant: &crate::store::grants::Grant,
+) -> Result<Refreshed, BrokerError> {
+    let tenant = &token.subject.tenant;
+    for attempt in 0..KEEP_ATTEMPTS {
+        match app.store.keep_refreshed(tenant, lease, grant, app.clock.now()).await {
+            Ok(true) => tracing::info!(token_id = %token.id, provider = token.provider_id, "token refreshed"),
+            // Written, deleted or taken over meanwhile: what is there now counts, not this result.
+            Ok(false) => tracing::warn!(token_id = %token.id, "a late refresh was discarded"),
+            Err(StoreError::Unavailable(_)) if attempt + 1 < KEEP_ATTEMPTS => {
+                tokio::time::sleep(Duration::from_millis(20 << attempt)).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        return Ok(match app.store.token(tenant, token.id).await? {
+            Some(current) if current.state == State::Active => Refreshed::Fresh(Box::new(current)),
+            _ => Refreshed::ConsentNeeded,
+        });
+    }
+    Err(BrokerError::Internal("the refreshed grant could not be kept".into()))
+}
+
+/// What a failure means: only a dead grant ends the token; everything else keeps it and waits a while.
+async fn fail(app: &App, token: &Token, lease: &Lease, failure: TokenFailure) -> Result<Refreshed, BrokerError> {
+    tracing::warn!(
+        token_id = %token.id, provider = token.provider_id, error = failure.error,
+        error_description = failure.error_description, "a refresh failed"
+    );
+    let now = app.clock.now();
+    let (state, retry_at) = match failure.kind {
+        FailureKind::DeadGrant => (State::ConsentNeeded, None),
+        _ => {
+            let wait = failure.retry_after.unwrap_or(COOL_DOWN);
+            (State::Active, TimeDelta::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait)))
+        }
+    };
+    let tenant = &token.subject.tenant;
+    app.store.keep_refresh_failure(tenant, lease, state, &failure.error, retry_at, now).await?;
+    // Somebody else may have won with a newer refresh token: then theirs counts.
+    match app.store.token(tenant, token.id).await? {
+        Some(current) if current.generation != lease.generation && current.state == State::Active => {
+            Ok(Refreshed::Fresh(Box::new(current)))
+        }
+        Some(current) if current.state == State::Active => Ok(Refreshed::Failed(failure)),
+        _ => Ok(Refreshed::ConsentNeeded),
+    }
+}
+
+fn cooling_down(app: &App, token: &Token) -> Option<TokenFailure> {
+    let wait = (token.retry_at? - app.clock.now()).to_std().ok()?;
+    Some(TokenFailure {
+        kind: FailureKind::Unavailable,
+        error: "provider_unavailable".into(),
+        error_description: Some("the provider failed a moment ago and is not asked again yet".into()),
+        retry_after: Some(wait),
+    })
+}
+
+fn timed_out() -> TokenFailure {
+    TokenFailure {
+        kind: FailureKind::TimedOut,
+        error: "provider_timeout".into(),
+        error_description: Some("the provider did not answer in time".into()),
+        retry_after: Some(COOL_DOWN),
+    }
+}

@@ -1,0 +1,89 @@
+//! Waiting for a person: sleep until the authorization request ends, or the time is over.
+//! Owns: what a waiter is told.
+//! Must not know: who woke it. While it sleeps it holds no connection.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{BrokerError, authenticate::live};
+use crate::{
+    app::App,
+    store::{Tenant, authorization_requests::Status, tokens::Token},
+};
+
+/// What a waiter is told.
+#[derive(Debug)]
+pub enum Waited {
+    /// There is a token.
+    Completed(Box<Token>),
+    /// Not yet, and it was only asked.
+    Pending,
+    /// Not yet, and the time is over.
+    Timeout,
+    /// There is nothing to wait for: unknown, expired, or ended without a token, and then why.
+    NotFound {
+        /// The provider's code, or ours.
+        error: Option<String>,
+        /// The provider's explanation, or ours.
+        error_description: Option<String>,
+    },
+}
+
+/// Waits until the authorization request `id` has ended, for `timeout` at the most.
+///
+/// # Errors
+/// [`BrokerError`].
+pub async fn wait(app: &Arc<App>, tenant: &Tenant, id: Uuid, timeout: Duration) -> Result<Waited, BrokerError> {
+    let deadline = Instant::now() + timeout;
+    let waiter = app.waiters.register(id);
+    loop {
+        let mut woken = std::pin::pin!(waiter.notify.notified());
+        woken.as_mut().enable();
+        // Boxed: ten thousand sleeping waiters should not each carry the state of a database query.
+        let expires_in = match Box::pin(look(app, tenant, id)).await? {
+            Look::Ended(waited) => return Ok(waited),
+            Look::Open(expires_in) => expires_in,
+        };
+        if timeout.is_zero() {
+            return Ok(Waited::Pending);
+        }
+        if Instant::now() >= deadline {
+            return Ok(Waited::Timeout);
+        }
+        tokio::select! {
+            () = woken => {}
+            () = tokio::time::sleep_until(deadline.min(Instant::now() + expires_in)) => {}
+            () = app.shutdown.cancelled() => return Ok(Waited::Timeout),
+        }
+    }
+}
+
+enum Look {
+    Ended(Waited),
+    Open(Duration),
+}
+
+async fn look(app: &Arc<App>, tenant: &Tenant, id: Uuid) -> Result<Look, BrokerError> {
+    let nothing = |error, error_description| Look::Ended(Waited::NotFound { error, error_description });
+    let now = app.clock.now();
+    let request = app.store.authorization_request(tenant, id).await?.filter(|request| request.expires_at > now);
+    let Some(request) = request else { return Ok(nothing(None, None)) };
+    match (request.status, request.token) {
+        (Status::Pending | Status::Exchanging, _) => {
+            // A moment longer than the request lives, so that the look after it finds it expired.
+            let left = (request.expires_at - now).to_std().unwrap_or_default();
+            Ok(Look::Open(left + Duration::from_millis(10)))
+        }
+        (Status::Completed, Some(token)) => {
+            let token = match app.store.token(tenant, token).await? {
+                Some(token) => live(app, token).await?,
+                None => None,
+            };
+            Ok(token.map_or_else(|| nothing(None, None), |token| Look::Ended(Waited::Completed(Box::new(token)))))
+        }
+        (Status::Completed, None) => Ok(nothing(None, None)),
+        (Status::Failed, _) => Ok(nothing(request.error, request.error_description)),
+    }
+}

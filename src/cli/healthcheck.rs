@@ -1,0 +1,33 @@
+//! `agent-auth healthcheck`: is the server of these settings ready?
+//! Owns: one request to it, and the exit code.
+//! Must not know: what makes a server ready.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::print;
+use crate::config::Settings;
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
+    // A server that listens everywhere is asked at home.
+    let address = settings.listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
+    let status = timeout(DEADLINE, ask(&address)).await.with_context(|| format!("{address} does not answer"))??;
+    if status.starts_with("HTTP/1.1 200 ") { print("ready") } else { bail!("{address} is not ready: {status}") }
+}
+
+async fn ask(address: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(address).await.with_context(|| format!("nothing listens on {address}"))?;
+    let request = format!("GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(4096).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned())
+}

@@ -1,0 +1,175 @@
+//! `POST /v2/auth/authenticate`: a token, or where to get consent.
+//! Owns: the shape of the question and the answer.
+//! Must not know: which token is chosen, or when it is refreshed.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use secrecy::ExposeSecret;
+
+use super::{
+    body::{Fields, JsonBody},
+    error::{ApiError, ErrorBody, Faults},
+    rules,
+};
+use crate::{
+    app::App,
+    broker::authenticate::{Ask, Outcome, authenticate as ask_broker},
+    identity::{Caller, Permission},
+    store::{Subject, tokens::Token},
+};
+
+/// What an agent asks for.
+#[derive(ToSchema)]
+#[schema(as = AuthAuthenticateRequest)]
+#[expect(dead_code, reason = "describes the body that `read` reads")]
+pub struct AuthenticateRequest {
+    /// The provider's id.
+    provider: String,
+    /// The scopes the token must have.
+    scopes: Vec<String>,
+    /// Whose token. Absent: `ls_user_id`, else the current user.
+    user_id: Option<String>,
+    /// The caller as the platform names it. Absent: the current user.
+    ls_user_id: Option<String>,
+    /// The agent the token is for, if it is for one.
+    agent_id: Option<String>,
+    /// Accepted for compatibility; there are no public clients here.
+    #[schema(default = false)]
+    use_agent_builder_public_oauth: bool,
+    /// Begin a consent even if there is a token.
+    #[schema(default = false)]
+    force_new: bool,
+    /// This token and no other.
+    token_id: Option<Uuid>,
+    /// Whether a new token becomes the default.
+    #[schema(default = true)]
+    is_default: bool,
+    /// One of the provider's `allowed_redirect_uris`.
+    redirect_uri: Option<String>,
+    /// Begin nothing.
+    #[schema(default = false)]
+    check_only: bool,
+}
+
+/// The answer.
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = AuthAuthenticateResponse)]
+pub struct AuthenticateResponse {
+    status: AuthStatus,
+    /// Where to send the person.
+    url: Option<String>,
+    /// What to wait for.
+    auth_id: Option<Uuid>,
+    /// The access token, to be sent as a Bearer token.
+    token: Option<String>,
+    user_id: Option<String>,
+    /// What is known of the token.
+    metadata: Option<Map<String, Value>>,
+}
+
+/// How it stands.
+#[derive(Default, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthStatus {
+    /// There is a token.
+    Completed,
+    /// A person has to consent at `url`.
+    #[default]
+    Pending,
+    /// Nothing this agent may use; nothing was begun.
+    ConnectionRequired,
+    /// The named token is dead.
+    TokenExpired,
+}
+
+/// Gives a live access token, or begins to get consent for one.
+#[utoipa::path(post, path = "/v2/auth/authenticate", tag = "Authentication", request_body = AuthenticateRequest,
+    responses((status = 200, body = AuthenticateResponse), (status = 404, body = ErrorBody),
+              (status = 422, body = Faults), (status = 502, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub async fn authenticate(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    body: JsonBody,
+) -> Result<Json<AuthenticateResponse>, ApiError> {
+    caller.needs(Permission::Authenticate)?;
+    let ask = read(caller, &body)?;
+    let user_id = Some(ask.subject.user_id.clone());
+    let answer = match ask_broker(&app, ask).await? {
+        Outcome::Completed(token) => AuthenticateResponse {
+            status: AuthStatus::Completed,
+            token: Some(token.access_token.expose_secret().to_owned()),
+            metadata: Some(metadata(&token)),
+            user_id,
+            ..AuthenticateResponse::default()
+        },
+        Outcome::Pending(pending) => AuthenticateResponse {
+            status: AuthStatus::Pending,
+            url: Some(pending.url),
+            auth_id: Some(pending.id),
+            user_id,
+            ..AuthenticateResponse::default()
+        },
+        Outcome::ConnectionRequired => {
+            AuthenticateResponse { status: AuthStatus::ConnectionRequired, user_id, ..AuthenticateResponse::default() }
+        }
+        Outcome::TokenExpired => {
+            AuthenticateResponse { status: AuthStatus::TokenExpired, user_id, ..AuthenticateResponse::default() }
+        }
+    };
+    Ok(Json(answer))
+}
+
+fn read(caller: Caller, body: &JsonBody) -> Result<Ask, ApiError> {
+    let mut fields = Fields::of_body(body);
+    let named_user = fields.optional_text("user_id", &rules::identifier);
+    let ls_user_id = fields.optional_text("ls_user_id", &rules::identifier);
+    let user_id = named_user.or_else(|| ls_user_id.clone()).or_else(|| caller.user.clone());
+    if user_id.is_none() && !fields.has("user_id") && !fields.has("ls_user_id") {
+        let problem = "Field required: name the user in user_id, or in X-User-Id with a service key";
+        fields.fault(&["user_id".into()], ("missing", problem.into()));
+    }
+    fields.boolean("use_agent_builder_public_oauth", false);
+    let ask = Ask {
+        provider_id: fields.required_text("provider", &rules::provider_id),
+        scopes: fields.required_texts("scopes", rules::SCOPES_MAX, &rules::scope),
+        force_new: fields.boolean("force_new", false),
+        token_id: fields.optional_uuid("token_id"),
+        is_default: fields.boolean("is_default", true),
+        redirect_uri: fields.optional_text("redirect_uri", &rules::redirect_uri),
+        check_only: fields.boolean("check_only", false),
+        ls_user_id: ls_user_id.or(caller.user),
+        subject: Subject {
+            tenant: caller.tenant,
+            user_id: user_id.unwrap_or_default(),
+            agent_id: fields.optional_text("agent_id", &rules::identifier).unwrap_or_default(),
+        },
+    };
+    if ask.subject.user_id.is_empty() && fields.has("user_id") && body.0["user_id"].is_null() {
+        fields.fault(&["user_id".into()], ("missing", "Field required: no user is named anywhere".into()));
+    }
+    fields.finish()?;
+    Ok(ask)
+}
+
+/// What an agent may want to know of its token beside the token itself.
+fn metadata(token: &Token) -> Map<String, Value> {
+    let known = json!({
+        "token_id": token.id,
+        "token_type": "Bearer",
+        "provider_account_label": token.account_label,
+        "scopes": token.scopes,
+        "expires_at": token.expires_at,
+        "is_default": token.is_default,
+        "provider": token.metadata,
+    });
+    match known {
+        Value::Object(known) => known,
+        _ => Map::new(),
+    }
+}

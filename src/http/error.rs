@@ -1,0 +1,192 @@
+//! Errors as callers see them: the one table from what went wrong to status and body.
+//! Owns: `{"detail": ..., "code": ...}`, and the list of faults of a 422.
+//! Must not know: where an error came from. No body holds a secret, and none echoes the input.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::{broker::BrokerError, oauth::token::FailureKind, store::StoreError};
+
+/// One fault of a request, in the shape of `FastAPI`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ValidationError)]
+pub struct Fault {
+    /// Where it is: `body`, `query`, `path` or `header`, and the way to it from there.
+    #[schema(value_type = Vec<Value>)]
+    pub loc: Vec<Value>,
+    /// What is wrong, for people.
+    pub msg: String,
+    /// What is wrong, for programs.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+}
+
+/// The body of a 422.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HTTPValidationError)]
+pub struct Faults {
+    /// Every fault of the request.
+    pub detail: Vec<Fault>,
+}
+
+/// The body of every other error.
+#[derive(Serialize, ToSchema)]
+pub struct ErrorBody {
+    /// One clear sentence.
+    pub detail: String,
+    /// The same for programs.
+    pub code: &'static str,
+}
+
+/// What went wrong.
+#[derive(Debug)]
+pub enum ApiError {
+    /// The request has faults.
+    Faults(Vec<Fault>),
+    /// The state of a callback cannot be completed.
+    InvalidState(String),
+    /// No key, or none that works.
+    Unauthorized,
+    /// The key's role or workspace does not reach that.
+    Forbidden(&'static str),
+    /// There is no such thing, for this caller.
+    NotFound(String),
+    /// There is no such method here.
+    MethodNotAllowed,
+    /// There is one already.
+    Conflict(String),
+    /// The body did not come in time.
+    BodyTimeout,
+    /// The body is too large.
+    TooLarge,
+    /// The provider failed.
+    Provider(FailureKind, String, Option<Duration>),
+    /// The database is away.
+    DatabaseUnavailable,
+    /// A defect of ours.
+    Internal,
+}
+
+impl ApiError {
+    /// A single fault of a body's field.
+    #[must_use]
+    pub fn fault(loc: [&str; 2], kind: &'static str, msg: impl Into<String>) -> Self {
+        Self::Faults(vec![Fault { loc: loc.map(Value::from).to_vec(), msg: msg.into(), kind }])
+    }
+
+    fn status_code_detail(&self) -> (StatusCode, &'static str, String) {
+        let table = |status, code, detail: &str| (status, code, detail.to_owned());
+        match self {
+            Self::Faults(_) => table(StatusCode::UNPROCESSABLE_ENTITY, "validation_error", ""),
+            Self::InvalidState(detail) => table(StatusCode::BAD_REQUEST, "invalid_state", detail),
+            Self::Unauthorized => table(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "Send a valid API key in the X-Api-Key header; `agent-auth api-key create` makes one.",
+            ),
+            Self::Forbidden(detail) => table(StatusCode::FORBIDDEN, "forbidden", detail),
+            Self::NotFound(detail) => table(StatusCode::NOT_FOUND, "not_found", detail),
+            Self::MethodNotAllowed => table(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This path does not take that method; /docs lists what there is.",
+            ),
+            Self::Conflict(detail) => table(StatusCode::CONFLICT, "conflict", detail),
+            Self::BodyTimeout => {
+                table(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request's body did not come in time.")
+            }
+            Self::TooLarge => {
+                table(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body may have 256 KiB at the most.")
+            }
+            Self::Provider(kind, detail, _) => match kind {
+                FailureKind::Unavailable => table(StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable", detail),
+                FailureKind::TimedOut => table(StatusCode::GATEWAY_TIMEOUT, "provider_timeout", detail),
+                FailureKind::MisconfiguredClient => table(StatusCode::BAD_GATEWAY, "provider_misconfigured", detail),
+                FailureKind::DeadGrant
+                | FailureKind::Refused
+                | FailureKind::Unreadable
+                | FailureKind::AddressRefused => table(StatusCode::BAD_GATEWAY, "provider_error", detail),
+            },
+            Self::DatabaseUnavailable => table(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "database_unavailable",
+                "The database does not answer; try again in a moment.",
+            ),
+            Self::Internal => table(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal_error",
+                "Something went wrong on this server; its log knows more under the request's id.",
+            ),
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::DatabaseUnavailable => Some(1),
+            Self::Provider(FailureKind::Unavailable | FailureKind::TimedOut, _, wait) => {
+                // Rounded up: a client that comes back a moment too early comes for nothing.
+                Some(wait.unwrap_or(Duration::from_secs(5)).as_secs() + 1)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let retry_after = self.retry_after();
+        let (status, code, detail) = self.status_code_detail();
+        let body = match self {
+            Self::Faults(detail) => Json(json!(Faults { detail })),
+            _ => Json(json!(ErrorBody { detail, code })),
+        };
+        let mut response = (status, [(header::CACHE_CONTROL, "no-store")], body).into_response();
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(reason) => {
+                tracing::warn!(reason, "the database is unavailable");
+                Self::DatabaseUnavailable
+            }
+            StoreError::Conflict => Self::Conflict("Somebody else changed it at the same moment; try again.".into()),
+            StoreError::Cipher(_) | StoreError::Location(_) | StoreError::Statement(_) => {
+                tracing::error!(%error, "the store failed");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<BrokerError> for ApiError {
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::NotFound(what) => Self::NotFound(format!("There is no {what} of that id in this workspace.")),
+            BrokerError::Invalid { field, problem } => Self::fault(["body", field], "value_error", problem),
+            BrokerError::Conflict(detail) => Self::Conflict(detail),
+            BrokerError::Provider { failure, retry_after } => {
+                let detail = format!("The provider failed and the grant is kept: {failure}.");
+                Self::Provider(failure.kind, detail, retry_after)
+            }
+            BrokerError::Store(error) => error.into(),
+            BrokerError::Internal(reason) => {
+                tracing::error!(reason, "a defect");
+                Self::Internal
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The HTTP side: every route on one page, its layers below.
+//! Owns: paths, limits, the OpenAPI description.
+//! Must not know: the rules of the broker. A handler only translates.
+
+mod authenticate;
+mod body;
+mod callback;
+mod caller;
+mod connections;
+mod error;
+mod health;
+mod observe;
+pub mod pages;
+mod providers;
+mod rules;
+mod tokens;
+mod wait;
+
+use std::{any::Any, sync::Arc};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderName, HeaderValue, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use chrono::{DateTime, Utc};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+    set_header::SetResponseHeaderLayer,
+};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_swagger_ui::SwaggerUi;
+
+use self::error::ApiError;
+use crate::{
+    app::App,
+    oauth::address::AddressGuard,
+    store::{Tenant, providers::Provider},
+};
+
+/// The largest body that is read.
+const BODY_LIMIT: usize = 256 * 1024;
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Every operation of the API. All of it answers at `/v2/auth` and at `/api-host/v2/auth`.
+fn api() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(authenticate::authenticate))
+        .routes(routes!(wait::wait))
+        .routes(routes!(callback::get, callback::post))
+        .routes(routes!(callback::setup))
+        .routes(routes!(providers::list, providers::create))
+        .routes(routes!(providers::get, providers::update, providers::delete))
+        .routes(routes!(tokens::list, tokens::delete_for_user))
+        .routes(routes!(tokens::exists))
+        .routes(routes!(tokens::exists_batch))
+        .routes(routes!(tokens::delete))
+        .routes(routes!(tokens::update_metadata))
+        .routes(routes!(tokens::workspace_slack_exists))
+        .routes(routes!(tokens::delete_workspace_slack))
+        .routes(routes!(connections::list, connections::create))
+        .routes(routes!(connections::delete))
+}
+
+/// The whole server.
+pub fn router(app: Arc<App>) -> Router {
+    let (api, description) = api().split_for_parts();
+    Router::new()
+        .merge(api.clone())
+        .nest("/api-host", api)
+        .route("/host-oauth-callback/{provider_id}", get(callback::get))
+        .route("/host-oauth-callback/{provider_id}/{auth_id}", get(callback::outcome))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/ok", get(health::ok))
+        .route("/metrics", get(health::metrics))
+        .merge(docs(description))
+        .fallback(async || ApiError::NotFound("There is nothing at this path; /docs lists what there is.".into()))
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(observe::observe))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
+        // Answers hold tokens; nothing on the way may keep one.
+        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .with_state(app)
+}
+
+/// The OpenAPI description of every operation.
+#[must_use]
+pub fn description() -> utoipa::openapi::OpenApi {
+    api().into_openapi()
+}
+
+/// A provider of the JSON that `POST /v2/auth/providers` takes, for those who do not come over HTTP.
+///
+/// # Errors
+/// Every fault, one a line.
+pub fn provider_of_json(
+    guard: &AddressGuard,
+    tenant: Tenant,
+    json: serde_json::Value,
+    now: DateTime<Utc>,
+) -> Result<Provider, String> {
+    providers::read_new(guard, tenant, &body::JsonBody(json), now).map_err(|error| match error {
+        ApiError::Faults(faults) => faults
+            .iter()
+            .map(|fault| format!("{}: {}", fault.loc.last().and_then(|step| step.as_str()).unwrap_or("?"), fault.msg))
+            .collect::<Vec<_>>()
+            .join("\n"),
+        other => format!("{other:?}"),
+    })
+}
+
+/// The description as JSON and as pages. Both come from this binary alone.
+fn docs(description: utoipa::openapi::OpenApi) -> Router<Arc<App>> {
+    let config = utoipa_swagger_ui::Config::default().validator_url("none");
+    let policy = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
+                  base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    Router::from(SwaggerUi::new("/docs").url("/openapi.json", description).config(config))
+        .layer(SetResponseHeaderLayer::overriding(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy)))
+}
+
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    ApiError::Internal.into_response()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "agent-auth",
+        description = "Get a person's consent once, then live access tokens for agents.",
+        license(name = "MIT OR Apache-2.0")
+    ),
+    modifiers(&Keys)
+)]
+struct Description;
+
+/// How callers authenticate.
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let components = description.components.get_or_insert_default();
+        let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Api-Key")));
+        components.add_security_scheme("API Key", key);
+        let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        components.add_security_scheme("Bearer Auth", bearer);
+        let either = ["API Key", "Bearer Auth"].map(|name| SecurityRequirement::new(name, Vec::<String>::new()));
+        description.security = Some(either.to_vec());
+    }
+}

@@ -1,0 +1,338 @@
+//! `/v2/auth/providers`: the authorization servers of a workspace.
+//! Owns: their shape on the wire. A client secret comes in and never goes out.
+//! Must not know: how a provider is spoken to.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    body::{Fields, JsonBody},
+    error::{ApiError, ErrorBody, Faults},
+    rules,
+};
+use crate::{
+    app::App,
+    client_authentication::ClientAuthentication,
+    identity::{Caller, Permission},
+    oauth::address::AddressGuard,
+    store::{StoreError, Tenant, providers::Provider},
+};
+
+/// The families of providers with habits of their own.
+const PROVIDER_TYPES: [&str; 4] = ["microsoft", "salesforce", "slack", "x"];
+
+/// A provider as it is answered.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OAuthProviderResponse)]
+pub struct ProviderResponse {
+    id: Uuid,
+    organization_id: String,
+    provider_id: String,
+    name: String,
+    client_id: String,
+    auth_url: String,
+    token_url: String,
+    uses_pkce: bool,
+    code_challenge_method: Option<String>,
+    provider_type: Option<String>,
+    mcp_server_url: Option<String>,
+    token_endpoint_auth_method: &'static str,
+    is_dynamic_client: bool,
+    authorization_params: BTreeMap<String, String>,
+    allowed_redirect_uris: Vec<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// A provider to create.
+#[derive(ToSchema)]
+#[schema(as = OAuthProviderCreateRequest)]
+#[expect(dead_code, reason = "describes the body that `read_new` reads")]
+pub struct ProviderCreateRequest {
+    /// Plain characters; unique in the workspace. Part of the callback address.
+    provider_id: String,
+    name: String,
+    client_id: String,
+    client_secret: Option<String>,
+    /// The authorization endpoint: https, or http to a host in ALLOW_PRIVATE_UPSTREAMS.
+    auth_url: String,
+    /// The token endpoint: likewise.
+    token_url: String,
+    #[schema(default = false)]
+    uses_pkce: bool,
+    /// `S256` is what is sent, whatever is asked for.
+    #[schema(default = "S256")]
+    code_challenge_method: String,
+    #[schema(nullable, value_type = String)]
+    provider_type: Option<ProviderType>,
+    #[schema(default = "client_secret_post")]
+    token_endpoint_auth_method: AuthMethod,
+    /// Added to every authorization URL. The protocol's own parameters cannot be set here.
+    authorization_params: BTreeMap<String, String>,
+    allowed_redirect_uris: Vec<String>,
+}
+
+/// How our client authenticates.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes a field of the body")]
+pub enum AuthMethod {
+    /// A public client.
+    None,
+    /// HTTP Basic.
+    ClientSecretBasic,
+    /// In the body.
+    ClientSecretPost,
+}
+
+/// A family of providers.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes a field of the body")]
+pub enum ProviderType {
+    /// Microsoft Entra ID.
+    Microsoft,
+    /// Salesforce.
+    Salesforce,
+    /// Slack.
+    Slack,
+    /// X.
+    X,
+}
+
+/// A change of a provider: what is absent or null stays.
+#[derive(ToSchema)]
+#[schema(as = OAuthProviderUpdateRequest)]
+#[expect(dead_code, reason = "describes the body that `update` reads")]
+pub struct ProviderUpdateRequest {
+    name: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    auth_url: Option<String>,
+    token_url: Option<String>,
+    uses_pkce: Option<bool>,
+    code_challenge_method: Option<String>,
+    authorization_params: Option<BTreeMap<String, String>>,
+    allowed_redirect_uris: Option<Vec<String>>,
+}
+
+/// What was done, in a sentence.
+#[derive(Serialize, ToSchema)]
+pub struct Message {
+    /// The sentence.
+    pub message: String,
+}
+
+/// Lists the workspace's providers.
+#[utoipa::path(get, path = "/v2/auth/providers", tag = "Providers",
+    responses((status = 200, body = Vec<ProviderResponse>), (status = 401, body = ErrorBody)))]
+pub async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Vec<ProviderResponse>>, ApiError> {
+    caller.needs(Permission::List)?;
+    let providers = app.store.providers(&caller.tenant).await?;
+    Ok(Json(providers.into_iter().map(ProviderResponse::from).collect()))
+}
+
+/// Registers a provider.
+#[utoipa::path(post, path = "/v2/auth/providers", tag = "Providers", request_body = ProviderCreateRequest,
+    responses((status = 200, body = ProviderResponse), (status = 409, body = ErrorBody), (status = 422, body = Faults)))]
+pub async fn create(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    body: JsonBody,
+) -> Result<Json<ProviderResponse>, ApiError> {
+    caller.needs(Permission::Administer)?;
+    let provider = read_new(app.outbound.guard(), caller.tenant, &body, app.clock.now())?;
+    match app.store.create_provider(&provider).await {
+        Ok(()) => Ok(Json(provider.into())),
+        Err(StoreError::Conflict) => {
+            Err(ApiError::Conflict("This workspace has a provider of that provider_id already.".into()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Shows a provider.
+#[utoipa::path(get, path = "/v2/auth/providers/{provider_id}", tag = "Providers",
+    params(("provider_id" = String, Path)),
+    responses((status = 200, body = ProviderResponse), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
+pub async fn get(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(provider_id): Path<String>,
+) -> Result<Json<ProviderResponse>, ApiError> {
+    caller.needs(Permission::List)?;
+    Ok(Json(existing(&app, &caller, &provider_id).await?.into()))
+}
+
+/// Changes a provider. Its tokens stay, and are refreshed with the new settings.
+#[utoipa::path(patch, path = "/v2/auth/providers/{provider_id}", tag = "Providers",
+    params(("provider_id" = String, Path)), request_body = ProviderUpdateRequest,
+    responses((status = 200, body = ProviderResponse), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
+pub async fn update(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(provider_id): Path<String>,
+    body: JsonBody,
+) -> Result<Json<ProviderResponse>, ApiError> {
+    caller.needs(Permission::Administer)?;
+    let mut provider = existing(&app, &caller, &provider_id).await?;
+    let endpoint = |url: &str| rules::endpoint(app.outbound.guard(), url);
+    let mut fields = Fields::of_body(&body);
+    replace(&mut provider.name, fields.optional_text("name", &rules::display_name));
+    replace(&mut provider.client_id, fields.optional_text("client_id", &rules::identifier));
+    replace(&mut provider.auth_url, fields.optional_text("auth_url", &endpoint));
+    replace(&mut provider.token_url, fields.optional_text("token_url", &endpoint));
+    replace(&mut provider.uses_pkce, fields.optional_boolean("uses_pkce"));
+    replace(&mut provider.allowed_redirect_uris, redirect_uris(&mut fields));
+    replace(&mut provider.authorization_params, parameters(&mut fields));
+    fields.optional_text("code_challenge_method", &challenge_method);
+    if let Some(secret) = fields.optional_text("client_secret", &rules::secret) {
+        provider.client_secret = Some(SecretString::from(secret));
+        // A public client that is given a secret means to use it.
+        if provider.token_endpoint_auth_method == ClientAuthentication::None {
+            provider.token_endpoint_auth_method = ClientAuthentication::ClientSecretPost;
+        }
+    }
+    fields.finish()?;
+    Ok(Json(app.store.update_provider(&provider, app.clock.now()).await?.into()))
+}
+
+/// Deletes a provider with all of its tokens.
+#[utoipa::path(delete, path = "/v2/auth/providers/{provider_id}", tag = "Providers",
+    params(("provider_id" = String, Path)),
+    responses((status = 200, body = Message), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(provider_id): Path<String>,
+) -> Result<Json<Message>, ApiError> {
+    caller.needs(Permission::Administer)?;
+    if !app.store.delete_provider(&caller.tenant, &provider_id).await? {
+        return Err(no_provider());
+    }
+    Ok(Json(Message { message: format!("Provider {provider_id} and its tokens were deleted.") }))
+}
+
+async fn existing(app: &App, caller: &Caller, provider_id: &str) -> Result<Provider, ApiError> {
+    app.store.provider(&caller.tenant, provider_id).await?.ok_or_else(no_provider)
+}
+
+/// What is answered for a provider that is not there, or not the caller's.
+#[must_use]
+pub fn no_provider() -> ApiError {
+    ApiError::NotFound("There is no provider of that id in this workspace.".into())
+}
+
+/// Reads a provider to create, with every fault at once.
+pub(super) fn read_new(
+    guard: &AddressGuard,
+    tenant: Tenant,
+    body: &JsonBody,
+    now: DateTime<Utc>,
+) -> Result<Provider, ApiError> {
+    let endpoint = |url: &str| rules::endpoint(guard, url);
+    let mut fields = Fields::of_body(body);
+    let method = fields.optional_text("token_endpoint_auth_method", &|text| {
+        authentication(text).map(drop).ok_or_else(|| literal("'none', 'client_secret_basic' or 'client_secret_post'"))
+    });
+    fields.optional_text("code_challenge_method", &challenge_method);
+    let provider = Provider {
+        id: Uuid::now_v7(),
+        tenant,
+        provider_id: fields.required_text("provider_id", &rules::provider_id),
+        name: fields.required_text("name", &rules::display_name),
+        client_id: fields.required_text("client_id", &rules::identifier),
+        client_secret: fields.optional_text("client_secret", &rules::secret).map(SecretString::from),
+        auth_url: fields.required_text("auth_url", &endpoint),
+        token_url: fields.required_text("token_url", &endpoint),
+        uses_pkce: fields.boolean("uses_pkce", false),
+        code_challenge_method: "S256".into(),
+        provider_type: fields.optional_text("provider_type", &|text| {
+            let known = PROVIDER_TYPES.contains(&text);
+            if known { Ok(()) } else { Err(literal("'microsoft', 'salesforce', 'slack' or 'x'")) }
+        }),
+        token_endpoint_auth_method: method
+            .as_deref()
+            .and_then(authentication)
+            .unwrap_or(ClientAuthentication::ClientSecretPost),
+        authorization_params: parameters(&mut fields).unwrap_or_default(),
+        allowed_redirect_uris: redirect_uris(&mut fields).unwrap_or_default(),
+        mcp_server_url: None,
+        is_dynamic_client: false,
+        generation: 1,
+        created_at: now,
+        updated_at: now,
+    };
+    if provider.token_endpoint_auth_method == ClientAuthentication::ClientSecretBasic
+        && provider.client_secret.is_none()
+        && !fields.has("client_secret")
+    {
+        let problem = "Field required: client_secret_basic needs a client_secret";
+        fields.fault(&["client_secret".into()], ("missing", problem.into()));
+    }
+    fields.finish()?;
+    Ok(provider)
+}
+
+fn parameters(fields: &mut Fields<'_>) -> Option<BTreeMap<String, String>> {
+    fields.optional_map("authorization_params", rules::PARAMETERS_MAX, &rules::parameter_value)
+}
+
+fn redirect_uris(fields: &mut Fields<'_>) -> Option<Vec<String>> {
+    fields.optional_texts("allowed_redirect_uris", rules::REDIRECT_URIS_MAX, &rules::redirect_uri)
+}
+
+fn authentication(text: &str) -> Option<ClientAuthentication> {
+    [ClientAuthentication::None, ClientAuthentication::ClientSecretBasic, ClientAuthentication::ClientSecretPost]
+        .into_iter()
+        .find(|method| method.as_str() == text)
+}
+
+fn challenge_method(text: &str) -> Result<(), super::body::Problem> {
+    // `plain` is accepted from those who ask for it, and S256 is sent: every server that knows PKCE knows it
+    // (RFC 7636 section 4.2).
+    if ["S256", "plain"].contains(&text) { Ok(()) } else { Err(literal("'S256'")) }
+}
+
+fn literal(expected: &str) -> super::body::Problem {
+    ("literal_error", format!("Input should be {expected}"))
+}
+
+fn replace<T>(current: &mut T, new: Option<T>) {
+    if let Some(new) = new {
+        *current = new;
+    }
+}
+
+impl From<Provider> for ProviderResponse {
+    fn from(provider: Provider) -> Self {
+        Self {
+            id: provider.id,
+            organization_id: provider.tenant.organization,
+            provider_id: provider.provider_id,
+            name: provider.name,
+            client_id: provider.client_id,
+            auth_url: provider.auth_url,
+            token_url: provider.token_url,
+            uses_pkce: provider.uses_pkce,
+            code_challenge_method: Some(provider.code_challenge_method),
+            provider_type: provider.provider_type,
+            mcp_server_url: provider.mcp_server_url,
+            token_endpoint_auth_method: provider.token_endpoint_auth_method.as_str(),
+            is_dynamic_client: provider.is_dynamic_client,
+            authorization_params: provider.authorization_params,
+            allowed_redirect_uris: provider.allowed_redirect_uris,
+            created_at: provider.created_at,
+            updated_at: provider.updated_at,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Rules for single texts: how long, of what characters, which URLs.
+//! Owns: the limits.
+//! Must not know: which field a text is.
+
+use url::Url;
+
+use super::body::Problem;
+use crate::oauth::address::{AddressGuard, Refusal};
+
+/// Scopes of one request.
+pub const SCOPES_MAX: usize = 200;
+/// Redirect URIs of one provider.
+pub const REDIRECT_URIS_MAX: usize = 50;
+/// Extra authorization parameters of one provider.
+pub const PARAMETERS_MAX: usize = 50;
+/// Providers asked for in one batch.
+pub const BATCH_MAX: usize = 200;
+const URL_MAX: usize = 2048;
+
+/// A name for people.
+///
+/// # Errors
+/// What is wrong.
+pub fn display_name(text: &str) -> Result<(), Problem> {
+    printable(text, 1, 256)
+}
+
+/// An id that others made: of a user, an agent, a client.
+///
+/// # Errors
+/// What is wrong.
+pub fn identifier(text: &str) -> Result<(), Problem> {
+    printable(text, 1, 512)
+}
+
+/// A client secret.
+///
+/// # Errors
+/// What is wrong.
+pub fn secret(text: &str) -> Result<(), Problem> {
+    printable(text, 1, 8192)
+}
+
+/// A code or a state that a provider handed to an application.
+///
+/// # Errors
+/// What is wrong.
+pub fn opaque(text: &str) -> Result<(), Problem> {
+    printable(text, 1, 8192)
+}
+
+/// The value of an extra authorization parameter.
+///
+/// # Errors
+/// What is wrong.
+pub fn parameter_value(text: &str) -> Result<(), Problem> {
+    printable(text, 0, 2048)
+}
+
+/// The name of an extra authorization parameter.
+///
+/// # Errors
+/// What is wrong.
+pub fn parameter_name(text: &str) -> Result<(), Problem> {
+    printable(text, 1, 128)
+}
+
+/// A provider's name on the wire. It becomes part of paths, so it is plain.
+///
+/// # Errors
+/// What is wrong.
+pub fn provider_id(text: &str) -> Result<(), Problem> {
+    printable(text, 1, 128)?;
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && !text.contains("..");
+    let problem = "String should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$' and not contain '..'";
+    if plain { Ok(()) } else { Err(("string_pattern_mismatch", problem.into())) }
+}
+
+/// A scope: visible ASCII without `"` and `\` (RFC 6749 section 3.3).
+///
+/// # Errors
+/// What is wrong.
+pub fn scope(text: &str) -> Result<(), Problem> {
+    printable(text, 1, 512)?;
+    let token = text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+    let problem = "String should be one scope: visible ASCII characters without spaces, quotes and backslashes";
+    if token { Ok(()) } else { Err(("string_pattern_mismatch", problem.into())) }
+}
+
+/// An endpoint of a provider.
+///
+/// # Errors
+/// What is wrong.
+pub fn endpoint(guard: &AddressGuard, text: &str) -> Result<(), Problem> {
+    let url = parsed(text)?;
+    guard.check_url(&url).map_err(|refusal| {
+        let kind = match refusal {
+            Refusal::Scheme => "url_scheme",
+            Refusal::PrivateAddress => "value_error",
+        };
+        (kind, format!("The URL {refusal}"))
+    })
+}
+
+/// Where an application receives a redirect: https, or http on the machine itself (RFC 8252 section 7.3).
+///
+/// # Errors
+/// What is wrong.
+pub fn redirect_uri(text: &str) -> Result<(), Problem> {
+    let url = parsed(text)?;
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    match url.scheme() {
+        "https" => Ok(()),
+        "http" if loopback => Ok(()),
+        _ => Err(("url_scheme", "URL scheme should be 'https', or 'http' on a loopback address".into())),
+    }
+}
+
+fn parsed(text: &str) -> Result<Url, Problem> {
+    printable(text, 1, URL_MAX)?;
+    let url = Url::parse(text).map_err(|_| ("url_parsing", "Input should be a valid URL".to_owned()))?;
+    if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
+        return Err(("url_scheme", "URL scheme should be 'https'".into()));
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err(("value_error", "The URL should have neither user, password nor fragment".into()));
+    }
+    Ok(url)
+}
+
+fn printable(text: &str, least: usize, most: usize) -> Result<(), Problem> {
+    let length = text.chars().count();
+    if length < least {
+        return Err(("string_too_short", format!("String should have at least {least} character")));
+    }
+    if length > most {
+        return Err(("string_too_long", format!("String should have at most {most} characters")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(("value_error", "String should not have control characters".into()));
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! API keys: making them, and telling who a key belongs to.
+//! Owns: the form of a key, its digest, and the short memory of keys that were looked up.
+//! Must not know: routes or headers.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use moka::sync::Cache;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::{
+    config::Settings,
+    store::{
+        Store, StoreError, Tenant,
+        api_keys::{ApiKey, Kind, NewApiKey, Role},
+    },
+};
+
+/// What every generated key begins with, so that secret scanners can know it.
+const KEY_PREFIX: &str = "aauth_";
+/// As much of a key as is kept readable, so that a person recognises it.
+const VISIBLE_CHARACTERS: usize = 10;
+/// Keys remembered at the most.
+const REMEMBERED_KEYS: u64 = 10_000;
+/// The user of keys that the server makes by itself.
+const FIRST_USER: &str = "admin";
+
+/// Looks up keys, and remembers those that exist for a short while.
+#[derive(Clone)]
+pub struct ApiKeys {
+    store: Store,
+    remembered: Option<Cache<[u8; 32], Arc<ApiKey>>>,
+}
+
+impl ApiKeys {
+    /// With `remember` zero every call looks the key up.
+    #[must_use]
+    pub fn new(store: Store, remember: Duration) -> Self {
+        let remembered = (!remember.is_zero())
+            .then(|| Cache::builder().max_capacity(REMEMBERED_KEYS).time_to_live(remember).build());
+        Self { store, remembered }
+    }
+
+    /// The key's record while it works.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn look_up(&self, key: &str, now: DateTime<Utc>) -> Result<Option<Arc<ApiKey>>, StoreError> {
+        let digest = digest(key);
+        if let Some(known) = self.remembered.as_ref().and_then(|remembered| remembered.get(&digest)) {
+            return Ok(Some(known).filter(|key| key.is_valid(now)));
+        }
+        let Some(key) = self.store.api_key(digest).await?.map(Arc::new) else { return Ok(None) };
+        if let Some(remembered) = &self.remembered {
+            remembered.insert(digest, Arc::clone(&key));
+        }
+        Ok(Some(key).filter(|key| key.is_valid(now)))
+    }
+}
+
+/// What a new key shall be.
+#[derive(Clone, Debug)]
+pub struct KeyWish {
+    /// The tenant it reaches.
+    pub tenant: Tenant,
+    /// What a person calls it.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// The user of a personal key; a key without one is a service key.
+    pub user: Option<String>,
+    /// When it stops working by itself.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// Makes a key of 256 random bits, and the record that knows it by its digest alone.
+#[must_use]
+pub fn generate(wish: KeyWish, now: DateTime<Utc>) -> (SecretString, NewApiKey) {
+    let mut random = Zeroizing::new([0_u8; 32]);
+    rand::fill(&mut random[..]);
+    let key = SecretString::from(format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(*random)));
+    let record = record(&key, wish, now);
+    (key, record)
+}
+
+/// Makes the keys a server starts with: the configured one if it is absent, or, when there is no key at all, a new
+/// one, which is given back to be shown once.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn bootstrap(
+    store: &Store,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Result<Option<SecretString>, StoreError> {
+    let wish = |name: &str, tenant| KeyWish {
+        tenant,
+        name: name.to_owned(),
+        role: Role::Admin,
+        user: Some(FIRST_USER.to_owned()),
+        expires_at: None,
+    };
+    let tenant = store.home_tenant(now).await?;
+    if let Some(key) = &settings.bootstrap_api_key {
+        store.keep_api_key(&record(key, wish("bootstrap", tenant), now)).await?;
+        return Ok(None);
+    }
+    let (key, first) = generate(wish("first key", tenant), now);
+    Ok(store.keep_first_api_key(&first).await?.then_some(key))
+}
+
+fn record(key: &SecretString, wish: KeyWish, now: DateTime<Utc>) -> NewApiKey {
+    NewApiKey {
+        digest: digest(key.expose_secret()),
+        key: ApiKey {
+            id: Uuid::now_v7(),
+            organization_id: wish.tenant.organization,
+            workspace_id: wish.tenant.workspace,
+            prefix: key.expose_secret().chars().take(VISIBLE_CHARACTERS).collect(),
+            name: wish.name,
+            role: wish.role,
+            kind: if wish.user.is_some() { Kind::Personal } else { Kind::Service },
+            user_id: wish.user,
+            created_at: now,
+            expires_at: wish.expires_at,
+            revoked_at: None,
+        },
+    }
+}
+
+fn digest(key: &str) -> [u8; 32] {
+    Sha256::digest(key).into()
+}

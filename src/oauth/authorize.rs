@@ -1,0 +1,195 @@
+//! The authorization endpoint: the URL a person's browser is sent to (RFC 6749 section 4.1.1).
+//! Owns: state, PKCE, and which parameters nobody may override.
+//! Must not know: who the person is, or where the state is kept.
+
+use std::collections::BTreeMap;
+
+use oauth2::{AuthUrl, AuthorizationRequest, ClientId, CsrfToken, PkceCodeChallenge, RedirectUrl, basic::BasicClient};
+use secrecy::SecretString;
+use url::Url;
+
+use super::quirks::{AUTHORIZATION, AppliesTo, AuthorizationQuirk};
+
+/// The parameters of the protocol itself. `authorization_params` and an endpoint's own query cannot set them.
+pub const RESERVED: [&str; 9] = [
+    "response_type",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "code_challenge",
+    "code_challenge_method",
+    "request",
+    "request_uri",
+];
+
+/// State and PKCE verifier have this many random bytes.
+const RANDOM_BYTES: u32 = 32;
+
+/// What an authorization URL is made of.
+#[derive(Debug)]
+pub struct Authorization<'a> {
+    /// The authorization endpoint.
+    pub auth_url: &'a str,
+    /// Our client there.
+    pub client_id: &'a str,
+    /// Where the person comes back to.
+    pub redirect_uri: &'a str,
+    /// The requested scopes.
+    pub scopes: &'a [String],
+    /// A family of providers with habits of their own.
+    pub provider_type: Option<&'a str>,
+    /// Whether a code challenge is sent.
+    pub uses_pkce: bool,
+    /// Parameters of the provider's record.
+    pub parameters: &'a BTreeMap<String, String>,
+}
+
+/// An authorization URL and what has to be remembered until the person comes back.
+pub struct Begun {
+    /// Where the browser goes.
+    pub url: Url,
+    /// The state in the URL.
+    pub state: SecretString,
+    /// The PKCE verifier whose challenge is in the URL.
+    pub code_verifier: Option<SecretString>,
+}
+
+impl Authorization<'_> {
+    /// The URL, with a new state and a new verifier.
+    ///
+    /// # Errors
+    /// When the stored URLs do not parse, which their validation should have prevented.
+    pub fn begin(&self) -> Result<Begun, url::ParseError> {
+        let quirk = self.quirk();
+        let state = CsrfToken::new_random_len(RANDOM_BYTES);
+        let remembered = SecretString::from(state.secret().clone());
+        let client = BasicClient::new(ClientId::new(self.client_id.to_owned()))
+            .set_auth_uri(AuthUrl::from_url(self.endpoint()?))
+            .set_redirect_uri(RedirectUrl::new(self.redirect_uri.to_owned())?);
+        let mut request: AuthorizationRequest<'_> = client.authorize_url(|| state);
+
+        // Only S256 is ever sent (RFC 9700 section 2.1.1), whatever a record may have said.
+        let mut code_verifier = None;
+        if self.uses_pkce {
+            let (challenge, verifier) = PkceCodeChallenge::new_random_sha256_len(RANDOM_BYTES);
+            request = request.set_pkce_challenge(challenge);
+            code_verifier = Some(SecretString::from(verifier.into_secret()));
+        }
+        let scope = self.scope(quirk);
+        let asks_as_person = self.provider_type == Some("slack") && self.parameters.contains_key("user_scope");
+        if !scope.is_empty() {
+            request = request.add_extra_param(if asks_as_person { "user_scope" } else { "scope" }, scope);
+        }
+        let free = |name: &str| !RESERVED.contains(&name) && !(asks_as_person && name == "user_scope");
+        for (name, value) in self.parameters.iter().filter(|(name, _)| free(name)) {
+            request = request.add_extra_param(name.as_str(), value.as_str());
+        }
+        for (name, value) in quirk.map_or(&[][..], |quirk| quirk.parameters) {
+            if !self.parameters.contains_key(*name) {
+                request = request.add_extra_param(*name, *value);
+            }
+        }
+        let (url, _) = request.url();
+        Ok(Begun { url, state: remembered, code_verifier })
+    }
+
+    /// The endpoint with its own query, less what is reserved.
+    fn endpoint(&self) -> Result<Url, url::ParseError> {
+        let mut endpoint = Url::parse(self.auth_url)?;
+        let kept: Vec<(String, String)> = endpoint
+            .query_pairs()
+            .filter(|(name, _)| !RESERVED.contains(&name.as_ref()))
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect();
+        endpoint.set_query(None);
+        if !kept.is_empty() {
+            endpoint.query_pairs_mut().extend_pairs(kept);
+        }
+        Ok(endpoint)
+    }
+
+    fn scope(&self, quirk: Option<&AuthorizationQuirk>) -> String {
+        let always = quirk.map_or(&[][..], |quirk| quirk.always_scopes);
+        let mut scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
+        scopes.extend(always.iter().filter(|scope| !self.scopes.iter().any(|asked| asked == *scope)));
+        scopes.join(quirk.map_or(" ", |quirk| quirk.scope_separator))
+    }
+
+    fn quirk(&self) -> Option<&'static AuthorizationQuirk> {
+        let host = Url::parse(self.auth_url).ok().and_then(|url| url.host_str().map(ToOwned::to_owned));
+        AUTHORIZATION.iter().find(|quirk| match quirk.applies_to {
+            AppliesTo::Type(provider_type) => self.provider_type == Some(provider_type),
+            AppliesTo::Host(name) => host.as_deref() == Some(name),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    use secrecy::ExposeSecret;
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    fn begin(
+        auth_url: &str,
+        provider_type: Option<&str>,
+        parameters: &[(&str, &str)],
+    ) -> (Begun, Vec<(String, String)>) {
+        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let begun = Authorization {
+            auth_url,
+            client_id: "client",
+            redirect_uri: "https://auth.example/host-oauth-callback/p",
+            scopes: &["a".to_owned(), "b c".replace(' ', ":")],
+            provider_type,
+            uses_pkce: true,
+            parameters: &parameters,
+        }
+        .begin()
+        .unwrap();
+        let pairs = begun.url.query_pairs().into_owned().collect();
+        (begun, pairs)
+    }
+
+    fn values<'a>(pairs: &'a [(String, String)], name: &str) -> Vec<&'a str> {
+        pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
+    }
+
+    #[test]
+    fn state_has_256_bits_and_the_challenge_is_of_the_verifier() {
+        let (begun, pairs) = begin("https://p.example/authorize", None, &[]);
+        assert_eq!(URL_SAFE_NO_PAD.decode(values(&pairs, "state")[0]).unwrap().len(), 32);
+        let verifier = begun.code_verifier.unwrap();
+        assert_eq!(verifier.expose_secret().len(), 43);
+        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.expose_secret()));
+        assert_eq!(values(&pairs, "code_challenge"), [challenge]);
+        assert_eq!(values(&pairs, "code_challenge_method"), ["S256"]);
+        assert_eq!(values(&pairs, "state"), [begun.state.expose_secret()]);
+    }
+
+    #[test]
+    fn neither_parameters_nor_the_endpoints_query_override_the_protocol() {
+        let evil: Vec<(&str, &str)> = RESERVED.iter().map(|name| (*name, "evil")).collect();
+        let (_, pairs) = begin("https://p.example/authorize?tenant=1&state=evil&client_id=evil", None, &evil);
+        assert_eq!(values(&pairs, "tenant"), ["1"]);
+        assert!(pairs.iter().all(|(_, value)| value != "evil"), "{pairs:?}");
+    }
+
+    #[test]
+    fn habits_of_providers_are_met() {
+        let (_, google) = begin("https://accounts.google.com/o/oauth2/v2/auth", None, &[("prompt", "select_account")]);
+        assert_eq!(
+            (values(&google, "access_type"), values(&google, "prompt")),
+            (vec!["offline"], vec!["select_account"])
+        );
+        let (_, slack) = begin("https://slack.com/oauth/v2/authorize", Some("slack"), &[]);
+        assert_eq!(values(&slack, "scope"), ["a,b:c"]);
+        let (_, person) = begin("https://slack.com/oauth/v2/authorize", Some("slack"), &[("user_scope", "")]);
+        assert_eq!((values(&person, "user_scope"), values(&person, "scope")), (vec!["a,b:c"], vec![]));
+        let (_, microsoft) = begin("https://login.microsoftonline.com/x/authorize", Some("microsoft"), &[]);
+        assert_eq!(values(&microsoft, "scope"), ["a b:c offline_access"]);
+    }
+}

@@ -1,0 +1,165 @@
+//! The outbound client: every request to an authorization server goes through here.
+//! Owns: deadlines, the size limit, no redirects, no ambient proxy, the address guard.
+//! Must not know: what the endpoints mean.
+
+use std::{error::Error, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+use reqwest::{
+    Client, RequestBuilder,
+    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+    redirect::Policy,
+};
+use url::Url;
+
+use super::address::{AddressGuard, Refusal};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// No answer of an authorization server that we can use is larger.
+const BODY_LIMIT: usize = 256 * 1024;
+/// A wait that a server asks for beyond this is its mistake.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The client, cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    client: Client,
+    guard: AddressGuard,
+}
+
+/// An answer, whatever its status.
+#[derive(Clone)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The media type, lower case, without parameters.
+    pub content_type: String,
+    /// How long the server asks us to stay away.
+    pub retry_after: Option<Duration>,
+    /// The body. May hold secrets.
+    pub body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CallError {
+    /// We do not connect to that.
+    #[error("the URL {0}")]
+    Refused(#[from] Refusal),
+    /// No connection came about: nothing was sent.
+    #[error("no connection to the provider")]
+    NotConnected,
+    /// The connection broke after something was sent.
+    #[error("the connection to the provider broke")]
+    Broken,
+    /// The deadline passed.
+    #[error("the provider did not answer in time")]
+    TimedOut,
+    /// The body is larger than any token response.
+    #[error("the provider's answer is too large")]
+    TooLarge,
+}
+
+impl Outbound {
+    /// A client with `timeout` for each call in all.
+    ///
+    /// # Errors
+    /// When the machine's trust store cannot be used.
+    #[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
+    pub fn new(guard: AddressGuard, timeout: Duration) -> Result<Self, reqwest::Error> {
+        // An error means that one is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .user_agent(concat!("agent-auth/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(timeout)
+            .dns_resolver(std::sync::Arc::new(guard.clone()))
+            .build()?;
+        Ok(Self { client, guard })
+    }
+
+    /// The guard of this client.
+    #[must_use]
+    pub fn guard(&self) -> &AddressGuard {
+        &self.guard
+    }
+
+    /// A POST to `url`, to be completed and given to [`Self::send`].
+    ///
+    /// # Errors
+    /// [`CallError::Refused`].
+    pub fn post(&self, url: &Url) -> Result<RequestBuilder, CallError> {
+        self.guard.check_url(url)?;
+        Ok(self.client.post(url.clone()))
+    }
+
+    /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`CallError`]. A status that is no success is not an error.
+    pub async fn send(&self, request: RequestBuilder, now: DateTime<Utc>) -> Result<Answer, CallError> {
+        let mut response = request.send().await.map_err(|error| call_error(&error))?;
+        let (status, content_type, retry_after) =
+            (response.status().as_u16(), content_type(response.headers()), retry_after(response.headers(), now));
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| call_error(&error))? {
+            if body.len() + chunk.len() > BODY_LIMIT {
+                return Err(CallError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, content_type, retry_after, body: body.freeze() })
+    }
+}
+
+fn call_error(error: &reqwest::Error) -> CallError {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(refusal) = cause.downcast_ref::<Refusal>() {
+            return CallError::Refused(refusal.clone());
+        }
+        source = cause.source();
+    }
+    match error {
+        error if error.is_timeout() => CallError::TimedOut,
+        error if error.is_connect() || error.is_builder() => CallError::NotConnected,
+        _ => CallError::Broken,
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> String {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Seconds or a date (RFC 9110 section 10.2.3).
+fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match value.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => (DateTime::parse_from_rfc2822(value).ok()?.with_timezone(&Utc) - now).to_std().ok()?,
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_as_seconds_or_as_a_date() {
+        let now = "2026-11-21T10:00:00Z".parse().unwrap();
+        let read = |value: &str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
+            retry_after(&headers, now)
+        };
+        assert_eq!(read("120"), Some(Duration::from_secs(120)));
+        assert_eq!(read("Sat, 21 Nov 2026 10:00:30 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(read("Sat, 21 Nov 2026 09:00:00 GMT"), None);
+        assert_eq!(read("99999999999999"), Some(RETRY_AFTER_MAX));
+        assert_eq!(read("soon"), None);
+    }
+}

@@ -1,0 +1,11 @@
+//! The wire of authorization servers: what we send, and what we make of what comes back.
+//! Owns: the outbound client and one file an endpoint of the RFCs.
+//! Must not know: the store, who a token is for, HTTP status codes of our own.
+
+pub mod account;
+pub mod address;
+pub mod authorize;
+pub mod client;
+pub mod quirks;
+pub mod token;
+pub mod token_response;

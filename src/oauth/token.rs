@@ -1,0 +1,198 @@
+//! The token endpoint: exchanging a code and refreshing a grant (RFC 6749 sections 4.1.3 and 6).
+//! Owns: client authentication, the request bodies, and what kind of failure an answer is.
+//! Must not know: where grants are kept, or who waits for one.
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use chrono::{DateTime, Utc};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use url::{Url, form_urlencoded};
+
+use super::{
+    client::{CallError, Outbound},
+    quirks::{DEAD_GRANT, MISCONFIGURED_CLIENT},
+    token_response::{ErrorResponse, Reading, TokenResponse, read},
+};
+use crate::client_authentication::ClientAuthentication;
+
+/// Our client at a token endpoint.
+#[derive(Debug)]
+pub struct Client<'a> {
+    /// The token endpoint.
+    pub token_url: &'a str,
+    /// The client id.
+    pub id: &'a str,
+    /// The client secret, unless the client is public.
+    pub secret: Option<&'a SecretString>,
+    /// How the client authenticates.
+    pub authentication: ClientAuthentication,
+}
+
+/// What is brought to the token endpoint.
+pub enum Grant<'a> {
+    /// A code a person came back with.
+    Code {
+        /// The code.
+        code: &'a SecretString,
+        /// The redirect URI of the authorization request, byte for byte.
+        redirect_uri: &'a str,
+        /// The PKCE verifier, if a challenge was sent.
+        code_verifier: Option<&'a SecretString>,
+    },
+    /// A refresh token. No scopes are sent: the grant keeps those it has, and a provider that is asked for one it
+    /// did not grant refuses the whole refresh.
+    Refresh(&'a SecretString),
+}
+
+/// What kind of failure it was, which decides what happens to the grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The grant is dead: only a new consent helps.
+    DeadGrant,
+    /// Our client is wrong: its owner has to act, the grant stays.
+    MisconfiguredClient,
+    /// The provider refused for another reason of its own.
+    Refused,
+    /// The provider is down, overloaded or out of reach: try again later.
+    Unavailable,
+    /// The provider did not answer in time.
+    TimedOut,
+    /// The answer was no token response.
+    Unreadable,
+    /// We do not connect to that URL.
+    AddressRefused,
+}
+
+/// A token request that gave no token. Holds no secret.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{error}: {}", error_description.as_deref().unwrap_or("no details"))]
+pub struct TokenFailure {
+    /// Its kind.
+    pub kind: FailureKind,
+    /// The provider's code, or one of ours: `provider_unavailable`, `provider_timeout`, `provider_response`,
+    /// `address_refused`.
+    pub error: String,
+    /// The provider's explanation, or ours.
+    pub error_description: Option<String>,
+    /// How long the provider asked us to stay away.
+    pub retry_after: Option<Duration>,
+}
+
+/// Brings `grant` to the token endpoint.
+///
+/// # Errors
+/// [`TokenFailure`] says what kind of failure it was.
+pub async fn request_token(
+    outbound: &Outbound,
+    client: &Client<'_>,
+    grant: Grant<'_>,
+    now: DateTime<Utc>,
+) -> Result<TokenResponse, TokenFailure> {
+    let url = Url::parse(client.token_url).map_err(|_| {
+        failure(FailureKind::AddressRefused, "address_refused", "the provider's token_url is not a URL")
+    })?;
+    let mut request = outbound
+        .post(&url)
+        .map_err(|error| call_failure(&error))?
+        .header(ACCEPT, "application/json")
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    if let (ClientAuthentication::ClientSecretBasic, Some(secret)) = (client.authentication, client.secret) {
+        request = request.header(AUTHORIZATION, basic(client.id, secret));
+    }
+    let answer = outbound.send(request.body(body(client, grant)), now).await.map_err(|error| call_failure(&error))?;
+
+    // An overloaded server may send an OAuth error along; the status is what counts (a 503 is never a dead grant).
+    if answer.status >= 500 || answer.status == 429 || answer.status == 408 {
+        return Err(TokenFailure {
+            retry_after: answer.retry_after,
+            ..failure(
+                FailureKind::Unavailable,
+                "provider_unavailable",
+                &format!("the provider answered with status {}; try again later", answer.status),
+            )
+        });
+    }
+    match read(&answer) {
+        Reading::Granted(response) => Ok(*response),
+        Reading::Refused(refused) => Err(refusal(refused)),
+        Reading::Unreadable => Err(failure(
+            FailureKind::Unreadable,
+            "provider_response",
+            &format!("the provider answered with status {} and no token; check its token_url", answer.status),
+        )),
+    }
+}
+
+fn body(client: &Client<'_>, grant: Grant<'_>) -> String {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    match grant {
+        Grant::Code { code, redirect_uri, code_verifier } => {
+            form.append_pair("grant_type", "authorization_code")
+                .append_pair("code", code.expose_secret())
+                .append_pair("redirect_uri", redirect_uri);
+            if let Some(verifier) = code_verifier {
+                form.append_pair("code_verifier", verifier.expose_secret());
+            }
+        }
+        Grant::Refresh(refresh_token) => {
+            form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", refresh_token.expose_secret());
+        }
+    }
+    match (client.authentication, client.secret) {
+        (ClientAuthentication::ClientSecretBasic, Some(_)) => {}
+        (ClientAuthentication::ClientSecretPost, Some(secret)) => {
+            form.append_pair("client_id", client.id).append_pair("client_secret", secret.expose_secret());
+        }
+        _ => {
+            form.append_pair("client_id", client.id);
+        }
+    }
+    form.finish()
+}
+
+/// Id and secret are form-encoded before they become user name and password (RFC 6749 section 2.3.1).
+fn basic(id: &str, secret: &SecretString) -> HeaderValue {
+    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let credentials = STANDARD.encode(format!("{}:{}", encode(id), encode(secret.expose_secret())));
+    let mut value =
+        HeaderValue::from_str(&format!("Basic {credentials}")).unwrap_or_else(|_| HeaderValue::from_static("Basic"));
+    value.set_sensitive(true);
+    value
+}
+
+fn refusal(refused: ErrorResponse) -> TokenFailure {
+    let kind = match refused.error.as_str() {
+        code if DEAD_GRANT.contains(&code) => FailureKind::DeadGrant,
+        code if MISCONFIGURED_CLIENT.contains(&code) => FailureKind::MisconfiguredClient,
+        "temporarily_unavailable" | "server_error" | "slow_down" | "ratelimited" => FailureKind::Unavailable,
+        _ => FailureKind::Refused,
+    };
+    TokenFailure {
+        kind,
+        error: printable(&refused.error, 64),
+        error_description: refused.error_description.map(|text| printable(&text, 300)),
+        retry_after: None,
+    }
+}
+
+fn call_failure(error: &CallError) -> TokenFailure {
+    let (kind, code) = match error {
+        CallError::Refused(_) => (FailureKind::AddressRefused, "address_refused"),
+        CallError::TimedOut => (FailureKind::TimedOut, "provider_timeout"),
+        CallError::TooLarge => (FailureKind::Unreadable, "provider_response"),
+        CallError::NotConnected | CallError::Broken => (FailureKind::Unavailable, "provider_unavailable"),
+    };
+    failure(kind, code, &error.to_string())
+}
+
+fn failure(kind: FailureKind, error: &str, description: &str) -> TokenFailure {
+    TokenFailure { kind, error: error.to_owned(), error_description: Some(description.to_owned()), retry_after: None }
+}
+
+/// What others wrote, cut and without control characters: it goes into pages, logs and answers.
+#[must_use]
+pub fn printable(text: &str, max: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(max).collect()
+}

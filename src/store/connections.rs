@@ -1,0 +1,147 @@
+//! Agent connections: an agent's right to use a token that is not its own.
+//! Owns: the table `agent_connections`.
+//! Must not know: what the tokens hold.
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{Store, StoreError, Tenant};
+
+/// A connection with what its token tells about itself.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct AgentConnection {
+    /// The record's id.
+    pub id: Uuid,
+    /// The agent.
+    pub agent_id: String,
+    /// The token it may use.
+    pub token: Uuid,
+    /// The provider's name on the wire.
+    pub provider_id: String,
+    /// The account at the provider, for people.
+    pub account_label: Option<String>,
+    /// The token's granted scopes.
+    pub scopes: Json<Vec<String>>,
+    /// When the access token expires.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Who made the connection.
+    pub created_by: String,
+    /// When.
+    pub created_at: DateTime<Utc>,
+}
+
+impl Store {
+    /// Connects a token of this tenant to an agent. A connection that is there already is given back as it is.
+    /// `None`: the tenant has no such token, or none that belongs to `user` when one is named.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn connect_agent(
+        &self,
+        tenant: &Tenant,
+        agent_id: &str,
+        token: Uuid,
+        user: Option<&str>,
+        created_by: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<AgentConnection>, StoreError> {
+        self.db
+            .query(
+                "INSERT INTO agent_connections (id, organization_id, workspace_id, agent_id, token, created_by, created_at)
+                 SELECT $3, t.organization_id, t.workspace_id, $4, t.id, $5, $6
+                 FROM tokens t WHERE t.organization_id = $1 AND t.workspace_id = $2 AND t.id = $7
+                   AND ($8 IS NULL OR t.user_id = $8 OR t.ls_user_id = $8)
+                 ON CONFLICT DO NOTHING",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(Uuid::now_v7())
+            .bind(agent_id.to_owned())
+            .bind(created_by.to_owned())
+            .bind(now)
+            .bind(token)
+            .bind(user.map(ToOwned::to_owned))
+            .execute()
+            .await?;
+        let connections = self.agent_connections(tenant, agent_id, user).await?;
+        Ok(connections.into_iter().find(|connection| connection.token == token))
+    }
+
+    /// The connections of an agent, newest first; only those with tokens of `user` when one is named.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn agent_connections(
+        &self,
+        tenant: &Tenant,
+        agent_id: &str,
+        user: Option<&str>,
+    ) -> Result<Vec<AgentConnection>, StoreError> {
+        self.db
+            .query(
+                "SELECT c.id, c.agent_id, c.token, p.provider_id, t.account_label, t.scopes, t.expires_at,
+                        c.created_by, c.created_at
+                 FROM agent_connections c JOIN tokens t ON t.id = c.token JOIN providers p ON p.id = t.provider
+                 WHERE c.organization_id = $1 AND c.workspace_id = $2 AND c.agent_id = $3
+                   AND ($4 IS NULL OR t.user_id = $4 OR t.ls_user_id = $4)
+                 ORDER BY c.created_at DESC",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(agent_id.to_owned())
+            .bind(user.map(ToOwned::to_owned))
+            .all()
+            .await
+    }
+
+    /// True when the agent has any connection to that provider.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn agent_is_connected(
+        &self,
+        tenant: &Tenant,
+        agent_id: &str,
+        provider: Uuid,
+    ) -> Result<bool, StoreError> {
+        let (connections,): (i64,) = self
+            .db
+            .query(
+                "SELECT count(*) FROM agent_connections c JOIN tokens t ON t.id = c.token
+                 WHERE c.organization_id = $1 AND c.workspace_id = $2 AND c.agent_id = $3 AND t.provider = $4",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(agent_id.to_owned())
+            .bind(provider)
+            .one()
+            .await?;
+        Ok(connections > 0)
+    }
+
+    /// Removes a connection; the token stays. Says whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn disconnect_agent(
+        &self,
+        tenant: &Tenant,
+        agent_id: &str,
+        connection: Uuid,
+    ) -> Result<bool, StoreError> {
+        let removed = self
+            .db
+            .query(
+                "DELETE FROM agent_connections
+                 WHERE organization_id = $1 AND workspace_id = $2 AND agent_id = $3 AND id = $4",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(agent_id.to_owned())
+            .bind(connection)
+            .execute()
+            .await?;
+        Ok(removed > 0)
+    }
+}

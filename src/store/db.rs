@@ -1,0 +1,422 @@
+//! One facade over PostgreSQL and SQLite: `Db`, `Tx` and `Query`.
+//! Owns: connections, transactions, and every difference between the two databases.
+//! Must not know: any table but the view `database_clock`.
+
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleResult};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{
+    Arguments, ConnectOptions, Connection, Encode, Executor, FromRow, PgConnection, Postgres, Sqlite, SqlitePool,
+    Transaction, Type,
+    migrate::Migrator,
+    postgres::{PgArguments, PgConnectOptions, PgRow},
+    query_as_with, query_with,
+    sqlite::{
+        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    },
+};
+
+use super::StoreError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// The database's own clock in milliseconds since 1970, as a view, so that one SQL text can compare leases with it
+/// and replicas whose clocks differ still agree.
+const POSTGRES_CLOCK: &str = "CREATE OR REPLACE VIEW database_clock AS
+    SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms";
+const SQLITE_CLOCK: &str = "CREATE VIEW IF NOT EXISTS database_clock AS
+    SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now_ms";
+
+/// How long a caller waits for a free connection before the database counts as unavailable.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// SQLite lets one writer in at a time; the rest are readers.
+const SQLITE_CONNECTIONS: u32 = 4;
+
+/// A value that can be bound on both databases.
+pub trait Param:
+    for<'q> Encode<'q, Postgres> + Type<Postgres> + for<'q> Encode<'q, Sqlite> + Type<Sqlite> + Send
+{
+}
+impl<T> Param for T where
+    T: for<'q> Encode<'q, Postgres> + Type<Postgres> + for<'q> Encode<'q, Sqlite> + Type<Sqlite> + Send
+{
+}
+
+/// A record that can be read from both databases.
+pub trait Row: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin {}
+impl<T> Row for T where T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin {}
+
+/// Where the database is.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// A PostgreSQL URL and how many connections to hold.
+    Postgres(SecretString, u32),
+    /// The path of an SQLite file.
+    Sqlite(PathBuf),
+}
+
+/// The database.
+#[derive(Clone)]
+pub struct Db(Backend);
+
+#[derive(Clone)]
+enum Backend {
+    Postgres(Pool<OpenPostgres>),
+    Sqlite(SqlitePool),
+}
+
+/// Opens PostgreSQL connections for the pool. A connection is not asked whether it still lives when it is taken:
+/// that would double the round trips of a request; one that turns out dead is thrown away instead.
+struct OpenPostgres(PgConnectOptions);
+
+impl Manager for OpenPostgres {
+    type Type = PgConnection;
+    type Error = sqlx::Error;
+
+    async fn create(&self) -> Result<PgConnection, sqlx::Error> {
+        PgConnection::connect_with(&self.0).await
+    }
+
+    async fn recycle(&self, _: &mut PgConnection, _: &Metrics) -> RecycleResult<sqlx::Error> {
+        Ok(())
+    }
+}
+
+impl Db {
+    /// Opens the database and brings its schema up to date. Replicas that start together wait for one another.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be reached or the schema is not ours.
+    pub async fn open(location: &Location) -> Result<Self, StoreError> {
+        let db = match location {
+            Location::Postgres(url, connections) => Self::open_postgres(url, *connections)?,
+            Location::Sqlite(path) => Self::open_sqlite(path).await?,
+        };
+        match &db.0 {
+            Backend::Postgres(pool) => {
+                let mut connection = postgres_connection(pool).await?;
+                MIGRATIONS.run(&mut *connection).await?;
+                // Two replicas that replace the view at once would collide in PostgreSQL's catalogue.
+                let mut tx = connection.begin().await?;
+                tx.execute("SELECT pg_advisory_xact_lock(7303014592013351012)").await?;
+                tx.execute(POSTGRES_CLOCK).await?;
+                tx.commit().await?;
+            }
+            Backend::Sqlite(pool) => {
+                MIGRATIONS.run(pool).await?;
+                pool.execute(SQLITE_CLOCK).await?;
+            }
+        }
+        Ok(db)
+    }
+
+    fn open_postgres(url: &SecretString, connections: u32) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(url.expose_secret())
+            .map_err(|_| StoreError::Location("DATABASE_URL is not postgres://user:password@host/database".into()))?
+            .application_name("agent-auth")
+            .options([
+                ("statement_timeout", "5s"),
+                ("lock_timeout", "2s"),
+                ("idle_in_transaction_session_timeout", "10s"),
+            ])
+            .disable_statement_logging();
+        let pool = Pool::builder(OpenPostgres(options))
+            .max_size(connections as usize)
+            .wait_timeout(Some(ACQUIRE_TIMEOUT))
+            .create_timeout(Some(ACQUIRE_TIMEOUT))
+            .runtime(deadpool::Runtime::Tokio1)
+            .build()
+            .map_err(|error| StoreError::Location(error.to_string()))?;
+        Ok(Self(Backend::Postgres(pool)))
+    }
+
+    async fn open_sqlite(path: &std::path::Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5))
+            .disable_statement_logging();
+        let pool = SqlitePoolOptions::new()
+            .max_connections(SQLITE_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .connect_with(options)
+            .await?;
+        Ok(Self(Backend::Sqlite(pool)))
+    }
+
+    /// True on PostgreSQL, where other replicas may share the database.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.0, Backend::Postgres(_))
+    }
+
+    /// How to open one more connection; `None` on SQLite.
+    pub(super) fn postgres_options(&self) -> Option<PgConnectOptions> {
+        match &self.0 {
+            Backend::Postgres(pool) => Some(pool.manager().0.clone()),
+            Backend::Sqlite(_) => None,
+        }
+    }
+
+    /// A statement outside a transaction, with `$1`, `$2`, ... for what is bound.
+    #[must_use]
+    pub fn query(&self, sql: &'static str) -> Query<'_> {
+        let args = match &self.0 {
+            Backend::Postgres(_) => Args::Postgres(PgArguments::default()),
+            Backend::Sqlite(_) => Args::Sqlite(SqliteArguments::default()),
+        };
+        Query { sql, args, broken: None, target: Target::Db(self) }
+    }
+
+    /// Begins a transaction. On SQLite it takes the write lock at once (`BEGIN IMMEDIATE`): a transaction that reads
+    /// first and writes later would be refused when another wrote in between.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when no connection can be had.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        match &self.0 {
+            Backend::Postgres(pool) => {
+                let mut connection = postgres_connection(pool).await?;
+                if connection.execute("BEGIN").await.is_err() {
+                    // Nothing is lost yet: a connection that died in the pool is replaced.
+                    forget_idle(pool, connection);
+                    connection = postgres_connection(pool).await?;
+                    connection.execute("BEGIN").await?;
+                }
+                Ok(Tx(TxConnection::Postgres(Some(connection))))
+            }
+            Backend::Sqlite(pool) => Ok(Tx(TxConnection::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?))),
+        }
+    }
+
+    /// Tells every replica that listens. A hint only: it may be lost.
+    ///
+    /// # Errors
+    /// [`StoreError`] when PostgreSQL does not take it. On SQLite there is nobody to tell.
+    pub async fn notify(&self, channel: &'static str, payload: String) -> Result<(), StoreError> {
+        match &self.0 {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(_) => {
+                self.query("SELECT pg_notify($1, $2)").bind(channel.to_owned()).bind(payload).execute().await?;
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn postgres_connection(pool: &Pool<OpenPostgres>) -> Result<Object<OpenPostgres>, StoreError> {
+    pool.get().await.map_err(|error| match error {
+        deadpool::managed::PoolError::Backend(error) => StoreError::from(error),
+        other => StoreError::Unavailable(other.to_string()),
+    })
+}
+
+/// Throws away a dead connection and the idle ones, which very likely died with it.
+fn forget_idle(pool: &Pool<OpenPostgres>, connection: Object<OpenPostgres>) {
+    drop(Object::take(connection));
+    pool.retain(|_, _| false);
+}
+
+/// A transaction. Dropped without `commit` it is rolled back.
+pub struct Tx(TxConnection);
+
+enum TxConnection {
+    Postgres(Option<Object<OpenPostgres>>),
+    Sqlite(Transaction<'static, Sqlite>),
+}
+
+impl Tx {
+    /// A statement in this transaction.
+    pub fn query(&mut self, sql: &'static str) -> Query<'_> {
+        let args = match &self.0 {
+            TxConnection::Postgres(_) => Args::Postgres(PgArguments::default()),
+            TxConnection::Sqlite(_) => Args::Sqlite(SqliteArguments::default()),
+        };
+        Query { sql, args, broken: None, target: Target::Tx(self) }
+    }
+
+    /// Makes the transaction's writes durable.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database did not confirm it.
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        match &mut self.0 {
+            TxConnection::Postgres(slot) => {
+                let Some(mut connection) = slot.take() else { return Ok(()) };
+                if let Err(error) = connection.execute("COMMIT").await {
+                    drop(Object::take(connection));
+                    return Err(error.into());
+                }
+                Ok(())
+            }
+            TxConnection::Sqlite(_) => match self.into_sqlite() {
+                Some(transaction) => Ok(transaction.commit().await?),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn into_sqlite(mut self) -> Option<Transaction<'static, Sqlite>> {
+        match std::mem::replace(&mut self.0, TxConnection::Postgres(None)) {
+            TxConnection::Sqlite(transaction) => Some(transaction),
+            TxConnection::Postgres(_) => None,
+        }
+    }
+}
+
+impl Drop for Tx {
+    /// Closing the connection rolls back on the server, which needs no await and cannot be forgotten half done.
+    fn drop(&mut self) {
+        if let TxConnection::Postgres(slot) = &mut self.0
+            && let Some(connection) = slot.take()
+        {
+            drop(Object::take(connection));
+        }
+    }
+}
+
+enum Args {
+    Postgres(PgArguments),
+    Sqlite(SqliteArguments),
+}
+
+enum Target<'c> {
+    Db(&'c Db),
+    Tx(&'c mut Tx),
+}
+
+/// One statement with its bound values.
+pub struct Query<'c> {
+    sql: &'static str,
+    args: Args,
+    broken: Option<sqlx::Error>,
+    target: Target<'c>,
+}
+
+/// Runs `$run` with the statement's connection: the transaction's own, or one of the pool for as long as it takes.
+/// A read that finds its pooled connection dead is sent once more on a new one; a write never is.
+macro_rules! on_connection {
+    ($query:expr, |$connection:ident, $args:ident| $run:expr) => {{
+        let Query { sql, args, broken, target } = $query;
+        if let Some(error) = broken {
+            return Err(error.into());
+        }
+        match (target, args) {
+            (Target::Db(Db(Backend::Postgres(pool))), Args::Postgres(bound)) => {
+                let mut connection = postgres_connection(pool).await?;
+                let read = sql.trim_start().starts_with("SELECT");
+                let again = read.then(|| bound.clone());
+                let result = {
+                    let ($connection, $args) = (&mut *connection, bound);
+                    $run.await
+                };
+                match (result, again) {
+                    (Err(error), again) if is_broken(&error) => {
+                        forget_idle(pool, connection);
+                        let Some(bound) = again else { return Err(error.into()) };
+                        let mut connection = postgres_connection(pool).await?;
+                        let ($connection, $args) = (&mut *connection, bound);
+                        $run.await
+                    }
+                    (result, _) => result,
+                }
+            }
+            (Target::Db(Db(Backend::Sqlite(pool))), Args::Sqlite(bound)) => {
+                let ($connection, $args) = (pool, bound);
+                $run.await
+            }
+            (Target::Tx(Tx(TxConnection::Postgres(Some(connection)))), Args::Postgres(bound)) => {
+                let ($connection, $args) = (&mut **connection, bound);
+                $run.await
+            }
+            (Target::Tx(Tx(TxConnection::Sqlite(transaction))), Args::Sqlite(bound)) => {
+                let ($connection, $args) = (&mut **transaction, bound);
+                $run.await
+            }
+            _ => return Err(StoreError::Unavailable("the transaction is over".into())),
+        }
+        .map_err(StoreError::from)
+    }};
+}
+
+impl Query<'_> {
+    /// Binds the next `$n`.
+    #[must_use]
+    pub fn bind<P: Param>(mut self, value: P) -> Self {
+        let bound = match &mut self.args {
+            Args::Postgres(args) => args.add(value),
+            Args::Sqlite(args) => Arguments::add(args, value),
+        };
+        if let Err(error) = bound {
+            self.broken = Some(sqlx::Error::Encode(error));
+        }
+        self
+    }
+
+    /// All rows.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn all<R: Row>(self) -> Result<Vec<R>, StoreError> {
+        let sql = self.sql;
+        on_connection!(self, |connection, args| query_as_with::<_, R, _>(sql, args).fetch_all(connection))
+    }
+
+    /// The row, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn optional<R: Row>(self) -> Result<Option<R>, StoreError> {
+        let sql = self.sql;
+        on_connection!(self, |connection, args| query_as_with::<_, R, _>(sql, args).fetch_optional(connection))
+    }
+
+    /// The one row there must be.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn one<R: Row>(self) -> Result<R, StoreError> {
+        let sql = self.sql;
+        on_connection!(self, |connection, args| query_as_with::<_, R, _>(sql, args).fetch_one(connection))
+    }
+
+    /// Runs the statement and counts the rows it changed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn execute(self) -> Result<u64, StoreError> {
+        let sql = self.sql;
+        on_connection!(self, |connection, args| async {
+            query_with(sql, args).execute(connection).await.map(|done| RowsAffected::from(done).0)
+        })
+    }
+}
+
+struct RowsAffected(u64);
+
+impl From<sqlx::postgres::PgQueryResult> for RowsAffected {
+    fn from(result: sqlx::postgres::PgQueryResult) -> Self {
+        Self(result.rows_affected())
+    }
+}
+
+impl From<sqlx::sqlite::SqliteQueryResult> for RowsAffected {
+    fn from(result: sqlx::sqlite::SqliteQueryResult) -> Self {
+        Self(result.rows_affected())
+    }
+}
+
+/// True when the connection, and not the statement, is at fault: it must not go back to the pool.
+fn is_broken(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => true,
+        // 57P01 to 57P05: the server shuts down, crashed or cannot be reached.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P")),
+        _ => false,
+    }
+}

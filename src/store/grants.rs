@@ -1,0 +1,369 @@
+//! Writing of grants: what a consent gave becomes a token, and a refresh renews it.
+//! Owns: what is written to the secrets of the table `tokens`, the lease of a refresh and the fence around its result.
+//! Must not know: how a grant is obtained.
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError, Tenant,
+    authorization_requests::AuthorizationRequest,
+    db::Tx,
+    tokens::{State, Token, token_place},
+};
+
+/// What a provider granted, ready to be kept.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// What an agent sends to the provider's API.
+    pub access_token: SecretString,
+    /// What it is renewed with. `None` on a renewal keeps the one that is there.
+    pub refresh_token: Option<SecretString>,
+    /// The granted scopes; `None` on a renewal keeps those that are there.
+    pub scopes: Option<Vec<String>>,
+    /// What else the provider told. No secrets.
+    pub metadata: Map<String, Value>,
+    /// Who the person is at the provider, if the response said so.
+    pub account_id: Option<String>,
+    /// The same for people.
+    pub account_label: Option<String>,
+    /// When the access token expires.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// From when on it is refreshed before it is handed out.
+    pub refresh_due_at: Option<DateTime<Utc>>,
+    /// When the refresh token expires, if the provider said so.
+    pub refresh_token_expires_at: Option<DateTime<Utc>>,
+}
+
+/// The right to refresh one token for a while.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// The token.
+    pub token: Uuid,
+    /// This attempt.
+    pub owner: Uuid,
+    /// The generation the refresh began with; a result is kept only while it stands.
+    pub generation: i64,
+    /// What to refresh with.
+    pub refresh_token: SecretString,
+}
+
+#[derive(sqlx::FromRow)]
+struct ReplacedRow {
+    id: Uuid,
+    generation: i64,
+    refresh_token: Option<Vec<u8>>,
+    account_label: Option<String>,
+}
+
+impl Store {
+    /// Makes a token of a consent and finishes its authorization request, in one transaction. The token replaces
+    /// the subject's token of the same account and keeps its id, and with it the agents connected to it. Gives the
+    /// token's id; `None` if the request was deleted meanwhile, with its provider.
+    ///
+    /// # Errors
+    /// [`StoreError`]. On [`StoreError::Conflict`] another consent of the subject was kept at the same moment: try
+    /// again.
+    pub async fn keep_grant(
+        &self,
+        request: &AuthorizationRequest,
+        grant: &Grant,
+        readable_until: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Uuid>, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let replaced = replaced_token(&mut tx, request, grant).await?;
+        let id = replaced.as_ref().map_or_else(Uuid::now_v7, |token| token.id);
+        if request.is_default {
+            unmark_defaults(&mut tx, request, id).await?;
+        }
+        match replaced {
+            Some(token) => self.replace_token(&mut tx, request, token, grant, now).await?,
+            None => self.insert_token(&mut tx, request, id, grant, now).await?,
+        }
+        let finished = tx
+            .query(
+                "UPDATE authorization_requests
+                 SET status = 'completed', token = $4, finished_at = $5, expires_at = $6, code_verifier = NULL,
+                     client_secret = NULL
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'exchanging'",
+            )
+            .bind(request.subject.tenant.organization.clone())
+            .bind(request.subject.tenant.workspace.clone())
+            .bind(request.id)
+            .bind(id)
+            .bind(now)
+            .bind(readable_until)
+            .execute()
+            .await?;
+        if finished == 0 {
+            return Ok(None);
+        }
+        tx.commit().await?;
+        Ok(Some(id))
+    }
+
+    async fn insert_token(
+        &self,
+        tx: &mut Tx,
+        request: &AuthorizationRequest,
+        id: Uuid,
+        grant: &Grant,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let subject = &request.subject;
+        let (access, refresh) = self.seal_grant(&subject.tenant, id, 1, grant)?;
+        tx.query(
+            "INSERT INTO tokens (id, organization_id, workspace_id, provider, user_id, ls_user_id, agent_id, account_id,
+                account_label, access_token, refresh_token, scopes, metadata, is_default, state, expires_at,
+                refresh_due_at, refresh_token_expires_at, generation, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'active', $15, $16, $17, 1, $18, $18)",
+        )
+        .bind(id)
+        .bind(subject.tenant.organization.clone())
+        .bind(subject.tenant.workspace.clone())
+        .bind(request.provider)
+        .bind(subject.user_id.clone())
+        .bind(request.ls_user_id.clone())
+        .bind(subject.agent_id.clone())
+        .bind(grant.account_id.clone())
+        .bind(grant.account_label.clone())
+        .bind(access)
+        .bind(refresh)
+        .bind(Json(grant.scopes.clone().unwrap_or_else(|| request.scopes.clone())))
+        .bind(Json(grant.metadata.clone()))
+        .bind(request.is_default)
+        .bind(grant.expires_at)
+        .bind(grant.refresh_due_at)
+        .bind(grant.refresh_token_expires_at)
+        .bind(now)
+        .execute()
+        .await?;
+        Ok(())
+    }
+
+    /// A consent without a refresh token keeps the one that was there: some providers give it only the first time.
+    async fn replace_token(
+        &self,
+        tx: &mut Tx,
+        request: &AuthorizationRequest,
+        replaced: ReplacedRow,
+        grant: &Grant,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let tenant = &request.subject.tenant;
+        let mut grant = grant.clone();
+        if let (None, Some(sealed)) = (&grant.refresh_token, &replaced.refresh_token) {
+            let place = token_place(tenant, "refresh_token", replaced.id, replaced.generation);
+            grant.refresh_token = Some(self.keys.open(&place, sealed)?);
+        }
+        let generation = replaced.generation + 1;
+        let (access, refresh) = self.seal_grant(tenant, replaced.id, generation, &grant)?;
+        let written = tx
+            .query(
+                "UPDATE tokens
+             SET ls_user_id = $4, account_id = COALESCE($5, account_id), account_label = $6, access_token = $7,
+                 refresh_token = $8, scopes = $9, metadata = $10, is_default = (is_default OR $11), state = 'active',
+                 expires_at = $12, refresh_due_at = $13, refresh_token_expires_at = $14, generation = $15,
+                 refresh_owner = NULL, refresh_until = NULL, last_error = NULL, last_error_at = NULL, retry_at = NULL,
+                 updated_at = $16
+             WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $17",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(replaced.id)
+            .bind(request.ls_user_id.clone())
+            .bind(grant.account_id.clone())
+            .bind(replaced.account_label.or(grant.account_label))
+            .bind(access)
+            .bind(refresh)
+            .bind(Json(grant.scopes.unwrap_or_else(|| request.scopes.clone())))
+            .bind(Json(grant.metadata))
+            .bind(request.is_default)
+            .bind(grant.expires_at)
+            .bind(grant.refresh_due_at)
+            .bind(grant.refresh_token_expires_at)
+            .bind(generation)
+            .bind(now)
+            .bind(replaced.generation)
+            .execute()
+            .await?;
+        // A refresh wrote the token since it was read: the refresh token read above may be spent.
+        if written == 0 { Err(StoreError::Conflict) } else { Ok(()) }
+    }
+
+    /// Takes the right to refresh `token` for `milliseconds`, by the database's clock. Of all replicas one gets it;
+    /// `None` when another holds it, or the token was written, deleted or found dead meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn take_refresh_lease(&self, token: &Token, milliseconds: i64) -> Result<Option<Lease>, StoreError> {
+        let owner = Uuid::new_v4();
+        let tenant = &token.subject.tenant;
+        let taken: Option<(Option<Vec<u8>>,)> = self
+            .db
+            .query(
+                "UPDATE tokens SET refresh_owner = $5, refresh_until = (SELECT now_ms FROM database_clock) + $6
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
+                   AND state = 'active' AND refresh_token IS NOT NULL
+                   AND (refresh_until IS NULL OR refresh_until < (SELECT now_ms FROM database_clock))
+                 RETURNING refresh_token",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(token.id)
+            .bind(token.generation)
+            .bind(owner)
+            .bind(milliseconds)
+            .optional()
+            .await?;
+        let Some((Some(sealed),)) = taken else { return Ok(None) };
+        let place = token_place(tenant, "refresh_token", token.id, token.generation);
+        let refresh_token = self.keys.open(&place, &sealed)?;
+        Ok(Some(Lease { token: token.id, owner, generation: token.generation, refresh_token }))
+    }
+
+    /// Writes what a refresh gave, if the lease still holds. `false`: the token was written, deleted or taken over
+    /// meanwhile, and this result is discarded.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keep_refreshed(
+        &self,
+        tenant: &Tenant,
+        lease: &Lease,
+        grant: &Grant,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        // A response without a refresh token keeps the old one (RFC 6749 section 6), sealed anew for this generation.
+        let mut grant = grant.clone();
+        grant.refresh_token.get_or_insert_with(|| lease.refresh_token.clone());
+        let generation = lease.generation + 1;
+        let (access, refresh) = self.seal_grant(tenant, lease.token, generation, &grant)?;
+        let written = self
+            .db
+            .query(
+                "UPDATE tokens
+                 SET access_token = $6, refresh_token = $7, scopes = COALESCE($8, scopes), expires_at = $9,
+                     refresh_due_at = $10, refresh_token_expires_at = COALESCE($11, refresh_token_expires_at),
+                     generation = $12, refresh_owner = NULL, refresh_until = NULL, last_refreshed_at = $13,
+                     last_error = NULL, last_error_at = NULL, retry_at = NULL, updated_at = $13
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
+                   AND refresh_owner = $5",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(lease.token)
+            .bind(lease.generation)
+            .bind(lease.owner)
+            .bind(access)
+            .bind(refresh)
+            .bind(grant.scopes.map(Json))
+            .bind(grant.expires_at)
+            .bind(grant.refresh_due_at)
+            .bind(grant.refresh_token_expires_at)
+            .bind(generation)
+            .bind(now)
+            .execute()
+            .await?;
+        Ok(written > 0)
+    }
+
+    /// Gives a lease back after a refresh that gave nothing, with the state the token is in now, why, and before
+    /// when no other attempt is to be made. Does nothing if the lease no longer holds.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keep_refresh_failure(
+        &self,
+        tenant: &Tenant,
+        lease: &Lease,
+        state: State,
+        error: &str,
+        retry_at: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.db
+            .query(
+                "UPDATE tokens
+                 SET refresh_owner = NULL, refresh_until = NULL, state = $6, last_error = $7, last_error_at = $8,
+                     retry_at = $9
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
+                   AND refresh_owner = $5",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(lease.token)
+            .bind(lease.generation)
+            .bind(lease.owner)
+            .bind(state)
+            .bind(error.to_owned())
+            .bind(now)
+            .bind(retry_at)
+            .execute()
+            .await?;
+        Ok(())
+    }
+
+    fn seal_grant(
+        &self,
+        tenant: &Tenant,
+        id: Uuid,
+        generation: i64,
+        grant: &Grant,
+    ) -> Result<(Vec<u8>, Option<Vec<u8>>), StoreError> {
+        let seal = |column, value: &SecretString| self.keys.seal(&token_place(tenant, column, id, generation), value);
+        let access = seal("access_token", &grant.access_token)?;
+        let refresh = grant.refresh_token.as_ref().map(|value| seal("refresh_token", value)).transpose()?;
+        Ok((access, refresh))
+    }
+}
+
+/// The token that a consent renews: the one of the same account, or, where the provider does not tell accounts apart
+/// and no second one was asked for, the subject's only kind.
+async fn replaced_token(
+    tx: &mut Tx,
+    request: &AuthorizationRequest,
+    grant: &Grant,
+) -> Result<Option<ReplacedRow>, StoreError> {
+    let subject = &request.subject;
+    if grant.account_id.is_none() && request.force_new {
+        return Ok(None);
+    }
+    tx.query(
+        "SELECT id, generation, refresh_token, account_label FROM tokens
+         WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3 AND user_id = $4 AND agent_id = $5
+           AND (account_id = $6 OR ($6 IS NULL AND account_id IS NULL))
+         ORDER BY is_default DESC, created_at DESC LIMIT 1",
+    )
+    .bind(subject.tenant.organization.clone())
+    .bind(subject.tenant.workspace.clone())
+    .bind(request.provider)
+    .bind(subject.user_id.clone())
+    .bind(subject.agent_id.clone())
+    .bind(grant.account_id.clone())
+    .optional()
+    .await
+}
+
+async fn unmark_defaults(tx: &mut Tx, request: &AuthorizationRequest, except: Uuid) -> Result<(), StoreError> {
+    let subject = &request.subject;
+    tx.query(
+        "UPDATE tokens SET is_default = $7
+         WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3 AND user_id = $4 AND agent_id = $5
+           AND id <> $6 AND is_default",
+    )
+    .bind(subject.tenant.organization.clone())
+    .bind(subject.tenant.workspace.clone())
+    .bind(request.provider)
+    .bind(subject.user_id.clone())
+    .bind(subject.agent_id.clone())
+    .bind(except)
+    .bind(false)
+    .execute()
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! The installation: one row that says which organization and workspace this database began with.
+//! Owns: who of several replicas starting on an empty database is the one to make the first key.
+//! Must not know: what an API key looks like.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Store, StoreError, Tenant, api_keys::NewApiKey};
+
+impl Store {
+    /// The tenant this database began with, made now if this is its first start.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn home_tenant(&self, now: DateTime<Utc>) -> Result<Tenant, StoreError> {
+        self.db
+            .query(
+                "INSERT INTO installation (id, organization_id, workspace_id, created_at)
+                 VALUES (1, $1, $2, $3) ON CONFLICT DO NOTHING",
+            )
+            .bind(Uuid::now_v7().to_string())
+            .bind(Uuid::now_v7().to_string())
+            .bind(now)
+            .execute()
+            .await?;
+        let (organization, workspace) =
+            self.db.query("SELECT organization_id, workspace_id FROM installation WHERE id = 1").one().await?;
+        Ok(Tenant { organization, workspace })
+    }
+
+    /// Keeps `key` if there is no API key at all, in one statement, and says whether it did. The row of the
+    /// installation is locked first, so that of several replicas starting together one wins.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keep_first_api_key(&self, key: &NewApiKey) -> Result<bool, StoreError> {
+        let mut tx = self.db.begin().await?;
+        tx.query("UPDATE installation SET id = 1 WHERE id = 1").execute().await?;
+        let (keys,): (i64,) = tx.query("SELECT count(*) FROM api_keys").one().await?;
+        if keys > 0 {
+            return Ok(false);
+        }
+        key.insert(&mut tx).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}

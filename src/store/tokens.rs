@@ -1,0 +1,383 @@
+//! Tokens: the stored grant of one subject at one provider. Reading, listing, labelling, deleting.
+//! Owns: what is read from the table `tokens`, and the sealing of access and refresh tokens.
+//! Must not know: when a token is due, or how it is refreshed. Writing a grant is in `grants`.
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{Store, StoreError, Subject, Tenant};
+use crate::cipher::Place;
+
+/// Whether a grant still lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum State {
+    /// As far as we know.
+    Active,
+    /// The provider said that the grant is dead: only a new consent helps.
+    ConsentNeeded,
+}
+
+/// A token, opened.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// The record's id.
+    pub id: Uuid,
+    /// Whose it is.
+    pub subject: Subject,
+    /// The provider's record.
+    pub provider: Uuid,
+    /// The provider's name on the wire.
+    pub provider_id: String,
+    /// The account at the provider, for people.
+    pub account_label: Option<String>,
+    /// What an agent sends to the provider's API.
+    pub access_token: SecretString,
+    /// Whether there is a refresh token.
+    pub has_refresh_token: bool,
+    /// The granted scopes.
+    pub scopes: Vec<String>,
+    /// What else the provider told that its API needs, like `instance_url`. No secrets.
+    pub metadata: Map<String, Value>,
+    /// Whether it is preferred among several of the subject.
+    pub is_default: bool,
+    /// Whether the grant lives.
+    pub state: State,
+    /// When the access token expires; unknown if the provider did not say.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// From when on it is refreshed before it is handed out.
+    pub refresh_due_at: Option<DateTime<Utc>>,
+    /// Before when no further refresh is tried, after one that failed.
+    pub retry_at: Option<DateTime<Utc>>,
+    /// Counts the writes of the secrets.
+    pub generation: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct TokenRow {
+    id: Uuid,
+    organization_id: String,
+    workspace_id: String,
+    provider: Uuid,
+    provider_id: String,
+    user_id: String,
+    agent_id: String,
+    account_label: Option<String>,
+    access_token: Vec<u8>,
+    has_refresh_token: bool,
+    scopes: Json<Vec<String>>,
+    metadata: Json<Map<String, Value>>,
+    is_default: bool,
+    state: State,
+    expires_at: Option<DateTime<Utc>>,
+    refresh_due_at: Option<DateTime<Utc>>,
+    retry_at: Option<DateTime<Utc>>,
+    generation: i64,
+}
+
+/// What a list says of a token. No secret is opened for it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct TokenSummary {
+    /// The record's id.
+    pub id: Uuid,
+    /// The provider's name on the wire.
+    pub provider_id: String,
+    /// The account at the provider, for people.
+    pub account_label: Option<String>,
+    /// The granted scopes.
+    pub scopes: Json<Vec<String>>,
+    /// When the access token expires.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Whether it is preferred among several of the subject.
+    pub is_default: bool,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A change of what a person may set on a token. `None` leaves it as it is.
+#[derive(Clone, Debug, Default)]
+pub struct TokenChange {
+    /// A new label, or no label.
+    pub account_label: Option<Option<String>>,
+    /// Whether it is the default.
+    pub is_default: Option<bool>,
+}
+
+pub(super) fn token_place<'a>(tenant: &'a Tenant, column: &'static str, id: Uuid, generation: i64) -> Place<'a> {
+    Place {
+        column: ("tokens", column),
+        organization: &tenant.organization,
+        workspace: &tenant.workspace,
+        row: id,
+        generation,
+    }
+}
+
+impl Store {
+    /// The tokens a subject may use at a provider, the preferred one first: its own, and, for an agent, those of
+    /// the same user that are connected to it. The one statement of the hot path.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn usable_tokens(&self, subject: &Subject, provider_id: &str) -> Result<Vec<Token>, StoreError> {
+        let rows: Vec<TokenRow> = self
+            .db
+            .query(
+                "SELECT t.id, t.organization_id, t.workspace_id, t.provider, p.provider_id, t.user_id, t.agent_id,
+                        t.account_label, t.access_token, t.refresh_token IS NOT NULL AS has_refresh_token, t.scopes,
+                        t.metadata, t.is_default, t.state, t.expires_at, t.refresh_due_at, t.retry_at, t.generation
+                 FROM providers p JOIN tokens t ON t.provider = p.id
+                 WHERE p.organization_id = $1 AND p.workspace_id = $2 AND p.provider_id = $3
+                   AND t.organization_id = $1 AND t.workspace_id = $2 AND t.user_id = $4
+                   AND (t.agent_id = $5 OR ($5 <> '' AND EXISTS (
+                        SELECT 1 FROM agent_connections c
+                        WHERE c.token = t.id AND c.organization_id = $1 AND c.workspace_id = $2 AND c.agent_id = $5)))
+                 ORDER BY t.is_default DESC, t.created_at DESC LIMIT 100",
+            )
+            .bind(subject.tenant.organization.clone())
+            .bind(subject.tenant.workspace.clone())
+            .bind(provider_id.to_owned())
+            .bind(subject.user_id.clone())
+            .bind(subject.agent_id.clone())
+            .all()
+            .await?;
+        rows.into_iter().map(|row| self.open_token(row)).collect()
+    }
+
+    /// A token of a tenant.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn token(&self, tenant: &Tenant, id: Uuid) -> Result<Option<Token>, StoreError> {
+        let row: Option<TokenRow> = self
+            .db
+            .query(
+                "SELECT t.id, t.organization_id, t.workspace_id, t.provider, p.provider_id, t.user_id, t.agent_id,
+                        t.account_label, t.access_token, t.refresh_token IS NOT NULL AS has_refresh_token, t.scopes,
+                        t.metadata, t.is_default, t.state, t.expires_at, t.refresh_due_at, t.retry_at, t.generation
+                 FROM tokens t JOIN providers p ON p.id = t.provider
+                 WHERE t.organization_id = $1 AND t.workspace_id = $2 AND t.id = $3",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(id)
+            .optional()
+            .await?;
+        row.map(|row| self.open_token(row)).transpose()
+    }
+
+    /// The tokens of a user (as `user_id` or `ls_user_id`), at one provider or at all of them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn tokens_of_user(
+        &self,
+        tenant: &Tenant,
+        user: &str,
+        provider_id: Option<&str>,
+    ) -> Result<Vec<TokenSummary>, StoreError> {
+        self.db
+            .query(
+                "SELECT t.id, p.provider_id, t.account_label, t.scopes, t.expires_at, t.is_default, t.created_at,
+                        t.updated_at
+                 FROM tokens t JOIN providers p ON p.id = t.provider
+                 WHERE t.organization_id = $1 AND t.workspace_id = $2 AND (t.user_id = $3 OR t.ls_user_id = $3)
+                   AND ($4 IS NULL OR p.provider_id = $4)
+                 ORDER BY t.created_at DESC",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(user.to_owned())
+            .bind(provider_id.map(ToOwned::to_owned))
+            .all()
+            .await
+    }
+
+    /// The providers at which a user has a living token.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn providers_with_token(&self, tenant: &Tenant, user: &str) -> Result<Vec<String>, StoreError> {
+        let rows: Vec<(String,)> = self
+            .db
+            .query(
+                "SELECT DISTINCT p.provider_id FROM tokens t JOIN providers p ON p.id = t.provider
+                 WHERE t.organization_id = $1 AND t.workspace_id = $2 AND (t.user_id = $3 OR t.ls_user_id = $3)
+                   AND t.state = 'active'",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(user.to_owned())
+            .all()
+            .await?;
+        Ok(rows.into_iter().map(|(provider_id,)| provider_id).collect())
+    }
+
+    /// True when the workspace has a living token at any provider of that type.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn workspace_has_token(&self, tenant: &Tenant, provider_type: &str) -> Result<bool, StoreError> {
+        let (tokens,): (i64,) = self
+            .db
+            .query(
+                "SELECT count(*) FROM tokens t JOIN providers p ON p.id = t.provider
+                 WHERE t.organization_id = $1 AND t.workspace_id = $2 AND p.provider_type = $3 AND t.state = 'active'",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(provider_type.to_owned())
+            .one()
+            .await?;
+        Ok(tokens > 0)
+    }
+
+    /// Deletes every token of a workspace at providers of that type, and counts them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn delete_tokens_of_workspace(&self, tenant: &Tenant, provider_type: &str) -> Result<u64, StoreError> {
+        self.db
+            .query(
+                "DELETE FROM tokens WHERE organization_id = $1 AND workspace_id = $2 AND provider IN (
+                    SELECT id FROM providers
+                    WHERE organization_id = $1 AND workspace_id = $2 AND provider_type = $3)",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(provider_type.to_owned())
+            .execute()
+            .await
+    }
+
+    /// Deletes the tokens of a user at a provider, and counts them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn delete_tokens_of_user(
+        &self,
+        tenant: &Tenant,
+        user: &str,
+        provider_id: &str,
+    ) -> Result<u64, StoreError> {
+        self.db
+            .query(
+                "DELETE FROM tokens
+                 WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3)
+                   AND provider IN (
+                    SELECT id FROM providers
+                    WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $4)",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(user.to_owned())
+            .bind(provider_id.to_owned())
+            .execute()
+            .await
+    }
+
+    /// Deletes one token of a user, and says whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn delete_token(&self, tenant: &Tenant, user: &str, id: Uuid) -> Result<bool, StoreError> {
+        let deleted = self
+            .db
+            .query(
+                "DELETE FROM tokens
+                 WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND id = $4",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(user.to_owned())
+            .bind(id)
+            .execute()
+            .await?;
+        Ok(deleted > 0)
+    }
+
+    /// Changes the label and the default mark of a user's token. The mark moves in one transaction, so that a
+    /// subject never has two defaults.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::Conflict`] when another default was set at the same moment.
+    pub async fn change_token(
+        &self,
+        tenant: &Tenant,
+        user: &str,
+        id: Uuid,
+        change: &TokenChange,
+        now: DateTime<Utc>,
+    ) -> Result<Option<TokenSummary>, StoreError> {
+        let mut tx = self.db.begin().await?;
+        if change.is_default == Some(true) {
+            tx.query(
+                "UPDATE tokens SET is_default = $5, updated_at = $6
+                 WHERE organization_id = $1 AND workspace_id = $2 AND is_default AND id <> $4
+                   AND EXISTS (SELECT 1 FROM tokens named
+                        WHERE named.organization_id = $1 AND named.workspace_id = $2 AND named.id = $4
+                          AND (named.user_id = $3 OR named.ls_user_id = $3) AND named.provider = tokens.provider
+                          AND named.user_id = tokens.user_id AND named.agent_id = tokens.agent_id)",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(user.to_owned())
+            .bind(id)
+            .bind(false)
+            .bind(now)
+            .execute()
+            .await?;
+        }
+        let changed = tx
+            .query(
+                "UPDATE tokens
+                 SET account_label = CASE WHEN $5 THEN $6 ELSE account_label END,
+                     is_default = COALESCE($7, is_default), updated_at = $8
+                 WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND id = $4",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(user.to_owned())
+            .bind(id)
+            .bind(change.account_label.is_some())
+            .bind(change.account_label.clone().flatten())
+            .bind(change.is_default)
+            .bind(now)
+            .execute()
+            .await?;
+        if changed == 0 {
+            return Ok(None);
+        }
+        tx.commit().await?;
+        let tokens = self.tokens_of_user(tenant, user, None).await?;
+        Ok(tokens.into_iter().find(|token| token.id == id))
+    }
+
+    fn open_token(&self, row: TokenRow) -> Result<Token, StoreError> {
+        let tenant = Tenant { organization: row.organization_id, workspace: row.workspace_id };
+        let place = token_place(&tenant, "access_token", row.id, row.generation);
+        let access_token = self.keys.open(&place, &row.access_token)?;
+        Ok(Token {
+            id: row.id,
+            provider: row.provider,
+            provider_id: row.provider_id,
+            account_label: row.account_label,
+            access_token,
+            has_refresh_token: row.has_refresh_token,
+            scopes: row.scopes.0,
+            metadata: row.metadata.0,
+            is_default: row.is_default,
+            state: row.state,
+            expires_at: row.expires_at,
+            refresh_due_at: row.refresh_due_at,
+            retry_at: row.retry_at,
+            generation: row.generation,
+            subject: Subject { tenant, user_id: row.user_id, agent_id: row.agent_id },
+        })
+    }
+}

@@ -1,0 +1,205 @@
+//! The binary as an operator meets it: commands, settings, first start, end.
+//! Owns exit codes, refusals and what is printed.
+//! Must not know about requests, beyond what proves that a started server works.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::binary::{Finished, run};
+use crate::support::both_databases;
+use crate::support::database::{Database, encryption_key};
+
+both_databases! {
+    migrating_twice_is_fine_and_needs_no_server,
+    an_unreadable_stored_secret_is_noticed_at_start,
+}
+
+/// The environment of a server on SQLite in that folder, and nothing else.
+fn in_folder(folder: &TempDir, more: &[(&str, &str)]) -> Vec<(String, String)> {
+    let folder = folder.path().display().to_string();
+    let mut environment = vec![("AGENT_AUTH_DATA_DIR".to_owned(), folder)];
+    let more = more.iter();
+    environment.extend(more.map(|(name, value)| (format!("AGENT_AUTH_{name}"), (*value).to_owned())));
+    environment
+}
+
+async fn serve(more: &[(&str, &str)]) -> Finished {
+    let folder = TempDir::new().unwrap();
+    run(&["serve"], &in_folder(&folder, more)).await
+}
+
+#[tokio::test]
+async fn an_unknown_variable_is_refused_by_name() {
+    let refused = serve(&[("LISTN", "127.0.0.1:0")]).await;
+    let line = refused.expect_refusal();
+    assert!(line.to_uppercase().contains("LISTN"), "{line}");
+}
+
+#[tokio::test]
+async fn an_unknown_setting_in_the_file_is_refused_by_name() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("settings.toml");
+    std::fs::write(&file, "publik_url = \"https://broker.example\"\n").unwrap();
+    let file = file.display().to_string();
+    for arguments in [["--config", &file, "serve"], ["serve", "--config", &file]] {
+        let refused = run(&arguments, &in_folder(&folder, &[])).await;
+        if refused.stderr.contains("unexpected argument") {
+            continue;
+        }
+        let line = refused.expect_refusal();
+        assert!(line.contains("publik_url"), "{line}");
+        return;
+    }
+    panic!("--config is taken nowhere");
+}
+
+#[tokio::test]
+async fn a_value_that_makes_no_sense_is_refused_by_name() {
+    for (name, value) in [
+        ("LISTEN", "nowhere"),
+        ("AUTHORIZATION_TTL_SECONDS", "soon"),
+        ("PUBLIC_URL", "javascript:alert(1)"),
+        ("ALLOW_PRIVATE_UPSTREAMS", "10.0.0.0/99"),
+        ("CONSENT", "perhaps"),
+        ("IDENTITY", "nobody"),
+    ] {
+        let refused = serve(&[(name, value)]).await;
+        let line = refused.expect_refusal();
+        assert!(line.to_uppercase().contains(name), "{name}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn a_taken_port_is_refused_in_one_line_that_names_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let refused = serve(&[("LISTEN", &address)]).await;
+    let line = refused.expect_refusal();
+    assert!(line.contains(&address), "{line}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_refused_without_its_password() {
+    let key = encryption_key("first");
+    let refused =
+        serve(&[("DATABASE_URL", "postgres://someone:hunter2@127.0.0.1:1/nothing"), ("ENCRYPTION_KEYS", &key)]).await;
+    let line = refused.expect_refusal();
+    assert!(line.to_lowercase().contains("database"), "{line}");
+    assert!(!refused.stderr.contains("hunter2"), "{line}");
+    assert!(!refused.stdout.contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_database_of_another_kind_is_refused() {
+    let key = encryption_key("first");
+    let refused = serve(&[("DATABASE_URL", "mysql://someone:hunter2@127.0.0.1/x"), ("ENCRYPTION_KEYS", &key)]).await;
+    let line = refused.expect_refusal();
+    assert!(line.to_uppercase().contains("DATABASE_URL"), "{line}");
+    assert!(!line.contains("hunter2"), "{line}");
+}
+
+#[tokio::test]
+async fn postgres_without_encryption_keys_is_refused() {
+    let database = Database::postgres().await;
+    let mut environment = database.environment();
+    environment.retain(|(name, _)| name != "AGENT_AUTH_ENCRYPTION_KEYS");
+    let refused = run(&["serve"], &environment).await;
+    let line = refused.expect_refusal();
+    assert!(line.contains("ENCRYPTION_KEYS"), "{line}");
+    assert!(line.contains("keys generate"), "it says what to do: {line}");
+}
+
+#[tokio::test]
+async fn a_malformed_encryption_key_is_refused_without_repeating_it() {
+    for wrong in [
+        "bm9ib2R5c3NlY3JldA",
+        "first:bm9ib2R5c3NlY3JldA==",
+        "first:!!!nobodyssecret!!!",
+        ":bm9ib2R5c3NlY3JldG5vYm9keXNzZWNyZXRub2JvZHlzcw==",
+    ] {
+        let refused = serve(&[("ENCRYPTION_KEYS", wrong)]).await;
+        let line = refused.expect_refusal();
+        assert!(line.contains("ENCRYPTION_KEYS"), "{line}");
+        for secret in ["bm9ib2R5", "nobodyssecret"] {
+            assert!(!line.contains(secret), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_short_bootstrap_key_is_refused_without_repeating_it() {
+    let refused = serve(&[("BOOTSTRAP_API_KEY", "hunter2-hunter2")]).await;
+    let line = refused.expect_refusal();
+    assert!(line.contains("BOOTSTRAP_API_KEY"), "{line}");
+    assert!(!line.contains("hunter2"), "{line}");
+}
+
+async fn an_unreadable_stored_secret_is_noticed_at_start(database: Database) {
+    let migrated = run(&["migrate"], &database.environment()).await;
+    assert!(migrated.status.success(), "{migrated:?}");
+    let first = crate::support::binary::Server::start(&database.environment()).await;
+    first.stop().await;
+    for wrong in [encryption_key("first"), encryption_key("other")] {
+        let mut environment = database.environment();
+        environment.retain(|(name, _)| name != "AGENT_AUTH_ENCRYPTION_KEYS");
+        environment.push(("AGENT_AUTH_ENCRYPTION_KEYS".to_owned(), wrong));
+        environment
+            .push(("AGENT_AUTH_LISTEN".to_owned(), format!("127.0.0.1:{}", crate::support::binary::free_port())));
+        let refused = run(&["serve"], &environment).await;
+        let line = refused.expect_refusal();
+        assert!(line.to_lowercase().contains("key"), "{line}");
+    }
+    let again = crate::support::binary::Server::start(&database.environment()).await;
+    assert!(again.stop().await.0.success());
+}
+
+async fn migrating_twice_is_fine_and_needs_no_server(database: Database) {
+    for _ in 0..2 {
+        let migrated = run(&["migrate"], &database.environment()).await;
+        assert!(migrated.status.success(), "{migrated:?}");
+    }
+    assert!(database.tables().await.len() >= 5);
+}
+
+#[tokio::test]
+async fn keys_generate_prints_an_id_and_32_random_bytes() {
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let generated = run(&["keys", "generate"], &[]).await;
+        assert!(generated.status.success(), "{generated:?}");
+        let key = generated.stdout.lines().last().unwrap().trim().to_owned();
+        let (id, bytes) = key.split_once(':').expect("id:base64");
+        assert!(!id.is_empty(), "{key}");
+        assert_eq!(STANDARD.decode(bytes).expect("base64").len(), 32);
+        seen.push(key);
+    }
+    assert_ne!(seen[0], seen[1]);
+}
+
+#[tokio::test]
+async fn openapi_prints_the_description() {
+    let printed = run(&["openapi"], &[]).await;
+    assert!(printed.status.success(), "{printed:?}");
+    let document: Value = serde_json::from_str(&printed.stdout).expect("JSON alone on stdout");
+    assert!(document["paths"]["/v2/auth/authenticate"]["post"].is_object());
+}
+
+#[tokio::test]
+async fn help_and_version_are_given() {
+    let help = run(&["--help"], &[]).await;
+    assert!(help.status.success());
+    for command in ["serve", "demo", "migrate", "keys", "api-key", "provider", "openapi", "healthcheck"] {
+        assert!(help.stdout.contains(command), "{command}: {}", help.stdout);
+    }
+    let version = run(&["--version"], &[]).await;
+    assert!(version.stdout.contains(env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn an_unknown_command_is_refused() {
+    let refused = run(&["sreve"], &[]).await;
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("sreve"));
+}

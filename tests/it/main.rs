@@ -1,0 +1,34 @@
+//! The integration suite: what agent-auth promises from the outside, on SQLite and on PostgreSQL.
+//! Owns every promise as a test that is named after it.
+//! Must not know how a promise is kept: only requests, command lines, and what lies in the database.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
+
+mod support;
+
+mod accounts;
+mod address_guard;
+mod addresses;
+mod agents;
+mod authenticate;
+mod authorization_url;
+mod callers;
+mod client_authentication;
+mod command_line;
+mod consent;
+mod errors;
+mod isolation;
+mod openapi;
+mod pages;
+mod prefixes;
+mod providers;
+mod refresh;
+mod refused_consent;
+mod replicas;
+mod secrecy;
+mod serving;
+mod slack;
+mod token_responses;
+mod tokens;
+mod upstream_faults;
+mod validation;
+mod wait;

@@ -1,0 +1,201 @@
+//! Someone who sends requests: an API key, perhaps acting for a user, or nobody at all.
+//! Owns the requests and the short journeys that most tests begin with.
+//! Must not know which database is underneath.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+use url::{Position, Url};
+
+use super::answer::Answer;
+use super::fake_provider::FakeProvider;
+
+#[derive(Clone)]
+pub struct Caller {
+    router: Router,
+    headers: HeaderMap,
+}
+
+/// An authorization request that waits for a person.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    pub url: String,
+    pub auth_id: String,
+}
+
+impl Pending {
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        let url = Url::parse(&self.url).expect("a URL");
+        let mut found = url.query_pairs().filter(|(key, _)| key == name);
+        let value = found.next().map(|(_, value)| value.into_owned());
+        assert!(found.next().is_none(), "{name} twice in {}", self.url);
+        value
+    }
+
+    pub fn state(&self) -> String {
+        self.parameter("state").expect("a state")
+    }
+}
+
+impl Caller {
+    pub fn anonymous(router: Router) -> Self {
+        Self { router, headers: HeaderMap::new() }
+    }
+
+    /// The same caller with one header more (or another value of it).
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut other = self.clone();
+        let name: HeaderName = name.parse().expect("a header name");
+        other.headers.insert(name, HeaderValue::from_str(value).expect("a header value"));
+        other
+    }
+
+    pub fn with_key(&self, key: &str) -> Self {
+        self.with("x-api-key", key)
+    }
+
+    pub fn acting_for(&self, user: &str) -> Self {
+        self.with("x-user-id", user)
+    }
+
+    pub async fn send(&self, method: Method, path: &str, body: Body) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        request.headers_mut().expect("a sound request").extend(self.headers.clone());
+        let request = request.body(body).expect("a sound request");
+        let response = self.router.clone().oneshot(request).await.expect("the router never fails");
+        let (parts, body) = response.into_parts();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await.expect("a whole body").to_bytes(),
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, Body::empty()).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, Body::empty()).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.post_text(path, &body.to_string()).await
+    }
+
+    pub async fn post_text(&self, path: &str, body: &str) -> Answer {
+        self.with("content-type", "application/json").send(Method::POST, path, Body::from(body.to_owned())).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.with("content-type", "application/json").send(Method::PATCH, path, Body::from(body.to_string())).await
+    }
+
+    /// A browser follows this address: no API key, whatever the host.
+    pub async fn visit(&self, url: &Url) -> Answer {
+        Self::anonymous(self.router.clone())
+            .with("accept", "text/html")
+            .get(&url[Position::BeforePath..Position::AfterQuery])
+            .await
+    }
+
+    /// Registers `provider` as `acme`.
+    pub async fn register(&self, provider: &FakeProvider) -> Value {
+        self.register_as(provider.definition("acme")).await
+    }
+
+    pub async fn register_as(&self, definition: Value) -> Value {
+        self.post("/v2/auth/providers", &definition).await.expect(200)
+    }
+
+    pub async fn try_authenticate(&self, body: &Value) -> Answer {
+        self.post("/v2/auth/authenticate", body).await
+    }
+
+    pub async fn authenticate(&self, body: &Value) -> Value {
+        self.try_authenticate(body).await.expect(200)
+    }
+
+    /// Asks and must be sent to the provider.
+    pub async fn begin(&self, body: &Value) -> Pending {
+        let answer = self.authenticate(body).await;
+        assert_eq!(answer["status"], "pending", "answer: {answer}");
+        assert!(answer["token"].is_null(), "pending has no token: {answer}");
+        Pending {
+            url: answer["url"].as_str().expect("a url").to_owned(),
+            auth_id: answer["auth_id"].as_str().expect("an auth_id").to_owned(),
+        }
+    }
+
+    /// Asks and must be given a token at once.
+    pub async fn token(&self, body: &Value) -> String {
+        let answer = self.authenticate(body).await;
+        assert_eq!(answer["status"], "completed", "answer: {answer}");
+        answer["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// The whole journey: ask, consent in the browser, be answered; gives the access token.
+    pub async fn connect(&self, provider: &FakeProvider, body: &Value) -> String {
+        let pending = self.begin(body).await;
+        self.come_back(&provider.consent(&pending.url)).await;
+        let answer = self.wait(&pending.auth_id).await;
+        assert_eq!(answer["status"], "completed", "answer: {answer}");
+        answer["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// The browser comes back from the provider and must end on a page of success.
+    pub async fn come_back(&self, callback: &Url) -> Answer {
+        let answer = self.visit(callback).await;
+        assert_eq!(answer.status.as_u16(), 303, "body: {}", answer.text());
+        let clean = Url::parse(answer.header("location")).expect("an absolute location");
+        let page = self.visit(&clean).await;
+        page.expect_html(200);
+        page
+    }
+
+    pub async fn wait(&self, auth_id: &str) -> Value {
+        self.get(&format!("/v2/auth/wait/{auth_id}?timeout=20")).await.expect(200)
+    }
+
+    /// How the authorization request stands right now.
+    pub async fn look(&self, auth_id: &str) -> Value {
+        self.get(&format!("/v2/auth/wait/{auth_id}?timeout=0")).await.expect(200)
+    }
+
+    pub async fn tokens(&self) -> Vec<Value> {
+        let answer = self.get("/v2/auth/tokens").await.expect(200);
+        answer.as_array().expect("a list").clone()
+    }
+
+    pub async fn has_token(&self) -> bool {
+        let answer = self.get("/v2/auth/tokens/exists?provider_id=acme").await.expect(200);
+        answer["has_token"].as_bool().expect("true or false")
+    }
+
+    /// Connects the stored token to the agent; gives the connection.
+    pub async fn connect_agent(&self, agent: &str, token_id: &Value) -> Value {
+        let body = json!({"oauth_token_id": token_id});
+        self.post(&format!("/v2/auth/agents/{agent}/connections"), &body).await.expect(201)
+    }
+}
+
+/// `user` asks `acme` for `scopes`.
+pub fn asking(user: &str, scopes: &[&str]) -> Value {
+    json!({"provider": "acme", "scopes": scopes, "user_id": user})
+}
+
+/// `base` with the fields of `more` set or replaced.
+pub fn with(mut base: Value, more: Value) -> Value {
+    let Value::Object(more) = more else { panic!("more fields come as an object") };
+    base.as_object_mut().expect("an object").extend(more);
+    base
+}
+
+/// `base` without that field.
+pub fn without(mut base: Value, field: &str) -> Value {
+    base.as_object_mut().expect("an object").remove(field);
+    base
+}

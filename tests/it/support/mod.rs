@@ -1,0 +1,37 @@
+//! What the suites stand on: a running application, a scripted provider, a database of one's own.
+//! Owns the words in which the tests are written.
+//! Must not know what any single test is about.
+
+pub mod answer;
+pub mod app;
+pub mod binary;
+pub mod caller;
+pub mod database;
+pub mod fake_provider;
+pub mod postgres;
+pub mod scripted;
+pub mod trap;
+
+/// Makes every named test twice: `sqlite::name` and `postgres::name`.
+///
+/// A test takes what it needs: a `TestApp`, or the bare `Database` when it starts the application itself.
+/// A test that is missing from the list is dead code, which the lints refuse.
+macro_rules! both_databases {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let database = crate::support::database::Database::sqlite();
+                crate::support::app::run(super::$name, database).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let database = crate::support::database::Database::postgres().await;
+                crate::support::app::run(super::$name, database).await;
+            })+
+        }
+    };
+}
+pub(crate) use both_databases;

@@ -1,0 +1,98 @@
+"""The README's own commands, and the three commands that the demo prints, do what they promise."""
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import time
+
+import pytest
+
+from broker import BINARY, ROOT, environment, free_port, run, wait_until_ready
+from browser import browser, press
+
+DEMO = "cargo run --release -- demo"
+
+
+@pytest.fixture
+def commands():
+    """The commands in the README's fenced blocks, in their order."""
+    blocks = re.findall(r"^```[a-z]*\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    lines = (line.removeprefix("$ ").strip() for block in blocks for line in block.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_the_first_command_is_the_demo_and_the_second_the_tests(commands):
+    assert commands[:2] == [DEMO, "scripts/test"]
+    assert (ROOT / "scripts/test").stat().st_mode & 0o111
+
+
+@pytest.fixture
+def demo(commands, tmp_path):
+    """What the README's first command prints, while it runs. The binary stands for `cargo run --release --`."""
+    port = free_port()
+    arguments = [BINARY, *shlex.split(commands[0].partition(" -- ")[2]), "--listen", f"127.0.0.1:{port}"]
+    output, errors = tmp_path / "stdout", tmp_path / "stderr"
+    with output.open("wb") as out, errors.open("wb") as err:
+        process = subprocess.Popen(arguments, cwd=tmp_path, env=environment(), stdout=out, stderr=err)
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process)
+        deadline = time.monotonic() + 10
+        while "AUTH_ID" not in output.read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        yield output.read_text()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0, errors.read_text()[-4000:]
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def steps(demo):
+    """The two curl commands that the demo prints, as a newcomer copies them: authenticate, and wait."""
+    curls = [line.strip() for line in demo.splitlines() if re.match(r"\s+curl ", line)]
+    assert len(curls) == 2, demo
+    assert "/v2/auth/authenticate" in curls[0] and "/v2/auth/wait/AUTH_ID" in curls[1], demo
+    return curls
+
+
+def shell(command):
+    """The JSON that a copied command prints."""
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
+    return json.loads(done.stdout)
+
+
+def test_the_demos_commands_give_a_token(demo, steps):
+    [key] = re.findall(r"^API key:\s+(\S+)$", demo, re.MULTILINE)
+    assert all(key in step for step in steps)
+
+    pending = shell(steps[0])
+    assert pending["status"] == "pending"
+    with browser() as tab:
+        consent = tab.get(pending["url"])
+        assert consent.status_code == 200
+        done = press(tab, consent, "Approve")
+        assert done.status_code == 200, done.text
+
+    waited = shell(steps[1].replace("AUTH_ID", pending["auth_id"]))
+    assert waited["status"] == "completed" and waited["token"]
+    again = shell(steps[0])
+    assert (again["status"], again["token"]) == ("completed", waited["token"])
+
+
+def test_denying_in_the_demo_gives_no_token(steps):
+    pending = shell(steps[0])
+    with browser() as tab:
+        denied = press(tab, tab.get(pending["url"]), "Deny")
+    assert 400 <= denied.status_code < 500
+    assert shell(steps[1].replace("AUTH_ID", pending["auth_id"]))["status"] == "not_found"
+    assert shell(steps[0])["status"] == "pending"
+
+
+def test_help_teaches(commands):
+    text = run("--help")
+    for command in ("serve", "demo", "migrate", "keys", "api-key", "provider", "openapi", "healthcheck"):
+        assert re.search(rf"^\s+{command}\b", text, re.MULTILINE), command
