@@ -234,7 +234,9 @@ async fn catch_up_now_and_then(app: Arc<App>) {
 async fn catch_up(app: &App, since: DateTime<Utc>) -> bool {
     match app.store.authorization_requests_finished_since(since - CATCH_UP_MARGIN).await {
         Ok(ended) => {
-            ended.into_iter().for_each(|id| app.waiters.wake(id));
+            for id in ended {
+                app.waiters.wake(id);
+            }
             true
         }
         Err(error) => {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-const LEEWAY_MIN: Duration = Duration::from_secs(60);
-const LEEWAY_MAX: Duration = Duration::from_secs(300);
+const LEEWAY_MIN: Duration = Duration::from_mins(1);
+const LEEWAY_MAX: Duration = Duration::from_mins(5);
 
 /// When a token that lives for `expires_in` from `now` expires and when it is due for refresh. Both unknown if the
 /// lifetime is: such a token is used until the provider refuses it.

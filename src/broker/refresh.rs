@@ -132,12 +132,11 @@ async fn fail(app: &App, token: &Token, lease: &Lease, failure: TokenFailure) ->
         error_description = failure.error_description, "a refresh failed"
     );
     let now = app.clock.now();
-    let (state, retry_at) = match failure.kind {
-        FailureKind::DeadGrant => (State::ConsentNeeded, None),
-        _ => {
-            let wait = failure.retry_after.unwrap_or(COOL_DOWN);
-            (State::Active, TimeDelta::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait)))
-        }
+    let (state, retry_at) = if failure.kind == FailureKind::DeadGrant {
+        (State::ConsentNeeded, None)
+    } else {
+        let wait = failure.retry_after.unwrap_or(COOL_DOWN);
+        (State::Active, TimeDelta::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait)))
     };
     let tenant = &token.subject.tenant;
     app.store.keep_refresh_failure(tenant, lease, state, &failure.error, retry_at, now).await?;

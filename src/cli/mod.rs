@@ -2,6 +2,12 @@
 //! Owns: arguments and what is printed.
 //! Must not know: how anything is done.
 
+#![expect(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "clap prints these comments as help, where backticks would stand"
+)]
+
 mod api_key;
 mod healthcheck;
 mod provider;

@@ -27,7 +27,7 @@ use crate::{
 /// What an agent asks for.
 #[derive(ToSchema)]
 #[schema(as = AuthAuthenticateRequest)]
-#[expect(dead_code, reason = "describes the body that `read` reads")]
+#[expect(dead_code, clippy::struct_excessive_bools, reason = "describes the body that `read` reads")]
 pub struct AuthenticateRequest {
     /// The provider's id.
     provider: String,

@@ -63,7 +63,7 @@ pub struct ProviderCreateRequest {
     name: String,
     client_id: String,
     client_secret: Option<String>,
-    /// The authorization endpoint: https, or http to a host in ALLOW_PRIVATE_UPSTREAMS.
+    /// The authorization endpoint: https, or http to a host in `ALLOW_PRIVATE_UPSTREAMS`.
     auth_url: String,
     /// The token endpoint: likewise.
     token_url: String,

@@ -81,7 +81,8 @@ pub struct Deleted {
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     provider_id: Option<String>,
-    deleted: u64,
+    /// How many tokens.
+    tokens: u64,
 }
 
 /// Lists the current user's tokens.
@@ -145,7 +146,7 @@ pub async fn delete_for_user(
     }
     let deleted = app.store.delete_tokens_of_user(&caller.tenant, user, &provider_id).await?;
     let message = format!("{deleted} token(s) of the current user at {provider_id} were deleted.");
-    Ok(Json(Deleted { message, provider_id: Some(provider_id), deleted }))
+    Ok(Json(Deleted { message, provider_id: Some(provider_id), tokens: deleted }))
 }
 
 /// Deletes one token of the current user.
@@ -201,7 +202,7 @@ pub async fn delete_workspace_slack(State(app): State<Arc<App>>, caller: Caller)
     caller.needs(Permission::Administer)?;
     let deleted = app.store.delete_tokens_of_workspace(&caller.tenant, SLACK).await?;
     let message = format!("{deleted} Slack token(s) of the workspace were deleted.");
-    Ok(Json(Deleted { message, provider_id: None, deleted }))
+    Ok(Json(Deleted { message, provider_id: None, tokens: deleted }))
 }
 
 fn no_token() -> ApiError {

@@ -29,7 +29,7 @@ impl Account {
 }
 
 /// The subject of the id token. It came from the token endpoint over the connection we opened ourselves, so its
-/// signature need not be checked to know who issued it (OpenID Connect Core, section 3.1.3.7, point 6).
+/// signature need not be checked to know who issued it (`OpenID` Connect Core, section 3.1.3.7, point 6).
 fn of_id_token(fields: &Map<String, Value>) -> Option<Account> {
     let claims = fields.get("id_token")?.as_str()?.split('.').nth(1)?;
     let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;

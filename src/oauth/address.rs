@@ -13,7 +13,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
 /// The IANA special-purpose registries: nothing on the public internet is there. (IPv4-mapped IPv6 addresses are
-/// turned into IPv4 before the look-up; 64:ff9b::/96 and 2002::/16 can carry any IPv4 address and are refused whole.)
+/// turned into IPv4 before the look-up; `64:ff9b::/96` and `2002::/16` can carry any IPv4 address and are refused whole.)
 const SPECIAL: [&str; 30] = [
     "0.0.0.0/8",
     "10.0.0.0/8",

@@ -81,8 +81,8 @@ impl Authorization<'_> {
         if !scope.is_empty() {
             request = request.add_extra_param(if asks_as_person { "user_scope" } else { "scope" }, scope);
         }
-        let free = |name: &str| !RESERVED.contains(&name) && !(asks_as_person && name == "user_scope");
-        for (name, value) in self.parameters.iter().filter(|(name, _)| free(name)) {
+        let taken = |name: &str| RESERVED.contains(&name) || (asks_as_person && name == "user_scope");
+        for (name, value) in self.parameters.iter().filter(|(name, _)| !taken(name)) {
             request = request.add_extra_param(name.as_str(), value.as_str());
         }
         for (name, value) in quirk.map_or(&[][..], |quirk| quirk.parameters) {

@@ -19,7 +19,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// No answer of an authorization server that we can use is larger.
 const BODY_LIMIT: usize = 256 * 1024;
 /// A wait that a server asks for beyond this is its mistake.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// The client, cheap to clone.
 #[derive(Clone, Debug)]
@@ -156,7 +156,7 @@ mod tests {
             let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
             retry_after(&headers, now)
         };
-        assert_eq!(read("120"), Some(Duration::from_secs(120)));
+        assert_eq!(read("120"), Some(Duration::from_mins(2)));
         assert_eq!(read("Sat, 21 Nov 2026 10:00:30 GMT"), Some(Duration::from_secs(30)));
         assert_eq!(read("Sat, 21 Nov 2026 09:00:00 GMT"), None);
         assert_eq!(read("99999999999999"), Some(RETRY_AFTER_MAX));

@@ -101,7 +101,7 @@ pub async fn request_token(
     if let (ClientAuthentication::ClientSecretBasic, Some(secret)) = (client.authentication, client.secret) {
         request = request.header(AUTHORIZATION, basic(client.id, secret));
     }
-    let answer = outbound.send(request.body(body(client, grant)), now).await.map_err(|error| call_failure(&error))?;
+    let answer = outbound.send(request.body(body(client, &grant)), now).await.map_err(|error| call_failure(&error))?;
 
     // An overloaded server may send an OAuth error along; the status is what counts (a 503 is never a dead grant).
     if answer.status >= 500 || answer.status == 429 || answer.status == 408 {
@@ -125,7 +125,7 @@ pub async fn request_token(
     }
 }
 
-fn body(client: &Client<'_>, grant: Grant<'_>) -> String {
+fn body(client: &Client<'_>, grant: &Grant<'_>) -> String {
     let mut form = form_urlencoded::Serializer::new(String::new());
     match grant {
         Grant::Code { code, redirect_uri, code_verifier } => {

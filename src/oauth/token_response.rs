@@ -164,8 +164,7 @@ fn lifetime(value: Option<&Value>) -> Option<Duration> {
         Value::String(text) => text.trim().parse::<f64>().ok()?,
         _ => return None,
     };
-    (seconds.is_finite() && seconds >= 1.0 && seconds <= LIFETIME_MAX_SECONDS)
-        .then(|| Duration::from_secs_f64(seconds.floor()))
+    (1.0..=LIFETIME_MAX_SECONDS).contains(&seconds).then(|| Duration::from_secs_f64(seconds.floor()))
 }
 
 fn metadata(fields: &Map<String, Value>) -> Map<String, Value> {

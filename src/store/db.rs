@@ -2,6 +2,8 @@
 //! Owns: connections, transactions, and every difference between the two databases.
 //! Must not know: any table but the view `database_clock`.
 
+#![expect(clippy::disallowed_methods, reason = "the one place that talks to sqlx")]
+
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleResult};

@@ -1,7 +1,7 @@
 """A running `agent-auth demo` and a real Chromium for the tests beside this file.
 
-AGENT_AUTH_BIN            the server to test (default: target/debug/agent-auth)
-AGENT_AUTH_TEST_CHROMIUM  the browser to test with (default: chromium)
+TEST_AGENT_AUTH            the server to test (default: target/debug/agent-auth)
+TEST_CHROMIUM  the browser to test with (default: chromium)
 """
 
 import os
@@ -38,7 +38,7 @@ def free_port():
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
     """`agent-auth demo`, as a newcomer starts it."""
-    binary = os.environ.get("AGENT_AUTH_BIN", ROOT / "target/debug/agent-auth")
+    binary = os.environ.get("TEST_AGENT_AUTH", ROOT / "target/debug/agent-auth")
     base = f"http://127.0.0.1:{free_port()}"
     output = tmp_path_factory.mktemp("demo") / "output"
     # The server refuses settings that it does not know, such as those of this test.
@@ -82,7 +82,7 @@ def started(process, base, output):
 def browser():
     """A fresh Chromium with its own empty profile."""
     options = webdriver.ChromeOptions()
-    options.binary_location = program(os.environ.get("AGENT_AUTH_TEST_CHROMIUM", "chromium"), "chromium")
+    options.binary_location = program(os.environ.get("TEST_CHROMIUM", "chromium"), "chromium")
     for argument in (
         "--headless=new",
         "--disable-background-networking",

@@ -122,7 +122,7 @@ async fn a_new_account_becomes_the_default_one(app: TestApp) {
     let alice = started(&provider, &app).await;
     connect_account(&alice, &provider, "work", json!({})).await;
     let work = alice.tokens().await[0]["id"].clone();
-    assert_eq!(default_accounts(&alice).await, [work.clone()]);
+    assert_eq!(default_accounts(&alice).await, std::slice::from_ref(&work));
     let home = connect_account(&alice, &provider, "home", json!({})).await;
     let defaults = default_accounts(&alice).await;
     assert_eq!(defaults.len(), 1, "the mark has moved");

@@ -25,7 +25,7 @@ both_databases! {
 
 async fn guarded(database: Database, allowed: &str) -> TestApp {
     TestApp::start_with(database, |settings| {
-        settings.allow_private_upstreams = allowed.to_owned();
+        allowed.clone_into(&mut settings.allow_private_upstreams);
     })
     .await
 }

@@ -1,7 +1,12 @@
 //! The integration suite: what agent-auth promises from the outside, on SQLite and on PostgreSQL.
 //! Owns every promise as a test that is named after it.
 //! Must not know how a promise is kept: only requests, command lines, and what lies in the database.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on panics, and looks at clock, database and environment from outside"
+)]
 
 mod support;
 
@@ -16,7 +21,9 @@ mod client_authentication;
 mod command_line;
 mod consent;
 mod errors;
+mod failed_token_responses;
 mod isolation;
+mod limits;
 mod openapi;
 mod pages;
 mod prefixes;

@@ -1,6 +1,6 @@
-//! The token responses that real providers give, most of them not by the book.
-//! Owns what is understood, and that the rest is a failure that stores nothing.
-//! Must not know about providers that are down; that is `upstream_faults`.
+//! The good token responses that real providers give, most of them not by the book.
+//! Owns what is understood of them, and what is kept.
+//! Must not know the responses that are failures; those are `failed_token_responses`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -13,10 +13,6 @@ use crate::support::scripted::Scripted;
 
 both_databases! {
     we_ask_for_json,
-    an_error_under_status_200_is_a_failure,
-    a_slack_error_under_status_200_is_a_failure,
-    an_error_in_a_form_body_under_status_200_is_a_failure,
-    an_oauth_error_under_status_400_is_a_failure,
     a_null_error_beside_a_token_is_no_error,
     a_form_body_is_understood,
     a_form_body_called_plain_text_is_understood,
@@ -37,31 +33,20 @@ both_databases! {
     what_else_the_provider_tells_is_kept_as_metadata,
     no_secret_is_in_the_metadata,
     an_unexpected_id_token_does_no_harm,
-    a_body_that_is_no_object_is_a_failure,
-    a_response_without_an_access_token_is_a_failure,
-    an_access_token_that_is_no_text_is_a_failure,
-    html_is_a_failure,
-    an_empty_body_is_a_failure,
-    nul_bytes_from_the_provider_do_no_harm,
     a_very_long_access_token_is_kept_whole,
 }
 
 /// Alice's browser comes back and the exchange is answered like that.
 async fn exchanged(app: &TestApp, answer: Scripted) -> (FakeProvider, Pending) {
     let provider = FakeProvider::start().await;
-    let definition = provider.definition("acme");
-    (app.post("/v2/auth/providers", &definition).await).expect(200);
+    app.register(&provider).await;
     let pending = exchanged_at(app, &provider, answer).await;
     (provider, pending)
 }
 
 async fn exchanged_at(app: &TestApp, provider: &FakeProvider, answer: Scripted) -> Pending {
     let question = asking("alice", &["read", "write"]);
-    let pending = app.begin(&with(question, json!({"force_new": true}))).await;
-    provider.answer_next(answer);
-    let answer = app.visit(&provider.consent(&pending.url)).await;
-    assert_ne!(answer.status.as_u16(), 500, "{}", answer.text());
-    pending
+    app.exchange(provider, question, answer).await.0
 }
 
 /// The exchange succeeds and `tok-1` is the access token; gives the stored token's summary.
@@ -73,21 +58,6 @@ async fn completes(app: &TestApp, answer: Scripted) -> Value {
     app.tokens().await.remove(0)
 }
 
-/// The exchange fails with this error and nothing is stored.
-async fn fails(app: &TestApp, answer: Scripted, error: Option<&str>) {
-    let (provider, pending) = exchanged(app, answer).await;
-    let answer = app.look(&pending.auth_id).await;
-    assert_eq!(answer["status"], "not_found", "{answer}");
-    assert!(answer["error"].is_string(), "{answer}");
-    if let Some(error) = error {
-        assert_eq!(answer["error"], error);
-    }
-    assert_eq!(app.tokens().await, Vec::<Value>::new());
-    app.begin(&asking("alice", &["read"])).await;
-    assert_eq!(provider.exchanges().len(), 1, "a code is never sent twice");
-    app.delete("/v2/auth/providers/acme").await.expect(200);
-}
-
 fn token(more: Value) -> Scripted {
     let by_the_book = json!({"access_token": "tok-1", "token_type": "Bearer", "expires_in": 3600});
     Scripted::json(with(by_the_book, more))
@@ -97,31 +67,6 @@ async fn we_ask_for_json(app: TestApp) {
     let (provider, _) = exchanged(&app, token(json!({}))).await;
     let accepted = provider.exchange().header("accept").to_owned();
     assert!(accepted.contains("application/json"), "{accepted}");
-}
-
-async fn an_error_under_status_200_is_a_failure(app: TestApp) {
-    let answer = json!({"error": "bad_verification_code", "error_description": "The code passed is incorrect."});
-    fails(&app, Scripted::json(answer), Some("bad_verification_code")).await;
-}
-
-async fn a_slack_error_under_status_200_is_a_failure(app: TestApp) {
-    let answer = json!({"ok": false, "error": "invalid_code"});
-    fails(&app, Scripted::json(answer), Some("invalid_code")).await;
-    fails(&app, Scripted::json(json!({"ok": false})), None).await;
-    let with_token = json!({"ok": false, "access_token": "tok-1"});
-    fails(&app, Scripted::json(with_token), None).await;
-}
-
-async fn an_error_in_a_form_body_under_status_200_is_a_failure(app: TestApp) {
-    let form = "error=bad_verification_code&error_description=The+code+is+wrong";
-    let answer = Scripted::text("application/x-www-form-urlencoded", form);
-    fails(&app, answer, Some("bad_verification_code")).await;
-}
-
-async fn an_oauth_error_under_status_400_is_a_failure(app: TestApp) {
-    let answer = json!({"error": "invalid_grant", "error_description": "Code expired"});
-    let answer = Scripted::json(answer).status(400);
-    fails(&app, answer, Some("invalid_grant")).await;
 }
 
 async fn a_null_error_beside_a_token_is_no_error(app: TestApp) {
@@ -353,51 +298,6 @@ async fn an_unexpected_id_token_does_no_harm(app: TestApp) {
         let pending = exchanged_at(&app, &provider, answer).await;
         let answer = app.look(&pending.auth_id).await;
         assert_eq!(answer["token"], "tok-1", "id_token {odd}: {answer}");
-    }
-}
-
-async fn a_body_that_is_no_object_is_a_failure(app: TestApp) {
-    for body in ["[]", "\"access_token\"", "7", "null", "{broken", "[1"] {
-        fails(&app, Scripted::text("application/json", body), None).await;
-    }
-}
-
-async fn a_response_without_an_access_token_is_a_failure(app: TestApp) {
-    let without = json!({"token_type": "Bearer", "refresh_token": "r", "expires_in": 3600});
-    fails(&app, Scripted::json(without), None).await;
-    fails(&app, Scripted::json(json!({})), None).await;
-}
-
-async fn an_access_token_that_is_no_text_is_a_failure(app: TestApp) {
-    for odd in [json!(""), json!(null), json!(7), json!({}), json!(["t"])] {
-        fails(&app, token(json!({"access_token": odd})), None).await;
-    }
-}
-
-async fn html_is_a_failure(app: TestApp) {
-    let html = "<html><body>access_token=tok-1&amp;token_type=bearer</body></html>";
-    fails(&app, Scripted::text("text/html", html), None).await;
-    fails(&app, Scripted::text("application/json", html), None).await;
-}
-
-async fn an_empty_body_is_a_failure(app: TestApp) {
-    fails(&app, Scripted::text("application/json", ""), None).await;
-    fails(&app, Scripted::text("text/plain", "").status(204), None).await;
-}
-
-async fn nul_bytes_from_the_provider_do_no_harm(app: TestApp) {
-    let provider = FakeProvider::start().await;
-    app.register(&provider).await;
-    for odd in [
-        json!({"scope": "read\0 write"}),
-        json!({"instance_url": "https://a\0b"}),
-        json!({"nested": {"key\0": ["a\0b"]}}),
-        json!({"access_token": "tok\0"}),
-        json!({"error": "inv\0alid", "access_token": null}),
-    ] {
-        let pending = exchanged_at(&app, &provider, token(odd.clone())).await;
-        let answer = app.look(&pending.auth_id).await;
-        assert_ne!(answer["status"], "pending", "{odd}: {answer}");
     }
 }
 

@@ -29,11 +29,7 @@ both_databases! {
 }
 
 async fn exchanged(app: &TestApp, provider: &FakeProvider, answer: Scripted) -> (Pending, Answer) {
-    let question = json!({"force_new": true});
-    let pending = app.begin(&with(asking("alice", &["read"]), question)).await;
-    provider.answer_next(answer);
-    let page = app.visit(&provider.consent(&pending.url)).await;
-    (pending, page)
+    app.exchange(provider, asking("alice", &["read"]), answer).await
 }
 
 /// A page, not success; the waiting caller is told, and nothing is stored.

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
-BINARY = Path(os.environ.get("AGENT_AUTH_BIN", ROOT / "target/debug/agent-auth"))
+BINARY = Path(os.environ.get("TEST_AGENT_AUTH", ROOT / "target/debug/agent-auth"))
 BINARY = BINARY if BINARY.is_absolute() else ROOT / BINARY
 
 

@@ -14,7 +14,7 @@ import broker as agent_auth
 from authorization_server import AuthorizationServer
 from browser import browse
 
-POSTGRES = "AGENT_AUTH_TEST_POSTGRES_URL"
+POSTGRES = "TEST_POSTGRES_URL"
 API_KEY = "sdk-tests-bootstrap-key-0123456789abcdef"
 
 

@@ -12,6 +12,7 @@ use url::{Position, Url};
 
 use super::answer::Answer;
 use super::fake_provider::FakeProvider;
+use super::scripted::Scripted;
 
 #[derive(Clone)]
 pub struct Caller {
@@ -144,6 +145,15 @@ impl Caller {
         let answer = self.wait(&pending.auth_id).await;
         assert_eq!(answer["status"], "completed", "answer: {answer}");
         answer["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// Asks anew and comes back with a code, whose exchange the provider answers like that.
+    pub async fn exchange(&self, provider: &FakeProvider, body: Value, answer: Scripted) -> (Pending, Answer) {
+        let pending = self.begin(&with(body, json!({"force_new": true}))).await;
+        provider.answer_next(answer);
+        let page = self.visit(&provider.consent(&pending.url)).await;
+        assert_ne!(page.status.as_u16(), 500, "{}", page.text());
+        (pending, page)
     }
 
     /// The browser comes back from the provider and must end on a page of success.

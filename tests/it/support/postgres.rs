@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use url::Url;
 use uuid::Uuid;
 
-const SERVER: &str = "AGENT_AUTH_TEST_POSTGRES_URL";
+const SERVER: &str = "TEST_POSTGRES_URL";
 
 /// A database that lives as long as this value.
 pub struct OwnDatabase {
