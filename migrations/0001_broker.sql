@@ -79,6 +79,7 @@ CREATE TABLE tokens (
     generation               BIGINT NOT NULL,
     refresh_owner            UUID,
     refresh_until            BIGINT,
+    refresh_failures         BIGINT NOT NULL DEFAULT 0,
     last_refreshed_at        TIMESTAMPTZ,
     last_error               TEXT,
     last_error_at            TIMESTAMPTZ,

@@ -2,7 +2,7 @@
 //! Owns: start-up, and the background task that hears other replicas.
 //! Must not know: routes, or the rules of the broker.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
@@ -78,10 +78,8 @@ impl App {
     /// [`StartError`].
     pub async fn start(settings: Settings, clock: Clock) -> Result<Arc<Self>, StartError> {
         let public_url = public_url(&settings)?;
-        let guard = AddressGuard::parse(&settings.allow_private_upstreams)
-            .map_err(|problem| StartError::Setting("ALLOW_PRIVATE_UPSTREAMS", problem))?;
-        let outbound =
-            Outbound::new(guard, Duration::from_secs(settings.provider_timeout_seconds)).map_err(StartError::Trust)?;
+        let outbound = Outbound::new(guard(&settings)?, Duration::from_secs(settings.provider_timeout_seconds))
+            .map_err(StartError::Trust)?;
         let store = open_store(&settings, &clock).await?;
         let first_api_key = bootstrap(&store, &settings, clock.now()).await?;
         let app = Arc::new(Self {
@@ -126,12 +124,7 @@ impl App {
 pub async fn open_store(settings: &Settings, clock: &Clock) -> Result<Store, StartError> {
     let (location, keys) = match &settings.database_url {
         Some(url) => {
-            let keys = settings.encryption_keys.clone().ok_or_else(|| {
-                StartError::Setting(
-                    "ENCRYPTION_KEYS",
-                    "required with PostgreSQL; make a key with `agent-auth keys generate` and keep it safe".into(),
-                )
-            })?;
+            let keys = settings.encryption_keys.clone().ok_or_else(no_keys)?;
             (Location::Postgres(url.clone(), settings.database_connections), keys)
         }
         None => {
@@ -164,15 +157,50 @@ pub fn public_url(settings: &Settings) -> Result<String, StartError> {
     }
 }
 
-fn private_folder(folder: &Path) -> io::Result<()> {
+/// Makes a folder that only its owner can look into, if it is not there.
+///
+/// # Errors
+/// [`io::Error`].
+pub fn private_folder(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// SQLite gives its journal files the mode of the database file, so that one decides for all.
-fn private_file(file: &Path) -> io::Result<()> {
+/// Opens a file that only its owner can read, made if it is not there. (SQLite gives its journal files the mode of the
+/// database file, so that one decides for all.)
+///
+/// # Errors
+/// [`io::Error`].
+pub fn private_file(file: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(file).map(drop)
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(file)
+}
+
+/// Checks what can be told from the settings alone, before anything is touched.
+///
+/// # Errors
+/// [`StartError`].
+pub fn check(settings: &Settings) -> Result<(), StartError> {
+    public_url(settings)?;
+    guard(settings)?;
+    if let Some(keys) = &settings.encryption_keys {
+        KeyRing::parse(keys)?;
+    } else if settings.database_url.is_some() {
+        return Err(no_keys());
+    }
+    Ok(())
+}
+
+fn guard(settings: &Settings) -> Result<AddressGuard, StartError> {
+    AddressGuard::parse(&settings.allow_private_upstreams)
+        .map_err(|problem| StartError::Setting("ALLOW_PRIVATE_UPSTREAMS", problem))
+}
+
+fn no_keys() -> StartError {
+    StartError::Setting(
+        "ENCRYPTION_KEYS",
+        "required with PostgreSQL; make a key with `agent-auth keys generate` and keep it safe".into(),
+    )
 }
 
 /// The key of this data folder, made now if there is none. `link` makes it appear whole or not at all, and only once.

@@ -48,7 +48,7 @@ pub fn metrics() -> String {
 pub fn log(filter: &str) -> Result<(), ParseError> {
     let mut filter = EnvFilter::try_new(filter)?;
     for capped in CAPPED {
-        filter = filter.add_directive(format!("{capped}=info").parse()?);
+        filter = filter.add_directive(format!("{capped}=warn").parse()?);
     }
     let registry = tracing_subscriber::registry().with(filter);
     if std::io::stderr().is_terminal() {

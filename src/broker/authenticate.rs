@@ -137,7 +137,6 @@ async fn consent(app: &App, ask: &Ask, tokens: &[Token]) -> Result<Outcome, Brok
     let agent = &ask.subject.agent_id;
     if !ask.force_new
         && !agent.is_empty()
-        && tokens.is_empty()
         && app.store.agent_is_connected(&ask.subject.tenant, agent, provider.id).await?
     {
         return Ok(Outcome::ConnectionRequired);

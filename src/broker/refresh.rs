@@ -23,8 +23,10 @@ use crate::{
 const LEASE_SLACK: Duration = Duration::from_secs(10);
 /// How often those who wait for another's refresh look for themselves: its hint may be lost.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// After a failure that will pass, one probe in this time is enough.
-const COOL_DOWN: Duration = Duration::from_secs(30);
+/// After a failure that will pass, the provider is left alone for a moment, and longer after each further one: an
+/// outage is probed, not hammered.
+const COOL_DOWN_MIN: Duration = Duration::from_secs(1);
+const COOL_DOWN_MAX: Duration = Duration::from_secs(30);
 const KEEP_ATTEMPTS: u32 = 8;
 
 /// What became of a token that was due.
@@ -45,16 +47,12 @@ pub enum Refreshed {
 pub async fn refresh(app: &Arc<App>, token: Token) -> Result<Refreshed, BrokerError> {
     let lease_for = Duration::from_secs(app.settings.provider_timeout_seconds) + LEASE_SLACK;
     let deadline = Instant::now() + lease_for;
-    let mut token = token;
     loop {
-        if let Some(failure) = cooling_down(app, &token) {
-            return Ok(Refreshed::Failed(failure));
-        }
         let waiter = app.waiters.register(token.id);
         let mut woken = std::pin::pin!(waiter.notify.notified());
         woken.as_mut().enable();
         let lease_milliseconds = i64::try_from(lease_for.as_millis()).unwrap_or(i64::MAX);
-        if let Some(lease) = app.store.take_refresh_lease(&token, lease_milliseconds).await? {
+        if let Some(lease) = app.store.take_refresh_lease(&token, lease_milliseconds, app.clock.now()).await? {
             let run = app.tasks.spawn(run(Arc::clone(app), token, lease));
             return run.await.map_err(|error| BrokerError::Internal(error.to_string()))?;
         }
@@ -67,11 +65,13 @@ pub async fn refresh(app: &Arc<App>, token: Token) -> Result<Refreshed, BrokerEr
         if current.generation != token.generation {
             return Ok(Refreshed::Fresh(Box::new(current)));
         }
+        if let Some(failure) = cooling_down(app, &current) {
+            return Ok(Refreshed::Failed(failure));
+        }
         if Instant::now() >= deadline {
             return Ok(Refreshed::Failed(timed_out()));
         }
         let _ = tokio::time::timeout(LOOK_AGAIN, woken).await;
-        token = app.store.token(&current.subject.tenant, current.id).await?.unwrap_or(current);
     }
 }
 
@@ -135,7 +135,7 @@ async fn fail(app: &App, token: &Token, lease: &Lease, failure: TokenFailure) ->
     let (state, retry_at) = if failure.kind == FailureKind::DeadGrant {
         (State::ConsentNeeded, None)
     } else {
-        let wait = failure.retry_after.unwrap_or(COOL_DOWN);
+        let wait = failure.retry_after.unwrap_or(cool_down(lease.failures));
         (State::Active, TimeDelta::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait)))
     };
     let tenant = &token.subject.tenant;
@@ -148,6 +148,12 @@ async fn fail(app: &App, token: &Token, lease: &Lease, failure: TokenFailure) ->
         Some(current) if current.state == State::Active => Ok(Refreshed::Failed(failure)),
         _ => Ok(Refreshed::ConsentNeeded),
     }
+}
+
+/// Doubled with each failure in a row.
+fn cool_down(failures: i64) -> Duration {
+    let doublings = u32::try_from(failures.clamp(0, 10)).unwrap_or(0);
+    COOL_DOWN_MIN.saturating_mul(1 << doublings).min(COOL_DOWN_MAX)
 }
 
 fn cooling_down(app: &App, token: &Token) -> Option<TokenFailure> {
@@ -165,6 +171,6 @@ fn timed_out() -> TokenFailure {
         kind: FailureKind::TimedOut,
         error: "provider_timeout".into(),
         error_description: Some("the provider did not answer in time".into()),
-        retry_after: Some(COOL_DOWN),
+        retry_after: Some(COOL_DOWN_MIN),
     }
 }

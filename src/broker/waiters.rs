@@ -34,6 +34,7 @@ impl Waiters {
 
     /// Wakes all who wait for `id` in this process.
     pub fn wake(&self, id: Uuid) {
+        tracing::trace!(%id, "wake");
         if let Some(notify) = self.lock().get(&id) {
             notify.notify_waiters();
         }

@@ -12,13 +12,19 @@ use tokio::{
 };
 
 use super::print;
-use crate::{app::App, clock::Clock, config::Settings, http, serve, telemetry};
+use crate::{
+    app::{App, check, private_file, private_folder},
+    clock::Clock,
+    config::Settings,
+    http, serve, telemetry,
+};
 
 /// What is under way when the server is told to stop gets this long.
 const STOP_WITHIN: Duration = Duration::from_secs(25);
 
 pub(super) async fn serve(settings: Settings) -> anyhow::Result<()> {
     telemetry::log(&settings.log).context("AGENT_AUTH_LOG")?;
+    check(&settings)?;
     let listener = listen(&settings.listen).await?;
     let _lock = settings.database_url.is_none().then(|| lock_folder(&settings)).transpose()?;
     let app = App::start(settings, Clock::system()).await?;
@@ -78,9 +84,9 @@ pub(crate) async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<
 /// One server a data folder: with SQLite, waiters are woken inside the process alone.
 fn lock_folder(settings: &Settings) -> anyhow::Result<File> {
     let folder = &settings.data_dir;
-    std::fs::create_dir_all(folder).with_context(|| format!("the data folder {}", folder.display()))?;
-    let lock =
-        File::create(folder.join("serve.lock")).with_context(|| format!("the data folder {}", folder.display()))?;
+    let lock = private_folder(folder)
+        .and_then(|()| private_file(&folder.join("serve.lock")))
+        .with_context(|| format!("the data folder {}", folder.display()))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(_) => bail!(

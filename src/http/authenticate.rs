@@ -40,20 +40,20 @@ pub struct AuthenticateRequest {
     /// The agent the token is for, if it is for one.
     agent_id: Option<String>,
     /// Accepted for compatibility; there are no public clients here.
-    #[schema(default = false)]
+    #[schema(default = false, required = false)]
     use_agent_builder_public_oauth: bool,
     /// Begin a consent even if there is a token.
-    #[schema(default = false)]
+    #[schema(default = false, required = false)]
     force_new: bool,
     /// This token and no other.
     token_id: Option<Uuid>,
     /// Whether a new token becomes the default.
-    #[schema(default = true)]
+    #[schema(default = true, required = false)]
     is_default: bool,
     /// One of the provider's `allowed_redirect_uris`.
     redirect_uri: Option<String>,
     /// Begin nothing.
-    #[schema(default = false)]
+    #[schema(default = false, required = false)]
     check_only: bool,
 }
 
@@ -157,8 +157,9 @@ fn read(caller: Caller, body: &JsonBody) -> Result<Ask, ApiError> {
     Ok(ask)
 }
 
-/// What an agent may want to know of its token beside the token itself.
+/// What an agent may want to know of its token beside the token itself: what the provider told, and what we know.
 fn metadata(token: &Token) -> Map<String, Value> {
+    let mut metadata = token.metadata.clone();
     let known = json!({
         "token_id": token.id,
         "token_type": "Bearer",
@@ -166,10 +167,9 @@ fn metadata(token: &Token) -> Map<String, Value> {
         "scopes": token.scopes,
         "expires_at": token.expires_at,
         "is_default": token.is_default,
-        "provider": token.metadata,
     });
-    match known {
-        Value::Object(known) => known,
-        _ => Map::new(),
+    if let Value::Object(known) = known {
+        metadata.extend(known);
     }
+    metadata
 }

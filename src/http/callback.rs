@@ -165,7 +165,9 @@ pub async fn post(
             let detail = format!("The code could not be exchanged ({error}{why}). Authenticate again for a new URL.");
             Err(ApiError::Provider(kind.unwrap_or(FailureKind::Refused), detail, None))
         }
-        Completion::InvalidState => invalid("The state is unknown or expired. Authenticate again for a new URL."),
+        Completion::InvalidState => Err(ApiError::NotFound(
+            "There is no pending consent of that state. Authenticate again for a new URL.".into(),
+        )),
         Completion::StateUsed => invalid("The state was used with another code. Authenticate again for a new URL."),
         Completion::WrongProvider => invalid("The state belongs to another provider than the one in the path."),
     }

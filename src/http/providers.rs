@@ -67,17 +67,18 @@ pub struct ProviderCreateRequest {
     auth_url: String,
     /// The token endpoint: likewise.
     token_url: String,
-    #[schema(default = false)]
+    #[schema(default = false, required = false)]
     uses_pkce: bool,
     /// `S256` is what is sent, whatever is asked for.
-    #[schema(default = "S256")]
+    #[schema(default = "S256", required = false)]
     code_challenge_method: String,
-    #[schema(nullable, value_type = String)]
     provider_type: Option<ProviderType>,
-    #[schema(default = "client_secret_post")]
+    #[schema(default = "client_secret_post", required = false)]
     token_endpoint_auth_method: AuthMethod,
     /// Added to every authorization URL. The protocol's own parameters cannot be set here.
+    #[schema(required = false)]
     authorization_params: BTreeMap<String, String>,
+    #[schema(required = false)]
     allowed_redirect_uris: Vec<String>,
 }
 
@@ -272,13 +273,6 @@ pub(super) fn read_new(
         created_at: now,
         updated_at: now,
     };
-    if provider.token_endpoint_auth_method == ClientAuthentication::ClientSecretBasic
-        && provider.client_secret.is_none()
-        && !fields.has("client_secret")
-    {
-        let problem = "Field required: client_secret_basic needs a client_secret";
-        fields.fault(&["client_secret".into()], ("missing", problem.into()));
-    }
     fields.finish()?;
     Ok(provider)
 }

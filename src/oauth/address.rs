@@ -47,6 +47,9 @@ const SPECIAL: [&str; 30] = [
     "ff00::/8",
 ];
 
+/// Names under these are never on the public internet (RFC 6762, RFC 8375, ICANN's resolution on `.internal`).
+const PRIVATE_SUFFIXES: [&str; 3] = [".internal", ".local", ".home.arpa"];
+
 static SPECIAL_RANGES: LazyLock<Vec<IpNet>> =
     LazyLock::new(|| SPECIAL.iter().filter_map(|range| range.parse().ok()).collect());
 
@@ -109,24 +112,20 @@ impl AddressGuard {
     /// [`Refusal`].
     pub fn check_url(&self, url: &Url) -> Result<(), Refusal> {
         let host = url.host().ok_or(Refusal::Scheme)?;
-        let plain_http = url.scheme() == "http";
-        match (url.scheme(), &host) {
-            ("https", _) => {}
-            ("http", Host::Domain(name)) if is_loopback_name(name) || self.allows_host(name) => {}
-            ("http", Host::Ipv4(address)) if address.is_loopback() || self.allows_address(IpAddr::V4(*address)) => {}
-            ("http", Host::Ipv6(address)) if address.is_loopback() || self.allows_address(IpAddr::V6(*address)) => {}
-            _ => return Err(Refusal::Scheme),
+        let plain_http = match &host {
+            Host::Domain(name) => is_loopback_name(name) || self.allows_plain_http(name),
+            Host::Ipv4(address) => self.allows_plain_http_at(IpAddr::V4(*address)),
+            Host::Ipv6(address) => self.allows_plain_http_at(IpAddr::V6(*address)),
+        };
+        if url.scheme() != "https" && !(url.scheme() == "http" && plain_http) {
+            return Err(Refusal::Scheme);
         }
         let allowed = match host {
             Host::Domain(name) => !is_loopback_name(name) || self.allows_host(name) || self.allows_loopback(),
             Host::Ipv4(address) => self.permits(IpAddr::V4(address)),
             Host::Ipv6(address) => self.permits(IpAddr::V6(address)),
         };
-        if allowed || (plain_http && matches!(*self.0, Exceptions::All)) {
-            Ok(())
-        } else {
-            Err(Refusal::PrivateAddress)
-        }
+        if allowed { Ok(()) } else { Err(Refusal::PrivateAddress) }
     }
 
     /// True when we may connect to this address.
@@ -141,6 +140,25 @@ impl AddressGuard {
             Exceptions::All => true,
             Exceptions::Listed { hosts, .. } => {
                 hosts.iter().any(|host| host.eq_ignore_ascii_case(name.trim_end_matches('.')))
+            }
+        }
+    }
+
+    /// Plain http is for hosts the operator named, and, where every private host is allowed, for names that cannot be
+    /// on the public internet.
+    fn allows_plain_http(&self, name: &str) -> bool {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        match &*self.0 {
+            Exceptions::All => !name.contains('.') || PRIVATE_SUFFIXES.iter().any(|suffix| name.ends_with(suffix)),
+            Exceptions::None | Exceptions::Listed { .. } => self.allows_host(&name),
+        }
+    }
+
+    fn allows_plain_http_at(&self, address: IpAddr) -> bool {
+        match &*self.0 {
+            Exceptions::All => !is_public(address),
+            Exceptions::None | Exceptions::Listed { .. } => {
+                address.to_canonical().is_loopback() || self.allows_address(address)
             }
         }
     }
@@ -253,6 +271,8 @@ mod tests {
         assert_eq!(check(list, "https://10.21.0.1/token"), Err(Refusal::PrivateAddress));
         assert_eq!(check(list, "http://127.0.0.2/token"), Err(Refusal::PrivateAddress));
         assert_eq!(check("true", "http://anything.internal/token"), Ok(()));
+        assert_eq!(check("true", "http://keycloak:8080/token"), Ok(()));
+        assert_eq!(check("true", "http://acme.example/token"), Err(Refusal::Scheme));
         assert!(AddressGuard::parse("a b").unwrap_err().contains("`a b`"));
     }
 

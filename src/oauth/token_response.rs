@@ -2,7 +2,7 @@
 //! Owns: every way in which a success or an error is told (RFC 6749 sections 5.1 and 5.2, and the habits beside them).
 //! Must not know: what the response is for.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -152,8 +152,8 @@ fn scopes(value: Option<&Value>) -> Option<Vec<String>> {
         _ => return None,
     };
     scopes.truncate(SCOPES_MAX);
-    scopes.sort_unstable();
-    scopes.dedup();
+    let mut seen = HashSet::new();
+    scopes.retain(|scope| seen.insert(scope.clone()));
     Some(scopes).filter(|scopes| !scopes.is_empty())
 }
 
@@ -228,7 +228,9 @@ mod tests {
     fn scopes_are_split_at_spaces_and_commas_and_read_from_lists() {
         for value in ["\"a b\"", "\"a,b\"", "\"b, a\"", "[\"a\",\"b\"]", "[\"a b\"]", "\"a\\tb a\""] {
             let body = format!("{{\"access_token\":\"t\",\"scope\":{value}}}");
-            assert_eq!(granted(&body).scopes.unwrap(), ["a", "b"], "{value}");
+            let mut scopes = granted(&body).scopes.unwrap();
+            scopes.sort();
+            assert_eq!(scopes, ["a", "b"], "{value}");
         }
         for value in ["\"\"", "\" \"", "[]", "null", "7"] {
             let body = format!("{{\"access_token\":\"t\",\"scope\":{value}}}");

@@ -114,8 +114,11 @@ impl Db {
     }
 
     fn open_postgres(url: &SecretString, connections: u32) -> Result<Self, StoreError> {
+        let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.expose_secret().starts_with(scheme));
         let options = PgConnectOptions::from_str(url.expose_secret())
-            .map_err(|_| StoreError::Location("DATABASE_URL is not postgres://user:password@host/database".into()))?
+            .ok()
+            .filter(|_| is_postgres)
+            .ok_or_else(|| StoreError::Location("DATABASE_URL is not postgres://user:password@host/database".into()))?
             .application_name("agent-auth")
             .options([
                 ("statement_timeout", "5s"),

@@ -49,6 +49,8 @@ pub struct Lease {
     pub generation: i64,
     /// What to refresh with.
     pub refresh_token: SecretString,
+    /// How many refreshes failed since the last that did not.
+    pub failures: i64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -168,7 +170,7 @@ impl Store {
              SET ls_user_id = $4, account_id = COALESCE($5, account_id), account_label = $6, access_token = $7,
                  refresh_token = $8, scopes = $9, metadata = $10, is_default = (is_default OR $11), state = 'active',
                  expires_at = $12, refresh_due_at = $13, refresh_token_expires_at = $14, generation = $15,
-                 refresh_owner = NULL, refresh_until = NULL, last_error = NULL, last_error_at = NULL, retry_at = NULL,
+                 refresh_owner = NULL, refresh_until = NULL, refresh_failures = 0, last_error = NULL, last_error_at = NULL, retry_at = NULL,
                  updated_at = $16
              WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $17",
             )
@@ -196,21 +198,28 @@ impl Store {
     }
 
     /// Takes the right to refresh `token` for `milliseconds`, by the database's clock. Of all replicas one gets it;
-    /// `None` when another holds it, or the token was written, deleted or found dead meanwhile.
+    /// `None` when another holds it, when a refresh failed a moment ago, or when the token was written, deleted or
+    /// found dead meanwhile.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn take_refresh_lease(&self, token: &Token, milliseconds: i64) -> Result<Option<Lease>, StoreError> {
+    pub async fn take_refresh_lease(
+        &self,
+        token: &Token,
+        milliseconds: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Lease>, StoreError> {
         let owner = Uuid::new_v4();
         let tenant = &token.subject.tenant;
-        let taken: Option<(Option<Vec<u8>>,)> = self
+        let taken: Option<(Option<Vec<u8>>, i64)> = self
             .db
             .query(
                 "UPDATE tokens SET refresh_owner = $5, refresh_until = (SELECT now_ms FROM database_clock) + $6
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
                    AND state = 'active' AND refresh_token IS NOT NULL
                    AND (refresh_until IS NULL OR refresh_until < (SELECT now_ms FROM database_clock))
-                 RETURNING refresh_token",
+                   AND (retry_at IS NULL OR retry_at <= $7)
+                 RETURNING refresh_token, refresh_failures",
             )
             .bind(tenant.organization.clone())
             .bind(tenant.workspace.clone())
@@ -218,12 +227,13 @@ impl Store {
             .bind(token.generation)
             .bind(owner)
             .bind(milliseconds)
+            .bind(now)
             .optional()
             .await?;
-        let Some((Some(sealed),)) = taken else { return Ok(None) };
+        let Some((Some(sealed), failures)) = taken else { return Ok(None) };
         let place = token_place(tenant, "refresh_token", token.id, token.generation);
         let refresh_token = self.keys.open(&place, &sealed)?;
-        Ok(Some(Lease { token: token.id, owner, generation: token.generation, refresh_token }))
+        Ok(Some(Lease { token: token.id, owner, generation: token.generation, refresh_token, failures }))
     }
 
     /// Writes what a refresh gave, if the lease still holds. `false`: the token was written, deleted or taken over
@@ -250,7 +260,7 @@ impl Store {
                  SET access_token = $6, refresh_token = $7, scopes = COALESCE($8, scopes), expires_at = $9,
                      refresh_due_at = $10, refresh_token_expires_at = COALESCE($11, refresh_token_expires_at),
                      generation = $12, refresh_owner = NULL, refresh_until = NULL, last_refreshed_at = $13,
-                     last_error = NULL, last_error_at = NULL, retry_at = NULL, updated_at = $13
+                     refresh_failures = 0, last_error = NULL, last_error_at = NULL, retry_at = NULL, updated_at = $13
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
                    AND refresh_owner = $5",
             )
@@ -290,6 +300,7 @@ impl Store {
             .query(
                 "UPDATE tokens
                  SET refresh_owner = NULL, refresh_until = NULL, state = $6, last_error = $7, last_error_at = $8,
+                     refresh_failures = refresh_failures + 1,
                      retry_at = $9
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
                    AND refresh_owner = $5",

@@ -152,16 +152,6 @@ impl Store {
     async fn check_keys(&self, now: chrono::DateTime<chrono::Utc>) -> Result<(), StoreError> {
         const CHECK: &str = "agent-auth";
         let configured: Vec<String> = self.keys.ids().map(ToOwned::to_owned).collect();
-        for key_id in &configured {
-            let sealed = self.keys.seal_with(key_id, &check_place(), &CHECK.into())?;
-            self.db
-                .query("INSERT INTO encryption_keys (key_id, check_value, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-                .bind(key_id.clone())
-                .bind(sealed)
-                .bind(now)
-                .execute()
-                .await?;
-        }
         let used: Vec<(String, Vec<u8>)> =
             self.db.query("SELECT key_id, check_value FROM encryption_keys ORDER BY key_id").all().await?;
         for (key_id, sealed) in used {
@@ -175,6 +165,17 @@ impl Store {
                     "ENCRYPTION_KEYS: key `{key_id}` is not the key of that id which this database was sealed with"
                 ))
             })?;
+        }
+        // Recorded only now: a key set by mistake must not count as one that was used.
+        for key_id in &configured {
+            let sealed = self.keys.seal_with(key_id, &check_place(), &CHECK.into())?;
+            self.db
+                .query("INSERT INTO encryption_keys (key_id, check_value, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+                .bind(key_id.clone())
+                .bind(sealed)
+                .bind(now)
+                .execute()
+                .await?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::app::TestApp;
 use crate::support::both_databases;
 use crate::support::caller::with;
+use crate::support::database::Database;
 
 both_databases! {
     an_address_with_a_dangerous_scheme_is_refused,
@@ -79,7 +80,11 @@ async fn an_address_with_credentials_or_a_fragment_is_refused(app: TestApp) {
     }
 }
 
-async fn plain_http_to_the_open_internet_is_refused(app: TestApp) {
+async fn plain_http_to_the_open_internet_is_refused(database: Database) {
+    let app = TestApp::start_with(database, |settings| {
+        "127.0.0.1".clone_into(&mut settings.allow_private_upstreams);
+    })
+    .await;
     for field in ["auth_url", "token_url"] {
         let body = with(acme(), json!({field: "http://acme.example/"}));
         let answer = app.post("/v2/auth/providers", &body).await;

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::binary::{Finished, run};
+use crate::support::binary::{Finished, Server, free_port, run};
 use crate::support::both_databases;
 use crate::support::database::{Database, encryption_key};
 
@@ -27,7 +27,10 @@ fn in_folder(folder: &TempDir, more: &[(&str, &str)]) -> Vec<(String, String)> {
 
 async fn serve(more: &[(&str, &str)]) -> Finished {
     let folder = TempDir::new().unwrap();
-    run(&["serve"], &in_folder(&folder, more)).await
+    let free = format!("127.0.0.1:{}", free_port());
+    let mut environment = in_folder(&folder, &[("LISTEN", &free)]);
+    environment.extend(in_folder(&folder, more));
+    run(&["serve"], &environment).await
 }
 
 #[tokio::test]
@@ -139,19 +142,18 @@ async fn a_short_bootstrap_key_is_refused_without_repeating_it() {
 async fn an_unreadable_stored_secret_is_noticed_at_start(database: Database) {
     let migrated = run(&["migrate"], &database.environment()).await;
     assert!(migrated.status.success(), "{migrated:?}");
-    let first = crate::support::binary::Server::start(&database.environment()).await;
+    let first = Server::start(&database.environment()).await;
     first.stop().await;
     for wrong in [encryption_key("first"), encryption_key("other")] {
         let mut environment = database.environment();
         environment.retain(|(name, _)| name != "AGENT_AUTH_ENCRYPTION_KEYS");
         environment.push(("AGENT_AUTH_ENCRYPTION_KEYS".to_owned(), wrong));
-        environment
-            .push(("AGENT_AUTH_LISTEN".to_owned(), format!("127.0.0.1:{}", crate::support::binary::free_port())));
+        environment.push(("AGENT_AUTH_LISTEN".to_owned(), format!("127.0.0.1:{}", free_port())));
         let refused = run(&["serve"], &environment).await;
         let line = refused.expect_refusal();
         assert!(line.to_lowercase().contains("key"), "{line}");
     }
-    let again = crate::support::binary::Server::start(&database.environment()).await;
+    let again = Server::start(&database.environment()).await;
     assert!(again.stop().await.0.success());
 }
 

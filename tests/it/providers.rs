@@ -89,6 +89,7 @@ async fn a_created_provider_is_got_and_listed_as_it_was_answered(app: TestApp) {
 }
 
 async fn a_provider_needs_no_client_secret(app: TestApp) {
+    let acme = || with(acme(), json!({"token_endpoint_auth_method": "client_secret_post"}));
     app.register_as(without(acme(), "client_secret")).await;
     let other = with(acme(), json!({"provider_id": "other", "client_secret": null}));
     app.register_as(other).await;

@@ -237,6 +237,7 @@ async fn costs_no_grant(app: &TestApp, wrong: Scripted) {
             break;
         }
     }
+    app.advance(HOUR / 2);
     app.token(&question()).await;
     let refreshes = provider.refreshes();
     let mut used = sent(&refreshes);

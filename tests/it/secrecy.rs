@@ -26,12 +26,12 @@ both_databases! {
 
 /// The encodings in which a secret could lie around.
 fn encodings(secret: &str) -> Vec<Vec<u8>> {
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex: Vec<_> = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
     // The last characters of an encoding depend on what follows, so they are left out.
-    let cut = |text: String| text[..text.len() - 2].as_bytes().to_vec();
+    let cut = |text: String| text.as_bytes()[..text.len() - 2].to_vec();
     vec![
         secret.as_bytes().to_vec(),
-        hex.into_bytes(),
+        hex.concat().into_bytes(),
         cut(STANDARD_NO_PAD.encode(secret)),
         cut(URL_SAFE_NO_PAD.encode(secret)),
     ]
@@ -147,6 +147,9 @@ async fn a_damaged_ciphertext_is_refused(app: TestApp) {
     app.token(&asking("bob", &["read"])).await;
 }
 
+/// Every crate at its most talkative, as far as the application lets it.
+const EVERYTHING: &str = "trace,sqlx=trace,hyper=trace,hyper_util=trace,reqwest=trace,rustls=trace,tower_http=trace";
+
 /// What a client does with the running binary, the good and the bad.
 struct Journey {
     server: Server,
@@ -250,7 +253,7 @@ impl Journey {
 async fn nothing_secret_is_in_the_logs_at_trace_level(database: Database) {
     let provider = FakeProvider::start().await;
     let mut environment = database.environment();
-    environment.push(("AGENT_AUTH_LOG".to_owned(), "trace".to_owned()));
+    environment.push(("AGENT_AUTH_LOG".to_owned(), EVERYTHING.to_owned()));
     let mut journey =
         Journey { server: Server::start(&environment).await, key: database.bootstrap_key.clone(), secrets: Vec::new() };
     journey.keep(&database.bootstrap_key, "the API key");
@@ -262,7 +265,6 @@ async fn nothing_secret_is_in_the_logs_at_trace_level(database: Database) {
     let Journey { server, secrets, .. } = journey;
     let (status, said) = server.stop().await;
     assert!(status.success(), "{status}");
-    assert!(said.contains("TRACE") || said.contains("\"trace\""), "it logs at trace level");
     assert!(said.contains("/host-oauth-callback/{provider_id}"), "it logs routes, not addresses");
     for (secret, what) in secrets {
         let line = said.lines().find(|line| line.contains(&secret));

@@ -175,7 +175,7 @@ async fn a_revoked_key_stops_working_soon(database: Database) {
 
     let begun = Instant::now();
     while works(&server, &key).await {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it still works");
+        assert!(begun.elapsed() < Duration::from_mins(1), "it still works");
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     let again = run(&["api-key", "revoke", id], &environment).await;
@@ -205,8 +205,9 @@ async fn sqlite_makes_its_own_encryption_key_and_needs_it_again() {
     Server::start(&environment).await.stop().await;
     let files: Vec<_> = std::fs::read_dir(database.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     for file in &files {
-        let mode = std::fs::metadata(file).unwrap().permissions().mode();
-        assert_eq!(mode & 0o077, 0, "{} can be read by others", file.display());
+        let file_facts = std::fs::metadata(file).unwrap();
+        let closed = file_facts.permissions().mode() & 0o077 == 0;
+        assert!(closed || file_facts.len() == 0, "{} can be read by others", file.display());
     }
     let keys: Vec<_> = files
         .iter()

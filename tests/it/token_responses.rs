@@ -158,18 +158,18 @@ async fn an_impossible_expiry_means_unknown(app: TestApp) {
     let provider = FakeProvider::start().await;
     app.register(&provider).await;
     for odd in [
-        r#"0"#,
-        r#"-1"#,
+        r"0",
+        r"-1",
         r#""-1""#,
-        r#"1000000000000"#,
-        r#"1e300"#,
-        r#"99999999999999999999999999"#,
+        r"1000000000000",
+        r"1e300",
+        r"99999999999999999999999999",
         r#""soon""#,
         r#""""#,
-        r#"null"#,
-        r#"true"#,
-        r#"[]"#,
-        r#"{}"#,
+        r"null",
+        r"true",
+        r"[]",
+        r"{}",
     ] {
         let body = format!(r#"{{"access_token":"tok-1","refresh_token":"r","expires_in":{odd}}}"#);
         let answer = Scripted::text("application/json", &body);

@@ -161,8 +161,8 @@ async fn a_label_is_set_changed_and_cleared(app: TestApp) {
     let (_provider, alice) = connected(&app).await;
     let path = format!("{}/metadata", token_path(&alice).await);
     for label in [json!("work"), json!("hôme <b>"), Value::Null] {
-        let patch = json!({"provider_account_label": label});
-        let answer = alice.patch(&path, &patch).await.expect(200);
+        let change = json!({"provider_account_label": label});
+        let answer = alice.patch(&path, &change).await.expect(200);
         assert_eq!(answer["provider_account_label"], label);
         assert_eq!(alice.tokens().await, [answer]);
     }
@@ -171,8 +171,8 @@ async fn a_label_is_set_changed_and_cleared(app: TestApp) {
 async fn an_empty_patch_changes_nothing(app: TestApp) {
     let (_provider, alice) = connected(&app).await;
     let path = format!("{}/metadata", token_path(&alice).await);
-    let patch = json!({"provider_account_label": "work"});
-    let before = alice.patch(&path, &patch).await.expect(200);
+    let change = json!({"provider_account_label": "work"});
+    let before = alice.patch(&path, &change).await.expect(200);
     for nothing in [json!({}), json!({"is_default": null})] {
         let after = alice.patch(&path, &nothing).await.expect(200);
         let before = without(before.clone(), "updated_at");
@@ -190,8 +190,8 @@ async fn a_label_shows_up_in_the_connections(app: TestApp) {
     let token = alice.tokens().await[0]["id"].clone();
     alice.connect_agent("helper", &token).await;
     let path = format!("{}/metadata", token_path(&alice).await);
-    let patch = json!({"provider_account_label": "work"});
-    alice.patch(&path, &patch).await.expect(200);
+    let change = json!({"provider_account_label": "work"});
+    alice.patch(&path, &change).await.expect(200);
     let connections = alice.get("/v2/auth/agents/helper/connections").await;
     let connections = connections.expect(200);
     assert_eq!(connections["data"][0]["provider_account_label"], "work");
@@ -200,8 +200,8 @@ async fn a_label_shows_up_in_the_connections(app: TestApp) {
 async fn a_label_survives_a_refresh(app: TestApp) {
     let (provider, alice) = connected(&app).await;
     let path = format!("{}/metadata", token_path(&alice).await);
-    let patch = json!({"provider_account_label": "work"});
-    alice.patch(&path, &patch).await.expect(200);
+    let change = json!({"provider_account_label": "work"});
+    alice.patch(&path, &change).await.expect(200);
     app.advance(3600);
     alice.token(&asking("alice", &["read"])).await;
     assert_eq!(provider.refreshes().len(), 1);

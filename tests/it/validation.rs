@@ -56,7 +56,7 @@ fn sorted(mut faults: Vec<(String, String)>) -> Vec<(String, String)> {
 
 async fn every_missing_field_of_a_provider_is_named_at_once(app: TestApp) {
     let faults = sorted(create(&app, &json!({})).await.faults());
-    let expected = ["auth_url", "client_id", "name", "provider_id", "token_url"].map(|f| missing(f));
+    let expected = ["auth_url", "client_id", "name", "provider_id", "token_url"].map(missing);
     assert_eq!(faults, expected);
 }
 

@@ -23,12 +23,13 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// It refused: not a success, one line that says why, no stack of causes and no panic.
+    /// It refused: not a success, one line beside the log that says why, no stack of causes and no panic.
     #[track_caller]
     pub fn expect_refusal(&self) -> &str {
         assert!(!self.status.success(), "it should have refused: {self:?}");
         assert!(!self.stderr.contains("panicked"), "a panic: {self:?}");
-        let mut lines = self.stderr.lines().filter(|line| !line.trim().is_empty());
+        let is_log = |line: &&str| line.starts_with('{') && line.contains("\"level\"");
+        let mut lines = self.stderr.lines().filter(|line| !line.trim().is_empty() && !is_log(line));
         let line = lines.next_back().unwrap_or_else(|| panic!("it says why: {self:?}"));
         assert_eq!(lines.count(), 0, "one line is enough: {self:?}");
         line

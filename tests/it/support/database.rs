@@ -161,18 +161,13 @@ impl Database {
 
     /// Changes stored data behind the application's back; answers how many rows it hit.
     pub async fn tamper(&self, statement: &str) -> u64 {
-        let statement = AssertSqlSafe(statement.to_owned());
-        match &self.postgres {
-            Some(own) => {
-                let mut connection = PgConnection::connect(&own.url).await.expect("connects");
-                let done = sqlx::query(statement).execute(&mut connection).await;
-                done.expect("tampering").rows_affected()
-            }
-            None => {
-                let mut connection = self.sqlite_connection().await;
-                let done = sqlx::query(statement).execute(&mut connection).await;
-                done.expect("tampering").rows_affected()
-            }
+        let query = sqlx::raw_sql(AssertSqlSafe(statement.to_owned()));
+        if let Some(own) = &self.postgres {
+            let mut connection = PgConnection::connect(&own.url).await.expect("connects");
+            query.execute(&mut connection).await.expect("tampering").rows_affected()
+        } else {
+            let mut connection = self.sqlite_connection().await;
+            query.execute(&mut connection).await.expect("tampering").rows_affected()
         }
     }
 

@@ -29,8 +29,8 @@ enum Content {
 }
 
 impl Scripted {
-    pub fn json(body: Value) -> Self {
-        Self::text("application/json", &body.to_string())
+    pub fn json(body: impl Into<Value>) -> Self {
+        Self::text("application/json", &body.into().to_string())
     }
 
     pub fn text(content_type: &str, body: &str) -> Self {
