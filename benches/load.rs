@@ -49,7 +49,7 @@ async fn measure(database_url: &str) -> anyhow::Result<()> {
     let levels = {
         let ours = Replica::start(database_url, &keys).await?;
         let yardstick = Process::start_yardstick(database_url)?;
-        hits::measure(&ours, &yardstick).await.context("hits")?
+        hits::measure(&ours, &yardstick).context("hits")?
     };
     println!("Opening {} waiters", waiters::WAITERS);
     let waiters = {

@@ -49,6 +49,10 @@ CREATE TABLE providers (
     allowed_redirect_uris      JSONB NOT NULL,
     mcp_server_url             TEXT,
     is_dynamic_client          BOOLEAN NOT NULL,
+    revocation_url             TEXT,
+    userinfo_url               TEXT,
+    client_error               TEXT,
+    client_error_at            TIMESTAMPTZ,
     generation                 BIGINT NOT NULL,
     created_at                 TIMESTAMPTZ NOT NULL,
     updated_at                 TIMESTAMPTZ NOT NULL,
@@ -84,6 +88,7 @@ CREATE TABLE tokens (
     last_error               TEXT,
     last_error_at            TIMESTAMPTZ,
     retry_at                 TIMESTAMPTZ,
+    last_used_at             TIMESTAMPTZ,
     created_at               TIMESTAMPTZ NOT NULL,
     updated_at               TIMESTAMPTZ NOT NULL
 );
@@ -139,3 +144,30 @@ CREATE TABLE agent_connections (
     UNIQUE (organization_id, workspace_id, agent_id, token)
 );
 CREATE INDEX agent_connections_of_token ON agent_connections (token);
+
+-- Grants that were deleted here and are yet to be revoked at their provider, with all that takes: the provider itself may
+-- be gone by then.
+CREATE TABLE revocations (
+    id                         UUID PRIMARY KEY,
+    organization_id            TEXT NOT NULL,
+    workspace_id               TEXT NOT NULL,
+    provider_id                TEXT NOT NULL,
+    revocation_url             TEXT NOT NULL,
+    client_id                  TEXT NOT NULL,
+    client_secret              BYTEA,
+    token_endpoint_auth_method TEXT NOT NULL,
+    access_token               BYTEA NOT NULL,
+    refresh_token              BYTEA,
+    attempts                   BIGINT NOT NULL,
+    last_error                 TEXT,
+    next_at                    TIMESTAMPTZ NOT NULL,
+    created_at                 TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX revocations_due ON revocations (next_at);
+
+-- Background work that one replica does at a time. until is in milliseconds by the database's clock.
+CREATE TABLE jobs (
+    name     TEXT PRIMARY KEY,
+    owner    UUID NOT NULL,
+    until    BIGINT NOT NULL
+);

@@ -3,7 +3,7 @@
 //! Must not know: how either side answers.
 
 use anyhow::{Context, ensure};
-use tokio::process::Command;
+use std::process::Command;
 
 use super::{
     process::{API_KEY, Process, Replica},
@@ -57,7 +57,7 @@ struct Side {
     right: &'static str,
 }
 
-pub async fn measure(ours: &Replica, yardstick: &Process) -> anyhow::Result<Vec<Level>> {
+pub fn measure(ours: &Replica, yardstick: &Process) -> anyhow::Result<Vec<Level>> {
     let ours =
         Side { url: format!("http://{}/v2/auth/authenticate", ours.process.address), right: r#""status":"completed""# };
     let yardstick =
@@ -66,25 +66,25 @@ pub async fn measure(ours: &Replica, yardstick: &Process) -> anyhow::Result<Vec<
     for (connections, target) in TARGETS {
         println!("{connections} connections: {ROUNDS} rounds of {ROUND} each");
         for side in [&ours, &yardstick] {
-            wrk(side, connections, WARM_UP, true).await?;
+            wrk(side, connections, WARM_UP, true)?;
         }
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
-            let ours = wrk(&ours, connections, ROUND, false).await?;
-            rounds.push((ours, wrk(&yardstick, connections, ROUND, false).await?));
+            let ours = wrk(&ours, connections, ROUND, false)?;
+            rounds.push((ours, wrk(&yardstick, connections, ROUND, false)?));
         }
         levels.push(Level { connections, target, rounds });
     }
     Ok(levels)
 }
 
-async fn wrk(side: &Side, connections: u32, duration: &str, look: bool) -> anyhow::Result<Round> {
+fn wrk(side: &Side, connections: u32, duration: &str, look: bool) -> anyhow::Result<Round> {
     let connections = format!("-c{connections}");
     let users = seed::USERS.to_string();
     let mut command = Command::new("wrk");
     command.args(["-t1", &connections, "-d", duration, "-s", SCRIPT, &side.url, "--", API_KEY]);
     command.args([seed::PROVIDER, seed::SCOPE, &users]).args(look.then_some(side.right));
-    let done = command.output().await.context("wrk cannot be run; it is Debian's package `wrk`")?;
+    let done = command.output().context("wrk cannot be run; it is Debian's package `wrk`")?;
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     ensure!(done.status.success(), "wrk at {}: {err}", side.url);
     let figures = out.lines().find_map(|line| line.strip_prefix("figures ")).context("wrk gave no figures")?;

@@ -20,6 +20,7 @@ use super::{
     body::{Fields, JsonBody},
     error::{ApiError, ErrorBody, Faults},
     pages::{FailureReason, Page, page},
+    providers::no_provider,
     rules,
 };
 use crate::{
@@ -156,6 +157,7 @@ pub async fn post(
     let state = SecretString::from(fields.required_text("state", &rules::opaque));
     fields.finish()?;
     let invalid = |detail: &str| Err(ApiError::InvalidState(detail.to_owned()));
+    rules::provider_id(&provider_id).map_err(|_| no_provider())?;
     match complete(&app, &provider_id, &state, code, Some(&caller.tenant)).await? {
         Completion::Completed(auth_id) | Completion::AlreadyCompleted(auth_id) => {
             Ok(Json(Finalized { status: "completed", provider_id, auth_id }))
@@ -180,8 +182,8 @@ pub async fn outcome(
     RawQuery(query): RawQuery,
 ) -> Response {
     let found = match Uuid::try_parse(&auth_id) {
-        Ok(id) => app.store.authorization_outcome(&provider_id, id).await,
-        Err(_) => Ok(None),
+        Ok(id) if rules::provider_id(&provider_id).is_ok() => app.store.authorization_outcome(&provider_id, id).await,
+        _ => Ok(None),
     };
     match found {
         Ok(Some((provider, Status::Completed))) if query.as_deref() == Some("again") => {
@@ -205,6 +207,9 @@ async fn come_back(app: &Arc<App>, provider_id: &str, visit: Visit) -> Response 
             },
         );
     };
+    if rules::provider_id(provider_id).is_err() {
+        return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState);
+    }
     let completion = match (visit.error, visit.code) {
         (Some(error), _) => refuse(app, provider_id, &state, &error, visit.error_description.as_deref()).await,
         (None, Some(code)) if !code.is_empty() => complete(app, provider_id, &state, code.into(), None).await,

@@ -20,9 +20,9 @@ use std::{any::Any, sync::Arc};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
+    extract::DefaultBodyLimit,
     http::{HeaderName, HeaderValue, header},
-    middleware::{self, Next},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -85,7 +85,6 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(docs(description))
         .fallback(async || nothing_here())
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(middleware::from_fn(refuse_nul))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(observe::observe))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -133,14 +132,6 @@ fn docs(description: utoipa::openapi::OpenApi) -> Router<Arc<App>> {
                   base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     Router::from(SwaggerUi::new("/docs").url("/openapi.json", description).config(config))
         .layer(SetResponseHeaderLayer::overriding(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy)))
-}
-
-/// No id has a NUL byte, and PostgreSQL refuses a text with one: nothing is there.
-async fn refuse_nul(request: Request, next: Next) -> Response {
-    if request.uri().path().contains("%00") {
-        return nothing_here().into_response();
-    }
-    next.run(request).await
 }
 
 fn nothing_here() -> ApiError {

@@ -217,6 +217,7 @@ pub async fn delete(
     Path(provider_id): Path<String>,
 ) -> Result<Json<Message>, ApiError> {
     caller.needs(Permission::Administer)?;
+    rules::provider_id(&provider_id).map_err(|_| no_provider())?;
     if !app.store.delete_provider(&caller.tenant, &provider_id).await? {
         return Err(no_provider());
     }
@@ -224,6 +225,7 @@ pub async fn delete(
 }
 
 async fn existing(app: &App, caller: &Caller, provider_id: &str) -> Result<Provider, ApiError> {
+    rules::provider_id(provider_id).map_err(|_| no_provider())?;
     app.store.provider(&caller.tenant, provider_id).await?.ok_or_else(no_provider)
 }
 
