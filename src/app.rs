@@ -11,7 +11,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::{
-    broker::{authorization::WAKE_CHANNEL, waiters::Waiters},
+    broker::{authorization::WAKE_CHANNEL, refresh::Refreshing, waiters::Waiters},
     cipher::{CipherError, KeyRing},
     clock::Clock,
     config::Settings,
@@ -41,6 +41,8 @@ pub struct App {
     pub outbound: Outbound,
     /// Who waits for what, in this process.
     pub waiters: Waiters,
+    /// Which tokens are being refreshed behind their callers.
+    pub refreshing: Refreshing,
     /// Who calls.
     pub api_keys: ApiKeys,
     /// The key made because there was none: to be shown once.
@@ -81,6 +83,9 @@ impl App {
         let outbound = Outbound::new(guard(&settings)?, Duration::from_secs(settings.provider_timeout_seconds))
             .map_err(StartError::Trust)?;
         let store = open_store(&settings, &clock).await?;
+        if !store.is_shared() {
+            store.end_refresh_leases().await?;
+        }
         let first_api_key = bootstrap(&store, &settings, clock.now()).await?;
         let app = Arc::new(Self {
             api_keys: ApiKeys::new(store.clone(), Duration::from_secs(settings.api_key_cache_seconds)),
@@ -90,6 +95,7 @@ impl App {
             clock,
             outbound,
             waiters: Waiters::default(),
+            refreshing: Refreshing::default(),
             first_api_key,
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),

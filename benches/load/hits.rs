@@ -2,8 +2,9 @@
 //! Owns: levels, rounds, and what is made of wrk's figures.
 //! Must not know: how either side answers.
 
-use anyhow::{Context, ensure};
 use std::process::Command;
+
+use anyhow::{Context, ensure};
 
 use super::{
     process::{API_KEY, Process, Replica},

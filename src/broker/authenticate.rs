@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::{
     BrokerError,
     authorization::{Begin, Pending, begin},
     provider::redirect_uri,
-    refresh::{Refreshed, refresh},
+    refresh::{Refreshed, refresh, refresh_behind},
 };
 use crate::{
     app::App,
@@ -21,6 +22,9 @@ use crate::{
         tokens::{State, Token},
     },
 };
+
+/// A token that is due but good for this long yet is handed out at once; an agent gets some use out of it.
+const GOOD_FOR_A_WHILE: TimeDelta = TimeDelta::seconds(30);
 
 /// What an agent asks for.
 #[derive(Clone, Debug)]
@@ -43,6 +47,8 @@ pub struct Ask {
     pub redirect_uri: Option<String>,
     /// Begin nothing.
     pub check_only: bool,
+    /// How long the token has to be good for at the least.
+    pub least: Option<TimeDelta>,
 }
 
 /// What an agent gets.
@@ -74,26 +80,34 @@ pub async fn authenticate(app: &Arc<App>, ask: Ask) -> Result<Outcome, BrokerErr
     let Some(token) = chosen.filter(|token| covers(token, &ask.scopes)) else {
         return consent(app, &ask, &tokens).await;
     };
-    match live(app, token.clone()).await? {
+    match live(app, token.clone(), ask.least).await? {
         Some(token) => Ok(Outcome::Completed(Box::new(token))),
         None if ask.token_id.is_some() => Ok(Outcome::TokenExpired),
         None => consent(app, &ask, &tokens).await,
     }
 }
 
-/// The token itself while it is fresh, else what a refresh makes of it. A token that still works is handed out even
-/// if the provider fails to refresh it. `None`: only a new consent helps.
+/// The token itself while it is fresh, else what a refresh makes of it. A token that is due but good for a while yet
+/// is handed out at once and refreshed behind it; one that still works is handed out even if the provider fails to
+/// refresh it. `least` is how long it has to be good for at the least, if the caller said so. `None`: only a new
+/// consent helps.
 ///
 /// # Errors
 /// [`BrokerError::Provider`] when the token has expired and the provider fails.
-pub async fn live(app: &Arc<App>, token: Token) -> Result<Option<Token>, BrokerError> {
+pub async fn live(app: &Arc<App>, token: Token, least: Option<TimeDelta>) -> Result<Option<Token>, BrokerError> {
     let now = app.clock.now();
-    let expired = token.expires_at.is_some_and(|at| at <= now);
+    let left = token.expires_at.map(|at| at - now);
+    let expired = left.is_some_and(|left| left <= TimeDelta::zero());
     let due = token.refresh_due_at.is_some_and(|at| at <= now);
+    let short = left.is_some_and(|left| left < least_of(&token, least));
     match token.state {
         State::ConsentNeeded => Ok(None),
-        State::Active if !due => Ok(Some(token)),
+        State::Active if !due && !short => Ok(Some(token)),
         State::Active if !token.has_refresh_token => Ok((!expired).then_some(token)),
+        State::Active if !short && left.is_some_and(|left| left >= GOOD_FOR_A_WHILE) => {
+            refresh_behind(app, token.clone());
+            Ok(Some(token))
+        }
         State::Active => match Box::pin(refresh(app, token.clone())).await? {
             Refreshed::Fresh(token) => Ok(Some(*token)),
             Refreshed::ConsentNeeded => Ok(None),
@@ -101,6 +115,13 @@ pub async fn live(app: &Arc<App>, token: Token) -> Result<Option<Token>, BrokerE
             Refreshed::Failed(failure) => Err(unavailable(failure)),
         },
     }
+}
+
+/// How long a token has to be good for: as asked, but at most nine tenths of its whole life, or a caller who asks for
+/// more than the provider gives would have it refreshed at every call.
+fn least_of(token: &Token, asked: Option<TimeDelta>) -> TimeDelta {
+    let life = token.expires_at.map_or(TimeDelta::zero(), |at| at - token.obtained_at);
+    asked.unwrap_or(TimeDelta::zero()).min(life * 9 / 10)
 }
 
 /// Among tokens with all asked scopes: a living one before a dead one, then as the store ordered them.

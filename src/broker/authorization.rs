@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -30,6 +30,9 @@ use crate::{
 const KEEP_ATTEMPTS: u32 = 8;
 /// How long a second callback waits for the first one's exchange.
 const EXCHANGE_WAIT: Duration = Duration::from_secs(30);
+
+/// An exchange that has not ended in this time ended with the process that ran it.
+const EXCHANGE_MAX: TimeDelta = TimeDelta::seconds(60);
 
 /// The channel on which replicas tell each other that an id is worth another look.
 pub const WAKE_CHANNEL: &str = "agent_auth_wake";
@@ -121,6 +124,7 @@ pub async fn begin(app: &App, provider: &Provider, ask: Begin) -> Result<Pending
         force_new: ask.force_new,
         status: Status::Pending,
         code_hash: None,
+        taken_at: None,
         token: None,
         error: None,
         error_description: None,
@@ -242,6 +246,12 @@ async fn fail(app: &App, request: &AuthorizationRequest, failure: TokenFailure) 
     })
 }
 
+/// True when the exchange of a request died with its process: its code is spent, and only a new consent helps.
+#[must_use]
+pub fn is_interrupted(request: &AuthorizationRequest, now: DateTime<Utc>) -> bool {
+    request.status == Status::Exchanging && request.taken_at.is_some_and(|at| at + EXCHANGE_MAX < now)
+}
+
 /// What a callback finds whose state is not there to be taken.
 async fn completed_before(
     app: &App,
@@ -276,6 +286,7 @@ async fn completed_before(
                 });
             }
             Status::Completed | Status::Exchanging if !same_code => return Ok(Completion::StateUsed),
+            Status::Exchanging if is_interrupted(&request, app.clock.now()) => return Ok(Completion::InvalidState),
             Status::Exchanging if tokio::time::Instant::now() < deadline => {
                 // The slow look is for an exchange on another replica whose hint was lost.
                 let _ = tokio::time::timeout(Duration::from_secs(1), woken).await;

@@ -2,25 +2,41 @@
 //! Owns: the single flight over the lease in the token's row, and what a failure means for the grant.
 //! Must not know: who asked, or how they are answered.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{BrokerError, authorization::granted};
 use crate::{
     app::App,
-    oauth::token::{Client, FailureKind, Grant as TokenGrant, TokenFailure, request_token},
+    oauth::{
+        token::{Client, FailureKind, Grant as TokenGrant, TokenFailure, request_token},
+        token_response::TokenResponse,
+    },
     store::{
-        StoreError,
+        StoreError, Tenant,
         grants::Lease,
+        providers::Provider,
         tokens::{State, Token},
     },
 };
 
-/// Longer than a call to a provider may take with everything around it, so that only a holder that died or froze is
-/// overtaken.
-const LEASE_SLACK: Duration = Duration::from_secs(10);
+/// How long a lease holds without being held on to: whoever died or froze is overtaken after this.
+const LEASE: Duration = Duration::from_secs(5);
+/// How often a running refresh holds on to its lease.
+const HOLD_EVERY: Duration = Duration::from_secs(2);
+/// How long callers wait for a refresh of somebody else beyond what one call to a provider may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A request whose answer was lost is sent again at once: most providers that rotate refresh tokens take the old one
+/// for some seconds more, for exactly this case.
+const TRIES: u32 = 3;
+const TRIES_AFTER_TIME_OUT: u32 = 2;
 /// How often those who wait for another's refresh look for themselves: its hint may be lost.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// After a failure that will pass, the provider is left alone for a moment, and longer after each further one: an
@@ -45,14 +61,12 @@ pub enum Refreshed {
 /// # Errors
 /// [`BrokerError::Store`].
 pub async fn refresh(app: &Arc<App>, token: Token) -> Result<Refreshed, BrokerError> {
-    let lease_for = Duration::from_secs(app.settings.provider_timeout_seconds) + LEASE_SLACK;
-    let deadline = Instant::now() + lease_for;
+    let deadline = Instant::now() + Duration::from_secs(app.settings.provider_timeout_seconds) + PATIENCE;
     loop {
         let waiter = app.waiters.register(token.id);
         let mut woken = std::pin::pin!(waiter.notify.notified());
         woken.as_mut().enable();
-        let lease_milliseconds = i64::try_from(lease_for.as_millis()).unwrap_or(i64::MAX);
-        if let Some(lease) = app.store.take_refresh_lease(&token, lease_milliseconds, app.clock.now()).await? {
+        if let Some(lease) = app.store.take_refresh_lease(&token, milliseconds(LEASE), app.clock.now()).await? {
             let run = app.tasks.spawn(run(Arc::clone(app), token, lease));
             return run.await.map_err(|error| BrokerError::Internal(error.to_string()))?;
         }
@@ -75,6 +89,36 @@ pub async fn refresh(app: &Arc<App>, token: Token) -> Result<Refreshed, BrokerEr
     }
 }
 
+/// Refreshes `token` behind the caller's back: it is still good, and is handed out as it is.
+pub fn refresh_behind(app: &Arc<App>, token: Token) {
+    let resting = token.retry_at.is_some_and(|at| at > app.clock.now());
+    if resting || !app.refreshing.begin(token.id) {
+        return;
+    }
+    let app = Arc::clone(app);
+    app.tasks.clone().spawn(async move {
+        let id = token.id;
+        if let Err(error) = refresh(&app, token).await {
+            tracing::warn!(token_id = %id, %error, "a refresh behind the caller failed");
+        }
+        app.refreshing.end(id);
+    });
+}
+
+/// The tokens this process refreshes behind its callers, so that each is begun once and not by every caller.
+#[derive(Debug, Default)]
+pub struct Refreshing(Mutex<HashSet<Uuid>>);
+
+impl Refreshing {
+    fn begin(&self, id: Uuid) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id)
+    }
+
+    fn end(&self, id: Uuid) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+}
+
 /// One refresh, with the lease in hand and nothing else: no connection, no transaction, no lock.
 async fn run(app: Arc<App>, token: Token, lease: Lease) -> Result<Refreshed, BrokerError> {
     let tenant = &token.subject.tenant;
@@ -82,19 +126,67 @@ async fn run(app: Arc<App>, token: Token, lease: Lease) -> Result<Refreshed, Bro
     let Some(provider) = app.store.provider(tenant, &token.provider_id).await? else {
         return Ok(Refreshed::ConsentNeeded);
     };
+    let outcome = match hold(&app, tenant, &lease, ask(&app, &provider, &lease)).await {
+        Ok(response) => {
+            app.store.mark_client_error(tenant, provider.id, None, app.clock.now()).await?;
+            keep(&app, &token, &lease, &granted(&app, &response)).await
+        }
+        Err(failure) => {
+            if failure.kind == FailureKind::MisconfiguredClient {
+                app.store.mark_client_error(tenant, provider.id, Some(&failure.error), app.clock.now()).await?;
+            }
+            fail(&app, &token, &lease, failure).await
+        }
+    };
+    app.wake(token.id).await;
+    outcome
+}
+
+/// Holds on to the lease while `call` runs.
+async fn hold<T>(app: &App, tenant: &Tenant, lease: &Lease, call: impl Future<Output = T>) -> T {
+    let mut call = std::pin::pin!(call);
+    loop {
+        match tokio::time::timeout(HOLD_EVERY, call.as_mut()).await {
+            Ok(result) => return result,
+            Err(_) => match app.store.extend_refresh_lease(tenant, lease, milliseconds(LEASE)).await {
+                Ok(true) => {}
+                Ok(false) => tracing::warn!(token_id = %lease.token, "the lease of a running refresh was lost"),
+                Err(error) => tracing::warn!(token_id = %lease.token, %error, "a lease could not be held on to"),
+            },
+        }
+    }
+}
+
+/// Brings the refresh token to the provider, a few times where the answer may have been lost on the way.
+async fn ask(app: &App, provider: &Provider, lease: &Lease) -> Result<TokenResponse, TokenFailure> {
     let client = Client {
         token_url: &provider.token_url,
         id: &provider.client_id,
         secret: provider.client_secret.as_ref(),
         authentication: provider.token_endpoint_auth_method,
     };
-    let grant = TokenGrant::Refresh(&lease.refresh_token);
-    let outcome = match request_token(&app.outbound, &client, grant, app.clock.now()).await {
-        Ok(response) => keep(&app, &token, &lease, &granted(&app, &response)).await,
-        Err(failure) => fail(&app, &token, &lease, failure).await,
-    };
-    app.wake(token.id).await;
-    outcome
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let grant = TokenGrant::Refresh(&lease.refresh_token);
+        let failure = match request_token(&app.outbound, &client, grant, app.clock.now()).await {
+            Ok(response) => return Ok(response),
+            Err(failure) => failure,
+        };
+        let tries_max = match failure.kind {
+            FailureKind::Unavailable if failure.retry_after.is_none() => TRIES,
+            FailureKind::TimedOut => TRIES_AFTER_TIME_OUT,
+            _ => 1,
+        };
+        if tries >= tries_max {
+            return Err(failure);
+        }
+        tokio::time::sleep(Duration::from_millis(rand::random_range(50..250) * u64::from(tries))).await;
+    }
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Keeps the renewed grant before anybody is told of it. The old refresh token may be spent by now, so a database

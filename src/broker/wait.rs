@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{BrokerError, authenticate::live};
+use super::{BrokerError, authenticate::live, authorization::is_interrupted};
 use crate::{
     app::App,
     store::{Tenant, authorization_requests::Status, tokens::Token},
@@ -70,6 +70,10 @@ async fn look(app: &Arc<App>, tenant: &Tenant, id: Uuid) -> Result<Look, BrokerE
     let now = app.clock.now();
     let request = app.store.authorization_request(tenant, id).await?.filter(|request| request.expires_at > now);
     let Some(request) = request else { return Ok(nothing(None, None)) };
+    if is_interrupted(&request, now) {
+        let description = "the server stopped while the code was exchanged; authenticate again";
+        return Ok(nothing(Some("server_error".into()), Some(description.into())));
+    }
     match (request.status, request.token) {
         (Status::Pending | Status::Exchanging, _) => {
             // A moment longer than the request lives, so that the look after it finds it expired.
@@ -78,7 +82,7 @@ async fn look(app: &Arc<App>, tenant: &Tenant, id: Uuid) -> Result<Look, BrokerE
         }
         (Status::Completed, Some(token)) => {
             let token = match app.store.token(tenant, token).await? {
-                Some(token) => live(app, token).await?,
+                Some(token) => live(app, token, None).await?,
                 None => None,
             };
             Ok(token.map_or_else(|| nothing(None, None), |token| Look::Ended(Waited::Completed(Box::new(token)))))

@@ -76,6 +76,7 @@ async fn register(app: &App, sample_url: &str, secret: SecretString) -> anyhow::
         client_secret: Some(secret),
         auth_url: format!("{sample_url}/authorize"),
         token_url: format!("{sample_url}/token"),
+        userinfo_url: None,
         uses_pkce: true,
         code_challenge_method: "S256".into(),
         provider_type: None,

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
+use chrono::TimeDelta;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -55,6 +56,8 @@ pub struct AuthenticateRequest {
     /// Begin nothing.
     #[schema(default = false, required = false)]
     check_only: bool,
+    /// Seconds the token has to be good for at the least, from 0 to 86400; refreshed first if it is not.
+    min_ttl: Option<i64>,
 }
 
 /// The answer.
@@ -143,6 +146,7 @@ fn read(caller: Caller, body: &JsonBody) -> Result<Ask, ApiError> {
         is_default: fields.boolean("is_default", true),
         redirect_uri: fields.optional_text("redirect_uri", &rules::redirect_uri),
         check_only: fields.boolean("check_only", false),
+        least: fields.optional_seconds("min_ttl", rules::MIN_TTL_MAX).map(TimeDelta::seconds),
         ls_user_id: ls_user_id.or(caller.user),
         subject: Subject {
             tenant: caller.tenant,

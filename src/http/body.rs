@@ -140,6 +140,22 @@ impl<'v> Fields<'v> {
         self.bool(name, value)
     }
 
+    /// Whole seconds from 0 to `most` that may be absent or null.
+    pub fn optional_seconds(&mut self, name: &'static str, most: i64) -> Option<i64> {
+        let value = self.present(name)?;
+        let problem = match value.as_i64() {
+            Some(seconds) if seconds < 0 => ("greater_than_equal", "Input should be greater than or equal to 0".into()),
+            Some(seconds) if seconds > most => {
+                ("less_than_equal", format!("Input should be less than or equal to {most}"))
+            }
+            Some(seconds) => return Some(seconds),
+            None if value.is_string() => ("int_parsing", "Input should be a valid integer, not a string".to_owned()),
+            None => ("int_type", "Input should be a valid integer".to_owned()),
+        };
+        self.fault(&[name.into()], problem);
+        None
+    }
+
     /// A UUID that may be absent or null.
     pub fn optional_uuid(&mut self, name: &'static str) -> Option<Uuid> {
         let value = self.present(name)?;

@@ -210,7 +210,7 @@ async fn come_back(app: &Arc<App>, provider_id: &str, visit: Visit) -> Response 
     if rules::provider_id(provider_id).is_err() {
         return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState);
     }
-    let completion = match (visit.error, visit.code) {
+    let completion = match (visit.error.filter(|error| !error.is_empty()), visit.code) {
         (Some(error), _) => refuse(app, provider_id, &state, &error, visit.error_description.as_deref()).await,
         (None, Some(code)) if !code.is_empty() => complete(app, provider_id, &state, code.into(), None).await,
         (None, _) => return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters),
@@ -255,7 +255,9 @@ fn failure(error: &str, kind: Option<FailureKind>) -> (StatusCode, FailureReason
     match kind {
         None if denied.contains(&error) => (StatusCode::BAD_REQUEST, FailureReason::Denied),
         None => (StatusCode::BAD_REQUEST, FailureReason::ProviderRefused),
-        Some(FailureKind::Unavailable) => (StatusCode::SERVICE_UNAVAILABLE, FailureReason::ProviderUnavailable),
+        Some(FailureKind::Unavailable | FailureKind::RateLimited) => {
+            (StatusCode::SERVICE_UNAVAILABLE, FailureReason::ProviderUnavailable)
+        }
         Some(FailureKind::TimedOut) => (StatusCode::GATEWAY_TIMEOUT, FailureReason::ProviderUnavailable),
         Some(_) => (StatusCode::BAD_GATEWAY, FailureReason::ExchangeFailed),
     }

@@ -107,7 +107,9 @@ impl ApiError {
                 table(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body may have 256 KiB at the most.")
             }
             Self::Provider(kind, detail, _) => match kind {
-                FailureKind::Unavailable => table(StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable", detail),
+                FailureKind::Unavailable | FailureKind::RateLimited => {
+                    table(StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable", detail)
+                }
                 FailureKind::TimedOut => table(StatusCode::GATEWAY_TIMEOUT, "provider_timeout", detail),
                 FailureKind::MisconfiguredClient => table(StatusCode::BAD_GATEWAY, "provider_misconfigured", detail),
                 FailureKind::DeadGrant
@@ -131,7 +133,7 @@ impl ApiError {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::DatabaseUnavailable => Some(1),
-            Self::Provider(FailureKind::Unavailable | FailureKind::TimedOut, _, wait) => {
+            Self::Provider(FailureKind::Unavailable | FailureKind::RateLimited | FailureKind::TimedOut, _, wait) => {
                 // Rounded up: a client that comes back a moment too early comes for nothing.
                 Some(wait.unwrap_or(Duration::from_secs(5)).as_secs() + 1)
             }

@@ -41,6 +41,7 @@ pub struct ProviderResponse {
     client_id: String,
     auth_url: String,
     token_url: String,
+    userinfo_url: Option<String>,
     uses_pkce: bool,
     code_challenge_method: Option<String>,
     provider_type: Option<String>,
@@ -67,6 +68,9 @@ pub struct ProviderCreateRequest {
     auth_url: String,
     /// The token endpoint: likewise.
     token_url: String,
+    /// Where the provider tells whose an access token is (OpenID Connect, or JSON with an `id`). Asked after a consent
+    /// whose token response names nobody. Known providers need none.
+    userinfo_url: Option<String>,
     #[schema(default = false, required = false)]
     uses_pkce: bool,
     /// `S256` is what is sent, whatever is asked for.
@@ -120,6 +124,7 @@ pub struct ProviderUpdateRequest {
     client_secret: Option<String>,
     auth_url: Option<String>,
     token_url: Option<String>,
+    userinfo_url: Option<String>,
     uses_pkce: Option<bool>,
     code_challenge_method: Option<String>,
     authorization_params: Option<BTreeMap<String, String>>,
@@ -192,6 +197,7 @@ pub async fn update(
     replace(&mut provider.client_id, fields.optional_text("client_id", &rules::identifier));
     replace(&mut provider.auth_url, fields.optional_text("auth_url", &endpoint));
     replace(&mut provider.token_url, fields.optional_text("token_url", &endpoint));
+    provider.userinfo_url = fields.optional_text("userinfo_url", &endpoint).or(provider.userinfo_url);
     replace(&mut provider.uses_pkce, fields.optional_boolean("uses_pkce"));
     replace(&mut provider.allowed_redirect_uris, redirect_uris(&mut fields));
     replace(&mut provider.authorization_params, parameters(&mut fields));
@@ -204,7 +210,10 @@ pub async fn update(
         }
     }
     fields.finish()?;
-    Ok(Json(app.store.update_provider(&provider, app.clock.now()).await?.into()))
+    let updated = app.store.update_provider(&provider, app.clock.now()).await?;
+    app.store.mark_client_error(&updated.tenant, updated.id, None, app.clock.now()).await?;
+    app.store.end_cool_down(&updated.tenant, updated.id).await?;
+    Ok(Json(updated.into()))
 }
 
 /// Deletes a provider with all of its tokens.
@@ -257,6 +266,7 @@ pub(super) fn read_new(
         client_secret: fields.optional_text("client_secret", &rules::secret).map(SecretString::from),
         auth_url: fields.required_text("auth_url", &endpoint),
         token_url: fields.required_text("token_url", &endpoint),
+        userinfo_url: fields.optional_text("userinfo_url", &endpoint),
         uses_pkce: fields.boolean("uses_pkce", false),
         code_challenge_method: "S256".into(),
         provider_type: fields.optional_text("provider_type", &|text| {
@@ -319,6 +329,7 @@ impl From<Provider> for ProviderResponse {
             client_id: provider.client_id,
             auth_url: provider.auth_url,
             token_url: provider.token_url,
+            userinfo_url: provider.userinfo_url,
             uses_pkce: provider.uses_pkce,
             code_challenge_method: Some(provider.code_challenge_method),
             provider_type: provider.provider_type,

@@ -15,6 +15,8 @@ pub const REDIRECT_URIS_MAX: usize = 50;
 pub const PARAMETERS_MAX: usize = 50;
 /// Providers asked for in one batch.
 pub const BATCH_MAX: usize = 200;
+/// Seconds a caller may ask a token to be good for.
+pub const MIN_TTL_MAX: i64 = 86_400;
 const URL_MAX: usize = 2048;
 
 /// A name for people.

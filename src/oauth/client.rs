@@ -96,6 +96,15 @@ impl Outbound {
         Ok(self.client.post(url.clone()))
     }
 
+    /// A GET of `url`, likewise.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`].
+    pub fn get(&self, url: &Url) -> Result<RequestBuilder, CallError> {
+        self.guard.check_url(url)?;
+        Ok(self.client.get(url.clone()))
+    }
+
     /// Sends a request and reads the whole answer.
     ///
     /// # Errors

@@ -69,6 +69,8 @@ pub const DEAD_GRANT: &[&str] = &[
     "interaction_required",
     "consent_required",
     "login_required",
+    // Facebook, for every way in which a token is no longer good.
+    "OAuthException",
 ];
 
 /// Error codes that mean that our client is wrong, and no grant.

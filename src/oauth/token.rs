@@ -55,8 +55,10 @@ pub enum FailureKind {
     MisconfiguredClient,
     /// The provider refused for another reason of its own.
     Refused,
-    /// The provider is down, overloaded or out of reach: try again later.
+    /// The provider is down or out of reach: try again later.
     Unavailable,
+    /// The provider has had enough of us: stay away for a while.
+    RateLimited,
     /// The provider did not answer in time.
     TimedOut,
     /// The answer was no token response.
@@ -104,14 +106,16 @@ pub async fn request_token(
     let answer = outbound.send(request.body(body(client, &grant)), now).await.map_err(|error| call_failure(&error))?;
 
     // An overloaded server may send an OAuth error along; the status is what counts (a 503 is never a dead grant).
-    if answer.status >= 500 || answer.status == 429 || answer.status == 408 {
+    let busy = match answer.status {
+        429 => Some(FailureKind::RateLimited),
+        408 | 500.. => Some(FailureKind::Unavailable),
+        _ => None,
+    };
+    if let Some(kind) = busy {
+        let description = format!("the provider answered with status {}; try again later", answer.status);
         return Err(TokenFailure {
             retry_after: answer.retry_after,
-            ..failure(
-                FailureKind::Unavailable,
-                "provider_unavailable",
-                &format!("the provider answered with status {}; try again later", answer.status),
-            )
+            ..failure(kind, "provider_unavailable", &description)
         });
     }
     match read(&answer) {
@@ -166,7 +170,8 @@ fn refusal(refused: ErrorResponse) -> TokenFailure {
     let kind = match refused.error.as_str() {
         code if DEAD_GRANT.contains(&code) => FailureKind::DeadGrant,
         code if MISCONFIGURED_CLIENT.contains(&code) => FailureKind::MisconfiguredClient,
-        "temporarily_unavailable" | "server_error" | "slow_down" | "ratelimited" => FailureKind::Unavailable,
+        "temporarily_unavailable" | "server_error" => FailureKind::Unavailable,
+        "slow_down" | "ratelimited" => FailureKind::RateLimited,
         _ => FailureKind::Refused,
     };
     TokenFailure {

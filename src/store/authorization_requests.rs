@@ -59,6 +59,8 @@ pub struct AuthorizationRequest {
     pub status: Status,
     /// SHA-256 of the code it was taken with.
     pub code_hash: Option<Vec<u8>>,
+    /// When it was taken.
+    pub taken_at: Option<DateTime<Utc>>,
     /// The token it became.
     pub token: Option<Uuid>,
     /// The provider's error code, or ours.
@@ -90,6 +92,7 @@ struct AuthorizationRequestRow {
     force_new: bool,
     status: Status,
     code_hash: Option<Vec<u8>>,
+    taken_at: Option<DateTime<Utc>>,
     token: Option<Uuid>,
     error: Option<String>,
     error_description: Option<String>,
@@ -173,7 +176,7 @@ impl Store {
         let row: Option<AuthorizationRequestRow> = self
             .db
             .query(
-                "UPDATE authorization_requests SET status = 'exchanging', code_hash = $3
+                "UPDATE authorization_requests SET status = 'exchanging', code_hash = $3, taken_at = $4
                  WHERE state_hash = $1 AND provider_id = $2 AND status = 'pending' AND expires_at > $4
                  RETURNING *",
             )
@@ -338,6 +341,7 @@ impl Store {
             force_new: row.force_new,
             status: row.status,
             code_hash: row.code_hash,
+            taken_at: row.taken_at,
             token: row.token,
             error: row.error,
             error_description: row.error_description,

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError, Tenant,
+    accounts::{ReplacedRow, replaced_token},
     authorization_requests::AuthorizationRequest,
     db::Tx,
     tokens::{State, Token, token_place},
@@ -51,14 +52,6 @@ pub struct Lease {
     pub refresh_token: SecretString,
     /// How many refreshes failed since the last that did not.
     pub failures: i64,
-}
-
-#[derive(sqlx::FromRow)]
-struct ReplacedRow {
-    id: Uuid,
-    generation: i64,
-    refresh_token: Option<Vec<u8>>,
-    account_label: Option<String>,
 }
 
 impl Store {
@@ -161,6 +154,7 @@ impl Store {
         if let (None, Some(sealed)) = (&grant.refresh_token, &replaced.refresh_token) {
             let place = token_place(tenant, "refresh_token", replaced.id, replaced.generation);
             grant.refresh_token = Some(self.keys.open(&place, sealed)?);
+            grant.refresh_token_expires_at = replaced.refresh_token_expires_at;
         }
         let generation = replaced.generation + 1;
         let (access, refresh) = self.seal_grant(tenant, replaced.id, generation, &grant)?;
@@ -170,7 +164,7 @@ impl Store {
              SET ls_user_id = $4, account_id = COALESCE($5, account_id), account_label = $6, access_token = $7,
                  refresh_token = $8, scopes = $9, metadata = $10, is_default = (is_default OR $11), state = 'active',
                  expires_at = $12, refresh_due_at = $13, refresh_token_expires_at = $14, generation = $15,
-                 refresh_owner = NULL, refresh_until = NULL, refresh_failures = 0, last_error = NULL, last_error_at = NULL, retry_at = NULL,
+                 refresh_owner = NULL, refresh_until = NULL, last_refreshed_at = $16, refresh_failures = 0, last_error = NULL, last_error_at = NULL, retry_at = NULL,
                  updated_at = $16
              WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $17",
             )
@@ -236,8 +230,67 @@ impl Store {
         Ok(Some(Lease { token: token.id, owner, generation: token.generation, refresh_token, failures }))
     }
 
+    /// Holds a lease for `milliseconds` more, by the database's clock. `false`: it was lost.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn extend_refresh_lease(
+        &self,
+        tenant: &Tenant,
+        lease: &Lease,
+        milliseconds: i64,
+    ) -> Result<bool, StoreError> {
+        let extended = self
+            .db
+            .query(
+                "UPDATE tokens SET refresh_until = (SELECT now_ms FROM database_clock) + $6
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
+                   AND refresh_owner = $5",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(lease.token)
+            .bind(lease.generation)
+            .bind(lease.owner)
+            .bind(milliseconds)
+            .execute()
+            .await?;
+        Ok(extended > 0)
+    }
+
+    /// Ends every lease. For a database with one server, when it starts: whoever held one is gone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_refresh_leases(&self) -> Result<(), StoreError> {
+        self.db
+            .query("UPDATE tokens SET refresh_owner = NULL, refresh_until = NULL WHERE refresh_owner IS NOT NULL")
+            .execute()
+            .await?;
+        Ok(())
+    }
+
+    /// Lets the tokens of a provider be refreshed at once again, because its record was corrected.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_cool_down(&self, tenant: &Tenant, provider: Uuid) -> Result<(), StoreError> {
+        self.db
+            .query(
+                "UPDATE tokens SET retry_at = NULL, refresh_failures = 0
+                 WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3 AND retry_at IS NOT NULL",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(provider)
+            .execute()
+            .await?;
+        Ok(())
+    }
+
     /// Writes what a refresh gave, if the lease still holds. `false`: the token was written, deleted or taken over
-    /// meanwhile, and this result is discarded.
+    /// meanwhile, and this result is discarded. One late result is welcome: when whoever took over found the grant
+    /// dead, because this very refresh had spent the refresh token.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -259,10 +312,11 @@ impl Store {
                 "UPDATE tokens
                  SET access_token = $6, refresh_token = $7, scopes = COALESCE($8, scopes), expires_at = $9,
                      refresh_due_at = $10, refresh_token_expires_at = COALESCE($11, refresh_token_expires_at),
-                     generation = $12, refresh_owner = NULL, refresh_until = NULL, last_refreshed_at = $13,
+                     state = 'active', generation = $12, refresh_owner = NULL, refresh_until = NULL,
+                     last_refreshed_at = $13,
                      refresh_failures = 0, last_error = NULL, last_error_at = NULL, retry_at = NULL, updated_at = $13
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
-                   AND refresh_owner = $5",
+                   AND (refresh_owner = $5 OR (refresh_owner IS NULL AND state = 'consent_needed'))",
             )
             .bind(tenant.organization.clone())
             .bind(tenant.workspace.clone())
@@ -331,33 +385,6 @@ impl Store {
         let refresh = grant.refresh_token.as_ref().map(|value| seal("refresh_token", value)).transpose()?;
         Ok((access, refresh))
     }
-}
-
-/// The token that a consent renews: the one of the same account, or, where the provider does not tell accounts apart
-/// and no second one was asked for, the subject's only kind.
-async fn replaced_token(
-    tx: &mut Tx,
-    request: &AuthorizationRequest,
-    grant: &Grant,
-) -> Result<Option<ReplacedRow>, StoreError> {
-    let subject = &request.subject;
-    if grant.account_id.is_none() && request.force_new {
-        return Ok(None);
-    }
-    tx.query(
-        "SELECT id, generation, refresh_token, account_label FROM tokens
-         WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3 AND user_id = $4 AND agent_id = $5
-           AND (account_id = $6 OR ($6 IS NULL AND account_id IS NULL))
-         ORDER BY is_default DESC, created_at DESC LIMIT 1",
-    )
-    .bind(subject.tenant.organization.clone())
-    .bind(subject.tenant.workspace.clone())
-    .bind(request.provider)
-    .bind(subject.user_id.clone())
-    .bind(subject.agent_id.clone())
-    .bind(grant.account_id.clone())
-    .optional()
-    .await
 }
 
 async fn unmark_defaults(tx: &mut Tx, request: &AuthorizationRequest, except: Uuid) -> Result<(), StoreError> {

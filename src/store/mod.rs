@@ -8,8 +8,10 @@
 //! - one-time things (a state, a lease) are taken by one statement, so that one caller wins;
 //! - secrets go in and come out as `SecretString`, and lie in the database sealed for their row.
 
+mod accounts;
 pub mod api_keys;
 pub mod authorization_requests;
+pub mod client_errors;
 pub mod connections;
 pub mod db;
 pub mod grants;

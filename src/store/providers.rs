@@ -31,6 +31,8 @@ pub struct Provider {
     pub auth_url: String,
     /// The token endpoint.
     pub token_url: String,
+    /// Where the provider tells whose an access token is.
+    pub userinfo_url: Option<String>,
     /// Whether a code challenge is sent (RFC 7636).
     pub uses_pkce: bool,
     /// `S256`, the only one ever sent.
@@ -66,6 +68,7 @@ struct ProviderRow {
     client_secret: Option<Vec<u8>>,
     auth_url: String,
     token_url: String,
+    userinfo_url: Option<String>,
     uses_pkce: bool,
     code_challenge_method: String,
     provider_type: Option<String>,
@@ -102,8 +105,9 @@ impl Store {
                 "INSERT INTO providers (id, organization_id, workspace_id, provider_id, name, client_id, client_secret,
                     auth_url, token_url, uses_pkce, code_challenge_method, provider_type, token_endpoint_auth_method,
                     authorization_params, allowed_redirect_uris, mcp_server_url, is_dynamic_client, generation,
-                    created_at, updated_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+                    created_at, updated_at, userinfo_url)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+                    $21)",
             )
             .bind(p.id)
             .bind(p.tenant.organization)
@@ -125,6 +129,7 @@ impl Store {
             .bind(p.generation)
             .bind(p.created_at)
             .bind(p.updated_at)
+            .bind(p.userinfo_url)
             .execute()
             .await?;
         Ok(())
@@ -145,7 +150,7 @@ impl Store {
             .query(
                 "UPDATE providers SET name = $5, client_id = $6, client_secret = $7, auth_url = $8, token_url = $9,
                     uses_pkce = $10, code_challenge_method = $11, authorization_params = $12,
-                    allowed_redirect_uris = $13, generation = $14, updated_at = $15
+                    allowed_redirect_uris = $13, generation = $14, updated_at = $15, userinfo_url = $16
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4",
             )
             .bind(p.tenant.organization)
@@ -163,6 +168,7 @@ impl Store {
             .bind(Json(p.allowed_redirect_uris))
             .bind(p.generation)
             .bind(p.updated_at)
+            .bind(p.userinfo_url)
             .execute()
             .await?;
         if written == 0 { Err(StoreError::Conflict) } else { Ok(updated) }
@@ -232,6 +238,7 @@ impl Store {
             client_secret,
             auth_url: row.auth_url,
             token_url: row.token_url,
+            userinfo_url: row.userinfo_url,
             uses_pkce: row.uses_pkce,
             code_challenge_method: row.code_challenge_method,
             provider_type: row.provider_type,

@@ -50,6 +50,8 @@ pub struct Token {
     pub expires_at: Option<DateTime<Utc>>,
     /// From when on it is refreshed before it is handed out.
     pub refresh_due_at: Option<DateTime<Utc>>,
+    /// When the access token was obtained.
+    pub obtained_at: DateTime<Utc>,
     /// Before when no further refresh is tried, after one that failed.
     pub retry_at: Option<DateTime<Utc>>,
     /// Counts the writes of the secrets.
@@ -76,6 +78,7 @@ struct TokenRow {
     refresh_due_at: Option<DateTime<Utc>>,
     retry_at: Option<DateTime<Utc>>,
     generation: i64,
+    obtained_at: DateTime<Utc>,
 }
 
 /// What a list says of a token. No secret is opened for it.
@@ -130,7 +133,8 @@ impl Store {
             .query(
                 "SELECT t.id, t.organization_id, t.workspace_id, t.provider, p.provider_id, t.user_id, t.agent_id,
                         t.account_label, t.access_token, t.refresh_token IS NOT NULL AS has_refresh_token, t.scopes,
-                        t.metadata, t.is_default, t.state, t.expires_at, t.refresh_due_at, t.retry_at, t.generation
+                        t.metadata, t.is_default, t.state, t.expires_at, t.refresh_due_at, t.retry_at, t.generation,
+                        COALESCE(t.last_refreshed_at, t.created_at) AS obtained_at
                  FROM providers p JOIN tokens t ON t.provider = p.id
                  WHERE p.organization_id = $1 AND p.workspace_id = $2 AND p.provider_id = $3
                    AND t.organization_id = $1 AND t.workspace_id = $2 AND t.user_id = $4
@@ -159,7 +163,8 @@ impl Store {
             .query(
                 "SELECT t.id, t.organization_id, t.workspace_id, t.provider, p.provider_id, t.user_id, t.agent_id,
                         t.account_label, t.access_token, t.refresh_token IS NOT NULL AS has_refresh_token, t.scopes,
-                        t.metadata, t.is_default, t.state, t.expires_at, t.refresh_due_at, t.retry_at, t.generation
+                        t.metadata, t.is_default, t.state, t.expires_at, t.refresh_due_at, t.retry_at, t.generation,
+                        COALESCE(t.last_refreshed_at, t.created_at) AS obtained_at
                  FROM tokens t JOIN providers p ON p.id = t.provider
                  WHERE t.organization_id = $1 AND t.workspace_id = $2 AND t.id = $3",
             )
@@ -376,6 +381,7 @@ impl Store {
             expires_at: row.expires_at,
             refresh_due_at: row.refresh_due_at,
             retry_at: row.retry_at,
+            obtained_at: row.obtained_at,
             generation: row.generation,
             subject: Subject { tenant, user_id: row.user_id, agent_id: row.agent_id },
         })

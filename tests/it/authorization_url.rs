@@ -11,7 +11,7 @@ use url::Url;
 use crate::support::app::TestApp;
 use crate::support::both_databases;
 use crate::support::caller::{Pending, asking, with};
-use crate::support::database::PUBLIC_URL;
+use crate::support::database::{Database, PUBLIC_URL};
 use crate::support::fake_provider::FakeProvider;
 
 both_databases! {
@@ -22,6 +22,7 @@ both_databases! {
     without_pkce_neither_challenge_nor_verifier_is_sent,
     a_plain_challenge_is_never_sent,
     the_redirect_uri_is_built_from_the_public_url_alone,
+    a_public_url_with_a_path_or_a_slash_is_joined_cleanly,
     the_redirect_uri_at_the_exchange_is_byte_equal,
     the_providers_own_parameters_are_added,
     the_providers_own_parameters_cannot_override_the_protocols,
@@ -119,6 +120,18 @@ async fn the_redirect_uri_is_built_from_the_public_url_alone(app: TestApp) {
     let expected = format!("{PUBLIC_URL}/host-oauth-callback/acme");
     assert_eq!(pending.parameter("redirect_uri"), Some(expected));
     assert!(!pending.url.contains("evil"));
+}
+
+async fn a_public_url_with_a_path_or_a_slash_is_joined_cleanly(database: Database) {
+    let app = TestApp::start_with(database, |settings| {
+        settings.public_url = Some("https://broker.example/auth/".to_owned());
+    })
+    .await;
+    let (_provider, pending) = begun(&app, json!({})).await;
+    assert_eq!(
+        pending.parameter("redirect_uri").as_deref(),
+        Some("https://broker.example/auth/host-oauth-callback/acme")
+    );
 }
 
 async fn the_redirect_uri_at_the_exchange_is_byte_equal(app: TestApp) {

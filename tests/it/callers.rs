@@ -16,6 +16,7 @@ both_databases! {
     an_agent_key_may_not_administer,
     a_viewer_key_may_only_look,
     a_personal_key_acts_for_its_own_user,
+    a_personal_key_may_name_its_own_user,
     a_personal_key_cannot_act_for_somebody_else,
     a_service_key_acts_for_the_user_it_names,
     a_service_key_that_names_no_user_is_told_so,
@@ -95,6 +96,10 @@ async fn a_personal_key_acts_for_its_own_user(app: TestApp) {
 async fn personal(app: &TestApp, user: &str) -> Caller {
     let options = ["--role", "admin", "--kind", "personal", "--user", user];
     app.new_key(&options).await
+}
+
+async fn a_personal_key_may_name_its_own_user(app: TestApp) {
+    personal(&app, "alice").await.acting_for("alice").get("/v2/auth/tokens").await.expect(200);
 }
 
 async fn a_personal_key_cannot_act_for_somebody_else(app: TestApp) {

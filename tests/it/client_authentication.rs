@@ -29,7 +29,7 @@ async fn requests(app: &TestApp, definition: impl FnOnce(Value) -> Value) -> Vec
     app.register_as(definition(provider.definition("acme"))).await;
     let question = asking("alice", &["read"]);
     app.connect(&provider, &question).await;
-    app.advance(3500);
+    app.advance(3600);
     app.token(&question).await;
     let requests = provider.token_requests();
     assert_eq!(requests.len(), 2, "an exchange and a refresh");

@@ -31,6 +31,7 @@ both_databases! {
     a_browser_that_leaves_during_the_exchange_does_not_lose_the_token,
     a_caller_that_leaves_while_waiting_does_not_lose_the_token,
     nine_minutes_at_the_provider_are_not_too_long,
+    what_else_the_provider_sends_along_is_ignored,
     the_published_callback_address_does_the_same,
     an_application_may_hand_in_the_code_itself,
     handing_in_the_same_code_twice_makes_one_exchange,
@@ -198,7 +199,7 @@ async fn a_caller_that_leaves_while_waiting_does_not_lose_the_token(app: TestApp
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let waiter = {
-        let (waiter, auth_id) = (app.with("x-note", "leaves"), pending.auth_id.clone());
+        let (waiter, auth_id) = (Caller::clone(&app), pending.auth_id.clone());
         tokio::spawn(async move { waiter.wait(&auth_id).await })
     };
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -214,6 +215,28 @@ async fn nine_minutes_at_the_provider_are_not_too_long(app: TestApp) {
     app.advance(9 * 60);
     app.come_back(&provider.consent(&pending.url)).await;
     assert_eq!(app.look(&pending.auth_id).await["status"], "completed");
+}
+
+async fn what_else_the_provider_sends_along_is_ignored(app: TestApp) {
+    let provider = FakeProvider::start().await;
+    app.register(&provider).await;
+    let pending = app.begin(&asking("alice", &["read"])).await;
+    let mut callback = provider.consent(&pending.url);
+    for (name, value) in [
+        ("scope", "read everything"),
+        ("authuser", "0"),
+        ("session_state", "a.b"),
+        ("error", ""),
+        ("access_token", "not-this-way"),
+        ("token", "not-this-way"),
+        ("user_id", "bob"),
+        ("redirect_uri", "https://evil.example/"),
+    ] {
+        callback.query_pairs_mut().append_pair(name, value);
+    }
+    app.come_back(&callback).await;
+    assert!(app.token(&asking("alice", &["read"])).await.starts_with("access-"));
+    assert_eq!(app.tokens().await[0]["scopes"], json!(["read"]));
 }
 
 async fn the_published_callback_address_does_the_same(app: TestApp) {

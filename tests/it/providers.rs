@@ -219,7 +219,7 @@ async fn a_patched_token_url_is_used_for_the_next_refresh(app: TestApp) {
     app.connect(&old, &asking("alice", &["read"])).await;
     let patch = json!({"token_url": new.at("/token")});
     app.patch("/v2/auth/providers/acme", &patch).await.expect(200);
-    app.advance(3500);
+    app.advance(3600);
     app.token(&asking("alice", &["read"])).await;
     assert_eq!((old.refreshes().len(), new.refreshes().len()), (0, 1));
 }

@@ -9,7 +9,7 @@ use url::{Position, Url};
 
 use crate::support::app::TestApp;
 use crate::support::both_databases;
-use crate::support::caller::{asking, with};
+use crate::support::caller::{Caller, asking, with};
 use crate::support::database::{PUBLIC_URL, random_text};
 use crate::support::fake_provider::FakeProvider;
 
@@ -39,7 +39,7 @@ async fn a_denied_consent_ends_the_wait_at_once(app: TestApp) {
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let waiter = {
-        let (waiter, auth_id) = (app.with("x-note", "waits"), pending.auth_id.clone());
+        let (waiter, auth_id) = (Caller::clone(&app), pending.auth_id.clone());
         tokio::spawn(async move { waiter.wait(&auth_id).await })
     };
     tokio::time::sleep(Duration::from_millis(200)).await;

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::support::app::TestApp;
 use crate::support::binary::{self, Server};
-use crate::support::caller::asking;
+use crate::support::caller::{Caller, asking};
 use crate::support::database::Database;
 use crate::support::fake_provider::FakeProvider;
 use crate::support::scripted::Scripted;
@@ -24,7 +24,7 @@ async fn two_replicas() -> (TestApp, TestApp, FakeProvider) {
 }
 
 fn waiting(app: &TestApp, auth_id: &str) -> tokio::task::JoinHandle<(Value, Instant)> {
-    let (waiter, auth_id) = (app.with("x-note", "waits"), auth_id.to_owned());
+    let (waiter, auth_id) = (Caller::clone(app), auth_id.to_owned());
     tokio::spawn(async move { (waiter.wait(&auth_id).await, Instant::now()) })
 }
 
@@ -125,7 +125,7 @@ async fn simultaneous_callbacks_on_two_replicas_make_one_exchange() {
     let callback = provider.consent(&pending.url);
     let visits = (0..12).map(|number| {
         let replica = if number % 2 == 0 { &here } else { &there };
-        let (browser, callback): (_, Url) = (replica.with("x-note", "one of 12"), callback.clone());
+        let (browser, callback): (_, Url) = (Caller::clone(replica), callback.clone());
         tokio::spawn(async move { browser.visit(&callback).await })
     });
     for answer in join_all(visits).await {
@@ -144,7 +144,7 @@ async fn many_callers_over_two_replicas_make_one_refresh() {
     provider.answer_next(Scripted::json(answer).after(Duration::from_millis(500)));
     let callers = (0..20).map(|number| {
         let replica = if number % 2 == 0 { &here } else { &there };
-        let (caller, question) = (replica.with("x-note", "one of 20"), question.clone());
+        let (caller, question) = (Caller::clone(replica), question.clone());
         tokio::spawn(async move { caller.token(&question).await })
     });
     for token in join_all(callers).await {

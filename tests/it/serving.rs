@@ -155,7 +155,8 @@ async fn a_secret_may_come_from_a_file(database: Database) {
 }
 
 async fn a_revoked_key_stops_working_soon(database: Database) {
-    let environment = database.environment();
+    let mut environment = database.environment();
+    environment.push(("AGENT_AUTH_API_KEY_CACHE_SECONDS".to_owned(), "2".to_owned()));
     let server = Server::start(&environment).await;
     let arguments = ["api-key", "create", "--name", "to be revoked", "--kind", "service"];
     let made = run(&arguments, &environment).await;
@@ -175,7 +176,7 @@ async fn a_revoked_key_stops_working_soon(database: Database) {
 
     let begun = Instant::now();
     while works(&server, &key).await {
-        assert!(begun.elapsed() < Duration::from_mins(1), "it still works");
+        assert!(begun.elapsed() < Duration::from_secs(10), "it still works");
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     let again = run(&["api-key", "revoke", id], &environment).await;
@@ -206,7 +207,7 @@ async fn sqlite_makes_its_own_encryption_key_and_needs_it_again() {
     let files: Vec<_> = std::fs::read_dir(database.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     for file in &files {
         let file_facts = std::fs::metadata(file).unwrap();
-        let closed = file_facts.permissions().mode() & 0o077 == 0;
+        let closed = file_facts.permissions().mode() % 0o100 == 0;
         assert!(closed || file_facts.len() == 0, "{} can be read by others", file.display());
     }
     let keys: Vec<_> = files

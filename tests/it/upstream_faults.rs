@@ -10,7 +10,7 @@ use crate::support::answer::Answer;
 use crate::support::app::TestApp;
 use crate::support::binary::free_port;
 use crate::support::both_databases;
-use crate::support::caller::{Pending, asking, with};
+use crate::support::caller::{Caller, Pending, asking, with};
 use crate::support::fake_provider::FakeProvider;
 use crate::support::scripted::Scripted;
 
@@ -18,7 +18,7 @@ both_databases! {
     a_provider_that_fails_ends_the_request,
     a_provider_that_is_busy_is_not_asked_again_with_the_same_code,
     a_provider_that_is_not_there_ends_the_request,
-    a_provider_that_hangs_is_given_up_after_ten_seconds,
+    a_provider_that_hangs_or_drips_is_given_up_after_ten_seconds,
     a_redirecting_token_endpoint_is_not_followed,
     a_flood_is_cut_off,
     a_compressed_body_is_not_inflated_without_bound,
@@ -75,16 +75,21 @@ async fn a_provider_that_is_not_there_ends_the_request(app: TestApp) {
     is_failure(&app, &pending, &page).await;
 }
 
-async fn a_provider_that_hangs_is_given_up_after_ten_seconds(app: TestApp) {
-    let provider = FakeProvider::start().await;
-    app.register(&provider).await;
-    let begun = Instant::now();
+/// Silence before the answer, and an answer that drips without end: both at once, because they take their time.
+async fn a_provider_that_hangs_or_drips_is_given_up_after_ten_seconds(app: TestApp) {
+    let (silent, dripping) = (FakeProvider::start().await, FakeProvider::start().await);
+    app.register(&silent).await;
+    app.register_as(dripping.definition("dripping")).await;
     let late = Scripted::json(json!({"access_token": "too-late"})).after(Duration::from_secs(30));
-    let (pending, page) = exchanged(&app, &provider, late).await;
+    let other = with(asking("alice", &["read"]), json!({"provider": "dripping"}));
+    let begun = Instant::now();
+    let ((first, first_page), (second, second_page)) =
+        tokio::join!(exchanged(&app, &silent, late), app.exchange(&dripping, other, Scripted::drip()));
     let took = begun.elapsed();
     assert!((8..18).contains(&took.as_secs()), "{took:?}");
-    is_failure(&app, &pending, &page).await;
-    assert_eq!(provider.exchanges().len(), 1);
+    is_failure(&app, &first, &first_page).await;
+    is_failure(&app, &second, &second_page).await;
+    assert_eq!((silent.exchanges().len(), dripping.exchanges().len()), (1, 1));
 }
 
 async fn a_redirecting_token_endpoint_is_not_followed(app: TestApp) {
@@ -132,7 +137,7 @@ async fn a_failed_exchange_leaves_an_existing_token_alone(app: TestApp) {
     exchanged(&app, &provider, answer).await;
     assert_eq!(app.token(&question).await, token);
     assert_eq!(app.tokens().await, before);
-    app.advance(3500);
+    app.advance(3600);
     assert_ne!(app.token(&question).await, token, "it can be refreshed");
 }
 
@@ -167,7 +172,7 @@ async fn one_slow_provider_does_not_hold_up_another(app: TestApp) {
         let late = Scripted::json(json!({"access_token": "late"}));
         slow.answer_next(late.after(Duration::from_secs(5)));
         let callback = slow.consent(&pending.url);
-        let browser = app.with("x-note", "slow");
+        let browser = Caller::clone(&app);
         tokio::spawn(async move { browser.visit(&callback).await });
     }
     while slow.exchanges().len() < 20 {

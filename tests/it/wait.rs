@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::support::app::TestApp;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking};
+use crate::support::database::Database;
 use crate::support::fake_provider::FakeProvider;
 
 both_databases! {
@@ -27,6 +28,7 @@ both_databases! {
     a_timeout_that_is_no_whole_number_is_refused,
     a_timeout_beyond_the_limits_is_refused,
     the_largest_timeout_is_accepted,
+    a_lower_limit_is_obeyed_without_a_timeout_too,
     a_hundred_waiters_are_woken,
     waiters_do_not_hold_up_other_requests,
     another_key_of_the_workspace_may_wait_too,
@@ -108,9 +110,7 @@ async fn a_long_gone_end_is_not_found(app: TestApp) {
 
 async fn an_unknown_request_is_not_found_at_once(app: TestApp) {
     let begun = Instant::now();
-    for unknown in
-        [Uuid::new_v4().to_string(), Uuid::now_v7().to_string(), "x".to_owned(), "%00".to_owned(), "a".repeat(2000)]
-    {
+    for unknown in [Uuid::new_v4().to_string(), Uuid::now_v7().to_string(), "x".to_owned(), "a".repeat(2000)] {
         let path = format!("/v2/auth/wait/{unknown}?timeout=30");
         let answer = app.get(&path).await.expect(200);
         assert_eq!(answer["status"], "not_found", "{unknown}");
@@ -165,6 +165,17 @@ async fn the_largest_timeout_is_accepted(app: TestApp) {
         let answer = app.get(&path).await.expect(200);
         assert_eq!(answer["status"], "completed");
     }
+}
+
+async fn a_lower_limit_is_obeyed_without_a_timeout_too(database: Database) {
+    let app = TestApp::start_with(database, |settings| settings.wait_max_seconds = 2).await;
+    let (_provider, auth_id, _) = begun(&app).await;
+    let path = format!("/v2/auth/wait/{auth_id}");
+    app.get(&format!("{path}?timeout=3")).await.expect_fault("query.timeout", "less_than_equal");
+    let asked = Instant::now();
+    let answer = app.get(&path).await.expect(200);
+    assert_eq!(answer["status"], "timeout");
+    assert!(asked.elapsed() < Duration::from_secs(6));
 }
 
 async fn a_hundred_waiters_are_woken(app: TestApp) {

@@ -26,6 +26,8 @@ enum Content {
     Whole(Vec<u8>),
     /// So many bytes, sent as fast as they are read.
     Flood(u64),
+    /// A byte every half second, without end.
+    Drip,
 }
 
 impl Scripted {
@@ -46,6 +48,11 @@ impl Scripted {
     /// A body that begins like a token response and does not end before `size` bytes.
     pub fn flood(size: u64) -> Self {
         Self { body: Content::Flood(size), ..Self::text("application/json", "") }
+    }
+
+    /// A body that never ends although it never falls silent either.
+    pub fn drip() -> Self {
+        Self { body: Content::Drip, ..Self::text("application/json", "") }
     }
 
     pub fn status(mut self, status: u16) -> Self {
@@ -85,6 +92,10 @@ impl Scripted {
                 Body::from(bytes)
             }
             Content::Flood(size) => flood(size, sent),
+            Content::Drip => Body::from_stream(stream::unfold((), async |()| {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+            })),
         };
         response.body(body).expect("a sound response")
     }

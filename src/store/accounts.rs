@@ -1,0 +1,52 @@
+//! Which of a subject's tokens a new consent renews.
+//! Owns: how accounts at a provider are matched, also when one of them is unknown.
+//! Must not know: what is written to the token.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{StoreError, authorization_requests::AuthorizationRequest, db::Tx, grants::Grant};
+
+/// What a renewed token keeps or gives on.
+#[derive(sqlx::FromRow)]
+pub(super) struct ReplacedRow {
+    pub(super) id: Uuid,
+    pub(super) generation: i64,
+    pub(super) refresh_token: Option<Vec<u8>>,
+    pub(super) refresh_token_expires_at: Option<DateTime<Utc>>,
+    account_id: Option<String>,
+    pub(super) account_label: Option<String>,
+}
+
+/// The token that a consent renews: the one of the same account. Where the account is or was unknown, and no second
+/// one was asked for, a token that is the subject's only one is taken for the same: its provider was not asked before,
+/// or did not answer this time.
+pub(super) async fn replaced_token(
+    tx: &mut Tx,
+    request: &AuthorizationRequest,
+    grant: &Grant,
+) -> Result<Option<ReplacedRow>, StoreError> {
+    let subject = &request.subject;
+    if grant.account_id.is_none() && request.force_new {
+        return Ok(None);
+    }
+    let mut tokens: Vec<ReplacedRow> = tx
+        .query(
+            "SELECT id, generation, refresh_token, refresh_token_expires_at, account_id, account_label FROM tokens
+             WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3 AND user_id = $4 AND agent_id = $5
+             ORDER BY is_default DESC, created_at DESC",
+        )
+        .bind(subject.tenant.organization.clone())
+        .bind(subject.tenant.workspace.clone())
+        .bind(request.provider)
+        .bind(subject.user_id.clone())
+        .bind(subject.agent_id.clone())
+        .all()
+        .await?;
+    let same = tokens.iter().position(|token| token.account_id == grant.account_id);
+    let only = match &tokens[..] {
+        [token] if !request.force_new && (token.account_id.is_none() || grant.account_id.is_none()) => Some(0),
+        _ => None,
+    };
+    Ok(same.or(only).map(|position| tokens.swap_remove(position)))
+}
