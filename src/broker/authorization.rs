@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{BrokerError, expiry};
+use super::{BrokerError, expiry, identify::identify};
 use crate::{
     app::App,
     oauth::{
@@ -202,7 +202,11 @@ async fn exchange(app: Arc<App>, request: AuthorizationRequest, code: SecretStri
         code_verifier: request.code_verifier.as_ref(),
     };
     let kept = match request_token(&app.outbound, &client, grant, app.clock.now()).await {
-        Ok(response) => keep(&app, &request, granted(&app, &response)).await,
+        Ok(response) => {
+            let mut grant = granted(&app, &response);
+            identify(&app, &request, &mut grant).await;
+            keep(&app, &request, grant).await
+        }
         Err(failure) => fail(&app, &request, failure).await,
     };
     app.wake(request.id).await;

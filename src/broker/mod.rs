@@ -5,6 +5,7 @@
 pub mod authenticate;
 pub mod authorization;
 pub mod expiry;
+pub mod identify;
 pub mod provider;
 pub mod refresh;
 pub mod wait;

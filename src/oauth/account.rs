@@ -1,4 +1,4 @@
-//! Whose account a grant is for, as far as the token response itself tells.
+//! Whose account a grant is for, as its token response or another answer of the provider tells.
 //! Owns: reading the id token's claims and the fields in which providers name the account.
 //! Must not know: what the identity is used for.
 
@@ -46,6 +46,12 @@ fn of_fields(fields: &Map<String, Value>) -> Option<Account> {
         let id: Option<Vec<String>> = id.iter().map(read).collect();
         account(id?.join("|"), labels.iter().find_map(read))
     })
+}
+
+/// The account of an answer: its id is the first of the pointers `id` that is there, its label the first of `labels`.
+pub(super) fn named(answer: &Value, id: &[&str], labels: &[&str]) -> Option<Account> {
+    let first = |pointers: &[&str]| pointers.iter().find_map(|pointer| answer.pointer(pointer).and_then(text));
+    account(first(id)?, first(labels))
 }
 
 fn account(id: String, label: Option<String>) -> Option<Account> {

@@ -9,3 +9,4 @@ pub mod client;
 pub mod quirks;
 pub mod token;
 pub mod token_response;
+pub mod userinfo;

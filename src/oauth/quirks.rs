@@ -128,3 +128,133 @@ pub const ACCOUNTS: &[(&[&str], &[&str])] = &[
     (&["/athlete/id"], &["/athlete/username"]),
     (&["/user_id"], &[]),
 ];
+
+/// Where a provider tells whose an access token is, for those whose token responses do not.
+#[derive(Debug)]
+pub struct UserinfoQuirk {
+    /// The hosts of its token endpoint.
+    pub token_hosts: &'static [&'static str],
+    /// What is asked with GET and the access token, and answers in JSON.
+    pub url: &'static str,
+    /// The scopes of which the grant must have one, or asking is in vain; empty where every grant may ask.
+    pub scopes: &'static [&'static str],
+    /// What stands as `iss` in the provider's id tokens, so that both ways name an account alike.
+    pub issuer: Option<&'static str>,
+    /// Pointers of which the first that is there is the account's id.
+    pub id: &'static [&'static str],
+    /// Pointers of which the first that is there names it for people.
+    pub labels: &'static [&'static str],
+}
+
+/// A `userinfo_url` of a provider's record: `OpenID` Connect Core section 5.3.2, or an API's own idea of a person.
+pub const USERINFO_ELSEWHERE: UserinfoQuirk = UserinfoQuirk {
+    token_hosts: &[],
+    url: "",
+    scopes: &[],
+    issuer: None,
+    id: &["/sub", "/id", "/user_id"],
+    labels: &["/email", "/preferred_username", "/login", "/username", "/name"],
+};
+
+/// The providers we know. (Those with an id token or an account in the token response are asked nothing.)
+pub const USERINFO: &[UserinfoQuirk] = &[
+    UserinfoQuirk {
+        token_hosts: &["github.com"],
+        url: "https://api.github.com/user",
+        scopes: &[],
+        issuer: None,
+        id: &["/id"],
+        labels: &["/login"],
+    },
+    UserinfoQuirk {
+        token_hosts: &["oauth2.googleapis.com", "accounts.google.com", "www.googleapis.com"],
+        url: "https://openidconnect.googleapis.com/v1/userinfo",
+        scopes: &[
+            "openid",
+            "email",
+            "profile",
+            "https://www.googleapis.com/auth/userinfo.email",
+            "https://www.googleapis.com/auth/userinfo.profile",
+        ],
+        issuer: Some("https://accounts.google.com"),
+        id: &["/sub"],
+        labels: &["/email", "/name"],
+    },
+    UserinfoQuirk {
+        token_hosts: &["login.microsoftonline.com"],
+        url: "https://graph.microsoft.com/v1.0/me",
+        scopes: &[
+            "User.Read",
+            "User.ReadWrite",
+            "https://graph.microsoft.com/User.Read",
+            "https://graph.microsoft.com/User.ReadWrite",
+        ],
+        issuer: None,
+        id: &["/id"],
+        labels: &["/mail", "/userPrincipalName"],
+    },
+    UserinfoQuirk {
+        token_hosts: &["gitlab.com"],
+        url: "https://gitlab.com/api/v4/user",
+        scopes: &["read_user", "read_api", "api"],
+        issuer: Some("https://gitlab.com"),
+        id: &["/id"],
+        labels: &["/email", "/username"],
+    },
+    UserinfoQuirk {
+        token_hosts: &["discord.com", "discordapp.com"],
+        url: "https://discord.com/api/users/@me",
+        scopes: &["identify"],
+        issuer: None,
+        id: &["/id"],
+        labels: &["/email", "/username"],
+    },
+    UserinfoQuirk {
+        token_hosts: &["accounts.spotify.com"],
+        url: "https://api.spotify.com/v1/me",
+        scopes: &[],
+        issuer: None,
+        id: &["/id"],
+        labels: &["/email", "/display_name"],
+    },
+    UserinfoQuirk {
+        token_hosts: &["api.x.com", "api.twitter.com"],
+        url: "https://api.x.com/2/users/me",
+        scopes: &["users.read"],
+        issuer: None,
+        id: &["/data/id"],
+        labels: &["/data/username"],
+    },
+    UserinfoQuirk {
+        token_hosts: &["auth.atlassian.com"],
+        url: "https://api.atlassian.com/me",
+        scopes: &["read:me"],
+        issuer: None,
+        id: &["/account_id"],
+        labels: &["/email", "/name"],
+    },
+    UserinfoQuirk {
+        token_hosts: &["api.figma.com"],
+        url: "https://api.figma.com/v1/me",
+        scopes: &["current_user:read", "files:read", "file_read"],
+        issuer: None,
+        id: &["/id"],
+        labels: &["/email", "/handle"],
+    },
+    UserinfoQuirk {
+        token_hosts: &["airtable.com"],
+        url: "https://api.airtable.com/v0/meta/whoami",
+        scopes: &[],
+        issuer: None,
+        id: &["/id"],
+        labels: &["/email"],
+    },
+    UserinfoQuirk {
+        token_hosts: &["api.box.com"],
+        url: "https://api.box.com/2.0/users/me",
+        scopes: &[],
+        issuer: None,
+        id: &["/id"],
+        labels: &["/login"],
+    },
+];

@@ -1,0 +1,156 @@
+//! The userinfo call: whose account an access token is for, where its token response did not say.
+//! Owns: which address is asked, the call, and the reading of its answer.
+//! Must not know: what becomes of a grant whose account stays unknown.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::{
+    account::{Account, named},
+    client::{CallError, Outbound},
+    quirks::{USERINFO, USERINFO_ELSEWHERE, UserinfoQuirk},
+};
+
+/// A person waits for the end of their consent meanwhile.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Where to ask, and how the answer is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Userinfo<'a> {
+    url: &'a str,
+    quirk: &'a UserinfoQuirk,
+}
+
+/// Why nobody can be named. Holds nothing of the answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Unnamed {
+    /// There was no answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The answer was an error, or a way elsewhere.
+    #[error("the userinfo endpoint answered with status {0}")]
+    Status(u16),
+    /// The answer was no JSON object with an id.
+    #[error("the userinfo endpoint's answer names nobody")]
+    Nobody,
+}
+
+impl<'a> Userinfo<'a> {
+    /// Where to ask about a grant with these scopes: the address of the provider's record, else what is known of the
+    /// host of its token endpoint. `None`: nowhere.
+    #[must_use]
+    pub fn of(userinfo_url: Option<&'a str>, token_url: &str, scopes: &[String]) -> Option<Self> {
+        if let Some(url) = userinfo_url {
+            return Some(Self { url, quirk: &USERINFO_ELSEWHERE });
+        }
+        let token_url = Url::parse(token_url).ok()?;
+        let host = token_url.host_str()?;
+        let quirk = USERINFO.iter().find(|quirk| quirk.token_hosts.contains(&host))?;
+        let allowed = quirk.scopes.is_empty() || scopes.iter().any(|scope| quirk.scopes.contains(&scope.as_str()));
+        allowed.then_some(Self { url: quirk.url, quirk })
+    }
+
+    /// Asks whose `access_token` is.
+    ///
+    /// # Errors
+    /// [`Unnamed`].
+    pub async fn ask(
+        self,
+        outbound: &Outbound,
+        access_token: &SecretString,
+        now: DateTime<Utc>,
+    ) -> Result<Account, Unnamed> {
+        let url = Url::parse(self.url).map_err(|_| Unnamed::Nobody)?;
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", access_token.expose_secret()))
+            .map_err(|_| Unnamed::Nobody)?;
+        bearer.set_sensitive(true);
+        let request =
+            outbound.get(&url)?.header(ACCEPT, "application/json").header(AUTHORIZATION, bearer).timeout(TIMEOUT);
+        let answer = outbound.send(request, now).await?;
+        if answer.status != 200 {
+            return Err(Unnamed::Status(answer.status));
+        }
+        let fields: Map<String, Value> = serde_json::from_slice(&answer.body).map_err(|_| Unnamed::Nobody)?;
+        self.read(&Value::Object(fields)).ok_or(Unnamed::Nobody)
+    }
+
+    fn read(self, answer: &Value) -> Option<Account> {
+        let mut account = named(answer, self.quirk.id, self.quirk.labels)?;
+        if let Some(issuer) = self.quirk.issuer {
+            account.id = format!("{issuer}|{}", account.id);
+        }
+        Some(account)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn asked(userinfo_url: Option<&str>, token_url: &str, scopes: &[&str]) -> Option<String> {
+        let scopes: Vec<String> = scopes.iter().map(ToString::to_string).collect();
+        Userinfo::of(userinfo_url, token_url, &scopes).map(|userinfo| userinfo.url.to_owned())
+    }
+
+    const GITHUB: &str = "https://github.com/login/oauth/access_token";
+    const GOOGLE: &str = "https://oauth2.googleapis.com/token";
+
+    #[test]
+    fn a_known_provider_is_found_by_the_host_of_its_token_endpoint() {
+        assert_eq!(asked(None, GITHUB, &["repo"]).as_deref(), Some("https://api.github.com/user"));
+        for other in ["https://github.com.evil.example/token", "https://evil.example/github.com", "no url"] {
+            assert_eq!(asked(None, other, &["repo"]), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_provider_that_would_refuse_for_lack_of_a_scope_is_not_asked() {
+        let drive = "https://www.googleapis.com/auth/drive";
+        assert_eq!(asked(None, GOOGLE, &[drive]), None);
+        assert!(asked(None, GOOGLE, &[drive, "email"]).is_some());
+    }
+
+    #[test]
+    fn the_address_of_the_record_comes_first() {
+        let corporate = "https://git.corp.example/api/v3/user";
+        assert_eq!(asked(Some(corporate), GITHUB, &[]).as_deref(), Some(corporate));
+    }
+
+    #[test]
+    fn every_address_we_know_is_https() {
+        for quirk in USERINFO {
+            assert_eq!(Url::parse(quirk.url).unwrap().scheme(), "https");
+            assert!(!quirk.token_hosts.is_empty() && !quirk.id.is_empty(), "{quirk:?}");
+        }
+    }
+
+    fn read(token_url: &str, scopes: &[&str], answer: &Value) -> Option<(String, Option<String>)> {
+        let scopes: Vec<String> = scopes.iter().map(ToString::to_string).collect();
+        let account = Userinfo::of(None, token_url, &scopes).unwrap().read(answer)?;
+        Some((account.id, account.label))
+    }
+
+    #[test]
+    fn the_answer_is_read_as_the_provider_gives_it() {
+        let octocat = json!({"id": 583_231, "login": "octocat", "email": null});
+        assert_eq!(read(GITHUB, &[], &octocat), Some(("583231".into(), Some("octocat".into()))));
+        let tweeter = json!({"data": {"id": "7", "username": "t"}});
+        let x = "https://api.x.com/2/oauth2/token";
+        assert_eq!(read(x, &["users.read"], &tweeter), Some(("7".into(), Some("t".into()))));
+        assert_eq!(read(GITHUB, &[], &json!({"message": "Bad credentials"})), None);
+    }
+
+    #[test]
+    fn an_account_is_named_as_its_id_token_names_it() {
+        let person = json!({"sub": "10", "email": "a@b.c"});
+        let expected = ("https://accounts.google.com|10".to_owned(), Some("a@b.c".to_owned()));
+        assert_eq!(read(GOOGLE, &["email"], &person), Some(expected));
+    }
+}
