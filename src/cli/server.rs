@@ -65,18 +65,12 @@ pub(crate) async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<
         stopping.shutdown.cancel();
     });
     let connections_max = app.settings.max_connections;
-    let serving = serve::serve(listener, http::router(Arc::clone(&app)), connections_max, app.shutdown.clone());
-    let mut serving = std::pin::pin!(serving);
-    tokio::select! {
-        () = serving.as_mut() => {}
-        () = app.shutdown.cancelled() => {
-            if tokio::time::timeout(STOP_WITHIN, serving).await.is_err() {
-                tracing::warn!("some connections did not end in time");
-            }
-        }
-    }
-    if tokio::time::timeout(STOP_WITHIN, app.stop()).await.is_err() {
-        tracing::warn!("some exchanges did not end in time");
+    let serving =
+        tokio::spawn(serve::serve(listener, http::router(Arc::clone(&app)), connections_max, app.shutdown.clone()));
+    app.shutdown.cancelled().await;
+    let stopping = async { tokio::join!(serving, app.stop()) };
+    if tokio::time::timeout(STOP_WITHIN, stopping).await.is_err() {
+        tracing::warn!("not everything under way ended in time");
     }
     Ok(())
 }

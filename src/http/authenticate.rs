@@ -133,7 +133,7 @@ fn read(caller: Caller, body: &JsonBody) -> Result<Ask, ApiError> {
     let named_user = fields.optional_text("user_id", &rules::identifier);
     let ls_user_id = fields.optional_text("ls_user_id", &rules::identifier);
     let user_id = named_user.or_else(|| ls_user_id.clone()).or_else(|| caller.user.clone());
-    if user_id.is_none() && !fields.has("user_id") && !fields.has("ls_user_id") {
+    if user_id.is_none() && fields.is_absent("user_id") && fields.is_absent("ls_user_id") {
         let problem = "Field required: name the user in user_id, or in X-User-Id with a service key";
         fields.fault(&["user_id".into()], ("missing", problem.into()));
     }
@@ -154,9 +154,6 @@ fn read(caller: Caller, body: &JsonBody) -> Result<Ask, ApiError> {
             agent_id: fields.optional_text("agent_id", &rules::identifier).unwrap_or_default(),
         },
     };
-    if ask.subject.user_id.is_empty() && fields.has("user_id") && body.0["user_id"].is_null() {
-        fields.fault(&["user_id".into()], ("missing", "Field required: no user is named anywhere".into()));
-    }
     fields.finish()?;
     Ok(ask)
 }

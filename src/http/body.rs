@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, Request},
+    extract::{FromRequest, OptionalFromRequest, Request},
 };
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -28,20 +28,38 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let bytes = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state))
-            .await
-            .map_err(|_| ApiError::BodyTimeout)?
-            .map_err(|_| ApiError::TooLarge)?;
+        let bytes = whole(request, state).await?;
         if bytes.is_empty() {
             let fault = Fault { loc: vec!["body".into()], msg: "Field required".into(), kind: "missing" };
             return Err(ApiError::Faults(vec![fault]));
         }
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            let position = byte_position(&bytes, error.line(), error.column());
-            let loc = vec!["body".into(), position.into()];
-            ApiError::Faults(vec![Fault { loc, msg: "JSON decode error".into(), kind: "json_invalid" }])
-        })
+        parse(&bytes)
     }
+}
+
+/// For operations whose body may be left out.
+impl<S: Send + Sync> OptionalFromRequest<S> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, ApiError> {
+        let bytes = whole(request, state).await?;
+        if bytes.is_empty() { Ok(None) } else { parse(&bytes).map(Some) }
+    }
+}
+
+async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state))
+        .await
+        .map_err(|_| ApiError::BodyTimeout)?
+        .map_err(|_| ApiError::TooLarge)
+}
+
+fn parse(bytes: &[u8]) -> Result<JsonBody, ApiError> {
+    serde_json::from_slice(bytes).map(JsonBody).map_err(|error| {
+        let position = byte_position(bytes, error.line(), error.column());
+        let loc = vec!["body".into(), position.into()];
+        ApiError::Faults(vec![Fault { loc, msg: "JSON decode error".into(), kind: "json_invalid" }])
+    })
 }
 
 fn byte_position(bytes: &[u8], line: usize, column: usize) -> usize {
@@ -171,6 +189,12 @@ impl<'v> Fields<'v> {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.object.is_some_and(|object| object.contains_key(name))
+    }
+
+    /// True when the field is not there, or null.
+    #[must_use]
+    pub fn is_absent(&self, name: &str) -> bool {
+        self.present(name).is_none()
     }
 
     /// Notes a fault that the rules of single fields do not see.

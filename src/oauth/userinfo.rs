@@ -46,7 +46,8 @@ impl<'a> Userinfo<'a> {
     #[must_use]
     pub fn of(userinfo_url: Option<&'a str>, token_url: &str, scopes: &[String]) -> Option<Self> {
         if let Some(url) = userinfo_url {
-            return Some(Self { url, quirk: &USERINFO_ELSEWHERE });
+            let known = USERINFO.iter().find(|quirk| quirk.url == url);
+            return Some(Self { url, quirk: known.unwrap_or(&USERINFO_ELSEWHERE) });
         }
         let token_url = Url::parse(token_url).ok()?;
         let host = token_url.host_str()?;

@@ -45,6 +45,8 @@ pub struct AuthorizationRequest {
     pub token_endpoint_auth_method: ClientAuthentication,
     /// Where the code goes, whatever the provider's record says by then.
     pub token_url: String,
+    /// Where the grant is revoked should it find nobody to keep it, if not where it is known of the provider.
+    pub revocation_url: Option<String>,
     /// Sent again, byte for byte, with the code (RFC 6749 section 4.1.3).
     pub redirect_uri: String,
     /// The PKCE verifier (RFC 7636), if a challenge was sent.
@@ -83,6 +85,7 @@ struct AuthorizationRequestRow {
     client_secret: Option<Vec<u8>>,
     token_endpoint_auth_method: ClientAuthentication,
     token_url: String,
+    revocation_url: Option<String>,
     redirect_uri: String,
     user_id: String,
     ls_user_id: Option<String>,
@@ -334,6 +337,7 @@ impl Store {
             client_secret,
             token_endpoint_auth_method: row.token_endpoint_auth_method,
             token_url: row.token_url,
+            revocation_url: row.revocation_url,
             redirect_uri: row.redirect_uri,
             code_verifier,
             scopes: row.scopes.0,

@@ -97,13 +97,17 @@ impl Db {
         };
         match &db.0 {
             Backend::Postgres(pool) => {
-                let mut connection = postgres_connection(pool).await?;
-                MIGRATIONS.run(&mut *connection).await?;
+                // On a connection of its own: waiting for another replica's migration may take longer than a statement
+                // may take in service.
+                let patient = pool.manager().0.clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+                let mut connection = PgConnection::connect_with(&patient).await?;
+                MIGRATIONS.run(&mut connection).await?;
                 // Two replicas that replace the view at once would collide in PostgreSQL's catalogue.
                 let mut tx = connection.begin().await?;
                 tx.execute("SELECT pg_advisory_xact_lock(7303014592013351012)").await?;
                 tx.execute(POSTGRES_CLOCK).await?;
                 tx.commit().await?;
+                connection.close().await?;
             }
             Backend::Sqlite(pool) => {
                 MIGRATIONS.run(pool).await?;

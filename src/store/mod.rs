@@ -14,10 +14,12 @@ pub mod authorization_requests;
 pub mod client_errors;
 pub mod connections;
 pub mod db;
+pub mod deletions;
 pub mod grants;
 pub mod installation;
 pub mod listener;
 pub mod providers;
+pub mod revocations;
 pub mod tokens;
 
 use std::sync::Arc;

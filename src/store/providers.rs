@@ -33,6 +33,8 @@ pub struct Provider {
     pub token_url: String,
     /// Where the provider tells whose an access token is.
     pub userinfo_url: Option<String>,
+    /// Where grants are revoked, if not where it is known of the provider.
+    pub revocation_url: Option<String>,
     /// Whether a code challenge is sent (RFC 7636).
     pub uses_pkce: bool,
     /// `S256`, the only one ever sent.
@@ -58,17 +60,18 @@ pub struct Provider {
 }
 
 #[derive(sqlx::FromRow)]
-struct ProviderRow {
-    id: Uuid,
+pub(super) struct ProviderRow {
+    pub(super) id: Uuid,
     organization_id: String,
     workspace_id: String,
-    provider_id: String,
+    pub(super) provider_id: String,
     name: String,
     client_id: String,
     client_secret: Option<Vec<u8>>,
     auth_url: String,
     token_url: String,
     userinfo_url: Option<String>,
+    revocation_url: Option<String>,
     uses_pkce: bool,
     code_challenge_method: String,
     provider_type: Option<String>,
@@ -105,9 +108,9 @@ impl Store {
                 "INSERT INTO providers (id, organization_id, workspace_id, provider_id, name, client_id, client_secret,
                     auth_url, token_url, uses_pkce, code_challenge_method, provider_type, token_endpoint_auth_method,
                     authorization_params, allowed_redirect_uris, mcp_server_url, is_dynamic_client, generation,
-                    created_at, updated_at, userinfo_url)
+                    created_at, updated_at, userinfo_url, revocation_url)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-                    $21)",
+                    $21, $22)",
             )
             .bind(p.id)
             .bind(p.tenant.organization)
@@ -130,6 +133,7 @@ impl Store {
             .bind(p.created_at)
             .bind(p.updated_at)
             .bind(p.userinfo_url)
+            .bind(p.revocation_url)
             .execute()
             .await?;
         Ok(())
@@ -150,7 +154,8 @@ impl Store {
             .query(
                 "UPDATE providers SET name = $5, client_id = $6, client_secret = $7, auth_url = $8, token_url = $9,
                     uses_pkce = $10, code_challenge_method = $11, authorization_params = $12,
-                    allowed_redirect_uris = $13, generation = $14, updated_at = $15, userinfo_url = $16
+                    allowed_redirect_uris = $13, generation = $14, updated_at = $15, userinfo_url = $16,
+                    revocation_url = $17
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4",
             )
             .bind(p.tenant.organization)
@@ -169,6 +174,7 @@ impl Store {
             .bind(p.generation)
             .bind(p.updated_at)
             .bind(p.userinfo_url)
+            .bind(p.revocation_url)
             .execute()
             .await?;
         if written == 0 { Err(StoreError::Conflict) } else { Ok(updated) }
@@ -205,28 +211,12 @@ impl Store {
         rows.into_iter().map(|row| self.open_provider(row)).collect()
     }
 
-    /// Deletes a provider with its tokens and authorization requests, and says whether there was one.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn delete_provider(&self, tenant: &Tenant, provider_id: &str) -> Result<bool, StoreError> {
-        let deleted = self
-            .db
-            .query("DELETE FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $3")
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
-            .bind(provider_id.to_owned())
-            .execute()
-            .await?;
-        Ok(deleted > 0)
-    }
-
     fn seal_client_secret(&self, provider: &Provider) -> Result<Option<Vec<u8>>, StoreError> {
         let place = secret_place(&provider.tenant, provider.id, provider.generation);
         Ok(provider.client_secret.as_ref().map(|secret| self.keys.seal(&place, secret)).transpose()?)
     }
 
-    fn open_provider(&self, row: ProviderRow) -> Result<Provider, StoreError> {
+    pub(super) fn open_provider(&self, row: ProviderRow) -> Result<Provider, StoreError> {
         let tenant = Tenant { organization: row.organization_id, workspace: row.workspace_id };
         let place = secret_place(&tenant, row.id, row.generation);
         let client_secret = row.client_secret.map(|sealed| self.keys.open(&place, &sealed)).transpose()?;
@@ -239,6 +229,7 @@ impl Store {
             auth_url: row.auth_url,
             token_url: row.token_url,
             userinfo_url: row.userinfo_url,
+            revocation_url: row.revocation_url,
             uses_pkce: row.uses_pkce,
             code_challenge_method: row.code_challenge_method,
             provider_type: row.provider_type,

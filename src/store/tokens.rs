@@ -1,6 +1,6 @@
-//! Tokens: the stored grant of one subject at one provider. Reading, listing, labelling, deleting.
+//! Tokens: the stored grant of one subject at one provider. Reading, listing, labelling.
 //! Owns: what is read from the table `tokens`, and the sealing of access and refresh tokens.
-//! Must not know: when a token is due, or how it is refreshed. Writing a grant is in `grants`.
+//! Must not know: when a token is due, or how it is refreshed. Writing a grant is in `grants`, deleting in `deletions`.
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -240,70 +240,6 @@ impl Store {
             .one()
             .await?;
         Ok(tokens > 0)
-    }
-
-    /// Deletes every token of a workspace at providers of that type, and counts them.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn delete_tokens_of_workspace(&self, tenant: &Tenant, provider_type: &str) -> Result<u64, StoreError> {
-        self.db
-            .query(
-                "DELETE FROM tokens WHERE organization_id = $1 AND workspace_id = $2 AND provider IN (
-                    SELECT id FROM providers
-                    WHERE organization_id = $1 AND workspace_id = $2 AND provider_type = $3)",
-            )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
-            .bind(provider_type.to_owned())
-            .execute()
-            .await
-    }
-
-    /// Deletes the tokens of a user at a provider, and counts them.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn delete_tokens_of_user(
-        &self,
-        tenant: &Tenant,
-        user: &str,
-        provider_id: &str,
-    ) -> Result<u64, StoreError> {
-        self.db
-            .query(
-                "DELETE FROM tokens
-                 WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3)
-                   AND provider IN (
-                    SELECT id FROM providers
-                    WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $4)",
-            )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
-            .bind(user.to_owned())
-            .bind(provider_id.to_owned())
-            .execute()
-            .await
-    }
-
-    /// Deletes one token of a user, and says whether there was one.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn delete_token(&self, tenant: &Tenant, user: &str, id: Uuid) -> Result<bool, StoreError> {
-        let deleted = self
-            .db
-            .query(
-                "DELETE FROM tokens
-                 WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND id = $4",
-            )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
-            .bind(user.to_owned())
-            .bind(id)
-            .execute()
-            .await?;
-        Ok(deleted > 0)
     }
 
     /// Changes the label and the default mark of a user's token. The mark moves in one transaction, so that a
