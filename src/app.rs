@@ -11,7 +11,13 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::{
-    broker::{authorization::WAKE_CHANNEL, refresh::Refreshing, waiters::Waiters},
+    broker::{
+        authorization::WAKE_CHANNEL,
+        background,
+        refresh::Refreshing,
+        usage::{self, Usage},
+        waiters::Waiters,
+    },
     cipher::{CipherError, KeyRing},
     clock::Clock,
     config::Settings,
@@ -43,11 +49,13 @@ pub struct App {
     pub waiters: Waiters,
     /// Which tokens are being refreshed behind their callers.
     pub refreshing: Refreshing,
+    /// Which tokens were handed out and when, as far as it is not written yet.
+    pub usage: Usage,
     /// Who calls.
     pub api_keys: ApiKeys,
     /// The key made because there was none: to be shown once.
     pub first_api_key: Option<SecretString>,
-    /// Exchanges and refreshes under way, which a stop waits for.
+    /// Exchanges, refreshes and background work under way, which a stop waits for.
     pub tasks: TaskTracker,
     /// Cancelled when the server stops.
     pub shutdown: CancellationToken,
@@ -96,6 +104,7 @@ impl App {
             outbound,
             waiters: Waiters::default(),
             refreshing: Refreshing::default(),
+            usage: Usage::default(),
             first_api_key,
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
@@ -104,6 +113,7 @@ impl App {
             tokio::spawn(app.shutdown.clone().run_until_cancelled_owned(hear(Arc::clone(&app))));
             tokio::spawn(app.shutdown.clone().run_until_cancelled_owned(catch_up_now_and_then(Arc::clone(&app))));
         }
+        background::start(&app);
         Ok(app)
     }
 
@@ -115,11 +125,14 @@ impl App {
         }
     }
 
-    /// Stops: waiters are answered, and exchanges and refreshes under way come to their end.
+    /// Stops: waiters are answered, exchanges and refreshes under way come to their end, and what was noted is written.
     pub async fn stop(&self) {
         self.shutdown.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        if let Err(error) = usage::write(self).await {
+            tracing::warn!(%error, "when tokens were last used could not be written");
+        }
     }
 }
 

@@ -40,6 +40,9 @@ pub struct Settings {
     pub wait_max_seconds: i64,
     pub provider_timeout_seconds: u64,
     pub api_key_cache_seconds: u64,
+    pub keep_alive_used_within_hours: i64,
+    pub keep_alive_idle_days: i64,
+    pub dead_token_days: i64,
     pub max_connections: usize,
     pub log: String,
 }
@@ -114,6 +117,15 @@ impl Settings {
         }
         if !(1..=100).contains(&self.database_connections) {
             return refuse("database_connections", "expected 1 to 100");
+        }
+        if !(0..=8760).contains(&self.keep_alive_used_within_hours) {
+            return refuse("keep_alive_used_within_hours", "expected 0 to 8760");
+        }
+        if !(0..=3650).contains(&self.keep_alive_idle_days) {
+            return refuse("keep_alive_idle_days", "expected 0 to 3650");
+        }
+        if !(0..=3650).contains(&self.dead_token_days) {
+            return refuse("dead_token_days", "expected 0 to 3650");
         }
         if self.max_connections == 0 {
             return refuse("max_connections", "expected at least 1");
@@ -190,7 +202,7 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert!(settings.database_url.is_none());
-        assert_eq!(known_keys().len(), 16);
+        assert_eq!(known_keys().len(), 19);
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub async fn live(app: &Arc<App>, token: Token, least: Option<TimeDelta>) -> Res
     let expired = left.is_some_and(|left| left <= TimeDelta::zero());
     let due = token.refresh_due_at.is_some_and(|at| at <= now);
     let short = left.is_some_and(|left| left < least_of(&token, least));
-    match token.state {
+    let given = match token.state {
         State::ConsentNeeded => Ok(None),
         State::Active if !due && !short => Ok(Some(token)),
         State::Active if !token.has_refresh_token => Ok((!expired).then_some(token)),
@@ -114,7 +114,11 @@ pub async fn live(app: &Arc<App>, token: Token, least: Option<TimeDelta>) -> Res
             Refreshed::Failed(_) if !expired => Ok(Some(token)),
             Refreshed::Failed(failure) => Err(unavailable(failure)),
         },
+    };
+    if let Ok(Some(token)) = &given {
+        app.usage.note(token, now);
     }
+    given
 }
 
 /// How long a token has to be good for: as asked, but at most nine tenths of its whole life, or a caller who asks for

@@ -9,12 +9,13 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{BrokerError, expiry, identify::identify};
+use super::{BrokerError, expiry, identify::identify, revoke::queue_grant_of_request};
 use crate::{
     app::App,
     oauth::{
         account::Account,
         authorize::Authorization,
+        scopes::covered,
         token::{Client, FailureKind, Grant as TokenGrant, TokenFailure, printable, request_token},
         token_response::TokenResponse,
     },
@@ -117,6 +118,7 @@ pub async fn begin(app: &App, provider: &Provider, ask: Begin) -> Result<Pending
         client_secret: provider.client_secret.clone(),
         token_endpoint_auth_method: provider.token_endpoint_auth_method,
         token_url: provider.token_url.clone(),
+        revocation_url: provider.revocation_url.clone(),
         redirect_uri: ask.redirect_uri,
         code_verifier: begun.code_verifier,
         scopes: ask.scopes,
@@ -203,7 +205,7 @@ async fn exchange(app: Arc<App>, request: AuthorizationRequest, code: SecretStri
     };
     let kept = match request_token(&app.outbound, &client, grant, app.clock.now()).await {
         Ok(response) => {
-            let mut grant = granted(&app, &response);
+            let mut grant = granted(&app, &response, &request.scopes, &request.token_url);
             identify(&app, &request, &mut grant).await;
             keep(&app, &request, grant).await
         }
@@ -214,7 +216,7 @@ async fn exchange(app: Arc<App>, request: AuthorizationRequest, code: SecretStri
 }
 
 /// Keeps what was granted. The code is spent, so a database that is away for a moment must not cost the grant.
-async fn keep(app: &App, request: &AuthorizationRequest, grant: Grant) -> Result<Completion, BrokerError> {
+async fn keep(app: &Arc<App>, request: &AuthorizationRequest, grant: Grant) -> Result<Completion, BrokerError> {
     for attempt in 0..KEEP_ATTEMPTS {
         let now = app.clock.now();
         let readable_until = now + TimeDelta::seconds(app.settings.authorization_ttl_seconds);
@@ -223,8 +225,15 @@ async fn keep(app: &App, request: &AuthorizationRequest, grant: Grant) -> Result
                 tracing::info!(auth_id = %request.id, token_id = %token, provider = request.provider_id, "consent completed");
                 return Ok(Completion::Completed(request.id));
             }
-            // The provider, and with it the request, was deleted while the person was away.
-            Ok(None) => return Ok(Completion::InvalidState),
+            // The provider, and with it the request, was deleted while the person was away: nobody keeps the grant.
+            Ok(None) => {
+                queue_grant_of_request(app, request, &grant).await?;
+                return Ok(Completion::InvalidState);
+            }
+            Err(error) if error.is_dangling() => {
+                queue_grant_of_request(app, request, &grant).await?;
+                return Ok(Completion::InvalidState);
+            }
             Err(StoreError::Conflict | StoreError::Unavailable(_)) if attempt + 1 < KEEP_ATTEMPTS => {
                 tokio::time::sleep(Duration::from_millis(20 << attempt)).await;
             }
@@ -300,9 +309,10 @@ async fn completed_before(
     }
 }
 
-/// What the response of a token endpoint grants, with its times made absolute.
+/// What the response of a token endpoint grants, with its times made absolute. `asked` are the scopes that were asked
+/// for, or, at a refresh, those the token has.
 #[must_use]
-pub fn granted(app: &App, response: &TokenResponse) -> Grant {
+pub fn granted(app: &App, response: &TokenResponse, asked: &[String], token_url: &str) -> Grant {
     let now = app.clock.now();
     let (expires_at, refresh_due_at) = expiry::of(response.expires_in, now);
     let (refresh_token_expires_at, _) = expiry::of(response.refresh_token_expires_in, now);
@@ -310,7 +320,7 @@ pub fn granted(app: &App, response: &TokenResponse) -> Grant {
     Grant {
         access_token: response.access_token.clone(),
         refresh_token: response.refresh_token.clone(),
-        scopes: response.scopes.clone(),
+        scopes: response.scopes.clone().map(|granted| covered(granted, asked, token_url)),
         metadata: response.metadata.clone(),
         account_label: account.as_ref().and_then(|account| account.label.clone()),
         account_id: account.map(|account| account.id),

@@ -4,10 +4,17 @@
 
 pub mod authenticate;
 pub mod authorization;
+pub mod background;
 pub mod expiry;
+pub mod explain;
 pub mod identify;
+pub mod keep_alive;
 pub mod provider;
 pub mod refresh;
+pub mod report;
+pub mod revoke;
+pub mod sweep;
+pub mod usage;
 pub mod wait;
 pub mod waiters;
 

@@ -129,7 +129,7 @@ async fn run(app: Arc<App>, token: Token, lease: Lease) -> Result<Refreshed, Bro
     let outcome = match hold(&app, tenant, &lease, ask(&app, &provider, &lease)).await {
         Ok(response) => {
             app.store.mark_client_error(tenant, provider.id, None, app.clock.now()).await?;
-            keep(&app, &token, &lease, &granted(&app, &response)).await
+            keep(&app, &token, &lease, &granted(&app, &response, &token.scopes, &provider.token_url)).await
         }
         Err(failure) => {
             if failure.kind == FailureKind::MisconfiguredClient {

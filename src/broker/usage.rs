@@ -32,13 +32,11 @@ impl Usage {
     /// Notes that `token` is handed out.
     pub fn note(&self, token: &Token, now: DateTime<Utc>) {
         let mut noted = self.lock();
-        match noted.get_mut(&token.id) {
-            Some(used) => used.at = now,
-            None if noted.len() < NOTED_MAX => {
-                let used = Use { tenant: token.subject.tenant.clone(), token: token.id, at: now };
-                noted.insert(token.id, used);
-            }
-            None => {}
+        if let Some(used) = noted.get_mut(&token.id) {
+            used.at = now;
+        } else if noted.len() < NOTED_MAX {
+            let used = Use { tenant: token.subject.tenant.clone(), token: token.id, at: now };
+            noted.insert(token.id, used);
         }
     }
 

@@ -3,7 +3,7 @@
 //! Must not know: how keys are checked.
 
 use anyhow::bail;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
@@ -93,7 +93,7 @@ pub(super) async fn run(command: ApiKeyCommand, settings: &Settings) -> anyhow::
     let store = open_store(settings, &clock).await?;
     match command {
         ApiKeyCommand::Create(create) => make(create, &store, &clock).await,
-        ApiKeyCommand::List => list(&store).await,
+        ApiKeyCommand::List => list(&store, clock.now()).await,
         ApiKeyCommand::Revoke { id } => {
             if !store.revoke_api_key(id, clock.now()).await? {
                 bail!("there is no working key of the id {id}; `agent-auth api-key list` shows them all");
@@ -130,7 +130,7 @@ async fn make(create: Create, store: &Store, clock: &Clock) -> anyhow::Result<()
     print(key.expose_secret())
 }
 
-async fn list(store: &Store) -> anyhow::Result<()> {
+async fn list(store: &Store, now: DateTime<Utc>) -> anyhow::Result<()> {
     for key in store.api_keys().await? {
         let role = match key.role {
             Role::Admin => "admin",
@@ -143,6 +143,7 @@ async fn list(store: &Store) -> anyhow::Result<()> {
         };
         let state = match (key.revoked_at, key.expires_at) {
             (Some(at), _) => format!("revoked {}", at.format("%F")),
+            (None, Some(at)) if at <= now => format!("expired {}", at.format("%F")),
             (None, Some(at)) => format!("expires {}", at.format("%F")),
             (None, None) => "works".to_owned(),
         };

@@ -12,6 +12,7 @@ mod api_key;
 mod healthcheck;
 mod provider;
 pub(crate) mod server;
+mod sweep;
 
 use std::{collections::BTreeMap, io::Write, path::PathBuf};
 
@@ -78,6 +79,12 @@ enum Command {
     /// Register, list and remove providers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
+    /// Remove what is over: expired authorization requests and tokens long dead (a running server does so by itself)
+    Sweep {
+        /// Change nothing, only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Print the OpenAPI description
     Openapi,
     /// Ask the server of these settings whether it is ready; exit 0 if so
@@ -113,6 +120,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Keys(Keys::Generate) => print(KeyRing::generate().expose_secret()),
         Command::ApiKey(command) => api_key::run(command, &settings).await,
         Command::Provider(command) => provider::run(command, &settings).await,
+        Command::Sweep { dry_run } => sweep::run(dry_run, &settings).await,
         Command::Openapi => print(&http::description().to_pretty_json().context("the description cannot be written")?),
         Command::Healthcheck => healthcheck::run(&settings).await,
     }

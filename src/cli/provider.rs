@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{api_key::TenantArgs, print};
 use crate::{
     app::{open_store, public_url},
+    broker::revoke::client_of,
     clock::Clock,
     config::Settings,
     http::provider_of_json,
@@ -54,6 +55,9 @@ pub(super) struct Add {
     /// The token endpoint
     #[arg(long, value_name = "URL")]
     token_url: String,
+    /// The revocation endpoint, if the provider is none of the well-known
+    #[arg(long, value_name = "URL")]
+    revocation_url: Option<String>,
     /// Send a code challenge (PKCE, S256)
     #[arg(long)]
     pkce: bool,
@@ -89,10 +93,15 @@ pub(super) async fn run(command: ProviderCommand, settings: &Settings) -> anyhow
             Ok(())
         }
         ProviderCommand::Remove { provider_id, tenant } => {
-            if !store.delete_provider(&tenant.tenant(&store).await?, &provider_id).await? {
+            let tenant = tenant.tenant(&store).await?;
+            let Some(deleted) = store.delete_provider(&tenant, &provider_id, client_of, clock.now()).await? else {
                 bail!("there is no provider `{provider_id}`; `agent-auth provider list` shows them all");
+            };
+            print(&format!("Deleted {provider_id} and its tokens."))?;
+            match deleted.revocations.len() {
+                0 => Ok(()),
+                queued => print(&format!("The server revokes {queued} of them at the provider within a minute.")),
             }
-            print(&format!("Deleted {provider_id} and its tokens."))
         }
     }
 }
@@ -119,6 +128,7 @@ fn body(add: &Add) -> anyhow::Result<Value> {
         "client_secret": secret.map(|secret| secret.trim_end_matches(['\r', '\n']).to_owned()),
         "auth_url": add.auth_url,
         "token_url": add.token_url,
+        "revocation_url": add.revocation_url,
         "uses_pkce": add.pkce,
         "provider_type": add.provider_type,
         "token_endpoint_auth_method": method,

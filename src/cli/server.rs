@@ -76,7 +76,7 @@ pub(crate) async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<
 }
 
 /// One server a data folder: with SQLite, waiters are woken inside the process alone.
-fn lock_folder(settings: &Settings) -> anyhow::Result<File> {
+pub(crate) fn lock_folder(settings: &Settings) -> anyhow::Result<File> {
     let folder = &settings.data_dir;
     let lock = private_folder(folder)
         .and_then(|()| private_file(&folder.join("serve.lock")))

@@ -4,7 +4,7 @@
 
 pub mod sample_provider;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -16,13 +16,12 @@ use self::sample_provider::SampleProvider;
 use crate::{
     app::App,
     broker::provider::callback_address,
-    cli::{print, server},
+    cli::{print, server::{self, lock_folder}},
     client_authentication::ClientAuthentication,
     clock::Clock,
     config::Settings,
-    identity::api_keys::{KeyWish, generate},
     serve,
-    store::{api_keys::Role, providers::Provider},
+    store::providers::Provider,
     telemetry,
 };
 
@@ -48,6 +47,9 @@ pub async fn demo(mut settings: Settings, keep_folder: bool) -> anyhow::Result<(
     let listener = server::listen(&settings.listen).await?;
     // A port of 0 is chosen by the machine, and only known now.
     settings.listen = listener.local_addr().context("the listening address is unknown")?.to_string();
+    let key = SecretString::from(format!("aauth_{}", random_secret().expose_secret()));
+    settings.bootstrap_api_key = Some(key.clone());
+    let _lock = lock_folder(&settings)?;
     let app = App::start(settings, Clock::system()).await?;
 
     let secret = random_secret();
@@ -57,7 +59,6 @@ pub async fn demo(mut settings: Settings, keep_folder: bool) -> anyhow::Result<(
     tokio::spawn(serve::serve(sample_listener, sample.router(), 1000, app.shutdown.clone()));
 
     register(&app, &sample_url, secret).await?;
-    let key = make_key(&app).await?;
     tell(&app, &key)?;
     server::run(app, listener).await
 }
@@ -66,7 +67,7 @@ async fn register(app: &App, sample_url: &str, secret: SecretString) -> anyhow::
     let now = app.clock.now();
     let tenant = app.store.home_tenant(now).await?;
     // In a folder that was used before, the provider is there with the last run's port and secret.
-    app.store.delete_provider(&tenant, PROVIDER_ID).await?;
+    app.store.delete_provider(&tenant, PROVIDER_ID, |_| None, now).await?;
     let provider = Provider {
         id: Uuid::now_v7(),
         tenant,
@@ -77,6 +78,7 @@ async fn register(app: &App, sample_url: &str, secret: SecretString) -> anyhow::
         auth_url: format!("{sample_url}/authorize"),
         token_url: format!("{sample_url}/token"),
         userinfo_url: None,
+        revocation_url: None,
         uses_pkce: true,
         code_challenge_method: "S256".into(),
         provider_type: None,
@@ -90,20 +92,6 @@ async fn register(app: &App, sample_url: &str, secret: SecretString) -> anyhow::
         updated_at: now,
     };
     Ok(app.store.create_provider(&provider).await?)
-}
-
-async fn make_key(app: &Arc<App>) -> anyhow::Result<SecretString> {
-    let now = app.clock.now();
-    let wish = KeyWish {
-        tenant: app.store.home_tenant(now).await?,
-        name: "demo".into(),
-        role: Role::Admin,
-        user: Some("you".into()),
-        expires_at: None,
-    };
-    let (key, record) = generate(wish, now);
-    app.store.keep_api_key(&record).await?;
-    Ok(key)
 }
 
 fn tell(app: &App, key: &SecretString) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ mod observe;
 pub mod pages;
 mod providers;
 mod rules;
+mod token_state;
 mod tokens;
 mod wait;
 
@@ -62,7 +63,8 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(tokens::list, tokens::delete_for_user))
         .routes(routes!(tokens::exists))
         .routes(routes!(tokens::exists_batch))
-        .routes(routes!(tokens::delete))
+        .routes(routes!(token_state::get, tokens::delete))
+        .routes(routes!(token_state::report))
         .routes(routes!(tokens::update_metadata))
         .routes(routes!(tokens::workspace_slack_exists))
         .routes(routes!(tokens::delete_workspace_slack))

@@ -11,6 +11,7 @@ use axum::{
     response::Response,
 };
 use metrics::{counter, histogram};
+use tracing::Instrument;
 
 /// Logs and counts a request.
 pub async fn observe(request: Request, next: Next) -> Response {
@@ -18,7 +19,9 @@ pub async fn observe(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = method(request.method());
     let id = request.headers().get("x-request-id").cloned();
-    let response = next.run(request).await;
+    // What goes wrong inside is logged under this id.
+    let span = tracing::info_span!("request", request_id = id.as_ref().and_then(|id| id.to_str().ok()));
+    let response = next.run(request).instrument(span).await;
 
     let route = route.as_ref().map_or("none", MatchedPath::as_str).to_owned();
     let (status, took) = (response.status().as_u16(), started.elapsed());

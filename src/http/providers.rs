@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     app::App,
+    broker::revoke,
     client_authentication::ClientAuthentication,
     identity::{Caller, Permission},
     oauth::address::AddressGuard,
@@ -42,6 +43,7 @@ pub struct ProviderResponse {
     auth_url: String,
     token_url: String,
     userinfo_url: Option<String>,
+    revocation_url: Option<String>,
     uses_pkce: bool,
     code_challenge_method: Option<String>,
     provider_type: Option<String>,
@@ -71,6 +73,9 @@ pub struct ProviderCreateRequest {
     /// Where the provider tells whose an access token is (OpenID Connect, or JSON with an `id`). Asked after a consent
     /// whose token response names nobody. Known providers need none.
     userinfo_url: Option<String>,
+    /// The revocation endpoint (RFC 7009), where grants are revoked when their tokens are deleted here. Known providers
+    /// need none.
+    revocation_url: Option<String>,
     #[schema(default = false, required = false)]
     uses_pkce: bool,
     /// `S256` is what is sent, whatever is asked for.
@@ -125,17 +130,22 @@ pub struct ProviderUpdateRequest {
     auth_url: Option<String>,
     token_url: Option<String>,
     userinfo_url: Option<String>,
+    revocation_url: Option<String>,
     uses_pkce: Option<bool>,
     code_challenge_method: Option<String>,
     authorization_params: Option<BTreeMap<String, String>>,
     allowed_redirect_uris: Option<Vec<String>>,
 }
 
-/// What was done, in a sentence.
+/// What was deleted with a provider.
 #[derive(Serialize, ToSchema)]
-pub struct Message {
-    /// The sentence.
-    pub message: String,
+pub struct DeletedProvider {
+    /// What was done, in a sentence.
+    message: String,
+    /// Whether every grant of its tokens is revoked at the provider by now.
+    upstream_revoked: bool,
+    /// How many are yet to be revoked there: they are tried again in the background.
+    revocation_queued: usize,
 }
 
 /// Lists the workspace's providers.
@@ -198,6 +208,7 @@ pub async fn update(
     replace(&mut provider.auth_url, fields.optional_text("auth_url", &endpoint));
     replace(&mut provider.token_url, fields.optional_text("token_url", &endpoint));
     provider.userinfo_url = fields.optional_text("userinfo_url", &endpoint).or(provider.userinfo_url);
+    provider.revocation_url = fields.optional_text("revocation_url", &endpoint).or(provider.revocation_url);
     replace(&mut provider.uses_pkce, fields.optional_boolean("uses_pkce"));
     replace(&mut provider.allowed_redirect_uris, redirect_uris(&mut fields));
     replace(&mut provider.authorization_params, parameters(&mut fields));
@@ -216,21 +227,23 @@ pub async fn update(
     Ok(Json(updated.into()))
 }
 
-/// Deletes a provider with all of its tokens.
+/// Deletes a provider with all of its tokens, and revokes their grants there.
 #[utoipa::path(delete, path = "/v2/auth/providers/{provider_id}", tag = "Providers",
     params(("provider_id" = String, Path)),
-    responses((status = 200, body = Message), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
+    responses((status = 200, body = DeletedProvider), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
 pub async fn delete(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(provider_id): Path<String>,
-) -> Result<Json<Message>, ApiError> {
+) -> Result<Json<DeletedProvider>, ApiError> {
     caller.needs(Permission::Administer)?;
     rules::provider_id(&provider_id).map_err(|_| no_provider())?;
-    if !app.store.delete_provider(&caller.tenant, &provider_id).await? {
-        return Err(no_provider());
-    }
-    Ok(Json(Message { message: format!("Provider {provider_id} and its tokens were deleted.") }))
+    let deletion = revoke::delete_provider(&app, &caller.tenant, &provider_id).await?.ok_or_else(no_provider)?;
+    Ok(Json(DeletedProvider {
+        message: format!("Provider {provider_id} and its tokens were deleted."),
+        upstream_revoked: deletion.upstream_revoked(),
+        revocation_queued: deletion.queued,
+    }))
 }
 
 async fn existing(app: &App, caller: &Caller, provider_id: &str) -> Result<Provider, ApiError> {
@@ -267,6 +280,7 @@ pub(super) fn read_new(
         auth_url: fields.required_text("auth_url", &endpoint),
         token_url: fields.required_text("token_url", &endpoint),
         userinfo_url: fields.optional_text("userinfo_url", &endpoint),
+        revocation_url: fields.optional_text("revocation_url", &endpoint),
         uses_pkce: fields.boolean("uses_pkce", false),
         code_challenge_method: "S256".into(),
         provider_type: fields.optional_text("provider_type", &|text| {
@@ -330,6 +344,7 @@ impl From<Provider> for ProviderResponse {
             auth_url: provider.auth_url,
             token_url: provider.token_url,
             userinfo_url: provider.userinfo_url,
+            revocation_url: provider.revocation_url,
             uses_pkce: provider.uses_pkce,
             code_challenge_method: Some(provider.code_challenge_method),
             provider_type: provider.provider_type,

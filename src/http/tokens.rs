@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Json,
     extract::{Path, RawQuery, State},
-    http::StatusCode,
+    http::{HeaderName, HeaderValue, StatusCode},
 };
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -23,12 +23,15 @@ use super::{
 };
 use crate::{
     app::App,
+    broker::revoke::{self, Deletion},
     identity::{Caller, Permission},
     store::tokens::{TokenChange, TokenSummary as StoredSummary},
 };
 
 /// The type of provider that the two workspace operations are about.
 const SLACK: &str = "slack";
+/// Tells whether the grant of a deleted token is revoked at the provider by now.
+const UPSTREAM_REVOKED: HeaderName = HeaderName::from_static("x-upstream-revoked");
 
 /// A token as it is listed.
 #[derive(Serialize, ToSchema)]
@@ -82,7 +85,23 @@ pub struct Deleted {
     #[serde(skip_serializing_if = "Option::is_none")]
     provider_id: Option<String>,
     /// How many tokens.
-    tokens: u64,
+    tokens: usize,
+    /// Whether every grant of theirs is revoked at the provider by now.
+    upstream_revoked: bool,
+    /// How many are yet to be revoked there: they are tried again in the background.
+    revocation_queued: usize,
+}
+
+impl Deleted {
+    fn new(deletion: Deletion, provider_id: Option<String>, message: String) -> Json<Self> {
+        Json(Self {
+            message,
+            provider_id,
+            tokens: deletion.tokens,
+            upstream_revoked: deletion.upstream_revoked(),
+            revocation_queued: deletion.queued,
+        })
+    }
 }
 
 /// Lists the current user's tokens.
@@ -130,7 +149,7 @@ pub async fn exists_batch(
     Ok(Json(TokenStatusBatch { has_token }))
 }
 
-/// Deletes the current user's tokens at a provider.
+/// Deletes the current user's tokens at a provider, and revokes their grants there.
 #[utoipa::path(delete, path = "/v2/auth/tokens", tag = "Tokens", params(("provider_id" = String, Query)),
     responses((status = 200, body = Deleted), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
 pub async fn delete_for_user(
@@ -144,22 +163,26 @@ pub async fn delete_for_user(
     if app.store.provider(&caller.tenant, &provider_id).await?.is_none() {
         return Err(no_provider());
     }
-    let deleted = app.store.delete_tokens_of_user(&caller.tenant, user, &provider_id).await?;
-    let message = format!("{deleted} token(s) of the current user at {provider_id} were deleted.");
-    Ok(Json(Deleted { message, provider_id: Some(provider_id), tokens: deleted }))
+    let deletion = revoke::delete_tokens_of_user(&app, &caller.tenant, user, &provider_id).await?;
+    let message = format!("{} token(s) of the current user at {provider_id} were deleted.", deletion.tokens);
+    Ok(Deleted::new(deletion, Some(provider_id), message))
 }
 
-/// Deletes one token of the current user.
+/// Deletes one token of the current user, and revokes its grant at the provider.
 #[utoipa::path(delete, path = "/v2/auth/tokens/{token_id}", tag = "Tokens", params(("token_id" = String, Path)),
-    responses((status = 204), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
+    responses(
+        (status = 204, headers(("X-Upstream-Revoked" = bool, description = "Whether its grant is revoked at the provider by now"))),
+        (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
 pub async fn delete(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(token_id): Path<String>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1]), ApiError> {
     caller.needs(Permission::Administer)?;
-    let deleted = app.store.delete_token(&caller.tenant, caller.user()?, token(&token_id)?).await?;
-    if deleted { Ok(StatusCode::NO_CONTENT) } else { Err(no_token()) }
+    let deletion = revoke::delete_token(&app, &caller.tenant, caller.user()?, token(&token_id)?).await?;
+    let revoked = deletion.ok_or_else(no_token)?.upstream_revoked();
+    let revoked = HeaderValue::from_static(if revoked { "true" } else { "false" });
+    Ok((StatusCode::NO_CONTENT, [(UPSTREAM_REVOKED, revoked)]))
 }
 
 /// Changes the label or the default mark of a token.
@@ -196,21 +219,21 @@ pub async fn workspace_slack_exists(
     Ok(Json(TokenStatus { has_token: app.store.workspace_has_token(&caller.tenant, SLACK).await? }))
 }
 
-/// Deletes every Slack token of the workspace.
+/// Deletes every Slack token of the workspace, and revokes their grants at Slack.
 #[utoipa::path(delete, path = "/v2/auth/tokens/workspace/slack", tag = "Tokens", responses((status = 200, body = Deleted)))]
 pub async fn delete_workspace_slack(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Deleted>, ApiError> {
     caller.needs(Permission::Administer)?;
-    let deleted = app.store.delete_tokens_of_workspace(&caller.tenant, SLACK).await?;
-    let message = format!("{deleted} Slack token(s) of the workspace were deleted.");
-    Ok(Json(Deleted { message, provider_id: None, tokens: deleted }))
+    let deletion = revoke::delete_tokens_of_workspace(&app, &caller.tenant, SLACK).await?;
+    let message = format!("{} Slack token(s) of the workspace were deleted.", deletion.tokens);
+    Ok(Deleted::new(deletion, None, message))
 }
 
-fn no_token() -> ApiError {
+pub(super) fn no_token() -> ApiError {
     ApiError::NotFound("There is no token of that id among those of the current user.".into())
 }
 
 /// What is no id of ours is not there.
-fn token(id: &str) -> Result<Uuid, ApiError> {
+pub(super) fn token(id: &str) -> Result<Uuid, ApiError> {
     Uuid::try_parse(id).map_err(|_| no_token())
 }
 

@@ -105,6 +105,15 @@ impl Outbound {
         Ok(self.client.get(url.clone()))
     }
 
+    /// A DELETE of `url`, likewise.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`].
+    pub fn delete(&self, url: &Url) -> Result<RequestBuilder, CallError> {
+        self.guard.check_url(url)?;
+        Ok(self.client.delete(url.clone()))
+    }
+
     /// Sends a request and reads the whole answer.
     ///
     /// # Errors

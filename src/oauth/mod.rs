@@ -7,6 +7,8 @@ pub mod address;
 pub mod authorize;
 pub mod client;
 pub mod quirks;
+pub mod revocation;
+pub mod scopes;
 pub mod token;
 pub mod token_response;
 pub mod userinfo;

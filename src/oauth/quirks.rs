@@ -258,3 +258,62 @@ pub const USERINFO: &[UserinfoQuirk] = &[
         labels: &["/login"],
     },
 ];
+
+/// Where the well-known revoke grants, by the host of their token endpoint (or the end of it, after a dot): an address,
+/// or a path on that host. The client id stands for `{client_id}`. Microsoft, Atlassian, Bitbucket, Figma, Spotify,
+/// LinkedIn and others have no such endpoint.
+pub const REVOCATION: &[(&str, &str)] = &[
+    ("oauth2.googleapis.com", "/revoke"),
+    ("www.googleapis.com", "https://oauth2.googleapis.com/revoke"),
+    ("accounts.google.com", "https://oauth2.googleapis.com/revoke"),
+    ("github.com", "https://api.github.com/applications/{client_id}/grant"),
+    ("slack.com", "/api/auth.revoke"),
+    ("api.dropboxapi.com", "/2/auth/token/revoke"),
+    ("api.dropbox.com", "https://api.dropboxapi.com/2/auth/token/revoke"),
+    ("www.dropbox.com", "https://api.dropboxapi.com/2/auth/token/revoke"),
+    ("graph.facebook.com", "/me/permissions"),
+    ("discord.com", "/api/oauth2/token/revoke"),
+    ("api.linear.app", "/oauth/revoke"),
+    ("zoom.us", "/oauth/revoke"),
+    ("gitlab.com", "/oauth/revoke"),
+    ("login.salesforce.com", "/services/oauth2/revoke"),
+    ("test.salesforce.com", "/services/oauth2/revoke"),
+    (".my.salesforce.com", "/services/oauth2/revoke"),
+    ("api.box.com", "/oauth2/revoke"),
+    ("app.asana.com", "/-/oauth_revoke"),
+    ("api.x.com", "/2/oauth2/revoke"),
+    ("api.twitter.com", "https://api.x.com/2/oauth2/revoke"),
+    ("www.reddit.com", "/api/v1/revoke_token"),
+];
+
+/// Revocation endpoints that are none of RFC 7009, by the end of their path or a part of it.
+pub const REVOCATION_HABITS: &[(RevocationPath, RevocationHabit)] = &[
+    (RevocationPath::Contains("/applications/"), RevocationHabit::GitHub),
+    (RevocationPath::EndsWith("/auth.revoke"), RevocationHabit::PostBearer),
+    (RevocationPath::EndsWith("/2/auth/token/revoke"), RevocationHabit::PostBearer),
+    (RevocationPath::EndsWith("/permissions"), RevocationHabit::DeleteBearer),
+];
+
+/// How a habit finds its endpoint.
+#[derive(Clone, Copy, Debug)]
+pub enum RevocationPath {
+    /// By a part of the path.
+    Contains(&'static str),
+    /// By the end of the path.
+    EndsWith(&'static str),
+}
+
+/// How a grant is revoked where RFC 7009 is not known. Each of them takes the access token only, and only a live one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevocationHabit {
+    /// DELETE with HTTP Basic of the client, and the access token in JSON (GitHub).
+    GitHub,
+    /// POST with the access token as Bearer and no body (Slack, Dropbox).
+    PostBearer,
+    /// DELETE with the access token as Bearer (Facebook).
+    DeleteBearer,
+}
+
+/// Error codes by which Slack (in `error`) and Facebook (in `error.code`) say that an access token is not good any more.
+pub const DEAD_ACCESS_TOKEN: &[&str] =
+    &["token_revoked", "token_expired", "account_inactive", "invalid_auth", "not_authed", "102", "190"];

@@ -144,6 +144,12 @@ fn body(client: &Client<'_>, grant: &Grant<'_>) -> String {
             form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", refresh_token.expose_secret());
         }
     }
+    append_client(&mut form, client);
+    form.finish()
+}
+
+/// Client authentication in the body, unless it is in the header.
+pub(super) fn append_client(form: &mut form_urlencoded::Serializer<'_, String>, client: &Client<'_>) {
     match (client.authentication, client.secret) {
         (ClientAuthentication::ClientSecretBasic, Some(_)) => {}
         (ClientAuthentication::ClientSecretPost, Some(secret)) => {
@@ -153,11 +159,10 @@ fn body(client: &Client<'_>, grant: &Grant<'_>) -> String {
             form.append_pair("client_id", client.id);
         }
     }
-    form.finish()
 }
 
 /// Id and secret are form-encoded before they become user name and password (RFC 6749 section 2.3.1).
-fn basic(id: &str, secret: &SecretString) -> HeaderValue {
+pub(super) fn basic(id: &str, secret: &SecretString) -> HeaderValue {
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let credentials = STANDARD.encode(format!("{}:{}", encode(id), encode(secret.expose_secret())));
     let mut value =

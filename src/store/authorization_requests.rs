@@ -134,9 +134,9 @@ impl Store {
                 "INSERT INTO authorization_requests (id, organization_id, workspace_id, provider, provider_id,
                     state_hash, code_verifier, client_id, client_secret, token_endpoint_auth_method, token_url,
                     redirect_uri, user_id, ls_user_id, agent_id, scopes, is_default, force_new, status, created_at,
-                    expires_at)
+                    expires_at, revocation_url)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 'pending',
-                    $19, $20)",
+                    $19, $20, $21)",
             )
             .bind(r.id)
             .bind(r.subject.tenant.organization)
@@ -158,6 +158,7 @@ impl Store {
             .bind(r.force_new)
             .bind(now)
             .bind(r.expires_at)
+            .bind(r.revocation_url)
             .execute()
             .await?;
         Ok(())
@@ -189,7 +190,23 @@ impl Store {
             .bind(now)
             .optional()
             .await?;
-        row.map(|row| self.open_authorization_request(row)).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let id = row.id;
+        match self.open_authorization_request(row) {
+            Ok(request) => Ok(Some(request)),
+            Err(error) => {
+                // This replica lacks a key: the code is not spent yet, and another replica may have the key.
+                self.db
+                    .query(
+                        "UPDATE authorization_requests SET status = 'pending', code_hash = NULL, taken_at = NULL
+                         WHERE id = $1 AND status = 'exchanging'",
+                    )
+                    .bind(id)
+                    .execute()
+                    .await?;
+                Err(error)
+            }
+        }
     }
 
     /// Ends the pending request of this state because the provider sent the person back with an error.

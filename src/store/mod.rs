@@ -17,10 +17,15 @@ pub mod db;
 pub mod deletions;
 pub mod grants;
 pub mod installation;
+pub mod jobs;
+pub mod keep_alive;
 pub mod listener;
 pub mod providers;
 pub mod revocations;
+pub mod sweep;
+pub mod token_state;
 pub mod tokens;
+pub mod usage;
 
 use std::sync::Arc;
 
@@ -74,10 +79,24 @@ pub enum StoreError {
     Statement(sqlx::Error),
 }
 
+impl StoreError {
+    /// True when a record that was to be referred to is gone.
+    #[must_use]
+    pub fn is_dangling(&self) -> bool {
+        matches!(self, Self::Statement(sqlx::Error::Database(error)) if error.is_foreign_key_violation())
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(error) if error.is_unique_violation() => Self::Conflict,
+            sqlx::Error::Database(error)
+                // 28: the role or its password; 3D: the database does not exist.
+                if error.code().is_some_and(|code| code.starts_with("28") || code.starts_with("3D")) =>
+            {
+                Self::Location(format!("DATABASE_URL: the server says: {}", error.message()))
+            }
             sqlx::Error::Database(error)
                 // 08: connection, 40: serialization and deadlock, 53: resources, 55P03: lock time-out, 57: operator.
                 if error.code().is_some_and(|code| {

@@ -17,6 +17,8 @@ use super::database::Database;
 pub struct TestApp {
     caller: Caller,
     nobody: Caller,
+    /// For what it does without being asked, which a test has it do now.
+    pub app: Arc<App>,
     pub clock: Clock,
     pub settings: Settings,
     pub database: Arc<Database>,
@@ -58,8 +60,8 @@ impl TestApp {
     async fn open(database: Arc<Database>, settings: Settings, clock: Clock) -> Self {
         let app =
             App::start(settings.clone(), clock.clone()).await.unwrap_or_else(|e| panic!("the application starts: {e}"));
-        let nobody = Caller::anonymous(agent_auth::http::router(app));
-        Self { caller: nobody.with_key(&database.bootstrap_key), nobody, clock, settings, database }
+        let nobody = Caller::anonymous(agent_auth::http::router(Arc::clone(&app)));
+        Self { caller: nobody.with_key(&database.bootstrap_key), nobody, app, clock, settings, database }
     }
 
     /// Another replica on the same database, with the same keys and the same time.

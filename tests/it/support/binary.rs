@@ -161,14 +161,18 @@ impl Server {
         self.ask(self.http.get(self.url(path)).header("x-api-key", key)).await
     }
 
-    pub async fn post(&self, key: &str, path: &str, body: &Value) -> Value {
+    pub async fn try_post(&self, key: &str, path: &str, body: &Value) -> Option<(u16, String)> {
         let request = self
             .http
             .post(self.url(path))
             .header("x-api-key", key)
             .header("content-type", "application/json")
             .body(body.to_string());
-        let (status, body) = self.ask(request).await.expect("an answer");
+        self.ask(request).await
+    }
+
+    pub async fn post(&self, key: &str, path: &str, body: &Value) -> Value {
+        let (status, body) = self.try_post(key, path, body).await.expect("an answer");
         assert_eq!(status, 200, "{path}: {body}");
         serde_json::from_str(&body).expect("JSON")
     }
@@ -186,7 +190,12 @@ impl Server {
 
     /// Asks it to end, as an orchestrator does.
     pub fn terminate(&self) {
-        let asked = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status();
+        self.signal("TERM");
+    }
+
+    /// Sends a signal. (`drop` is SIGKILL.)
+    pub fn signal(&self, name: &str) {
+        let asked = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status();
         assert!(asked.expect("sh").success(), "the signal was sent");
     }
 

@@ -171,7 +171,7 @@ impl Database {
         }
     }
 
-    async fn sqlite_connection(&self) -> SqliteConnection {
+    pub async fn sqlite_connection(&self) -> SqliteConnection {
         let file = files_below(self.folder.path())
             .into_iter()
             .find(|file| std::fs::read(file).is_ok_and(|bytes| bytes.starts_with(b"SQLite format 3\0")))

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -28,6 +29,7 @@ use super::scripted::Scripted;
 pub struct TokenRequest {
     pub method: Method,
     pub headers: HeaderMap,
+    pub at: Instant,
     form: Vec<(String, String)>,
 }
 
@@ -212,7 +214,7 @@ async fn token_endpoint(
     body: Bytes,
 ) -> Response {
     let form = form_urlencoded::parse(&body).into_owned().collect();
-    let request = TokenRequest { method, headers, form };
+    let request = TokenRequest { method, headers, at: Instant::now(), form };
     records.requests.lock().unwrap().push(request.clone());
     let scripted = records.script.lock().unwrap().pop_front();
     let answer = scripted.unwrap_or_else(|| correct_answer(&records, &request));

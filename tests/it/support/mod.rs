@@ -8,9 +8,12 @@ pub mod binary;
 pub mod caller;
 pub mod database;
 pub mod fake_provider;
+pub mod fault_proxy;
 pub mod postgres;
+pub mod rotating_provider;
 pub mod scripted;
 pub mod trap;
+pub mod userinfo;
 
 /// Makes every named test twice: `sqlite::name` and `postgres::name`.
 ///

@@ -1,0 +1,88 @@
+//! Reports: an API refused a token that should be good.
+//! Owns: when a report leads to a refresh, and when it does not.
+//! Must not know: the shape of the report, or how it is answered.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{
+    BrokerError,
+    authenticate::live,
+    refresh::{Refreshed, refresh},
+};
+use crate::{
+    app::App,
+    store::{
+        Tenant,
+        tokens::{State, Token},
+    },
+};
+
+/// The error of a token that had to be given up because of a report.
+pub const REPORTED: &str = "reported_invalid";
+/// A token that was replaced less than this ago is not refreshed again: the report is about the one before, or a
+/// refresh does not help. An API that refuses everybody for a while must not become a storm of refreshes.
+const JUST_REPLACED: TimeDelta = TimeDelta::seconds(30);
+
+/// What a report led to.
+#[derive(Debug)]
+pub enum Reported {
+    /// The token was refreshed.
+    Refreshed(Box<Token>),
+    /// It had been replaced before; this is the one that counts.
+    ReplacedBefore(Box<Token>),
+    /// Only a new consent helps.
+    ConsentNeeded,
+}
+
+/// An API refused the access token of the token `id`: refreshes it, once. `refused` is that access token, if the agent
+/// tells it; another one than the current one is known to be old, and the current one is given instead. A grant that
+/// cannot be refreshed ends.
+///
+/// # Errors
+/// [`BrokerError::NotFound`]; [`BrokerError::Provider`] when the provider fails, and the grant is kept.
+pub async fn report_invalid(
+    app: &Arc<App>,
+    tenant: &Tenant,
+    id: Uuid,
+    refused: Option<&SecretString>,
+) -> Result<Reported, BrokerError> {
+    let token = app.store.token(tenant, id).await?.ok_or(BrokerError::NotFound("token"))?;
+    if token.state == State::ConsentNeeded {
+        return Ok(Reported::ConsentNeeded);
+    }
+    let is_old = refused.is_some_and(|refused| digest(refused) != digest(&token.access_token));
+    let just_replaced = token.generation > 1 && token.obtained_at + JUST_REPLACED > app.clock.now();
+    if is_old || just_replaced {
+        return current(app, token).await;
+    }
+    tracing::info!(token_id = %token.id, provider = token.provider_id, "an API refused a token");
+    if token.has_refresh_token {
+        return match refresh(app, token).await? {
+            Refreshed::Fresh(token) => Ok(Reported::Refreshed(token)),
+            Refreshed::ConsentNeeded => Ok(Reported::ConsentNeeded),
+            Refreshed::Failed(failure) => Err(BrokerError::Provider { retry_after: failure.retry_after, failure }),
+        };
+    }
+    if app.store.end_grant(&token, REPORTED, app.clock.now()).await? {
+        return Ok(Reported::ConsentNeeded);
+    }
+    match app.store.token(tenant, id).await? {
+        Some(token) => current(app, token).await,
+        None => Ok(Reported::ConsentNeeded),
+    }
+}
+
+async fn current(app: &Arc<App>, token: Token) -> Result<Reported, BrokerError> {
+    let live = live(app, token, None).await?;
+    Ok(live.map_or(Reported::ConsentNeeded, |token| Reported::ReplacedBefore(Box::new(token))))
+}
+
+/// Compared instead of the secrets, so that the time it takes tells nothing of them.
+fn digest(secret: &SecretString) -> [u8; 32] {
+    Sha256::digest(secret.expose_secret()).into()
+}

@@ -1,0 +1,279 @@
+//! The revocation endpoint: telling a provider that a grant is over (RFC 7009, and the habits beside it).
+//! Owns: where it is, in which order the tokens go there, and what an answer means.
+//! Must not know: why a grant is over, or when it is told again.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use reqwest::{
+    RequestBuilder,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+use url::{Url, form_urlencoded};
+
+use super::{
+    client::{Answer, CallError, Outbound},
+    quirks::{DEAD_ACCESS_TOKEN, REVOCATION, REVOCATION_HABITS, RevocationHabit, RevocationPath},
+    token::{Client, TokenFailure, append_client, basic, printable},
+};
+use crate::client_authentication::ClientAuthentication;
+
+/// What a provider said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// The grant is over there.
+    Yes,
+    /// The provider takes nothing but a live access token, and this one is not. A refresh token may still live.
+    AccessTokenDead,
+    /// The provider revokes neither kind of token (RFC 7009 section 2.2.1, `unsupported_token_type`).
+    Unsupported,
+}
+
+/// The provider could not be told, or did not do it. Worth another try. Holds no secret.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{problem}")]
+pub struct RevocationFailure {
+    /// What went wrong.
+    pub problem: String,
+    /// How long the provider asked us to stay away.
+    pub retry_after: Option<Duration>,
+    /// True when the request itself was refused (status 400).
+    refused: bool,
+}
+
+impl RevocationFailure {
+    /// A failure that is no answer of a revocation endpoint.
+    #[must_use]
+    pub fn new(problem: impl Into<String>) -> Self {
+        Self { problem: problem.into(), retry_after: None, refused: false }
+    }
+}
+
+impl From<CallError> for RevocationFailure {
+    fn from(error: CallError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<TokenFailure> for RevocationFailure {
+    fn from(failure: TokenFailure) -> Self {
+        Self { retry_after: failure.retry_after, ..Self::new(failure.to_string()) }
+    }
+}
+
+/// Where the grants of that token endpoint are revoked, if it is one of the well-known.
+#[must_use]
+pub fn known_revocation_url(token_url: &str, client_id: &str) -> Option<String> {
+    let token_url = Url::parse(token_url).ok()?;
+    let host = token_url.host_str()?;
+    let (_, target) =
+        REVOCATION.iter().find(|(name, _)| host == *name || (name.starts_with('.') && host.ends_with(name)))?;
+    let client_id: String = form_urlencoded::byte_serialize(client_id.as_bytes()).collect();
+    token_url.join(&target.replace("{client_id}", &client_id)).ok().map(Into::into)
+}
+
+/// Has a grant revoked at `revocation_url`.
+///
+/// # Errors
+/// [`RevocationFailure`].
+pub async fn revoke(
+    outbound: &Outbound,
+    client: &Client<'_>,
+    revocation_url: &str,
+    (access_token, refresh_token): (&SecretString, Option<&SecretString>),
+    now: DateTime<Utc>,
+) -> Result<Revoked, RevocationFailure> {
+    let url = Url::parse(revocation_url)
+        .map_err(|_| RevocationFailure::new("the provider's revocation_url is not a URL"))?;
+    let Some(habit) = habit(&url) else {
+        return revoke_both(outbound, client, &url, (access_token, refresh_token), now).await;
+    };
+    let request = match habit {
+        RevocationHabit::GitHub => outbound
+            .delete(&url)?
+            .basic_auth(client.id, client.secret.map(ExposeSecret::expose_secret))
+            .header(CONTENT_TYPE, "application/json")
+            .body(json!({"access_token": access_token.expose_secret()}).to_string()),
+        RevocationHabit::PostBearer => outbound.post(&url)?.bearer_auth(access_token.expose_secret()),
+        RevocationHabit::DeleteBearer => outbound.delete(&url)?.bearer_auth(access_token.expose_secret()),
+    };
+    read_habit(habit, &answer(outbound, request, now).await?)
+}
+
+/// The refresh token first: it is what the grant lives by, and with it the provider should drop the access tokens too
+/// (RFC 7009 section 2.1). Not every provider does, so the access token follows.
+async fn revoke_both(
+    outbound: &Outbound,
+    client: &Client<'_>,
+    url: &Url,
+    (access_token, refresh_token): (&SecretString, Option<&SecretString>),
+    now: DateTime<Utc>,
+) -> Result<Revoked, RevocationFailure> {
+    let refresh = match refresh_token {
+        Some(token) => revoke_one(outbound, client, url, (token, "refresh_token"), now).await?,
+        None => Revoked::Unsupported,
+    };
+    match (refresh, revoke_one(outbound, client, url, (access_token, "access_token"), now).await) {
+        // Some providers take refresh tokens only, and say so in words of their own.
+        (Revoked::Yes, Err(failure)) if failure.refused => Ok(Revoked::Yes),
+        (Revoked::Yes, Ok(_)) => Ok(Revoked::Yes),
+        (_, access) => access,
+    }
+}
+
+async fn revoke_one(
+    outbound: &Outbound,
+    client: &Client<'_>,
+    url: &Url,
+    (token, kind): (&SecretString, &str),
+    now: DateTime<Utc>,
+) -> Result<Revoked, RevocationFailure> {
+    let mut request = outbound
+        .post(url)?
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(body(client, token, kind));
+    if let (ClientAuthentication::ClientSecretBasic, Some(secret)) = (client.authentication, client.secret) {
+        request = request.header(AUTHORIZATION, basic(client.id, secret));
+    }
+    let answer = answer(outbound, request, now).await?;
+    match (answer.status, error_code(&answer).as_deref()) {
+        // A token that is not known is as good as revoked; the RFC says 200, not everybody does.
+        (400, Some("invalid_token" | "invalid_grant")) => Ok(Revoked::Yes),
+        (400, Some("unsupported_token_type")) => Ok(Revoked::Unsupported),
+        (200..300, None) => Ok(Revoked::Yes),
+        (_, code) => Err(refusal(&answer, code)),
+    }
+}
+
+fn body(client: &Client<'_>, token: &SecretString, kind: &str) -> String {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("token", token.expose_secret()).append_pair("token_type_hint", kind);
+    append_client(&mut form, client);
+    form.finish()
+}
+
+/// The answer, unless the provider is down or has had enough of us.
+async fn answer(
+    outbound: &Outbound,
+    request: RequestBuilder,
+    now: DateTime<Utc>,
+) -> Result<Answer, RevocationFailure> {
+    let answer = outbound.send(request.header(ACCEPT, "application/json"), now).await?;
+    if answer.status >= 500 || matches!(answer.status, 408 | 429) {
+        return Err(refusal(&answer, None));
+    }
+    // Whatever answers with a page is no revocation endpoint.
+    if answer.body.trim_ascii_start().starts_with(b"<") {
+        let problem = format!("status {} and a page; check the provider's revocation_url", answer.status);
+        return Err(RevocationFailure::new(problem));
+    }
+    Ok(answer)
+}
+
+fn read_habit(habit: RevocationHabit, answer: &Answer) -> Result<Revoked, RevocationFailure> {
+    let code = error_code(answer);
+    let dead = match habit {
+        RevocationHabit::GitHub => matches!(answer.status, 404 | 422),
+        RevocationHabit::PostBearer | RevocationHabit::DeleteBearer => {
+            answer.status == 401 || code.as_deref().is_some_and(|code| DEAD_ACCESS_TOKEN.contains(&code))
+        }
+    };
+    match (answer.status, &code) {
+        _ if dead => Ok(Revoked::AccessTokenDead),
+        (200..300, None) => Ok(Revoked::Yes),
+        _ => Err(refusal(answer, code.as_deref())),
+    }
+}
+
+fn habit(url: &Url) -> Option<RevocationHabit> {
+    let path = url.path();
+    let found = REVOCATION_HABITS.iter().find(|(shape, _)| match shape {
+        RevocationPath::Contains(part) => path.contains(part),
+        RevocationPath::EndsWith(end) => path.ends_with(end),
+    });
+    found.map(|(_, habit)| *habit)
+}
+
+/// The code of an error, whatever the status: `error` as text, `error.code`, or Slack's `ok: false`.
+fn error_code(answer: &Answer) -> Option<String> {
+    let fields: Map<String, Value> = serde_json::from_slice(&answer.body).ok()?;
+    match fields.get("error") {
+        Some(Value::String(code)) => Some(code.clone()),
+        Some(Value::Object(error)) => Some(error.get("code").map_or_else(|| "unknown".into(), Value::to_string)),
+        _ => (fields.get("ok") == Some(&Value::Bool(false))).then(|| "unknown".into()),
+    }
+}
+
+fn refusal(answer: &Answer, code: Option<&str>) -> RevocationFailure {
+    let code = code.map(|code| format!(" ({})", printable(code, 64))).unwrap_or_default();
+    RevocationFailure {
+        problem: format!("the provider answered with status {}{code}", answer.status),
+        retry_after: answer.retry_after,
+        refused: answer.status == 400,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_well_known_are_found_by_the_host_of_their_token_endpoint() {
+        for (token_url, revocation_url) in [
+            ("https://oauth2.googleapis.com/token", Some("https://oauth2.googleapis.com/revoke")),
+            (
+                "https://github.com/login/oauth/access_token",
+                Some("https://api.github.com/applications/Iv1.a%2Fb/grant"),
+            ),
+            ("https://slack.com/api/oauth.v2.access", Some("https://slack.com/api/auth.revoke")),
+            ("https://acme.my.salesforce.com/services/oauth2/token", Some("https://acme.my.salesforce.com/services/oauth2/revoke")),
+            ("https://graph.facebook.com/v22.0/oauth/access_token", Some("https://graph.facebook.com/me/permissions")),
+            ("https://my.salesforce.com.evil.example/token", None),
+            ("https://github.com.evil.example/token", None),
+            ("https://login.microsoftonline.com/common/oauth2/v2.0/token", None),
+            ("no url", None),
+        ] {
+            assert_eq!(known_revocation_url(token_url, "Iv1.a/b").as_deref(), revocation_url, "{token_url}");
+        }
+    }
+
+    #[test]
+    fn each_known_address_is_revoked_at_in_its_own_way() {
+        let habits: Vec<_> = ["github.com", "slack.com", "api.dropboxapi.com", "graph.facebook.com", "zoom.us"]
+            .map(|host| known_revocation_url(&format!("https://{host}/token"), "id").unwrap())
+            .map(|url| habit(&Url::parse(&url).unwrap()))
+            .to_vec();
+        let expected = [
+            Some(RevocationHabit::GitHub),
+            Some(RevocationHabit::PostBearer),
+            Some(RevocationHabit::PostBearer),
+            Some(RevocationHabit::DeleteBearer),
+            None,
+        ];
+        assert_eq!(habits, expected);
+    }
+
+    #[test]
+    fn the_codes_of_errors_are_read_from_every_place() {
+        for (body, code) in [
+            ("{\"ok\":false,\"error\":\"token_revoked\"}", Some("token_revoked")),
+            ("{\"ok\":false}", Some("unknown")),
+            ("{\"error\":{\"type\":\"OAuthException\",\"code\":190}}", Some("190")),
+            ("{\"error\":{\".tag\":\"expired_access_token\"}}", Some("unknown")),
+            ("{\"ok\":true,\"revoked\":true}", None),
+            ("{\"success\":true}", None),
+            ("null", None),
+            ("", None),
+        ] {
+            let answer = Answer {
+                status: 200,
+                content_type: String::new(),
+                retry_after: None,
+                body: body.as_bytes().to_vec().into(),
+            };
+            assert_eq!(error_code(&answer).as_deref(), code, "{body}");
+        }
+    }
+}

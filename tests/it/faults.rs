@@ -1,0 +1,295 @@
+//! A provider or a network that fails while a grant is refreshed.
+//! Owns what each failure costs: nothing where it can be helped, else a consent that is asked for.
+//! Must not know about code exchanges; those are `upstream_faults`.
+
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::support::answer::Answer;
+use crate::support::app::TestApp;
+use crate::support::both_databases;
+use crate::support::caller::{Caller, asking, with};
+use crate::support::database::Database;
+use crate::support::fault_proxy::{Fault, FaultProxy, PHASES, Phase};
+use crate::support::rotating_provider::{RotatingProvider, identity};
+use crate::support::scripted::Scripted;
+
+both_databases! {
+    with_grace_no_fault_costs_a_grant,
+    without_grace_each_loss_is_told_as_consent_needed,
+    a_fault_before_the_request_costs_a_strict_provider_nothing,
+    a_provider_that_refuses_connections_costs_no_grant,
+    a_slow_network_costs_nothing,
+    a_wait_in_seconds_is_respected_and_passed_on,
+    a_wait_until_a_date_is_respected_and_passed_on,
+    an_overloaded_provider_that_speaks_of_a_dead_grant_is_not_believed,
+    a_firewall_in_front_of_the_provider_costs_no_grant,
+    wrong_client_credentials_mark_the_provider_and_keep_its_grants,
+    an_outage_is_probed_and_not_hammered,
+}
+
+const HOUR: u64 = 3600;
+
+fn question() -> Value {
+    asking("alice", &["read"])
+}
+
+/// A provider behind a proxy, and an application that gives it two seconds.
+struct Story {
+    app: TestApp,
+    provider: RotatingProvider,
+    proxy: FaultProxy,
+}
+
+impl Story {
+    async fn begin(database: Database, grace: Duration) -> Self {
+        let app = TestApp::start_with(database, |settings| settings.provider_timeout_seconds = 2).await;
+        let provider = RotatingProvider::start(grace).await;
+        let proxy = FaultProxy::before(provider.address).await;
+        app.register_as(provider.definition("acme", &proxy.at("/token"))).await;
+        Self { app, provider, proxy }
+    }
+
+    /// Alice consents; gives her token.
+    async fn connect(&self) -> String {
+        connect(&self.app, &self.provider).await
+    }
+
+    async fn ask(&self) -> Answer {
+        self.app.try_authenticate(&question()).await
+    }
+
+    /// What she is told in the end, when nothing is wrong any more.
+    async fn in_the_end(&self) -> Value {
+        for _ in 0..5 {
+            self.app.advance(60);
+            let answer = self.ask().await;
+            if is_settled(&answer) {
+                return answer.json();
+            }
+        }
+        panic!("only ever told to try again");
+    }
+}
+
+async fn connect(app: &Caller, provider: &RotatingProvider) -> String {
+    let pending = app.begin(&question()).await;
+    app.come_back(&provider.consent(&pending.url)).await;
+    app.token(&question()).await
+}
+
+/// An answer to build on; else it says when to come again.
+#[track_caller]
+fn is_settled(answer: &Answer) -> bool {
+    match answer.status.as_u16() {
+        200 => true,
+        503 | 504 => {
+            let seconds: u64 = answer.header("retry-after").parse().expect("it says when to come again");
+            assert!(seconds <= 60, "{seconds}");
+            assert!(answer.json()["detail"].is_string());
+            false
+        }
+        _ => panic!("{answer:?}"),
+    }
+}
+
+fn faults() -> impl Iterator<Item = (Phase, Fault)> {
+    let kinds = [Fault::Cut, Fault::Reset, Fault::Stall];
+    PHASES.into_iter().flat_map(move |phase| kinds.into_iter().map(move |fault| (phase, fault)))
+}
+
+async fn with_grace_no_fault_costs_a_grant(database: Database) {
+    let story = Story::begin(database, Duration::from_secs(600)).await;
+    let mut known = story.connect().await;
+    let mut injected = 0;
+    for (phase, fault) in faults() {
+        // Once alone, and once so often that retries at once cannot help.
+        for often in [1, 3] {
+            story.app.advance(HOUR);
+            for _ in 0..often {
+                story.proxy.spoil_next(phase, fault);
+            }
+            let answer = story.ask().await;
+            let told = if is_settled(&answer) { answer.json() } else { story.in_the_end().await };
+            assert_eq!(told["status"], "completed", "{phase:?} {fault:?}: {told}");
+            let token = told["token"].as_str().expect("a token").to_owned();
+            assert!(identity(&token).1 > identity(&known).1, "{phase:?} {fault:?}: an old token");
+            assert!(story.provider.is_newest(&token), "{phase:?} {fault:?}");
+            known = token;
+            injected += often;
+            story.proxy.relent();
+        }
+    }
+    assert!(story.proxy.spoiled() > injected / 2, "{} of {injected}", story.proxy.spoiled());
+    assert_eq!((story.provider.grants(), story.provider.dead_grants()), (1, 0), "0 grants lost");
+}
+
+async fn without_grace_each_loss_is_told_as_consent_needed(database: Database) {
+    let story = Story::begin(database, Duration::ZERO).await;
+    let mut losses = 0;
+    for (phase, fault) in faults().filter(|(phase, _)| !matches!(phase, Phase::BeforeRequest)) {
+        story.connect().await;
+        let id = story.app.tokens().await[0]["id"].clone();
+        story.app.advance(HOUR);
+        story.proxy.spoil_next(phase, fault);
+        let answer = story.ask().await;
+        let told = if is_settled(&answer) { answer.json() } else { story.in_the_end().await };
+        assert_eq!(told["status"], "pending", "{phase:?} {fault:?}: {told}");
+        let named = story.app.authenticate(&with(question(), json!({"token_id": id}))).await;
+        assert_eq!(named["status"], "token_expired", "{phase:?} {fault:?}: {named}");
+        losses += 1;
+        assert_eq!(story.provider.dead_grants(), losses, "the provider has really ended it");
+    }
+    assert_eq!(losses, 6);
+    let token = story.connect().await;
+    assert!(story.provider.is_newest(&token), "consent heals it");
+}
+
+async fn a_fault_before_the_request_costs_a_strict_provider_nothing(database: Database) {
+    let story = Story::begin(database, Duration::ZERO).await;
+    story.connect().await;
+    for fault in [Fault::Cut, Fault::Reset, Fault::Stall] {
+        story.app.advance(HOUR);
+        story.proxy.spoil_next(Phase::BeforeRequest, fault);
+        let answer = story.ask().await;
+        let told = if is_settled(&answer) { answer.json() } else { story.in_the_end().await };
+        assert_eq!(told["status"], "completed", "{fault:?}: {told}");
+    }
+    assert_eq!((story.provider.refreshes(), story.provider.reuses(), story.provider.dead_grants()), (3, 0, 0));
+}
+
+async fn a_provider_that_refuses_connections_costs_no_grant(database: Database) {
+    let mut story = Story::begin(database, Duration::ZERO).await;
+    let first = story.connect().await;
+    story.proxy.refuse().await;
+    story.app.advance(HOUR - 20);
+    assert_eq!(story.app.token(&question()).await, first, "what still works is given");
+    story.app.advance(20);
+    for _ in 0..3 {
+        assert!(!is_settled(&story.ask().await));
+        story.app.advance(120);
+    }
+    story.proxy.relisten().await;
+    assert_eq!(story.in_the_end().await["status"], "completed");
+    assert_eq!((story.provider.refreshes(), story.provider.reuses(), story.provider.dead_grants()), (1, 0, 0));
+}
+
+async fn a_slow_network_costs_nothing(database: Database) {
+    let story = Story::begin(database, Duration::ZERO).await;
+    story.connect().await;
+    for phase in PHASES {
+        story.app.advance(HOUR);
+        story.proxy.spoil_next(phase, Fault::Late(Duration::from_millis(700)));
+        story.app.token(&question()).await;
+    }
+    assert_eq!((story.provider.refreshes(), story.provider.reuses()), (3, 0));
+    assert_eq!(story.proxy.spoiled(), 3);
+}
+
+/// Alice's expired token, at a provider right behind the application.
+async fn expired(app: &TestApp) -> RotatingProvider {
+    let provider = RotatingProvider::start(Duration::ZERO).await;
+    app.register_as(provider.definition("acme", &provider.at("/token"))).await;
+    connect(app, &provider).await;
+    app.advance(HOUR);
+    provider
+}
+
+/// The provider wants to be left alone for two minutes and gets its will.
+async fn respects_two_minutes(app: &TestApp, provider: &RotatingProvider, retry_after: &str) {
+    let asked = provider.requests();
+    let busy = Scripted::json(json!({"error": "rate_limited"})).status(429).header("retry-after", retry_after);
+    provider.answer_next(busy);
+    for (advance, least, most) in [(0, 110, 121), (0, 110, 121), (60, 50, 61), (50, 1, 11)] {
+        app.advance(advance);
+        let answer = app.try_authenticate(&question()).await;
+        answer.expect_error(503, "provider_unavailable");
+        let seconds: u64 = answer.header("retry-after").parse().expect("seconds");
+        assert!((least..=most).contains(&seconds), "{seconds} s after {advance} s more");
+    }
+    assert_eq!(provider.requests(), asked + 1, "it is left alone");
+    app.advance(11);
+    app.token(&question()).await;
+    assert_eq!(provider.requests(), asked + 2);
+}
+
+async fn a_wait_in_seconds_is_respected_and_passed_on(app: TestApp) {
+    let provider = expired(&app).await;
+    respects_two_minutes(&app, &provider, "120").await;
+}
+
+async fn a_wait_until_a_date_is_respected_and_passed_on(app: TestApp) {
+    let provider = expired(&app).await;
+    let date = (app.clock.now() + TimeDelta::seconds(120)).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    respects_two_minutes(&app, &provider, &date).await;
+}
+
+/// The provider answers with this for a while; then all is well again, with the same refresh token.
+async fn costs_no_grant(app: &TestApp, provider: &RotatingProvider, wrong: Scripted) -> Answer {
+    app.advance(HOUR);
+    for _ in 0..3 {
+        provider.answer_next(wrong.clone());
+    }
+    let answer = app.try_authenticate(&question()).await;
+    assert!([502, 503, 504].contains(&answer.status.as_u16()), "{answer:?}");
+    for _ in 0..4 {
+        app.advance(60);
+        if app.try_authenticate(&question()).await.status == 200 {
+            break;
+        }
+    }
+    app.token(&question()).await;
+    assert_eq!((provider.reuses(), provider.dead_grants()), (0, 0));
+    answer
+}
+
+async fn an_overloaded_provider_that_speaks_of_a_dead_grant_is_not_believed(app: TestApp) {
+    let provider = expired(&app).await;
+    for status in [500, 502, 503, 504, 429] {
+        let dead = Scripted::json(json!({"error": "invalid_grant"})).status(status);
+        costs_no_grant(&app, &provider, dead).await;
+    }
+}
+
+async fn a_firewall_in_front_of_the_provider_costs_no_grant(app: TestApp) {
+    let provider = expired(&app).await;
+    let page = "<html><title>Attention Required! | Cloudflare</title><p>invalid_grant: password=hunter2</p></html>";
+    for status in [200, 400, 401, 403, 404] {
+        let answer = costs_no_grant(&app, &provider, Scripted::text("text/html", page).status(status)).await;
+        assert!(!answer.text().contains("hunter2"), "{}", answer.text());
+    }
+}
+
+async fn wrong_client_credentials_mark_the_provider_and_keep_its_grants(app: TestApp) {
+    let provider = expired(&app).await;
+    let marked = "SELECT count(*) FROM providers WHERE client_error = 'invalid_client' AND client_error_at IS NOT NULL";
+    provider.answer_next(Scripted::json(json!({"error": "invalid_client"})).status(401));
+    let asked = provider.requests();
+    app.try_authenticate(&question()).await.expect_error(502, "provider_misconfigured");
+    assert_eq!(provider.requests(), asked + 1, "asking again with the same secret helps nobody");
+    assert_eq!(app.database.number(marked).await, 1);
+    assert_eq!(app.tokens().await.len(), 1);
+    // The owner corrects the secret: the next call tries at once.
+    app.patch("/v2/auth/providers/acme", &json!({"client_secret": "the-right-one"})).await.expect(200);
+    app.token(&question()).await;
+    assert_eq!(app.database.number(marked).await, 0);
+    assert_eq!((provider.reuses(), provider.dead_grants()), (0, 0));
+}
+
+async fn an_outage_is_probed_and_not_hammered(app: TestApp) {
+    const MINUTES: usize = 10;
+    let provider = expired(&app).await;
+    for _ in 0..1000 {
+        provider.answer_next(Scripted::text("text/plain", "").status(500));
+    }
+    let before = provider.requests();
+    for _ in 0..MINUTES * 60 {
+        assert_eq!(app.try_authenticate(&question()).await.status, 503);
+        app.advance(1);
+    }
+    let asked = provider.requests() - before;
+    assert!(asked >= MINUTES, "it is probed: {asked}");
+    assert!(asked <= MINUTES * 12, "it is not hammered: {asked} requests in {MINUTES} minutes");
+}
