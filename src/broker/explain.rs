@@ -87,7 +87,8 @@ fn what_to_do(token: &TokenState, condition: Condition, now: DateTime<Utc>) -> S
         return "Nothing: look again in a moment.".into();
     }
     let again = "have the person consent again (POST /v2/auth/authenticate with force_new)";
-    if let Some(end) = token.refresh_token_expires_at.filter(|end| token.has_refresh_token && *end <= now + WARN_BEFORE) {
+    if let Some(end) = token.refresh_token_expires_at.filter(|end| token.has_refresh_token && *end <= now + WARN_BEFORE)
+    {
         return if end > now {
             format!("Before {}, when the refresh token expires, {again}.", moment(end))
         } else {

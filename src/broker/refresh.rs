@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{BrokerError, authorization::granted};
+use super::{BrokerError, authorization::granted, revoke::queue_grant};
 use crate::{
     app::App,
     oauth::{
@@ -21,7 +21,7 @@ use crate::{
     },
     store::{
         StoreError, Tenant,
-        grants::Lease,
+        grants::{Grant, Lease},
         providers::Provider,
         tokens::{State, Token},
     },
@@ -129,7 +129,7 @@ async fn run(app: Arc<App>, token: Token, lease: Lease) -> Result<Refreshed, Bro
     let outcome = match hold(&app, tenant, &lease, ask(&app, &provider, &lease)).await {
         Ok(response) => {
             app.store.mark_client_error(tenant, provider.id, None, app.clock.now()).await?;
-            keep(&app, &token, &lease, &granted(&app, &response, &token.scopes, &provider.token_url)).await
+            keep(&app, &token, &provider, &lease, &granted(&app, &response, &token.scopes, &provider.token_url)).await
         }
         Err(failure) => {
             if failure.kind == FailureKind::MisconfiguredClient {
@@ -192,10 +192,11 @@ fn milliseconds(duration: Duration) -> i64 {
 /// Keeps the renewed grant before anybody is told of it. The old refresh token may be spent by now, so a database
 /// that is away for a moment must not cost the grant.
 async fn keep(
-    app: &App,
+    app: &Arc<App>,
     token: &Token,
+    provider: &Provider,
     lease: &Lease,
-    grant: &crate::store::grants::Grant,
+    grant: &Grant,
 ) -> Result<Refreshed, BrokerError> {
     let tenant = &token.subject.tenant;
     for attempt in 0..KEEP_ATTEMPTS {
@@ -209,10 +210,15 @@ async fn keep(
             }
             Err(error) => return Err(error.into()),
         }
-        return Ok(match app.store.token(tenant, token.id).await? {
-            Some(current) if current.state == State::Active => Refreshed::Fresh(Box::new(current)),
-            _ => Refreshed::ConsentNeeded,
-        });
+        return match app.store.token(tenant, token.id).await? {
+            Some(current) if current.state == State::Active => Ok(Refreshed::Fresh(Box::new(current))),
+            Some(_) => Ok(Refreshed::ConsentNeeded),
+            None => {
+                // Deleted while the provider was asked: what it gave in the meantime must not live on there.
+                queue_grant(app, tenant, provider, grant).await?;
+                Ok(Refreshed::ConsentNeeded)
+            }
+        };
     }
     Err(BrokerError::Internal("the refreshed grant could not be kept".into()))
 }

@@ -67,8 +67,8 @@ impl<'a> Userinfo<'a> {
         now: DateTime<Utc>,
     ) -> Result<Account, Unnamed> {
         let url = Url::parse(self.url).map_err(|_| Unnamed::Nobody)?;
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", access_token.expose_secret()))
-            .map_err(|_| Unnamed::Nobody)?;
+        let mut bearer =
+            HeaderValue::from_str(&format!("Bearer {}", access_token.expose_secret())).map_err(|_| Unnamed::Nobody)?;
         bearer.set_sensitive(true);
         let request =
             outbound.get(&url)?.header(ACCEPT, "application/json").header(AUTHORIZATION, bearer).timeout(TIMEOUT);

@@ -2,7 +2,7 @@
 //! Owns what each failure costs: nothing where it can be helped, else a consent that is asked for.
 //! Must not know about code exchanges; those are `upstream_faults`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};

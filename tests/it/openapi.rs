@@ -220,3 +220,12 @@ async fn the_documentation_loads_nothing_from_elsewhere(app: TestApp) {
         assert!(!html.contains(elsewhere), "{html}");
     }
 }
+
+/// A change of the wire shows in the review of its commit: `cargo insta review`, or `INSTA_UPDATE=always`, accepts it.
+#[tokio::test]
+async fn the_whole_description_is_as_reviewed() {
+    let described = crate::support::binary::run(&["openapi"], &[]).await;
+    let mut document: Value = serde_json::from_str(&described.stdout).unwrap();
+    document["info"]["version"] = "[version]".into();
+    insta::assert_json_snapshot!("openapi", document);
+}

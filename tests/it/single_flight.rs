@@ -77,7 +77,8 @@ fn is_single(provider: &RotatingProvider, tokens: &[String]) {
 async fn two_hundred_callers_make_one_refresh(app: TestApp) {
     let provider = expired(&app).await;
     provider.hold();
-    let (tokens, ()) = tokio::join!(tokens(&[&app], 200), async {
+    let callers: [&Caller; 1] = [&app];
+    let (tokens, ()) = tokio::join!(tokens(&callers, 200), async {
         provider.holds(1).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
         provider.let_go();
@@ -173,7 +174,8 @@ async fn many_callers_of_a_token_good_for_a_while_make_one_refresh(app: TestApp)
     let first = connect(&app, &provider, "alice").await;
     app.advance(HOUR - 45);
     provider.hold();
-    let given = tokens(&[&app], 100).await;
+    let callers: [&Caller; 1] = [&app];
+    let given = tokens(&callers, 100).await;
     assert!(given.iter().all(|token| *token == first));
     provider.holds(1).await;
     provider.let_go();

@@ -166,7 +166,9 @@ async fn what_is_not_the_users_is_not_found(app: TestApp) {
     assert_eq!(foreign, bob.get(&unknown).await.expect_error(404, "not_found"));
     elsewhere.get(&stage.path()).await.expect_error(404, "not_found");
     stage.alice.get("/v2/auth/tokens/no-id").await.expect_error(404, "not_found");
-    for (caller, path) in [(&elsewhere, stage.path()), (&stage.alice, unknown), (&stage.alice, "/v2/auth/tokens/x".into())] {
+    for (caller, path) in
+        [(&elsewhere, stage.path()), (&stage.alice, unknown), (&stage.alice, "/v2/auth/tokens/x".into())]
+    {
         caller.post_text(&format!("{path}/report-invalid"), "").await.expect_error(404, "not_found");
     }
     assert_eq!(stage.provider.refreshes().len(), 0);
@@ -190,7 +192,10 @@ async fn a_failing_provider_is_told_with_the_next_try(app: TestApp) {
     app.advance(8);
     stage.alice.token(&question()).await;
     let state = stage.state().await;
-    assert_eq!((&state["state"], &state["last_error"], &state["refresh_failures"]), (&json!("active"), &Value::Null, &json!(0)));
+    assert_eq!(
+        (&state["state"], &state["last_error"], &state["refresh_failures"]),
+        (&json!("active"), &Value::Null, &json!(0))
+    );
 }
 
 async fn a_misconfigured_client_is_told_to_the_operator(app: TestApp) {

@@ -10,6 +10,7 @@ pub mod database;
 pub mod fake_provider;
 pub mod fault_proxy;
 pub mod postgres;
+pub mod revocation_endpoint;
 pub mod rotating_provider;
 pub mod scripted;
 pub mod trap;

@@ -60,9 +60,8 @@ impl Userinfo {
     /// Method, `Authorization` and `User-Agent` of everybody who asked.
     pub fn asked(&self) -> Vec<(Method, String, String)> {
         let asked = self.records.asked.lock().unwrap();
-        let text = |headers: &HeaderMap, name| {
-            headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
-        };
+        let text =
+            |headers: &HeaderMap, name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
         asked
             .iter()
             .map(|(method, headers)| (method.clone(), text(headers, "authorization"), text(headers, "user-agent")))

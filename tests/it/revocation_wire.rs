@@ -1,0 +1,249 @@
+//! How a provider is told that a grant is over: RFC 7009, and the habits of those who differ.
+//! Owns what goes over the wire and what each answer means.
+//! Must not know what happens to a revocation that failed; that is `revocation`.
+
+use serde_json::{Value, json};
+
+use crate::support::app::TestApp;
+use crate::support::both_databases;
+use crate::support::caller::{asking, with, without};
+use crate::support::fake_provider::FakeProvider;
+use crate::support::revocation_endpoint::RevocationEndpoint;
+use crate::support::scripted::Scripted;
+
+both_databases! {
+    the_refresh_token_is_revoked_first_and_then_the_access_token,
+    without_a_refresh_token_the_access_token_is_revoked,
+    a_client_that_authenticates_in_the_header_does_so_here_too,
+    a_public_client_names_itself,
+    a_token_that_the_provider_does_not_know_counts_as_revoked,
+    a_provider_that_takes_refresh_tokens_only_has_revoked_the_grant,
+    a_provider_that_takes_access_tokens_only_has_revoked_the_grant,
+    a_provider_that_takes_neither_has_revoked_nothing_and_is_left_alone,
+    a_page_is_no_revocation,
+    github_is_asked_to_delete_the_authorization,
+    slack_is_asked_with_the_token_itself,
+    what_slack_says_is_in_the_body,
+    dropbox_is_asked_with_the_token_itself_and_no_body,
+    facebook_is_asked_to_delete_the_permissions,
+    a_dead_access_token_without_a_refresh_token_is_a_dead_grant,
+    where_only_a_live_access_token_is_taken_one_is_asked_for_first,
+    a_grant_that_cannot_be_renewed_any_more_counts_as_revoked,
+}
+
+const GITHUB: &str = "/applications/acme-client/grant";
+const SLACK: &str = "/api/auth.revoke";
+const DROPBOX: &str = "/2/auth/token/revoke";
+const FACEBOOK: &str = "/v22.0/me/permissions";
+
+fn grant() -> Value {
+    json!({"access_token": "access-1", "refresh_token": "refresh-1", "expires_in": 3600})
+}
+
+/// A token of `acme`, whose grants are revoked at `path`.
+async fn granted(app: &TestApp, path: &str, client: Value, grant: Value) -> (FakeProvider, RevocationEndpoint) {
+    let (provider, endpoint) = (FakeProvider::start().await, RevocationEndpoint::start().await);
+    let definition = with(provider.definition("acme"), json!({"revocation_url": endpoint.at(path)}));
+    app.register_as(with(definition, client)).await;
+    provider.answer_next(Scripted::json(grant));
+    app.connect(&provider, &asking("alice", &["read"])).await;
+    (provider, endpoint)
+}
+
+/// Deletes the token and says what was said about the provider: revoked there, and how many are queued.
+async fn delete(app: &TestApp) -> (bool, u64) {
+    let answer = app.delete("/v2/auth/tokens?provider_id=acme").await.expect(200);
+    assert!(app.tokens().await.is_empty(), "deleted here, whatever the provider says");
+    (answer["upstream_revoked"].as_bool().unwrap(), answer["revocation_queued"].as_u64().unwrap())
+}
+
+const REVOKED: (bool, u64) = (true, 0);
+const QUEUED: (bool, u64) = (false, 1);
+const IMPOSSIBLE: (bool, u64) = (false, 0);
+
+fn error(status: u16, code: &str) -> Scripted {
+    Scripted::json(json!({"error": code})).status(status)
+}
+
+async fn the_refresh_token_is_revoked_first_and_then_the_access_token(app: TestApp) {
+    let (provider, endpoint) = granted(&app, "/revoke", json!({}), grant()).await;
+    assert_eq!(delete(&app).await, REVOKED);
+    let requests = endpoint.requests();
+    assert_eq!(endpoint.values("token"), ["refresh-1", "access-1"]);
+    assert_eq!(endpoint.values("token_type_hint"), ["refresh_token", "access_token"]);
+    for request in requests {
+        assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/revoke"));
+        assert_eq!(request.header("content-type"), "application/x-www-form-urlencoded");
+        assert_eq!(request.value("client_id").unwrap(), "acme-client");
+        assert_eq!(request.value("client_secret").unwrap(), "acme-client-secret-3f9a");
+        assert_eq!(request.header("authorization"), "");
+    }
+    assert_eq!(provider.other_requests(), 0);
+    assert!(provider.refreshes().is_empty());
+}
+
+async fn without_a_refresh_token_the_access_token_is_revoked(app: TestApp) {
+    let (_provider, endpoint) = granted(&app, "/revoke", json!({}), without(grant(), "refresh_token")).await;
+    assert_eq!(delete(&app).await, REVOKED);
+    assert_eq!(endpoint.values("token"), ["access-1"]);
+}
+
+async fn a_client_that_authenticates_in_the_header_does_so_here_too(app: TestApp) {
+    let client = json!({"token_endpoint_auth_method": "client_secret_basic", "client_secret": "s3cret: &+/€"});
+    let (_provider, endpoint) = granted(&app, "/revoke", client, grant()).await;
+    assert_eq!(delete(&app).await, REVOKED);
+    for request in endpoint.told_times(2).await {
+        assert_eq!(request.basic(), "acme-client:s3cret%3A+%26%2B%2F%E2%82%AC");
+        assert_eq!((request.value("client_id"), request.value("client_secret")), (None, None));
+    }
+}
+
+async fn a_public_client_names_itself(app: TestApp) {
+    let client = json!({"token_endpoint_auth_method": "none", "client_secret": null});
+    let (_provider, endpoint) = granted(&app, "/revoke", client, grant()).await;
+    assert_eq!(delete(&app).await, REVOKED);
+    for request in endpoint.told_times(2).await {
+        assert_eq!(request.value("client_id").unwrap(), "acme-client");
+        assert_eq!((request.value("client_secret"), request.header("authorization")), (None, ""));
+    }
+}
+
+async fn a_token_that_the_provider_does_not_know_counts_as_revoked(app: TestApp) {
+    let (_provider, endpoint) = granted(&app, "/revoke", json!({}), grant()).await;
+    endpoint.answer_next(error(400, "invalid_token"));
+    endpoint.answer_next(error(400, "invalid_grant"));
+    assert_eq!(delete(&app).await, REVOKED);
+    endpoint.told_times(2).await;
+}
+
+async fn a_provider_that_takes_refresh_tokens_only_has_revoked_the_grant(app: TestApp) {
+    for refused in [error(400, "unsupported_token_type"), error(400, "invalid_request"), Scripted::json(json!({})).status(400)] {
+        let (_provider, endpoint) = granted(&app, "/revoke", json!({}), grant()).await;
+        endpoint.answer_next(Scripted::json(json!({})));
+        endpoint.answer_next(refused);
+        assert_eq!(delete(&app).await, REVOKED);
+        assert_eq!(endpoint.values("token"), ["refresh-1", "access-1"]);
+        app.delete("/v2/auth/providers/acme").await.expect(200);
+    }
+}
+
+async fn a_provider_that_takes_access_tokens_only_has_revoked_the_grant(app: TestApp) {
+    let (_provider, endpoint) = granted(&app, "/revoke", json!({}), grant()).await;
+    endpoint.answer_next(error(400, "unsupported_token_type"));
+    assert_eq!(delete(&app).await, REVOKED);
+    assert_eq!(endpoint.values("token"), ["refresh-1", "access-1"]);
+}
+
+async fn a_provider_that_takes_neither_has_revoked_nothing_and_is_left_alone(app: TestApp) {
+    let (_provider, endpoint) = granted(&app, "/revoke", json!({}), grant()).await;
+    endpoint.answer_next(error(400, "unsupported_token_type"));
+    endpoint.answer_next(error(400, "unsupported_token_type"));
+    assert_eq!(delete(&app).await, IMPOSSIBLE);
+    assert_eq!(app.database.row_counts().await["revocations"], 0);
+}
+
+async fn a_page_is_no_revocation(app: TestApp) {
+    let (_provider, endpoint) = granted(&app, "/revoke", json!({}), grant()).await;
+    endpoint.answer_next(Scripted::text("text/html", "\n<!doctype html><title>Sign in</title>"));
+    assert_eq!(delete(&app).await, QUEUED);
+}
+
+async fn github_is_asked_to_delete_the_authorization(app: TestApp) {
+    let (_provider, endpoint) = granted(&app, GITHUB, json!({}), without(grant(), "refresh_token")).await;
+    endpoint.answer_next(Scripted::text("", "").status(204));
+    assert_eq!(delete(&app).await, REVOKED);
+    let requests = endpoint.told_times(1).await;
+    assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("DELETE", GITHUB));
+    assert_eq!(requests[0].basic(), "acme-client:acme-client-secret-3f9a");
+    assert_eq!(requests[0].header("content-type"), "application/json");
+    assert_eq!(serde_json::from_slice::<Value>(&requests[0].body).unwrap(), json!({"access_token": "access-1"}));
+}
+
+async fn slack_is_asked_with_the_token_itself(app: TestApp) {
+    let (_provider, endpoint) = granted(&app, SLACK, json!({}), grant()).await;
+    endpoint.answer_next(Scripted::json(json!({"ok": true, "revoked": true})));
+    assert_eq!(delete(&app).await, REVOKED);
+    let requests = endpoint.told_times(1).await;
+    assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("POST", SLACK));
+    assert_eq!(requests[0].header("authorization"), "Bearer access-1");
+    assert!(requests[0].body.is_empty());
+}
+
+async fn what_slack_says_is_in_the_body(app: TestApp) {
+    for (code, outcome) in [
+        ("token_revoked", REVOKED),
+        ("account_inactive", REVOKED),
+        ("invalid_auth", REVOKED),
+        ("team_added_to_org", QUEUED),
+        ("fatal_error", QUEUED),
+    ] {
+        let (_provider, endpoint) = granted(&app, SLACK, json!({}), without(grant(), "refresh_token")).await;
+        endpoint.answer_next(Scripted::json(json!({"ok": false, "error": code})));
+        assert_eq!(delete(&app).await, outcome, "{code}");
+        app.delete("/v2/auth/providers/acme").await.expect(200);
+    }
+}
+
+async fn dropbox_is_asked_with_the_token_itself_and_no_body(app: TestApp) {
+    let (_provider, endpoint) = granted(&app, DROPBOX, json!({}), grant()).await;
+    endpoint.answer_next(Scripted::text("application/json", "null"));
+    assert_eq!(delete(&app).await, REVOKED);
+    let requests = endpoint.told_times(1).await;
+    assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("POST", DROPBOX));
+    assert_eq!(requests[0].header("authorization"), "Bearer access-1");
+    assert_eq!((requests[0].header("content-type"), requests[0].body.len()), ("", 0));
+}
+
+async fn facebook_is_asked_to_delete_the_permissions(app: TestApp) {
+    let (_provider, endpoint) = granted(&app, FACEBOOK, json!({}), without(grant(), "refresh_token")).await;
+    endpoint.answer_next(Scripted::json(json!({"success": true})));
+    assert_eq!(delete(&app).await, REVOKED);
+    let requests = endpoint.told_times(1).await;
+    assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("DELETE", FACEBOOK));
+    assert_eq!(requests[0].header("authorization"), "Bearer access-1");
+}
+
+async fn a_dead_access_token_without_a_refresh_token_is_a_dead_grant(app: TestApp) {
+    let facebook = |code: u16| Scripted::json(json!({"error": {"type": "OAuthException", "code": code}})).status(400);
+    for (path, answer, outcome) in [
+        (GITHUB, error(404, "Not Found"), REVOKED),
+        (GITHUB, error(422, "Validation failed"), REVOKED),
+        (GITHUB, error(401, "Bad credentials"), QUEUED),
+        (DROPBOX, Scripted::json(json!({"error": {".tag": "invalid_access_token"}})).status(401), REVOKED),
+        (FACEBOOK, facebook(190), REVOKED),
+        (FACEBOOK, facebook(2), QUEUED),
+    ] {
+        let (_provider, endpoint) = granted(&app, path, json!({}), without(grant(), "refresh_token")).await;
+        endpoint.answer_next(answer);
+        assert_eq!(delete(&app).await, outcome, "{path}");
+        app.delete("/v2/auth/providers/acme").await.expect(200);
+    }
+}
+
+async fn where_only_a_live_access_token_is_taken_one_is_asked_for_first(app: TestApp) {
+    for (path, expired) in [
+        (GITHUB, error(404, "Not Found")),
+        (SLACK, Scripted::json(json!({"ok": false, "error": "token_expired"}))),
+        (DROPBOX, Scripted::json(json!({"error": {".tag": "expired_access_token"}})).status(401)),
+    ] {
+        let (provider, endpoint) = granted(&app, path, json!({}), grant()).await;
+        app.advance(3 * 3600);
+        endpoint.answer_next(expired);
+        let renewed = json!({"access_token": "access-2", "refresh_token": "refresh-2", "expires_in": 3600});
+        provider.answer_next(Scripted::json(renewed));
+        assert_eq!(delete(&app).await, REVOKED, "{path}");
+        assert_eq!(provider.refreshes()[0].value("refresh_token"), Some("refresh-1"));
+        let last = endpoint.told_times(2).await.remove(1);
+        let told = format!("{}{}", last.header("authorization"), String::from_utf8_lossy(&last.body));
+        assert!(told.contains("access-2"), "{path}: {told}");
+        app.delete("/v2/auth/providers/acme").await.expect(200);
+    }
+}
+
+async fn a_grant_that_cannot_be_renewed_any_more_counts_as_revoked(app: TestApp) {
+    let (provider, endpoint) = granted(&app, DROPBOX, json!({}), grant()).await;
+    endpoint.answer_next(error(401, "expired_access_token"));
+    provider.answer_next(error(400, "invalid_grant"));
+    assert_eq!(delete(&app).await, REVOKED);
+    endpoint.told_times(1).await;
+}
