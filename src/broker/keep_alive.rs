@@ -72,7 +72,7 @@ pub async fn run_once(app: &Arc<App>) -> Result<Option<Kept>, BrokerError> {
     if worth.used_since.is_none() && worth.idle_since.is_none() {
         return Ok(Some(Kept::default()));
     }
-    alone(&app.store, "keep-alive", MOST, batch(app, worth)).await
+    alone(&app.store, "keep-alive", MOST, Box::pin(batch(app, worth))).await
 }
 
 fn worth(app: &App) -> Worth {

@@ -126,20 +126,34 @@ async fn run(app: Arc<App>, token: Token, lease: Lease) -> Result<Refreshed, Bro
     let Some(provider) = app.store.provider(tenant, &token.provider_id).await? else {
         return Ok(Refreshed::ConsentNeeded);
     };
-    let outcome = match hold(&app, tenant, &lease, ask(&app, &provider, &lease)).await {
-        Ok(response) => {
-            app.store.mark_client_error(tenant, provider.id, None, app.clock.now()).await?;
-            keep(&app, &token, &provider, &lease, &granted(&app, &response, &token.scopes, &provider.token_url)).await
-        }
-        Err(failure) => {
-            if failure.kind == FailureKind::MisconfiguredClient {
-                app.store.mark_client_error(tenant, provider.id, Some(&failure.error), app.clock.now()).await?;
+    // The lease is held on to until the result is kept: an overtaker would bring a refresh token that is spent.
+    let outcome = hold(&app, tenant, &lease, async {
+        match ask(&app, &provider, &lease).await {
+            Ok(response) => {
+                let grant = granted(&app, &response, &token.scopes, &provider.token_url);
+                let kept = keep(&app, &token, &provider, &lease, &grant).await;
+                mark_client(&app, &provider, None).await;
+                kept
             }
-            fail(&app, &token, &lease, failure).await
+            Err(failure) => {
+                if failure.kind == FailureKind::MisconfiguredClient {
+                    mark_client(&app, &provider, Some(&failure.error)).await;
+                }
+                fail(&app, &token, &lease, failure).await
+            }
         }
-    };
+    })
+    .await;
     app.wake(token.id).await;
     outcome
+}
+
+/// Marks the provider's client as wrong, or as right again. A mark that cannot be written is no reason to fail.
+async fn mark_client(app: &App, provider: &Provider, error: Option<&str>) {
+    let marked = app.store.mark_client_error(&provider.tenant, provider.id, error, app.clock.now()).await;
+    if let Err(error) = marked {
+        tracing::warn!(provider = provider.provider_id, %error, "the state of a provider's client was not noted");
+    }
 }
 
 /// Holds on to the lease while `call` runs.

@@ -13,6 +13,7 @@ use crate::{
     store::{Store, StoreError},
 };
 
+const JOB: &str = "sweep";
 /// How often a server sweeps.
 pub const EVERY: Duration = Duration::from_mins(10);
 /// How long one run may take; what is left is for the next one.
@@ -31,13 +32,15 @@ pub struct Swept {
     pub dead_tokens: u64,
 }
 
-/// Removes what is over, unless another replica is at it. `None`: another one is at it.
+/// Removes what is over, unless another replica is at it; stops where it is when the server stops. `None`: another one
+/// is at it.
 ///
 /// # Errors
 /// [`BrokerError`].
 pub async fn run_once(app: &Arc<App>) -> Result<Option<Swept>, BrokerError> {
-    let sweep = sweep(&app.store, &app.settings, app.clock.now());
-    app.shutdown.run_until_cancelled(sweep).await.unwrap_or(Ok(None))
+    let remove = Box::pin(remove(&app.store, &app.settings, app.clock.now()));
+    let work = async { app.shutdown.run_until_cancelled(remove).await.unwrap_or(Ok(Swept::default())) };
+    alone(&app.store, JOB, MOST, work).await
 }
 
 /// Removes what is over at `now` by these settings. `None`: a server is at it.
@@ -45,34 +48,31 @@ pub async fn run_once(app: &Arc<App>) -> Result<Option<Swept>, BrokerError> {
 /// # Errors
 /// [`BrokerError`].
 pub async fn sweep(store: &Store, settings: &Settings, now: DateTime<Utc>) -> Result<Option<Swept>, BrokerError> {
-    alone(store, "sweep", MOST, async {
-        let mut swept = Swept::default();
-        loop {
-            let batch = Swept {
-                authorization_requests: store
-                    .delete_expired_authorization_requests(now - REQUESTS_KEPT_FOR, BATCH.into())
-                    .await?,
-                dead_tokens: match dead_before(settings, now) {
-                    Some(before) => store.delete_dead_tokens(before, BATCH.into()).await?,
-                    None => 0,
-                },
-            };
-            swept.authorization_requests += batch.authorization_requests;
-            swept.dead_tokens += batch.dead_tokens;
-            if batch.authorization_requests.max(batch.dead_tokens) < BATCH.into() {
-                break;
-            }
+    alone(store, JOB, MOST, Box::pin(remove(store, settings, now))).await
+}
+
+async fn remove(store: &Store, settings: &Settings, now: DateTime<Utc>) -> Result<Swept, BrokerError> {
+    let mut swept = Swept::default();
+    loop {
+        let requests = store.delete_expired_authorization_requests(now - REQUESTS_KEPT_FOR, BATCH.into()).await?;
+        let dead = match dead_before(settings, now) {
+            Some(before) => store.delete_dead_tokens(before, BATCH.into()).await?,
+            None => 0,
+        };
+        swept.authorization_requests += requests;
+        swept.dead_tokens += dead;
+        if requests.max(dead) < BATCH.into() {
+            break;
         }
-        if swept != Swept::default() {
-            tracing::info!(
-                authorization_requests = swept.authorization_requests,
-                dead_tokens = swept.dead_tokens,
-                "removed what is over"
-            );
-        }
-        Ok(swept)
-    })
-    .await
+    }
+    if swept != Swept::default() {
+        tracing::info!(
+            authorization_requests = swept.authorization_requests,
+            dead_tokens = swept.dead_tokens,
+            "removed what is over"
+        );
+    }
+    Ok(swept)
 }
 
 /// Counts what [`sweep`] would remove, and removes nothing.

@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(super) enum ProviderCommand {
     /// Register a provider, and print the redirect URI to enter there
-    Add(Add),
+    Add(Box<Add>),
     /// List the workspace's providers
     List {
         #[command(flatten)]

@@ -16,7 +16,10 @@ use self::sample_provider::SampleProvider;
 use crate::{
     app::App,
     broker::provider::callback_address,
-    cli::{print, server::{self, lock_folder}},
+    cli::{
+        print,
+        server::{self, lock_folder},
+    },
     client_authentication::ClientAuthentication,
     clock::Clock,
     config::Settings,

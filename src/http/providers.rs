@@ -70,8 +70,8 @@ pub struct ProviderCreateRequest {
     auth_url: String,
     /// The token endpoint: likewise.
     token_url: String,
-    /// Where the provider tells whose an access token is (OpenID Connect, or JSON with an `id`). Asked after a consent
-    /// whose token response names nobody. Known providers need none.
+    /// Where the provider tells whose an access token is (an OIDC userinfo endpoint, or JSON with an `id`). Asked after
+    /// a consent whose token response names nobody. Known providers need none.
     userinfo_url: Option<String>,
     /// The revocation endpoint (RFC 7009), where grants are revoked when their tokens are deleted here. Known providers
     /// need none.

@@ -260,8 +260,8 @@ pub const USERINFO: &[UserinfoQuirk] = &[
 ];
 
 /// Where the well-known revoke grants, by the host of their token endpoint (or the end of it, after a dot): an address,
-/// or a path on that host. The client id stands for `{client_id}`. Microsoft, Atlassian, Bitbucket, Figma, Spotify,
-/// LinkedIn and others have no such endpoint.
+/// or a path on that host. The client id stands for `{client_id}`. Microsoft, Atlassian, Bitbucket, Figma,
+/// Spotify and others have no such endpoint.
 pub const REVOCATION: &[(&str, &str)] = &[
     ("oauth2.googleapis.com", "/revoke"),
     ("www.googleapis.com", "https://oauth2.googleapis.com/revoke"),

@@ -85,8 +85,8 @@ pub async fn revoke(
     (access_token, refresh_token): (&SecretString, Option<&SecretString>),
     now: DateTime<Utc>,
 ) -> Result<Revoked, RevocationFailure> {
-    let url = Url::parse(revocation_url)
-        .map_err(|_| RevocationFailure::new("the provider's revocation_url is not a URL"))?;
+    let url =
+        Url::parse(revocation_url).map_err(|_| RevocationFailure::new("the provider's revocation_url is not a URL"))?;
     let Some(habit) = habit(&url) else {
         return revoke_both(outbound, client, &url, (access_token, refresh_token), now).await;
     };
@@ -130,19 +130,16 @@ async fn revoke_one(
     (token, kind): (&SecretString, &str),
     now: DateTime<Utc>,
 ) -> Result<Revoked, RevocationFailure> {
-    let mut request = outbound
-        .post(url)?
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(body(client, token, kind));
+    let mut request =
+        outbound.post(url)?.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body(client, token, kind));
     if let (ClientAuthentication::ClientSecretBasic, Some(secret)) = (client.authentication, client.secret) {
         request = request.header(AUTHORIZATION, basic(client.id, secret));
     }
     let answer = answer(outbound, request, now).await?;
     match (answer.status, error_code(&answer).as_deref()) {
         // A token that is not known is as good as revoked; the RFC says 200, not everybody does.
-        (400, Some("invalid_token" | "invalid_grant")) => Ok(Revoked::Yes),
+        (200..300, None) | (400, Some("invalid_token" | "invalid_grant")) => Ok(Revoked::Yes),
         (400, Some("unsupported_token_type")) => Ok(Revoked::Unsupported),
-        (200..300, None) => Ok(Revoked::Yes),
         (_, code) => Err(refusal(&answer, code)),
     }
 }
@@ -155,11 +152,7 @@ fn body(client: &Client<'_>, token: &SecretString, kind: &str) -> String {
 }
 
 /// The answer, unless the provider is down or has had enough of us.
-async fn answer(
-    outbound: &Outbound,
-    request: RequestBuilder,
-    now: DateTime<Utc>,
-) -> Result<Answer, RevocationFailure> {
+async fn answer(outbound: &Outbound, request: RequestBuilder, now: DateTime<Utc>) -> Result<Answer, RevocationFailure> {
     let answer = outbound.send(request.header(ACCEPT, "application/json"), now).await?;
     if answer.status >= 500 || matches!(answer.status, 408 | 429) {
         return Err(refusal(&answer, None));
@@ -228,7 +221,10 @@ mod tests {
                 Some("https://api.github.com/applications/Iv1.a%2Fb/grant"),
             ),
             ("https://slack.com/api/oauth.v2.access", Some("https://slack.com/api/auth.revoke")),
-            ("https://acme.my.salesforce.com/services/oauth2/token", Some("https://acme.my.salesforce.com/services/oauth2/revoke")),
+            (
+                "https://acme.my.salesforce.com/services/oauth2/token",
+                Some("https://acme.my.salesforce.com/services/oauth2/revoke"),
+            ),
             ("https://graph.facebook.com/v22.0/oauth/access_token", Some("https://graph.facebook.com/me/permissions")),
             ("https://my.salesforce.com.evil.example/token", None),
             ("https://github.com.evil.example/token", None),

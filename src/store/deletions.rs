@@ -2,7 +2,7 @@
 //! Owns: that no grant is deleted without its revocation, in one transaction.
 //! Must not know: how or when a provider is told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     Store, StoreError, Tenant,
     db::Tx,
-    providers::Provider,
+    providers::{Provider, ProviderRow},
     revocations::{ClientOf, RevocationClient},
     tokens::token_place,
 };
@@ -167,12 +167,11 @@ impl Store {
         client_of: ClientOf,
         now: DateTime<Utc>,
     ) -> Result<Deleted, StoreError> {
-        let mut clients: HashMap<Uuid, Option<RevocationClient>> = HashMap::new();
-        for row in &rows {
-            if !clients.contains_key(&row.provider) {
-                let provider = self.provider_of_id(&mut tx, tenant, row.provider).await?;
-                clients.insert(row.provider, provider.as_ref().and_then(client_of));
-            }
+        let providers: HashSet<Uuid> = rows.iter().map(|row| row.provider).collect();
+        let mut clients = HashMap::new();
+        for id in providers {
+            let provider = self.provider_of_id(&mut tx, tenant, id).await?;
+            clients.insert(id, provider.as_ref().and_then(client_of));
         }
         let deleted = self.queue_rows(&mut tx, tenant, rows, &clients, now).await?;
         tx.commit().await?;
@@ -199,8 +198,7 @@ impl Store {
 
     /// What can no longer be opened can still be deleted.
     fn open_deleted(&self, tenant: &Tenant, row: &DeletedRow) -> Option<(SecretString, Option<SecretString>)> {
-        let open =
-            |column, sealed: &[u8]| self.keys.open(&token_place(tenant, column, row.id, row.generation), sealed);
+        let open = |column, sealed: &[u8]| self.keys.open(&token_place(tenant, column, row.id, row.generation), sealed);
         let opened = open("access_token", &row.access_token).and_then(|access_token| {
             let refresh_token = row.refresh_token.as_ref().map(|sealed| open("refresh_token", sealed)).transpose()?;
             Ok((access_token, refresh_token))
@@ -231,7 +229,7 @@ impl Store {
         tenant: &Tenant,
         provider_id: &str,
     ) -> Result<Option<(Uuid, Option<Provider>)>, StoreError> {
-        let row: Option<super::providers::ProviderRow> = tx
+        let row: Option<ProviderRow> = tx
             .query(
                 "UPDATE providers SET provider_id = $4
                  WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $3 RETURNING *",
@@ -249,7 +247,7 @@ impl Store {
     }
 
     /// A provider whose secret no longer opens can still be deleted.
-    fn open_deleted_provider(&self, row: super::providers::ProviderRow) -> Option<Provider> {
+    fn open_deleted_provider(&self, row: ProviderRow) -> Option<Provider> {
         self.open_provider(row)
             .inspect_err(|error| tracing::warn!(%error, "the tokens of a provider are not revoked there"))
             .ok()

@@ -288,9 +288,11 @@ impl Store {
         Ok(())
     }
 
-    /// Writes what a refresh gave, if the lease still holds. `false`: the token was written, deleted or taken over
-    /// meanwhile, and this result is discarded. One late result is welcome: when whoever took over found the grant
-    /// dead, because this very refresh had spent the refresh token.
+    /// Writes what a refresh gave. `false`: the token was written or deleted meanwhile, and this result is discarded.
+    ///
+    /// A result that comes late, after somebody else took the lease over, is still written while the token is as it
+    /// was: it is newer than what it replaces, and it spent the refresh token that the other is trying. The other's
+    /// own result then goes on top of it, being newer still.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -304,28 +306,57 @@ impl Store {
         // A response without a refresh token keeps the old one (RFC 6749 section 6), sealed anew for this generation.
         let mut grant = grant.clone();
         grant.refresh_token.get_or_insert_with(|| lease.refresh_token.clone());
-        let generation = lease.generation + 1;
-        let (access, refresh) = self.seal_grant(tenant, lease.token, generation, &grant)?;
+        if self.write_refreshed(tenant, lease, &grant, lease.generation, now).await? {
+            return Ok(true);
+        }
+        let written_late: Option<(i64,)> = self
+            .db
+            .query(
+                "SELECT generation FROM tokens
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND refresh_owner = $4",
+            )
+            .bind(tenant.organization.clone())
+            .bind(tenant.workspace.clone())
+            .bind(lease.token)
+            .bind(lease.owner)
+            .optional()
+            .await?;
+        match written_late {
+            Some((generation,)) => self.write_refreshed(tenant, lease, &grant, generation, now).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn write_refreshed(
+        &self,
+        tenant: &Tenant,
+        lease: &Lease,
+        grant: &Grant,
+        from: i64,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let generation = from + 1;
+        let (access, refresh) = self.seal_grant(tenant, lease.token, generation, grant)?;
         let written = self
             .db
             .query(
                 "UPDATE tokens
                  SET access_token = $6, refresh_token = $7, scopes = COALESCE($8, scopes), expires_at = $9,
                      refresh_due_at = $10, refresh_token_expires_at = COALESCE($11, refresh_token_expires_at),
-                     state = 'active', generation = $12, refresh_owner = NULL, refresh_until = NULL,
-                     last_refreshed_at = $13,
-                     refresh_failures = 0, last_error = NULL, last_error_at = NULL, retry_at = NULL, updated_at = $13
-                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
-                   AND (refresh_owner = $5 OR (refresh_owner IS NULL AND state = 'consent_needed'))",
+                     state = 'active', generation = $12, last_refreshed_at = $13, refresh_failures = 0,
+                     last_error = NULL, last_error_at = NULL, retry_at = NULL, updated_at = $13,
+                     refresh_until = CASE WHEN refresh_owner = $5 THEN NULL ELSE refresh_until END,
+                     refresh_owner = CASE WHEN refresh_owner = $5 THEN NULL ELSE refresh_owner END
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4",
             )
             .bind(tenant.organization.clone())
             .bind(tenant.workspace.clone())
             .bind(lease.token)
-            .bind(lease.generation)
+            .bind(from)
             .bind(lease.owner)
             .bind(access)
             .bind(refresh)
-            .bind(grant.scopes.map(Json))
+            .bind(grant.scopes.clone().map(Json))
             .bind(grant.expires_at)
             .bind(grant.refresh_due_at)
             .bind(grant.refresh_token_expires_at)

@@ -117,7 +117,9 @@ async fn a_token_that_the_provider_does_not_know_counts_as_revoked(app: TestApp)
 }
 
 async fn a_provider_that_takes_refresh_tokens_only_has_revoked_the_grant(app: TestApp) {
-    for refused in [error(400, "unsupported_token_type"), error(400, "invalid_request"), Scripted::json(json!({})).status(400)] {
+    for refused in
+        [error(400, "unsupported_token_type"), error(400, "invalid_request"), Scripted::json(json!({})).status(400)]
+    {
         let (_provider, endpoint) = granted(&app, "/revoke", json!({}), grant()).await;
         endpoint.answer_next(Scripted::json(json!({})));
         endpoint.answer_next(refused);

@@ -90,7 +90,8 @@ async fn two_hundred_callers_make_one_refresh(app: TestApp) {
 async fn two_hundred_callers_of_a_dead_grant_ask_once(app: TestApp) {
     let provider = expired(&app).await;
     let asked_before = provider.requests();
-    provider.answer_next(Scripted::json(json!({"error": "invalid_grant"})).status(400).after(Duration::from_millis(300)));
+    provider
+        .answer_next(Scripted::json(json!({"error": "invalid_grant"})).status(400).after(Duration::from_millis(300)));
     let calls = (0..200).map(|_| {
         let caller = Caller::clone(&app);
         tokio::spawn(async move { caller.begin(&question()).await })

@@ -42,6 +42,7 @@ struct Records {
     codes: Mutex<HashSet<String>>,
     script: Mutex<VecDeque<Scripted>>,
     reuses: AtomicUsize,
+    longest_grace_taken: Mutex<Duration>,
     requests: AtomicUsize,
     held: watch::Sender<bool>,
     holding: AtomicUsize,
@@ -65,6 +66,7 @@ impl RotatingProvider {
             codes: Mutex::default(),
             script: Mutex::default(),
             reuses: AtomicUsize::new(0),
+            longest_grace_taken: Mutex::default(),
             requests: AtomicUsize::new(0),
             held: watch::Sender::new(false),
             holding: AtomicUsize::new(0),
@@ -118,6 +120,11 @@ impl RotatingProvider {
         self.records.script.lock().unwrap().push_back(answer);
     }
 
+    /// Scripted answers that were not given yet are forgotten.
+    pub fn relent(&self) {
+        self.records.script.lock().unwrap().clear();
+    }
+
     /// Answers are held back from now on; what was asked for is done nevertheless.
     pub fn hold(&self) {
         self.records.held.send_replace(true);
@@ -150,6 +157,11 @@ impl RotatingProvider {
     /// How often a spent refresh token was used, within the grace or after it.
     pub fn reuses(&self) -> usize {
         self.records.reuses.load(Ordering::SeqCst)
+    }
+
+    /// The longest time from the first use of a refresh token to its last.
+    pub fn longest_grace_taken(&self) -> Duration {
+        *self.records.longest_grace_taken.lock().unwrap()
     }
 
     /// How many grants there were ever.
@@ -257,6 +269,8 @@ fn refresh(records: &Records, presented: &str) -> Option<(String, String)> {
     let first_use = *grant.spent.entry(presented.to_owned()).or_insert_with(Instant::now);
     if grant.refresh_token != presented {
         records.reuses.fetch_add(1, Ordering::SeqCst);
+        let mut longest = records.longest_grace_taken.lock().unwrap();
+        *longest = longest.max(first_use.elapsed());
         grant.is_dead |= first_use.elapsed() >= records.grace;
     }
     if grant.is_dead {
