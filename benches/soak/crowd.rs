@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::client::{Client, Reply};
+use super::client::{Client, Reply};
 use crate::support::rotating_provider::{RotatingProvider, identity};
 
 /// After the last fault a grant is settled within this: the longest cool-down of a provider and some more.

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use sqlx::{Connection, PgConnection};
 
-use crate::client::{Client, Reply};
-use crate::figures::Figures;
+use super::client::{Client, Reply};
+use super::figures::Figures;
 use crate::support::binary::Server;
 use crate::support::database::Database;
 use crate::support::rotating_provider::{RotatingProvider, identity};

@@ -48,7 +48,7 @@ impl Figures {
                 Some(false) => "VIOLATED",
                 None => "",
             };
-            println!("  {what:<64} | {figure:>16} | {mark}");
+            println!("  {what:<66} | {figure:>16} | {mark}");
         }
         for violation in self.violations.iter().take(20) {
             println!("  - {violation}");

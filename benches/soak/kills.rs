@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::client::Client;
-use crate::crowd::{Crowd, Standing};
-use crate::figures::Figures;
+use super::client::Client;
+use super::crowd::{Crowd, Standing};
+use super::figures::Figures;
 use crate::support::binary::Server;
 use crate::support::database::Database;
 use crate::support::fault_proxy::{Fault, FaultProxy, PHASES};

@@ -17,15 +17,17 @@ use super::{
 use crate::{
     app::App,
     store::{
-        keep_alive::{Candidate, Worth},
+        StoreError,
+        keep_alive::{Candidate, Dying, InUse, Rest},
         tokens::State,
     },
 };
 
 /// How often a server looks for tokens to refresh.
 pub const EVERY: Duration = Duration::from_secs(30);
-/// How many tokens one run refreshes at the most.
-const BATCH: usize = 100;
+/// How many tokens one run refreshes at the most: those in use, and those about to die, which have days for it.
+const BATCH: i64 = 100;
+const DYING_BATCH: i64 = 20;
 /// How long one run may take; a replica that dies at it is replaced after that.
 const MOST: Duration = Duration::from_mins(2);
 /// Between two refreshes at one provider: five in a second.
@@ -47,18 +49,18 @@ const ENDING_REST: TimeDelta = TimeDelta::hours(12);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// Tokens that are fresh now.
-    pub fresh: usize,
+    pub fresh: i64,
     /// Tokens whose grant turned out to be dead.
-    pub dead: usize,
+    pub dead: i64,
     /// Refreshes that failed for now.
-    pub failed: usize,
+    pub failed: i64,
 }
 
 impl Kept {
-    /// True when every token of a full batch is fresh now.
+    /// True when so much went well that there may be more to do.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.fresh == BATCH
+        self.fresh >= BATCH
     }
 }
 
@@ -68,34 +70,15 @@ impl Kept {
 /// # Errors
 /// [`BrokerError`]; one token that fails is logged and does not stop the others.
 pub async fn run_once(app: &Arc<App>) -> Result<Option<Kept>, BrokerError> {
-    let worth = worth(app);
-    if worth.used_since.is_none() && worth.idle_since.is_none() {
+    if app.settings.keep_alive_used_within_hours == 0 && app.settings.keep_alive_idle_days == 0 {
         return Ok(Some(Kept::default()));
     }
-    alone(&app.store, "keep-alive", MOST, Box::pin(batch(app, worth))).await
+    alone(&app.store, "keep-alive", MOST, Box::pin(batch(app))).await
 }
 
-fn worth(app: &App) -> Worth {
-    let now = app.clock.now();
-    let hours = Some(app.settings.keep_alive_used_within_hours).filter(|hours| *hours > 0);
-    let days = Some(app.settings.keep_alive_idle_days).filter(|days| *days > 0);
-    let used_since = hours.map(|hours| now - TimeDelta::hours(hours));
-    Worth {
-        now,
-        rested_since: now - REST,
-        due_before: now + AHEAD,
-        due_since: used_since.map(|since| since - DUE_WHEN_USED),
-        used_since,
-        idle_since: days.map(|days| now - TimeDelta::days(days)),
-        ends_before: days.map(|_| now + ENDING),
-        tried_before: now - ENDING_REST,
-    }
-}
-
-async fn batch(app: &Arc<App>, worth: Worth) -> Result<Kept, BrokerError> {
-    let most = i64::try_from(BATCH).unwrap_or(i64::MAX);
+async fn batch(app: &Arc<App>) -> Result<Kept, BrokerError> {
     let mut of_provider: HashMap<Uuid, Vec<Candidate>> = HashMap::new();
-    for candidate in app.store.tokens_worth_a_refresh(&worth, most).await? {
+    for candidate in candidates(app).await? {
         of_provider.entry(candidate.provider).or_default().push(candidate);
     }
     let providers = of_provider.into_values().map(|candidates| at_one_provider(app, candidates));
@@ -108,6 +91,24 @@ async fn batch(app: &Arc<App>, worth: Worth) -> Result<Kept, BrokerError> {
         tracing::info!(fresh = kept.fresh, dead = kept.dead, failed = kept.failed, "tokens were kept alive");
     }
     Ok(kept)
+}
+
+/// What is worth a refresh now.
+async fn candidates(app: &App) -> Result<Vec<Candidate>, StoreError> {
+    let (now, settings) = (app.clock.now(), &app.settings);
+    let rest = Rest { now, since: now - REST };
+    let mut candidates = Vec::new();
+    if settings.keep_alive_used_within_hours > 0 {
+        let used_since = now - TimeDelta::hours(settings.keep_alive_used_within_hours);
+        let in_use = InUse { due_before: now + AHEAD, due_since: used_since - DUE_WHEN_USED, used_since };
+        candidates.extend(app.store.tokens_in_use(&in_use, &rest, BATCH).await?);
+    }
+    if settings.keep_alive_idle_days > 0 {
+        let idle_since = now - TimeDelta::days(settings.keep_alive_idle_days);
+        let dying = Dying { idle_since, ends_before: now + ENDING, tried_before: now - ENDING_REST };
+        candidates.extend(app.store.tokens_dying(&dying, &rest, DYING_BATCH).await?);
+    }
+    Ok(candidates)
 }
 
 /// Refreshes tokens of one provider, one after the other and not too fast. One that fails ends it: the provider may be

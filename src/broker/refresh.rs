@@ -132,7 +132,9 @@ async fn run(app: Arc<App>, token: Token, lease: Lease) -> Result<Refreshed, Bro
             Ok(response) => {
                 let grant = granted(&app, &response, &token.scopes, &provider.token_url);
                 let kept = keep(&app, &token, &provider, &lease, &grant).await;
-                mark_client(&app, &provider, None).await;
+                if provider.client_error.is_some() {
+                    mark_client(&app, &provider, None).await;
+                }
                 kept
             }
             Err(failure) => {

@@ -90,6 +90,7 @@ async fn register(app: &App, sample_url: &str, secret: SecretString) -> anyhow::
         allowed_redirect_uris: Vec::new(),
         mcp_server_url: None,
         is_dynamic_client: false,
+        client_error: None,
         generation: 1,
         created_at: now,
         updated_at: now,

@@ -52,6 +52,9 @@ pub struct ProviderResponse {
     is_dynamic_client: bool,
     authorization_params: BTreeMap<String, String>,
     allowed_redirect_uris: Vec<String>,
+    /// The error with which the token endpoint refused the client, until it takes it again: correct the client's
+    /// settings. Tokens are kept meanwhile.
+    client_error: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -221,9 +224,10 @@ pub async fn update(
         }
     }
     fields.finish()?;
-    let updated = app.store.update_provider(&provider, app.clock.now()).await?;
+    let mut updated = app.store.update_provider(&provider, app.clock.now()).await?;
     app.store.mark_client_error(&updated.tenant, updated.id, None, app.clock.now()).await?;
     app.store.end_cool_down(&updated.tenant, updated.id).await?;
+    updated.client_error = None;
     Ok(Json(updated.into()))
 }
 
@@ -295,6 +299,7 @@ pub(super) fn read_new(
         allowed_redirect_uris: redirect_uris(&mut fields).unwrap_or_default(),
         mcp_server_url: None,
         is_dynamic_client: false,
+        client_error: None,
         generation: 1,
         created_at: now,
         updated_at: now,
@@ -353,6 +358,7 @@ impl From<Provider> for ProviderResponse {
             is_dynamic_client: provider.is_dynamic_client,
             authorization_params: provider.authorization_params,
             allowed_redirect_uris: provider.allowed_redirect_uris,
+            client_error: provider.client_error,
             created_at: provider.created_at,
             updated_at: provider.updated_at,
         }

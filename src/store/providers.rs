@@ -51,6 +51,8 @@ pub struct Provider {
     pub mcp_server_url: Option<String>,
     /// True when our client was registered by us (RFC 7591).
     pub is_dynamic_client: bool,
+    /// The error with which its token endpoint refused our client, until it takes it again.
+    pub client_error: Option<String>,
     /// Counts the writes of the secret.
     pub generation: i64,
     /// When it was made.
@@ -80,6 +82,7 @@ pub(super) struct ProviderRow {
     allowed_redirect_uris: Json<Vec<String>>,
     mcp_server_url: Option<String>,
     is_dynamic_client: bool,
+    client_error: Option<String>,
     generation: i64,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -238,6 +241,7 @@ impl Store {
             allowed_redirect_uris: row.allowed_redirect_uris.0,
             mcp_server_url: row.mcp_server_url,
             is_dynamic_client: row.is_dynamic_client,
+            client_error: row.client_error,
             generation: row.generation,
             created_at: row.created_at,
             updated_at: row.updated_at,

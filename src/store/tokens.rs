@@ -2,6 +2,8 @@
 //! Owns: what is read from the table `tokens`, and the sealing of access and refresh tokens.
 //! Must not know: when a token is due, or how it is refreshed. Writing a grant is in `grants`, deleting in `deletions`.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -10,6 +12,9 @@ use uuid::Uuid;
 
 use super::{Store, StoreError, Subject, Tenant};
 use crate::cipher::Place;
+
+/// How often a default mark that others move at the same moment is tried to be moved.
+const CHANGE_ATTEMPTS: u64 = 20;
 
 /// Whether a grant still lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -243,11 +248,31 @@ impl Store {
     }
 
     /// Changes the label and the default mark of a user's token. The mark moves in one transaction, so that a
-    /// subject never has two defaults.
+    /// subject never has two defaults; of those who move it at the same moment the last one wins.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreError::Conflict`] when another default was set at the same moment.
+    /// [`StoreError`]; [`StoreError::Conflict`] when the mark was moved again and again meanwhile.
     pub async fn change_token(
+        &self,
+        tenant: &Tenant,
+        user: &str,
+        id: Uuid,
+        change: &TokenChange,
+        now: DateTime<Utc>,
+    ) -> Result<Option<TokenSummary>, StoreError> {
+        let mut attempt = 1;
+        loop {
+            match self.change_token_once(tenant, user, id, change, now).await {
+                Err(StoreError::Conflict) if attempt < CHANGE_ATTEMPTS => {
+                    tokio::time::sleep(Duration::from_millis(rand::random_range(1..20) * attempt)).await;
+                    attempt += 1;
+                }
+                changed => return changed,
+            }
+        }
+    }
+
+    async fn change_token_once(
         &self,
         tenant: &Tenant,
         user: &str,

@@ -30,27 +30,23 @@ both_databases! {
     each_failure_is_followed_by_a_longer_pause,
     after_many_attempts_it_is_given_up,
     a_slow_provider_holds_nobody_up,
-    a_caller_who_goes_away_changes_nothing,
     what_is_queued_survives_a_restart,
-    replicas_tell_the_provider_once,
     nothing_queued_can_be_read_in_the_database,
     a_renewed_grant_is_kept_for_the_next_attempt,
     a_token_that_cannot_be_opened_can_be_deleted,
-    a_consent_that_finds_its_provider_deleted_is_revoked,
-    a_refresh_that_finds_its_token_deleted_is_revoked_too,
     a_provider_removed_on_the_command_line_is_told_by_the_server,
 }
 
-fn question() -> Value {
+pub fn question() -> Value {
     asking("alice", &["read"])
 }
 
-fn numbered(number: usize) -> Value {
+pub fn numbered(number: usize) -> Value {
     json!({"access_token": format!("access-{number}"), "refresh_token": format!("refresh-{number}"), "expires_in": 3600})
 }
 
 /// A provider under these ids, whose grants are revoked at `/revoke`.
-async fn revoking(app: &TestApp, ids: &[&str]) -> (FakeProvider, RevocationEndpoint) {
+pub async fn revoking(app: &TestApp, ids: &[&str]) -> (FakeProvider, RevocationEndpoint) {
     let (provider, endpoint) = (FakeProvider::start().await, RevocationEndpoint::start().await);
     for id in ids {
         let definition = with(provider.definition(id), json!({"revocation_url": endpoint.at("/revoke")}));
@@ -60,22 +56,22 @@ async fn revoking(app: &TestApp, ids: &[&str]) -> (FakeProvider, RevocationEndpo
 }
 
 /// Alice's token at `acme`: `access-1` and `refresh-1`.
-async fn connected(app: &TestApp) -> (FakeProvider, RevocationEndpoint) {
+pub async fn connected(app: &TestApp) -> (FakeProvider, RevocationEndpoint) {
     let (provider, endpoint) = revoking(app, &["acme"]).await;
     provider.answer_next(Scripted::json(numbered(1)));
     app.connect(&provider, &question()).await;
     (provider, endpoint)
 }
 
-async fn delete(caller: &Caller) -> Value {
+pub async fn delete(caller: &Caller) -> Value {
     caller.delete("/v2/auth/tokens?provider_id=acme").await.expect(200)
 }
 
-async fn queued(app: &TestApp) -> i64 {
+pub async fn queued(app: &TestApp) -> i64 {
     app.database.row_counts().await["revocations"]
 }
 
-async fn soon_none_is_queued(app: &TestApp) {
+pub async fn soon_none_is_queued(app: &TestApp) {
     let begun = Instant::now();
     while queued(app).await > 0 {
         assert!(begun.elapsed() < Duration::from_secs(10), "still queued");
@@ -305,18 +301,6 @@ async fn a_slow_provider_holds_nobody_up(app: TestApp) {
     soon_none_is_queued(&app).await;
 }
 
-async fn a_caller_who_goes_away_changes_nothing(app: TestApp) {
-    let (_provider, endpoint) = connected(&app).await;
-    endpoint.answer_next(Scripted::json(json!({})).after(Duration::from_millis(500)));
-    let caller = Caller::clone(&app);
-    let deletion = tokio::spawn(async move { delete(&caller).await });
-    endpoint.told_times(1).await;
-    deletion.abort();
-    assert!(deletion.await.unwrap_err().is_cancelled());
-    endpoint.told_times(2).await;
-    soon_none_is_queued(&app).await;
-}
-
 async fn what_is_queued_survives_a_restart(app: TestApp) {
     let (_provider, endpoint) = connected(&app).await;
     endpoint.answer_next(Scripted::text("text/plain", "busy").status(500));
@@ -329,21 +313,6 @@ async fn what_is_queued_survives_a_restart(app: TestApp) {
     let requests = endpoint.told_times(3).await;
     assert_eq!(endpoint.values("token")[1..], ["refresh-1", "access-1"]);
     assert_eq!(requests[2].value("client_secret").unwrap(), "acme-client-secret-3f9a");
-}
-
-async fn replicas_tell_the_provider_once(app: TestApp) {
-    let (provider, endpoint) = revoking(&app, &["acme"]).await;
-    for number in 0..10 {
-        provider.answer_next(Scripted::json(numbered(number)));
-        app.connect(&provider, &asking(&format!("user-{number}"), &["read"])).await;
-        endpoint.answer_next(Scripted::text("text/plain", "busy").status(500));
-    }
-    app.delete("/v2/auth/providers/acme").await.expect(200);
-    endpoint.told_times(10).await;
-    app.advance(40);
-    let _replicas = tokio::join!(app.replica(), app.replica(), app.replica());
-    soon_none_is_queued(&app).await;
-    endpoint.told_times(30).await;
 }
 
 async fn nothing_queued_can_be_read_in_the_database(app: TestApp) {
@@ -391,40 +360,6 @@ async fn a_token_that_cannot_be_opened_can_be_deleted(app: TestApp) {
     assert_eq!((deleted.status.as_u16(), deleted.header("x-upstream-revoked")), (204, "false"));
     assert!(app.tokens().await.is_empty());
     endpoint.told_times(0).await;
-}
-
-async fn a_consent_that_finds_its_provider_deleted_is_revoked(app: TestApp) {
-    let (provider, endpoint) = revoking(&app, &["acme"]).await;
-    let pending = app.begin(&question()).await;
-    provider.answer_next(Scripted::json(numbered(1)).after(Duration::from_millis(500)));
-    let (browser, callback) = (Caller::clone(&app), provider.consent(&pending.url));
-    let visit = tokio::spawn(async move { browser.visit(&callback).await });
-    while provider.exchanges().is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    app.delete("/v2/auth/providers/acme").await.expect(200);
-    let page = visit.await.unwrap();
-    assert_eq!(page.status.as_u16(), 400, "{}", page.text());
-    endpoint.told_times(2).await;
-    assert_eq!(endpoint.values("token"), ["refresh-1", "access-1"]);
-    soon_none_is_queued(&app).await;
-}
-
-async fn a_refresh_that_finds_its_token_deleted_is_revoked_too(app: TestApp) {
-    let (provider, endpoint) = connected(&app).await;
-    app.advance(3600);
-    provider.answer_next(Scripted::json(numbered(2)).after(Duration::from_millis(800)));
-    let caller = Caller::clone(&app);
-    let asked = tokio::spawn(async move { caller.authenticate(&question()).await });
-    while provider.refreshes().is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(delete(&app).await["upstream_revoked"], true);
-    assert_eq!(asked.await.unwrap()["status"], "pending");
-    endpoint.told_times(4).await;
-    assert_eq!(endpoint.values("token"), ["refresh-1", "access-1", "refresh-2", "access-2"]);
-    assert!(app.tokens().await.is_empty());
-    soon_none_is_queued(&app).await;
 }
 
 async fn a_provider_removed_on_the_command_line_is_told_by_the_server(app: TestApp) {

@@ -35,6 +35,11 @@ impl Database {
         Self::new(Some(OwnDatabase::create().await))
     }
 
+    /// A database on a PostgreSQL server of the test's own.
+    pub async fn postgres_on(server: String) -> Self {
+        Self::new(Some(OwnDatabase::create_on(server).await))
+    }
+
     fn new(postgres: Option<OwnDatabase>) -> Self {
         Self {
             folder: TempDir::new().expect("a temporary folder"),

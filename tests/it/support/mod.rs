@@ -6,6 +6,7 @@ pub mod answer;
 pub mod app;
 pub mod binary;
 pub mod caller;
+pub mod cluster;
 pub mod database;
 pub mod fake_provider;
 pub mod fault_proxy;

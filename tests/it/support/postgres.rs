@@ -22,10 +22,15 @@ impl OwnDatabase {
                 "{SERVER} is not set: run `scripts/test`, which starts PostgreSQL, or install Debian's package `postgresql` and set it"
             )
         });
+        Self::create_on(server).await
+    }
+
+    /// A database on that server.
+    pub async fn create_on(server: String) -> Self {
         let name = format!("it_{}", Uuid::new_v4().simple());
         let mut admin = PgConnection::connect(&server)
             .await
-            .unwrap_or_else(|e| panic!("cannot reach the PostgreSQL of {SERVER}: {e}"));
+            .unwrap_or_else(|e| panic!("cannot reach the PostgreSQL of {server}: {e}"));
         sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
             .execute(&mut admin)
             .await

@@ -1,0 +1,96 @@
+//! A PostgreSQL server of one's own, to be stopped and started.
+//! Owns its folder and its process.
+//! Must not know what is stored in it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::binary::free_port;
+
+/// A server that ends with this value.
+pub struct Cluster {
+    folder: TempDir,
+    programs: PathBuf,
+    port: u16,
+}
+
+impl Cluster {
+    pub fn start() -> Self {
+        // Short, for the path of a socket.
+        let folder = tempfile::Builder::new().prefix("it-pg.").tempdir_in("/tmp").expect("a temporary folder");
+        if is_root() {
+            let path = folder.path().display().to_string();
+            assert!(Command::new("chown").args(["nobody", &path]).status().expect("chown").success());
+        }
+        let cluster = Self { folder, programs: programs(), port: free_port() };
+        cluster.run("initdb", &["-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]);
+        cluster.start_again();
+        cluster
+    }
+
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Ends it as a crash would.
+    pub fn crash(&self) {
+        self.run("pg_ctl", &["-D", "data", "-m", "immediate", "-w", "stop"]);
+    }
+
+    /// Starts it and waits until it takes connections.
+    pub fn start_again(&self) {
+        let options = format!(
+            "-c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories={}",
+            self.port,
+            self.folder.path().display()
+        );
+        self.run("pg_ctl", &["-D", "data", "-l", "server.log", "-w", "-o", &options, "start"]);
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let program = self.programs.join(program);
+        // PostgreSQL refuses to run as root.
+        let mut command = if is_root() {
+            let mut command = Command::new("runuser");
+            command.args(["-u", "nobody", "--"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        // Into a file and not a pipe: the server inherits it, and a pipe would stay open for as long as it runs.
+        let said = self.folder.path().join("said");
+        let output = File::create(&said).expect("a file");
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.stdout(output.try_clone().expect("the same file")).stderr(output);
+        let status = command.status().expect("it runs");
+        let said = std::fs::read_to_string(said).unwrap_or_default();
+        assert!(status.success(), "{command:?}: {said}");
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.folder.path().join("data/postmaster.pid").exists() {
+            self.crash();
+        }
+    }
+}
+
+fn is_root() -> bool {
+    let told = Command::new("id").arg("-u").output().expect("id");
+    told.stdout.trim_ascii() == b"0"
+}
+
+/// The folder of PostgreSQL's server programs; Debian keeps them off the PATH.
+fn programs() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
+        folders.extend(versions.flatten().map(|version| version.path().join("bin")));
+    }
+    let has_programs = |folder: &Path| folder.join("initdb").exists() && folder.join("pg_ctl").exists();
+    folders.into_iter().find(|folder| has_programs(folder)).expect("initdb of PostgreSQL: install Debian's `postgresql`")
+}
