@@ -80,10 +80,13 @@ pub async fn run(title: &str, database: Database, replicas: usize, plan: Plan) -
             site.in_a_bad_moment().await;
         }
         let replica = rand::random_range(0..replicas);
-        servers[replica].signal("KILL");
-        panics += usize::from(servers[replica].said_so_far().contains("panicked"));
-        servers[replica] = Server::start(&environment).await;
-        site.client.moved(replica, &servers[replica]);
+        let server = servers.swap_remove(replica);
+        server.signal("KILL");
+        panics += usize::from(server.ended().await.1.contains("panicked"));
+        let server = Server::start(&environment).await;
+        site.client.moved(replica, &server);
+        servers.push(server);
+        servers.swap(replica, replicas - 1);
         if kill % 10 == 0 {
             println!("{title}: {kill} kills, {faults} faults, {:.0} s", begun.elapsed().as_secs_f64());
         }

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{BrokerError, expiry, identify::identify, revoke::queue_grant_of_request};
+use super::{BrokerError, expiry, identify::identify, persist, revoke::queue_grant_of_request};
 use crate::{
     app::App,
     oauth::{
@@ -27,9 +27,7 @@ use crate::{
     },
 };
 
-/// How often a grant that was obtained is tried to be kept while the database is away or busy.
-const KEEP_ATTEMPTS: u32 = 8;
-/// How long a second callback waits for the first one's exchange.
+/// How long a browser waits for an exchange, its own or that of an earlier callback.
 const EXCHANGE_WAIT: Duration = Duration::from_secs(30);
 
 /// An exchange that has not ended in this time ended with the process that ran it.
@@ -159,7 +157,10 @@ pub async fn complete(
         Some(request) => {
             // On its own task: a browser that goes away does not undo a consent that was given.
             let exchange = app.tasks.spawn(exchange(Arc::clone(app), request, code));
-            exchange.await.map_err(|error| BrokerError::Internal(error.to_string()))?
+            match tokio::time::timeout(EXCHANGE_WAIT, exchange).await {
+                Ok(ended) => ended.map_err(|error| BrokerError::Internal(error.to_string()))?,
+                Err(_) => Err(StoreError::Unavailable("a grant waits to be kept".into()).into()),
+            }
         }
         None => completed_before(app, state_hash, provider_id, code_hash).await,
     }
@@ -217,30 +218,27 @@ async fn exchange(app: Arc<App>, request: AuthorizationRequest, code: SecretStri
 
 /// Keeps what was granted. The code is spent, so a database that is away for a moment must not cost the grant.
 async fn keep(app: &Arc<App>, request: &AuthorizationRequest, grant: Grant) -> Result<Completion, BrokerError> {
-    for attempt in 0..KEEP_ATTEMPTS {
+    let kept = persist(|| {
         let now = app.clock.now();
         let readable_until = now + TimeDelta::seconds(app.settings.authorization_ttl_seconds);
-        match app.store.keep_grant(request, &grant, readable_until, now).await {
-            Ok(Some(token)) => {
-                tracing::info!(auth_id = %request.id, token_id = %token, provider = request.provider_id, "consent completed");
-                return Ok(Completion::Completed(request.id));
-            }
-            // The provider, and with it the request, was deleted while the person was away: nobody keeps the grant.
-            Ok(None) => {
-                queue_grant_of_request(app, request, &grant).await?;
-                return Ok(Completion::InvalidState);
-            }
-            Err(error) if error.is_dangling() => {
-                queue_grant_of_request(app, request, &grant).await?;
-                return Ok(Completion::InvalidState);
-            }
-            Err(StoreError::Conflict | StoreError::Unavailable(_)) if attempt + 1 < KEEP_ATTEMPTS => {
-                tokio::time::sleep(Duration::from_millis(20 << attempt)).await;
-            }
-            Err(error) => return Err(error.into()),
+        app.store.keep_grant(request, &grant, readable_until, now)
+    });
+    match kept.await {
+        Ok(Some(token)) => {
+            tracing::info!(auth_id = %request.id, token_id = %token, provider = request.provider_id, "consent completed");
+            Ok(Completion::Completed(request.id))
         }
+        // The provider, and with it the request, was deleted while the person was away: nobody keeps the grant.
+        Ok(None) => {
+            queue_grant_of_request(app, request, &grant).await?;
+            Ok(Completion::InvalidState)
+        }
+        Err(error) if error.is_dangling() => {
+            queue_grant_of_request(app, request, &grant).await?;
+            Ok(Completion::InvalidState)
+        }
+        Err(error) => Err(error.into()),
     }
-    Err(BrokerError::Internal("the grant could not be kept".into()))
 }
 
 async fn fail(app: &App, request: &AuthorizationRequest, failure: TokenFailure) -> Result<Completion, BrokerError> {

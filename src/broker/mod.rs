@@ -54,3 +54,25 @@ pub enum BrokerError {
     #[error("{0}")]
     Internal(String),
 }
+
+/// How long a grant that was obtained is tried to be kept while the database is away.
+const PERSIST_FOR: Duration = Duration::from_mins(5);
+const PERSIST_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Writes what must not be lost, again and again while the database is away or somebody else writes the same.
+async fn persist<T, F>(write: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let deadline = tokio::time::Instant::now() + PERSIST_FOR;
+    let mut pause = Duration::from_millis(20);
+    loop {
+        match write().await {
+            Err(StoreError::Conflict | StoreError::Unavailable(_)) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PERSIST_PAUSE_MAX);
+            }
+            ended => return ended,
+        }
+    }
+}

@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{BrokerError, authorization::granted, revoke::queue_grant};
+use super::{BrokerError, authorization::granted, persist, revoke::queue_grant};
 use crate::{
     app::App,
     oauth::{
@@ -20,7 +20,7 @@ use crate::{
         token_response::TokenResponse,
     },
     store::{
-        StoreError, Tenant,
+        Tenant,
         grants::{Grant, Lease},
         providers::Provider,
         tokens::{State, Token},
@@ -43,7 +43,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// outage is probed, not hammered.
 const COOL_DOWN_MIN: Duration = Duration::from_secs(1);
 const COOL_DOWN_MAX: Duration = Duration::from_secs(30);
-const KEEP_ATTEMPTS: u32 = 8;
 
 /// What became of a token that was due.
 #[derive(Debug)]
@@ -67,8 +66,12 @@ pub async fn refresh(app: &Arc<App>, token: Token) -> Result<Refreshed, BrokerEr
         let mut woken = std::pin::pin!(waiter.notify.notified());
         woken.as_mut().enable();
         if let Some(lease) = app.store.take_refresh_lease(&token, milliseconds(LEASE), app.clock.now()).await? {
+            // On its own task: neither a caller that goes away nor one that has waited long enough stops it.
             let run = app.tasks.spawn(run(Arc::clone(app), token, lease));
-            return run.await.map_err(|error| BrokerError::Internal(error.to_string()))?;
+            return match tokio::time::timeout_at(deadline, run).await {
+                Ok(ended) => ended.map_err(|error| BrokerError::Internal(error.to_string()))?,
+                Err(_) => Ok(Refreshed::Failed(timed_out())),
+            };
         }
         let Some(current) = app.store.token(&token.subject.tenant, token.id).await? else {
             return Ok(Refreshed::ConsentNeeded);
@@ -206,7 +209,7 @@ fn milliseconds(duration: Duration) -> i64 {
 }
 
 /// Keeps the renewed grant before anybody is told of it. The old refresh token may be spent by now, so a database
-/// that is away for a moment must not cost the grant.
+/// that is away for a while must not cost the grant.
 async fn keep(
     app: &Arc<App>,
     token: &Token,
@@ -215,28 +218,22 @@ async fn keep(
     grant: &Grant,
 ) -> Result<Refreshed, BrokerError> {
     let tenant = &token.subject.tenant;
-    for attempt in 0..KEEP_ATTEMPTS {
-        match app.store.keep_refreshed(tenant, lease, grant, app.clock.now()).await {
-            Ok(true) => tracing::info!(token_id = %token.id, provider = token.provider_id, "token refreshed"),
-            // Written, deleted or taken over meanwhile: what is there now counts, not this result.
-            Ok(false) => tracing::warn!(token_id = %token.id, "a late refresh was discarded"),
-            Err(StoreError::Unavailable(_)) if attempt + 1 < KEEP_ATTEMPTS => {
-                tokio::time::sleep(Duration::from_millis(20 << attempt)).await;
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        }
-        return match app.store.token(tenant, token.id).await? {
-            Some(current) if current.state == State::Active => Ok(Refreshed::Fresh(Box::new(current))),
-            Some(_) => Ok(Refreshed::ConsentNeeded),
-            None => {
-                // Deleted while the provider was asked: what it gave in the meantime must not live on there.
-                queue_grant(app, tenant, provider, grant).await?;
-                Ok(Refreshed::ConsentNeeded)
-            }
-        };
+    let kept = persist(|| app.store.keep_refreshed(tenant, lease, grant, app.clock.now())).await?;
+    if kept {
+        tracing::info!(token_id = %token.id, provider = token.provider_id, "token refreshed");
+    } else {
+        // Written or deleted meanwhile: what is there now counts, not this result.
+        tracing::warn!(token_id = %token.id, "a late refresh was discarded");
     }
-    Err(BrokerError::Internal("the refreshed grant could not be kept".into()))
+    match app.store.token(tenant, token.id).await? {
+        Some(current) if current.state == State::Active => Ok(Refreshed::Fresh(Box::new(current))),
+        Some(_) => Ok(Refreshed::ConsentNeeded),
+        None => {
+            // Deleted while the provider was asked: what it gave in the meantime must not live on there.
+            queue_grant(app, tenant, provider, grant).await?;
+            Ok(Refreshed::ConsentNeeded)
+        }
+    }
 }
 
 /// What a failure means: only a dead grant ends the token; everything else keeps it and waits a while.

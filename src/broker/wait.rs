@@ -10,8 +10,10 @@ use uuid::Uuid;
 use super::{BrokerError, authenticate::live, authorization::is_interrupted};
 use crate::{
     app::App,
-    store::{Tenant, authorization_requests::Status, tokens::Token},
+    store::{StoreError, Tenant, authorization_requests::Status, tokens::Token},
 };
+
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a waiter is told.
 #[derive(Debug)]
@@ -42,9 +44,12 @@ pub async fn wait(app: &Arc<App>, tenant: &Tenant, id: Uuid, timeout: Duration) 
         let mut woken = std::pin::pin!(waiter.notify.notified());
         woken.as_mut().enable();
         // Boxed: ten thousand sleeping waiters should not each carry the state of a database query.
-        let expires_in = match Box::pin(look(app, tenant, id)).await? {
-            Look::Ended(waited) => return Ok(waited),
-            Look::Open(expires_in) => expires_in,
+        let look_again_in = match Box::pin(look(app, tenant, id)).await {
+            Ok(Look::Ended(waited)) => return Ok(waited),
+            Ok(Look::Open(expires_in)) => expires_in,
+            // A waiter has time: a database that is away for a moment is looked at again.
+            Err(BrokerError::Store(StoreError::Unavailable(_))) if Instant::now() + LOOK_AGAIN < deadline => LOOK_AGAIN,
+            Err(error) => return Err(error),
         };
         if timeout.is_zero() {
             return Ok(Waited::Pending);
@@ -54,7 +59,7 @@ pub async fn wait(app: &Arc<App>, tenant: &Tenant, id: Uuid, timeout: Duration) 
         }
         tokio::select! {
             () = woken => {}
-            () = tokio::time::sleep_until(deadline.min(Instant::now() + expires_in)) => {}
+            () = tokio::time::sleep_until(deadline.min(Instant::now() + look_again_in)) => {}
             () = app.shutdown.cancelled() => return Ok(Waited::Timeout),
         }
     }

@@ -361,28 +361,26 @@ async fn a_server_does_it_by_itself_until_it_stops(app: TestApp) {
     assert_eq!(provider.refreshes().len(), 1);
 }
 
-/// Holds the job until told to end.
-async fn hold(app: &TestApp, most: Duration, end: oneshot::Receiver<()>) -> Result<Option<()>, BrokerError> {
-    alone(&app.app.store, "a test's", most, async {
-        end.await.expect("is told to end");
-        Ok(())
-    })
-    .await
-}
-
 async fn try_it(app: &TestApp) -> Option<u32> {
     alone(&app.app.store, "a test's", Duration::from_secs(30), async { Ok(7) }).await.unwrap()
 }
 
 async fn a_job_is_done_by_one_at_a_time(here: TestApp) {
     let there = here.replica().await;
+    let (begin, begun) = oneshot::channel();
     let (end, ended) = oneshot::channel();
+    let held = alone(&here.app.store, "a test's", Duration::from_secs(30), async {
+        begin.send(()).unwrap();
+        ended.await.unwrap();
+        Ok(())
+    });
     let others = async {
-        soon(async || try_it(&there).await.is_none()).await;
+        begun.await.unwrap();
+        assert_eq!(try_it(&there).await, None);
         assert_eq!(try_it(&here).await, None, "not twice in one process either");
         end.send(()).unwrap();
     };
-    let (done, ()) = tokio::join!(hold(&here, Duration::from_secs(30), ended), others);
+    let (done, ()) = tokio::join!(held, others);
     assert_eq!(done.unwrap(), Some(()));
     assert_eq!(try_it(&there).await, Some(7), "it was given back");
     let failed = alone(&here.app.store, "a test's", Duration::from_secs(30), async {
@@ -394,10 +392,11 @@ async fn a_job_is_done_by_one_at_a_time(here: TestApp) {
 
 async fn a_job_whose_holder_died_is_done_by_another(here: TestApp) {
     let there = here.replica().await;
-    let (end, ended) = oneshot::channel();
-    let cut_off = hold(&here, Duration::from_millis(300), ended).await;
-    cut_off.expect_err("longer than it may take");
-    drop(end);
+    let cut_off = alone(&here.app.store, "a test's", Duration::from_millis(300), async {
+        std::future::pending::<()>().await;
+        Ok(())
+    });
+    cut_off.await.expect_err("longer than it may take");
     assert_eq!(try_it(&there).await, Some(7));
     // Held by a process that is gone: until its time is over, and no longer.
     let id = if there.database.postgres.is_some() { "gen_random_uuid()" } else { "randomblob(16)" };

@@ -116,7 +116,9 @@ async fn a_restart_in_the_middle_of_a_thousand_waits_ends_all_of_them_rightly() 
         })
     });
     let waits: Vec<_> = waits.collect();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // All of them have looked and sleep.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    story.app.look(&requests[REQUESTS - 1].auth_id).await;
     story.cluster.crash();
     tokio::time::sleep(Duration::from_secs(1)).await;
     story.cluster.start_again();

@@ -26,7 +26,8 @@ impl Cluster {
             assert!(Command::new("chown").args(["nobody", &path]).status().expect("chown").success());
         }
         let cluster = Self { folder, programs: programs(), port: free_port() };
-        cluster.run("initdb", &["-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]);
+        cluster
+            .run("initdb", &["-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]);
         cluster.start_again();
         cluster
     }
@@ -92,5 +93,8 @@ fn programs() -> PathBuf {
         folders.extend(versions.flatten().map(|version| version.path().join("bin")));
     }
     let has_programs = |folder: &Path| folder.join("initdb").exists() && folder.join("pg_ctl").exists();
-    folders.into_iter().find(|folder| has_programs(folder)).expect("initdb of PostgreSQL: install Debian's `postgresql`")
+    folders
+        .into_iter()
+        .find(|folder| has_programs(folder))
+        .expect("initdb of PostgreSQL: install Debian's `postgresql`")
 }
