@@ -82,7 +82,10 @@ pub(super) async fn run(command: ProviderCommand, settings: &Settings) -> anyhow
             let guard = AddressGuard::parse(&settings.allow_private_upstreams).map_err(anyhow::Error::msg)?;
             let tenant = add.tenant.tenant(&store).await?;
             let provider = provider_of_json(&guard, tenant, body(&add)?, clock.now()).map_err(anyhow::Error::msg)?;
-            store.create_provider(&provider).await.context("the provider was not registered")?;
+            store
+                .create_provider(&provider)
+                .await
+                .with_context(|| format!("the provider {} was not registered", provider.provider_id))?;
             print(&format!("Registered {}. Enter this redirect URI there:", provider.provider_id))?;
             print(&format!("{}/host-oauth-callback/{}", public_url(settings)?, provider.provider_id))
         }
