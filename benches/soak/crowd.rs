@@ -3,7 +3,7 @@
 //! Must not know: who kills, or what is wrong with the network.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,7 +12,9 @@ use super::client::{Client, Reply};
 use crate::support::rotating_provider::{RotatingProvider, identity};
 
 /// After the last fault a grant is settled within this: the longest cool-down of a provider and some more.
-const SETTLED_WITHIN: Duration = Duration::from_secs(120);
+const SETTLED_WITHIN: Duration = Duration::from_mins(2);
+/// One in so many calls is for somebody new, who has to consent first.
+const NEWCOMER: usize = 40;
 
 /// A user of one provider, whom several agents work for at the same time.
 struct User {
@@ -23,11 +25,23 @@ struct User {
     consenting: tokio::sync::Mutex<()>,
 }
 
+impl User {
+    fn new(number: usize) -> Arc<Self> {
+        Arc::new(Self {
+            name: format!("user-{number}"),
+            told: Mutex::default(),
+            consenting: tokio::sync::Mutex::default(),
+        })
+    }
+}
+
 /// The users of one provider.
 pub struct Crowd {
     pub provider_id: &'static str,
     pub provider: RotatingProvider,
-    users: Vec<User>,
+    /// How many of the users are there from the beginning and come all the time.
+    regulars: usize,
+    users: Mutex<Vec<Arc<User>>>,
     tally: Mutex<BTreeMap<String, usize>>,
     violations: Mutex<Vec<String>>,
 }
@@ -44,14 +58,24 @@ pub struct Standing {
 }
 
 impl Crowd {
-    pub fn new(provider_id: &'static str, provider: RotatingProvider, users: usize) -> Self {
-        let user = |number| User {
-            name: format!("user-{number}"),
-            told: Mutex::default(),
-            consenting: tokio::sync::Mutex::default(),
+    pub fn new(provider_id: &'static str, provider: RotatingProvider, regulars: usize) -> Self {
+        let users = Mutex::new((0..regulars).map(User::new).collect());
+        Self { provider_id, provider, regulars, users, tally: Mutex::default(), violations: Mutex::default() }
+    }
+
+    /// Mostly one of the regulars, sometimes one of the others, now and then somebody new.
+    fn any_user(&self) -> Arc<User> {
+        let mut users = self.users.lock().unwrap();
+        let among = match rand::random_range(0..NEWCOMER) {
+            0 => {
+                let newcomer = User::new(users.len());
+                users.push(Arc::clone(&newcomer));
+                return newcomer;
+            }
+            1..4 => users.len(),
+            _ => self.regulars,
         };
-        let users = (0..users).map(user).collect();
-        Self { provider_id, provider, users, tally: Mutex::default(), violations: Mutex::default() }
+        Arc::clone(&users[rand::random_range(0..among)])
     }
 
     /// How often each answer was given.
@@ -65,7 +89,7 @@ impl Crowd {
 
     /// An agent of any user asks for the token, and the person consents where that is asked for.
     pub async fn use_once(&self, client: &Client) {
-        let user = &self.users[rand::random_range(0..self.users.len())];
+        let user = &*self.any_user();
         if self.ask(client, user).await.is_some() {
             let _consenting = user.consenting.lock().await;
             // Somebody else may have consented meanwhile.
@@ -120,8 +144,9 @@ impl Crowd {
         *self.tally.lock().unwrap().entry(seen).or_default() += 1;
         match reply {
             Reply::Answer { status: 200, body, .. } => return Some(body),
-            Reply::Gone | Reply::Answer { status: 303 | 502, .. } => {}
-            Reply::Answer { status: 503 | 504, retry_after: Some(_), .. } => {}
+            Reply::Gone
+            | Reply::Answer { status: 303 | 502, .. }
+            | Reply::Answer { status: 503 | 504, retry_after: Some(_), .. } => {}
             // A page of the callback: the person is told that it failed.
             Reply::Answer { status: 400 | 503 | 504, .. } if what == "callback" => {}
             _ => self.violated(user, &format!("{what}: {reply:?}")),
@@ -150,7 +175,8 @@ impl Crowd {
     /// Nothing is wrong any more: every grant that anybody was told of can be refreshed, or its loss is shown.
     pub async fn settle(&self, client: &Client) -> Standing {
         let mut standing = Standing::default();
-        for user in &self.users {
+        let users = self.users.lock().unwrap().clone();
+        for user in &users {
             let Some((grant, serial)) = *user.told.lock().unwrap() else { continue };
             standing.told += 1;
             let begun = Instant::now();

@@ -137,12 +137,12 @@ impl Run {
         took.sort_unstable();
         let expiries: usize = self.expiries.iter().map(|count| count.load(Ordering::SeqCst)).sum();
         let milliseconds = |part: usize| format!("{:.1}", took[(took.len() - 1) * part / 100].as_secs_f64() * 1000.0);
-        figures.note("authenticate calls", calls);
-        figures.note("calls in a second", format!("{:.0}", took.len() as f64 / in_all.as_secs_f64()));
-        figures.note("milliseconds a call, median", milliseconds(50));
-        figures.note("milliseconds a call, 99 of 100", milliseconds(99));
-        figures.note("grants", GRANTS);
-        figures.note("expired grants", expiries);
+        figures.note("authenticate calls", &calls);
+        figures.note("seconds", &&in_all.as_secs());
+        figures.note("milliseconds a call, median", &milliseconds(50));
+        figures.note("milliseconds a call, 99 of 100", &milliseconds(99));
+        figures.note("grants", &GRANTS);
+        figures.note("expired grants", &expiries);
         figures.promise("refreshes at the provider", &self.provider.refreshes(), &expiries);
         figures.promise("reused refresh tokens", &self.provider.reuses(), &0);
         figures.promise("grants the provider has ended", &self.provider.dead_grants(), &0);

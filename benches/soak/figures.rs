@@ -15,7 +15,7 @@ impl Figures {
     }
 
     /// A figure to read.
-    pub fn note(&mut self, what: &str, figure: impl ToString) {
+    pub fn note(&mut self, what: &str, figure: &impl ToString) {
         self.rows.push((what.to_owned(), figure.to_string(), None));
     }
 

@@ -21,9 +21,9 @@ use crate::support::scripted::Scripted;
 const USERS: usize = 16;
 const AGENTS: usize = 12;
 /// What real providers give, about.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_mins(1);
 /// How long access tokens live. Short, so that there is always one to be refreshed.
-const EXPIRES_IN: u64 = 3;
+const EXPIRES_IN: u64 = 2;
 
 /// How much is done.
 #[derive(Clone, Copy)]
@@ -75,7 +75,7 @@ pub async fn run(title: &str, database: Database, replicas: usize, plan: Plan) -
             site.spoil();
             faults += 1;
         }
-        tokio::time::sleep(Duration::from_millis(rand::random_range(0..400))).await;
+        tokio::time::sleep(Duration::from_millis(rand::random_range(0..800))).await;
         if kill % 2 == 0 {
             site.in_a_bad_moment().await;
         }
@@ -97,9 +97,9 @@ pub async fn run(title: &str, database: Database, replicas: usize, plan: Plan) -
     }
     site.proxies.iter().for_each(FaultProxy::relent);
     site.crowds.iter().for_each(|crowd| crowd.provider.relent());
-    figures.note("seconds", format!("{:.0}", begun.elapsed().as_secs_f64()));
-    figures.note("kill -9", plan.kills);
-    figures.note("provider faults", faults);
+    figures.note("seconds", &format!("{:.0}", begun.elapsed().as_secs_f64()));
+    figures.note("kill -9", &plan.kills);
+    figures.note("provider faults", &faults);
     // Now every access token has expired: in the end each grant has to prove that it can be refreshed.
     tokio::time::sleep(Duration::from_secs(EXPIRES_IN + 1)).await;
     site.figures(&mut figures).await;
@@ -154,22 +154,22 @@ impl Site {
             let Standing { told, kept, asked } = crowd.settle(&self.client).await;
             let (id, provider) = (crowd.provider_id, &crowd.provider);
             for (answer, count) in crowd.tally() {
-                figures.note(&format!("{id}: {answer}"), count);
+                figures.note(&format!("{id}: {answer}"), &count);
             }
-            figures.note(&format!("{id}: grants"), provider.grants());
-            figures.note(&format!("{id}: refreshes"), provider.refreshes());
-            figures.note(&format!("{id}: refresh tokens used again"), provider.reuses());
+            figures.note(&format!("{id}: grants"), &provider.grants());
+            figures.note(&format!("{id}: refreshes"), &provider.refreshes());
+            figures.note(&format!("{id}: refresh tokens used again"), &provider.reuses());
             let longest = provider.longest_grace_taken();
             figures.note(
                 &format!("{id}: longest time until one was used again (s)"),
-                format!("{:.1}", longest.as_secs_f64()),
+                &format!("{:.1}", longest.as_secs_f64()),
             );
             if id == "graceful" {
                 figures.promise("graceful: grants lost", &provider.dead_grants(), &0);
             } else {
-                figures.note("strict: grants lost, each shown as consent needed", provider.dead_grants());
+                figures.note("strict: grants lost, each shown as consent needed", &provider.dead_grants());
             }
-            figures.note(&format!("{id}: users who are asked for consent in the end"), asked);
+            figures.note(&format!("{id}: users who are asked for consent in the end"), &asked);
             figures.promise(
                 &format!("{id}: users whose token is readable in the end, or who are asked"),
                 &(kept + asked),

@@ -130,7 +130,7 @@ async fn run(app: Arc<App>, token: Token, lease: Lease) -> Result<Refreshed, Bro
         return Ok(Refreshed::ConsentNeeded);
     };
     // The lease is held on to until the result is kept: an overtaker would bring a refresh token that is spent.
-    let outcome = hold(&app, tenant, &lease, async {
+    let outcome = hold(&app, tenant, &lease, Box::pin(async {
         match ask(&app, &provider, &lease).await {
             Ok(response) => {
                 let grant = granted(&app, &response, &token.scopes, &provider.token_url);
@@ -147,7 +147,7 @@ async fn run(app: Arc<App>, token: Token, lease: Lease) -> Result<Refreshed, Bro
                 fail(&app, &token, &lease, failure).await
             }
         }
-    })
+    }))
     .await;
     app.wake(token.id).await;
     outcome

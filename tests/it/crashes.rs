@@ -153,7 +153,7 @@ impl Held {
 }
 
 async fn killed_between_answer_and_commit_a_provider_with_grace_loses_nothing(database: Database) {
-    let (story, server) = Story::begin(database, Duration::from_secs(120)).await;
+    let (story, server) = Story::begin(database, Duration::from_mins(2)).await;
     story.expired(&server).await;
     story.killed_before_the_commit(server).await;
     let server = story.server().await;
@@ -184,7 +184,7 @@ async fn killed_between_answer_and_commit_a_strict_provider_has_to_be_asked_for_
 }
 
 async fn killed_in_the_middle_of_a_refresh_the_grant_lives(database: Database) {
-    let (story, server) = Story::begin(database, Duration::from_secs(120)).await;
+    let (story, server) = Story::begin(database, Duration::from_mins(2)).await;
     story.expired(&server).await;
     story.provider.hold();
     let killed = async {

@@ -101,7 +101,7 @@ fn faults() -> impl Iterator<Item = (Phase, Fault)> {
 }
 
 async fn with_grace_no_fault_costs_a_grant(database: Database) {
-    let story = Story::begin(database, Duration::from_secs(600)).await;
+    let story = Story::begin(database, Duration::from_mins(10)).await;
     let mut known = story.connect().await;
     let mut injected = 0;
     for (phase, fault) in faults() {

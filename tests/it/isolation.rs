@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::support::answer::Answer;
 use crate::support::app::TestApp;
 use crate::support::both_databases;
-use crate::support::caller::{Caller, Pending, asking, with};
+use crate::support::caller::{Caller, asking, with};
 use crate::support::database::random_text;
 use crate::support::fake_provider::FakeProvider;
 
@@ -115,6 +115,7 @@ async fn sees_nothing(app: TestApp, intruder: Caller) {
     };
     let nothing = Names::of_nothing();
 
+    let before = belongings(&alice).await;
     let intruder = intruder.acting_for("alice");
     let about_real = asks_for_all(&intruder, &real).await;
     let about_nothing = asks_for_all(&intruder, &nothing).await;
@@ -131,18 +132,18 @@ async fn sees_nothing(app: TestApp, intruder: Caller) {
         let refused = to_real.status.as_u16() == 404 || body["code"] == "invalid_state";
         assert!(refused || empty || absent, "{asked}: {to_real:?}");
     }
-    still_works(&alice, &provider, &pending).await;
-}
-
-/// What the intruder asked for is untouched.
-async fn still_works(alice: &Caller, provider: &FakeProvider, pending: &Pending) {
-    assert_eq!(alice.tokens().await.len(), 1);
-    let stored = alice.get("/v2/auth/providers/acme").await.expect(200);
-    assert_eq!(stored["name"], "Acme Inc.");
-    let connections = alice.get("/v2/auth/agents/helper/connections").await;
-    assert_eq!(connections.expect(200)["data"].as_array().unwrap().len(), 1);
+    assert_eq!(belongings(&alice).await, before, "nothing is touched, whatever was answered");
     alice.come_back(&provider.consent(&pending.url)).await;
     assert_eq!(alice.look(&pending.auth_id).await["status"], "completed");
+}
+
+/// Everything of Alice that an intruder could have changed.
+async fn belongings(alice: &Caller) -> Vec<Value> {
+    let mut all = Vec::new();
+    for path in ["/v2/auth/providers", "/v2/auth/tokens", "/v2/auth/agents/helper/connections"] {
+        all.push(alice.get(path).await.expect(200));
+    }
+    all
 }
 
 async fn another_workspace_sees_nothing_that_exists(app: TestApp) {
@@ -203,12 +204,16 @@ async fn a_users_token_is_not_another_users(app: TestApp) {
     alice.connect(&provider, &asking("alice", &["read"])).await;
     let token = alice.tokens().await[0]["id"].clone();
     let token = token.as_str().unwrap();
+    let before = belongings(&alice).await;
     assert_eq!(bob.tokens().await, Vec::<Value>::new());
+    let label = json!({"provider_account_label": "mine now", "is_default": false});
+    let path = format!("/v2/auth/tokens/{token}/metadata");
+    bob.patch(&path, &label).await.expect_error(404, "not_found");
     let never = bob.delete(&format!("/v2/auth/tokens/{}", Uuid::now_v7())).await;
     let foreign = bob.delete(&format!("/v2/auth/tokens/{token}")).await;
     never.expect_error(404, "not_found");
     foreign.expect_error(404, "not_found");
-    assert!(alice.has_token().await);
+    assert_eq!(belongings(&alice).await, before);
     bob.begin(&asking("bob", &["read"])).await;
 }
 

@@ -302,7 +302,7 @@ async fn a_frozen_holder_is_overtaken_and_does_no_harm_when_it_thaws() {
     let database = Database::postgres().await;
     let (frozen, other) = two_servers(&database).await;
     let key = database.bootstrap_key.clone();
-    let provider = RotatingProvider::start(Duration::from_secs(60)).await;
+    let provider = RotatingProvider::start(Duration::from_mins(1)).await;
     let definition = provider.definition("acme", &provider.at("/token"));
     other.post(&key, "/v2/auth/providers", &definition).await;
     provider.expires_in(1);
@@ -334,34 +334,57 @@ async fn a_frozen_holder_is_overtaken_and_does_no_harm_when_it_thaws() {
     assert_eq!(provider.dead_grants(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_late_answer_revives_a_grant_that_was_thought_dead() {
+/// One replica is frozen while it refreshes and is answered `late`; the other overtakes it and is answered `other`.
+/// Gives what the other one told, what the thawed one told, and what anybody is told afterwards.
+async fn overtaken(late: Scripted, other: Scripted) -> [Value; 3] {
     let database = Database::postgres().await;
-    let (frozen, other) = two_servers(&database).await;
+    let (frozen, overtaking) = two_servers(&database).await;
     let key = database.bootstrap_key.clone();
     let provider = FakeProvider::start().await;
-    other.post(&key, "/v2/auth/providers", &provider.definition("acme")).await;
-    let pending = authenticate(&other, &key).await;
+    overtaking.post(&key, "/v2/auth/providers", &provider.definition("acme")).await;
+    let pending = authenticate(&overtaking, &key).await;
     provider.answer_next(Scripted::json(json!({"access_token": "first", "refresh_token": "r", "expires_in": 1})));
-    come_back(&other, &provider.consent(&url_of(&pending))).await;
+    come_back(&overtaking, &provider.consent(&url_of(&pending))).await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
 
-    let renewed = json!({"access_token": "second", "refresh_token": "r-2", "expires_in": HOUR});
-    provider.answer_next(Scripted::json(renewed).after(Duration::from_millis(500)));
-    provider.answer_next(Scripted::json(json!({"error": "invalid_grant"})).status(400));
+    provider.answer_next(late.after(Duration::from_millis(500)));
+    provider.answer_next(other);
     let ask = async { authenticate(&frozen, &key).await };
     let meanwhile = async {
         while provider.refreshes().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         frozen.signal("STOP");
-        let overtaken = authenticate(&other, &key).await;
+        let told = authenticate(&overtaking, &key).await;
         frozen.signal("CONT");
-        overtaken
+        told
     };
     let (late, overtaken) = tokio::join!(ask, meanwhile);
+    let afterwards = authenticate(&overtaking, &key).await;
+    assert_eq!(authenticate(&frozen, &key).await["token"], afterwards["token"], "both say the same");
+    assert_eq!(provider.refreshes().len(), 2);
+    [overtaken, late, afterwards]
+}
+
+fn renewed() -> Scripted {
+    Scripted::json(json!({"access_token": "second", "refresh_token": "r-2", "expires_in": HOUR}))
+}
+
+fn dead() -> Scripted {
+    Scripted::json(json!({"error": "invalid_grant"})).status(400)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_answer_revives_a_grant_that_was_thought_dead() {
+    let [overtaken, late, afterwards] = overtaken(renewed(), dead()).await;
     assert_eq!(overtaken["status"], "pending", "as far as the other one knew: {overtaken}");
     assert_eq!(late["token"], "second");
-    assert_eq!(authenticate(&other, &key).await["token"], "second");
-    assert_eq!(provider.refreshes().len(), 2);
+    assert_eq!(afterwards["token"], "second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_refusal_does_not_end_a_grant_that_was_renewed_meanwhile() {
+    for told in overtaken(dead(), renewed()).await {
+        assert_eq!(told["token"], "second", "{told}");
+    }
 }
