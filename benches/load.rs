@@ -73,8 +73,8 @@ fn print_hits(levels: &[Level]) {
         seed::USERS
     );
     println!(
-        "{:>11} | {:>9} {:>8} {:>8} | {:>9} {:>8} {:>8} | {:>5} {:<20} {}",
-        "connections", "ours", "p50", "p99", "yardstick", "p50", "p99", "ratio", "of each round", "target"
+        "{:>11} | {:>9} {:>8} {:>8} | {:>9} {:>8} {:>8} | {:>5} {:<20} target",
+        "connections", "ours", "p50", "p99", "yardstick", "p50", "p99", "ratio", "of each round"
     );
     for level in levels {
         let (ours, yardstick) = (level.ours(), level.yardstick());

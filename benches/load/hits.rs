@@ -34,11 +34,11 @@ pub struct Level {
 
 impl Level {
     pub fn ours(&self) -> Round {
-        medians(self.rounds.iter().map(|(ours, _)| *ours))
+        medians(&self.rounds.iter().map(|(ours, _)| *ours))
     }
 
     pub fn yardstick(&self) -> Round {
-        medians(self.rounds.iter().map(|(_, yardstick)| *yardstick))
+        medians(&self.rounds.iter().map(|(_, yardstick)| *yardstick))
     }
 
     /// Ours to the yardstick's, of neighbouring runs: what else the machine does disturbs both.
@@ -97,7 +97,7 @@ fn wrk(side: &Side, connections: u32, duration: &str, look: bool) -> anyhow::Res
     Ok(Round { per_second: requests * 1e6 / microseconds, p50: p50 / 1e3, p99: p99 / 1e3 })
 }
 
-fn medians(rounds: impl Iterator<Item = Round> + Clone) -> Round {
+fn medians(rounds: &(impl Iterator<Item = Round> + Clone)) -> Round {
     let of = |figure: fn(Round) -> f64| median(rounds.clone().map(figure).collect());
     Round { per_second: of(|round| round.per_second), p50: of(|round| round.p50), p99: of(|round| round.p99) }
 }

@@ -130,24 +130,29 @@ async fn run(app: Arc<App>, token: Token, lease: Lease) -> Result<Refreshed, Bro
         return Ok(Refreshed::ConsentNeeded);
     };
     // The lease is held on to until the result is kept: an overtaker would bring a refresh token that is spent.
-    let outcome = hold(&app, tenant, &lease, Box::pin(async {
-        match ask(&app, &provider, &lease).await {
-            Ok(response) => {
-                let grant = granted(&app, &response, &token.scopes, &provider.token_url);
-                let kept = keep(&app, &token, &provider, &lease, &grant).await;
-                if provider.client_error.is_some() {
-                    mark_client(&app, &provider, None).await;
+    let outcome = hold(
+        &app,
+        tenant,
+        &lease,
+        Box::pin(async {
+            match ask(&app, &provider, &lease).await {
+                Ok(response) => {
+                    let grant = granted(&app, &response, &token.scopes, &provider.token_url);
+                    let kept = keep(&app, &token, &provider, &lease, &grant).await;
+                    if provider.client_error.is_some() {
+                        mark_client(&app, &provider, None).await;
+                    }
+                    kept
                 }
-                kept
-            }
-            Err(failure) => {
-                if failure.kind == FailureKind::MisconfiguredClient {
-                    mark_client(&app, &provider, Some(&failure.error)).await;
+                Err(failure) => {
+                    if failure.kind == FailureKind::MisconfiguredClient {
+                        mark_client(&app, &provider, Some(&failure.error)).await;
+                    }
+                    fail(&app, &token, &lease, failure).await
                 }
-                fail(&app, &token, &lease, failure).await
             }
-        }
-    }))
+        }),
+    )
     .await;
     app.wake(token.id).await;
     outcome

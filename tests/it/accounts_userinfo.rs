@@ -175,7 +175,7 @@ async fn an_endpoint_that_fails_costs_no_consent(app: TestApp) {
 
 async fn an_endpoint_that_hangs_costs_a_consent_a_few_seconds(app: TestApp) {
     let stage = staged(&app).await;
-    for slow in [Scripted::json(person("work")).after(Duration::from_secs(60)), Scripted::drip()] {
+    for slow in [Scripted::json(person("work")).after(Duration::from_mins(1)), Scripted::drip()] {
         let begun = Instant::now();
         goes_on(&stage, slow).await;
         let took = begun.elapsed().as_secs_f64();
