@@ -77,7 +77,8 @@ impl Manager for OpenPostgres {
     type Error = sqlx::Error;
 
     async fn create(&self) -> Result<PgConnection, sqlx::Error> {
-        PgConnection::connect_with(&self.0).await
+        // Boxed: opening a connection takes ten kilobytes of state, which every query would carry along.
+        Box::pin(PgConnection::connect_with(&self.0)).await
     }
 
     async fn recycle(&self, _: &mut PgConnection, _: &Metrics) -> RecycleResult<sqlx::Error> {
