@@ -97,6 +97,11 @@ CREATE UNIQUE INDEX tokens_one_default ON tokens (provider, user_id, agent_id) W
 CREATE UNIQUE INDEX tokens_one_per_account ON tokens (provider, user_id, agent_id, account_id) WHERE account_id IS NOT NULL;
 CREATE INDEX tokens_of_user ON tokens (organization_id, workspace_id, user_id);
 CREATE INDEX tokens_of_ls_user ON tokens (organization_id, workspace_id, ls_user_id);
+-- For the work in the background: what is due, what was not renewed for long, what is about to end, what is dead.
+CREATE INDEX tokens_due ON tokens (refresh_due_at) WHERE state = 'active';
+CREATE INDEX tokens_renewed ON tokens ((COALESCE(last_refreshed_at, created_at))) WHERE state = 'active';
+CREATE INDEX tokens_ending ON tokens (refresh_token_expires_at) WHERE refresh_token_expires_at IS NOT NULL;
+CREATE INDEX tokens_dead ON tokens ((COALESCE(last_error_at, updated_at))) WHERE state = 'consent_needed';
 
 -- One attempt to get consent. The endpoints, client and redirect URI are those it was begun with.
 CREATE TABLE authorization_requests (
