@@ -2,12 +2,13 @@
 //! Owns which URLs are taken at all; where connections may really go is `address_guard`.
 //! Must not know about any request to those addresses.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::app::TestApp;
 use crate::support::both_databases;
 use crate::support::caller::with;
 use crate::support::database::Database;
+use crate::validation::acme;
 
 both_databases! {
     an_address_with_a_dangerous_scheme_is_refused,
@@ -15,16 +16,6 @@ both_databases! {
     an_address_with_credentials_or_a_fragment_is_refused,
     plain_http_to_the_open_internet_is_refused,
     an_authorization_address_may_have_a_query,
-}
-
-fn acme() -> Value {
-    json!({
-        "provider_id": "acme",
-        "name": "Acme Inc.",
-        "client_id": "client-1",
-        "auth_url": "https://acme.example/authorize",
-        "token_url": "https://acme.example/token",
-    })
 }
 
 async fn refuses_everywhere(app: &TestApp, wrong: &str) {

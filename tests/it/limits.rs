@@ -2,12 +2,12 @@
 //! Owns the promise that nothing beyond them is stored or breaks anything.
 //! Must not know about types and missing fields; those are `validation`.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::answer::Answer;
 use crate::support::app::TestApp;
 use crate::support::both_databases;
 use crate::support::caller::{asking, with};
+use crate::validation::{acme, create};
 
 both_databases! {
     nul_bytes_are_refused_in_every_text,
@@ -18,23 +18,6 @@ both_databases! {
     a_provider_id_that_could_leave_its_path_is_refused,
     a_path_that_tries_to_climb_finds_nothing,
     nul_bytes_in_paths_and_queries_do_no_harm,
-}
-
-fn acme() -> Value {
-    json!({
-        "provider_id": "acme",
-        "name": "Acme Inc.",
-        "client_id": "client-1",
-        "auth_url": "https://acme.example/authorize",
-        "token_url": "https://acme.example/token",
-    })
-}
-
-async fn create(app: &TestApp, body: &Value) -> Answer {
-    let answer = app.post("/v2/auth/providers", body).await;
-    let stored = app.get("/v2/auth/providers").await.expect(200);
-    assert_eq!(stored, json!([]), "nothing is stored of {body}");
-    answer
 }
 
 async fn nul_bytes_are_refused_in_every_text(app: TestApp) {

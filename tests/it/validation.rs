@@ -32,7 +32,8 @@ both_databases! {
     broken_json_is_not_repeated,
 }
 
-fn acme() -> Value {
+/// A provider that is accepted as it stands.
+pub fn acme() -> Value {
     json!({
         "provider_id": "acme",
         "name": "Acme Inc.",
@@ -42,7 +43,8 @@ fn acme() -> Value {
     })
 }
 
-async fn create(app: &TestApp, body: &Value) -> Answer {
+/// What is answered to a provider that must not be stored.
+pub async fn create(app: &TestApp, body: &Value) -> Answer {
     let answer = app.post("/v2/auth/providers", body).await;
     let stored = app.get("/v2/auth/providers").await.expect(200);
     assert_eq!(stored, json!([]), "nothing is stored of {body}");
