@@ -92,7 +92,8 @@ CREATE TABLE tokens (
     created_at               TIMESTAMPTZ NOT NULL,
     updated_at               TIMESTAMPTZ NOT NULL
 );
-CREATE INDEX tokens_of_subject ON tokens (provider, user_id, agent_id);
+-- In the order in which a subject's tokens are preferred.
+CREATE INDEX tokens_of_subject ON tokens (provider, user_id, agent_id, is_default DESC, created_at DESC);
 CREATE UNIQUE INDEX tokens_one_default ON tokens (provider, user_id, agent_id) WHERE is_default;
 CREATE UNIQUE INDEX tokens_one_per_account ON tokens (provider, user_id, agent_id, account_id) WHERE account_id IS NOT NULL;
 CREATE INDEX tokens_of_user ON tokens (organization_id, workspace_id, user_id);

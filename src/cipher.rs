@@ -35,7 +35,7 @@ pub struct Place<'a> {
 impl Place<'_> {
     /// The associated data. Each field carries its length, so that no two places give the same bytes.
     fn associated_data(&self, key_id: &str) -> Vec<u8> {
-        let mut data = Vec::with_capacity(160);
+        let mut data = Vec::with_capacity(256);
         let generation = self.generation.to_be_bytes();
         let fields: [&[u8]; 8] = [
             b"agent-auth/1",

@@ -75,7 +75,6 @@ impl Replica {
             .env("AGENT_AUTH_ENCRYPTION_KEYS", keys.expose_secret())
             .env("AGENT_AUTH_BOOTSTRAP_API_KEY", API_KEY)
             .env("AGENT_AUTH_ALLOW_PRIVATE_UPSTREAMS", Ipv4Addr::LOCALHOST.to_string())
-            .env("AGENT_AUTH_LOG", "warn")
             .spawn()
             .context("starting the server")?;
         let replica = Self { process: Process { child, address } };

@@ -70,55 +70,68 @@ pub enum Outcome {
 /// [`BrokerError`]; [`BrokerError::Provider`] when a due token cannot be refreshed for now.
 pub async fn authenticate(app: &Arc<App>, ask: Ask) -> Result<Outcome, BrokerError> {
     if ask.force_new && !ask.check_only {
-        return consent(app, &ask, &[]).await;
+        return Box::pin(consent(app, &ask, &[])).await;
     }
-    let tokens = app.store.usable_tokens(&ask.subject, &ask.provider_id).await?;
+    let mut tokens = app.store.usable_tokens(&ask.subject, &ask.provider_id).await?;
     let chosen = match ask.token_id {
         Some(id) => Some(named(app, &ask, &tokens, id).await?),
         None => preferred(&tokens, &ask.scopes),
     };
-    let Some(token) = chosen.filter(|token| covers(token, &ask.scopes)) else {
-        return consent(app, &ask, &tokens).await;
+    let Some(chosen) = chosen.filter(|chosen| covers(&tokens[*chosen], &ask.scopes)) else {
+        return Box::pin(consent(app, &ask, &tokens)).await;
     };
-    match live(app, token.clone(), ask.least).await? {
-        Some(token) => Ok(Outcome::Completed(Box::new(token))),
-        None if ask.token_id.is_some() => Ok(Outcome::TokenExpired),
-        None => consent(app, &ask, &tokens).await,
+    match live(app, &tokens[chosen], ask.least).await? {
+        Live::AsRead => Ok(Outcome::Completed(Box::new(tokens.swap_remove(chosen)))),
+        Live::Refreshed(token) => Ok(Outcome::Completed(token)),
+        Live::ConsentNeeded if ask.token_id.is_some() => Ok(Outcome::TokenExpired),
+        Live::ConsentNeeded => Box::pin(consent(app, &ask, &tokens)).await,
     }
+}
+
+/// What can be handed out.
+pub enum Live {
+    /// The token as it was read.
+    AsRead,
+    /// What a refresh made of it.
+    Refreshed(Box<Token>),
+    /// Nothing: only a new consent helps.
+    ConsentNeeded,
 }
 
 /// The token itself while it is fresh, else what a refresh makes of it. A token that is due but good for a while yet
 /// is handed out at once and refreshed behind it; one that still works is handed out even if the provider fails to
-/// refresh it. `least` is how long it has to be good for at the least, if the caller said so. `None`: only a new
-/// consent helps.
+/// refresh it. `least` is how long it has to be good for at the least, if the caller said so.
 ///
 /// # Errors
 /// [`BrokerError::Provider`] when the token has expired and the provider fails.
-pub async fn live(app: &Arc<App>, token: Token, least: Option<TimeDelta>) -> Result<Option<Token>, BrokerError> {
+pub async fn live(app: &Arc<App>, token: &Token, least: Option<TimeDelta>) -> Result<Live, BrokerError> {
     let now = app.clock.now();
     let left = token.expires_at.map(|at| at - now);
     let expired = left.is_some_and(|left| left <= TimeDelta::zero());
     let due = token.refresh_due_at.is_some_and(|at| at <= now);
-    let short = left.is_some_and(|left| left < least_of(&token, least));
+    let short = left.is_some_and(|left| left < least_of(token, least));
     let given = match token.state {
-        State::ConsentNeeded => Ok(None),
-        State::Active if !due && !short => Ok(Some(token)),
-        State::Active if !token.has_refresh_token => Ok((!expired).then_some(token)),
+        State::ConsentNeeded => Live::ConsentNeeded,
+        State::Active if !due && !short => Live::AsRead,
+        State::Active if !token.has_refresh_token && expired => Live::ConsentNeeded,
+        State::Active if !token.has_refresh_token => Live::AsRead,
         State::Active if !short && left.is_some_and(|left| left >= GOOD_FOR_A_WHILE) => {
             refresh_behind(app, token.clone());
-            Ok(Some(token))
+            Live::AsRead
         }
         State::Active => match Box::pin(refresh(app, token.clone())).await? {
-            Refreshed::Fresh(token) => Ok(Some(*token)),
-            Refreshed::ConsentNeeded => Ok(None),
-            Refreshed::Failed(_) if !expired => Ok(Some(token)),
-            Refreshed::Failed(failure) => Err(unavailable(failure)),
+            Refreshed::Fresh(token) => Live::Refreshed(token),
+            Refreshed::ConsentNeeded => Live::ConsentNeeded,
+            Refreshed::Failed(_) if !expired => Live::AsRead,
+            Refreshed::Failed(failure) => return Err(unavailable(failure)),
         },
     };
-    if let Ok(Some(token)) = &given {
-        app.usage.note(token, now);
+    match &given {
+        Live::AsRead => app.usage.note(token, now),
+        Live::Refreshed(token) => app.usage.note(token, now),
+        Live::ConsentNeeded => {}
     }
-    given
+    Ok(given)
 }
 
 /// How long a token has to be good for: as asked, but at most nine tenths of its whole life, or a caller who asks for
@@ -129,20 +142,20 @@ fn least_of(token: &Token, asked: Option<TimeDelta>) -> TimeDelta {
 }
 
 /// Among tokens with all asked scopes: a living one before a dead one, then as the store ordered them.
-fn preferred<'t>(tokens: &'t [Token], scopes: &[String]) -> Option<&'t Token> {
-    let covering = || tokens.iter().filter(|token| covers(token, scopes));
-    covering().find(|token| token.state == State::Active).or_else(|| covering().next())
+fn preferred(tokens: &[Token], scopes: &[String]) -> Option<usize> {
+    let covering = || (0..tokens.len()).filter(|at| covers(&tokens[*at], scopes));
+    covering().find(|at| tokens[*at].state == State::Active).or_else(|| covering().next())
 }
 
 fn covers(token: &Token, scopes: &[String]) -> bool {
     scopes.iter().all(|scope| token.scopes.contains(scope))
 }
 
-async fn named<'t>(app: &App, ask: &Ask, tokens: &'t [Token], id: Uuid) -> Result<&'t Token, BrokerError> {
-    match tokens.iter().find(|token| token.id == id) {
-        Some(token) => Ok(token),
+async fn named(app: &App, ask: &Ask, tokens: &[Token], id: Uuid) -> Result<usize, BrokerError> {
+    match tokens.iter().position(|token| token.id == id) {
+        Some(at) => Ok(at),
         None => {
-            provider(app, ask).await?;
+            Box::pin(provider(app, ask)).await?;
             Err(BrokerError::NotFound("token"))
         }
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     BrokerError,
-    authenticate::live,
+    authenticate::{Live, live},
     refresh::{Refreshed, refresh},
 };
 use crate::{
@@ -78,8 +78,11 @@ pub async fn report_invalid(
 }
 
 async fn current(app: &Arc<App>, token: Token) -> Result<Reported, BrokerError> {
-    let live = live(app, token, None).await?;
-    Ok(live.map_or(Reported::ConsentNeeded, |token| Reported::ReplacedBefore(Box::new(token))))
+    Ok(match live(app, &token, None).await? {
+        Live::AsRead => Reported::ReplacedBefore(Box::new(token)),
+        Live::Refreshed(token) => Reported::ReplacedBefore(token),
+        Live::ConsentNeeded => Reported::ConsentNeeded,
+    })
 }
 
 /// Compared instead of the secrets, so that the time it takes tells nothing of them.

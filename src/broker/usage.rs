@@ -1,4 +1,4 @@
-//! When tokens were last handed out: noted in memory, written once a minute and at the end.
+//! When tokens were last handed out: noted in memory, written once a minute and at the end, to within ten minutes.
 //! Owns: what was noted and not yet written. Handing a token out only notes it; no write, no wait.
 //! Must not know: what the notes are for.
 
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
 
 /// How often the notes are written. A server that is killed loses as much.
 pub const WRITE_EVERY: Duration = Duration::from_mins(1);
+/// What is written is left as it is for so long: a token in steady use is not worth a write a minute.
+const WRITTEN_IS_GOOD_FOR: TimeDelta = TimeDelta::minutes(10);
 /// More tokens than this are not noted until the next write; they will be handed out again.
 const NOTED_MAX: usize = 100_000;
 /// How many tokens one transaction writes. It holds on to their rows until its end, and whoever refreshes one of them
@@ -29,8 +31,11 @@ const ROWS_MAX: usize = 200;
 pub struct Usage(Mutex<HashMap<Uuid, Use>>);
 
 impl Usage {
-    /// Notes that `token` is handed out.
+    /// Notes that `token` is handed out, unless it is written that it was a short while ago.
     pub fn note(&self, token: &Token, now: DateTime<Utc>) {
+        if token.last_used_at.is_some_and(|at| now - at < WRITTEN_IS_GOOD_FOR) {
+            return;
+        }
         let mut noted = self.lock();
         if let Some(used) = noted.get_mut(&token.id) {
             used.at = now;

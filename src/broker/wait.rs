@@ -7,7 +7,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{BrokerError, authenticate::live, authorization::is_interrupted};
+use super::{
+    BrokerError,
+    authenticate::{Live, live},
+    authorization::is_interrupted,
+};
 use crate::{
     app::App,
     store::{StoreError, Tenant, authorization_requests::Status, tokens::Token},
@@ -86,11 +90,13 @@ async fn look(app: &Arc<App>, tenant: &Tenant, id: Uuid) -> Result<Look, BrokerE
             Ok(Look::Open(left + Duration::from_millis(10)))
         }
         (Status::Completed, Some(token)) => {
-            let token = match app.store.token(tenant, token).await? {
-                Some(token) => live(app, token, None).await?,
-                None => None,
+            let Some(token) = app.store.token(tenant, token).await? else { return Ok(nothing(None, None)) };
+            let token = match live(app, &token, None).await? {
+                Live::AsRead => Box::new(token),
+                Live::Refreshed(token) => token,
+                Live::ConsentNeeded => return Ok(nothing(None, None)),
             };
-            Ok(token.map_or_else(|| nothing(None, None), |token| Look::Ended(Waited::Completed(Box::new(token)))))
+            Ok(Look::Ended(Waited::Completed(token)))
         }
         (Status::Completed, None) => Ok(nothing(None, None)),
         (Status::Failed, _) => Ok(nothing(request.error, request.error_description)),

@@ -107,7 +107,7 @@ pub async fn authenticate(
         Outcome::Completed(token) => AuthenticateResponse {
             status: AuthStatus::Completed,
             token: Some(token.access_token.expose_secret().to_owned()),
-            metadata: Some(metadata(&token)),
+            metadata: Some(metadata(*token)),
             user_id,
             ..AuthenticateResponse::default()
         },
@@ -159,18 +159,16 @@ fn read(caller: Caller, body: &JsonBody) -> Result<Ask, ApiError> {
 }
 
 /// What an agent may want to know of its token beside the token itself: what the provider told, and what we know.
-fn metadata(token: &Token) -> Map<String, Value> {
-    let mut metadata = token.metadata.clone();
-    let known = json!({
-        "token_id": token.id,
-        "token_type": "Bearer",
-        "provider_account_label": token.account_label,
-        "scopes": token.scopes,
-        "expires_at": token.expires_at,
-        "is_default": token.is_default,
-    });
-    if let Value::Object(known) = known {
-        metadata.extend(known);
-    }
+fn metadata(token: Token) -> Map<String, Value> {
+    let mut metadata = token.metadata;
+    let known = [
+        ("token_id", json!(token.id)),
+        ("token_type", "Bearer".into()),
+        ("provider_account_label", token.account_label.into()),
+        ("scopes", token.scopes.into()),
+        ("expires_at", json!(token.expires_at)),
+        ("is_default", token.is_default.into()),
+    ];
+    metadata.extend(known.map(|(name, value)| (name.to_owned(), value)));
     metadata
 }

@@ -28,6 +28,7 @@ use axum::{
     routing::get,
 };
 use chrono::{DateTime, Utc};
+use tower::ServiceBuilder;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
@@ -87,17 +88,24 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(docs(description))
         .fallback(async || nothing_here())
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(observe::observe))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
-        .layer(SetResponseHeaderLayer::if_not_present(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ))
-        // Answers hold tokens; nothing on the way may keep one.
-        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        // One layer made of several: each of its own would cost every request and every waiter a few boxes.
+        .layer(
+            ServiceBuilder::new()
+                // Answers hold tokens; nothing on the way may keep one.
+                .layer(SetResponseHeaderLayer::if_not_present(
+                    header::CACHE_CONTROL,
+                    HeaderValue::from_static("no-store"),
+                ))
+                .layer(SetResponseHeaderLayer::if_not_present(
+                    header::X_CONTENT_TYPE_OPTIONS,
+                    HeaderValue::from_static("nosniff"),
+                ))
+                .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+                .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+                .layer(middleware::from_fn(observe::observe))
+                .layer(DefaultBodyLimit::max(BODY_LIMIT))
+                .layer(CatchPanicLayer::custom(panicked)),
+        )
         .with_state(app)
 }
 

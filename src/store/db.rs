@@ -329,28 +329,31 @@ macro_rules! on_connection {
                     (Err(error), again) if is_broken(&error) => {
                         forget_idle(pool, connection);
                         let Some(bound) = again else { return Err(error.into()) };
-                        let mut connection = postgres_connection(pool).await?;
-                        let ($connection, $args) = (&mut *connection, bound);
-                        $run.await
+                        // Boxed, like opening a connection: every query would carry its state along.
+                        Box::pin(async {
+                            let mut connection = postgres_connection(pool).await?;
+                            let ($connection, $args) = (&mut *connection, bound);
+                            $run.await.map_err(StoreError::from)
+                        })
+                        .await
                     }
-                    (result, _) => result,
+                    (result, _) => result.map_err(StoreError::from),
                 }
             }
             (Target::Db(Db(Backend::Sqlite(pool))), Args::Sqlite(bound)) => {
                 let ($connection, $args) = (pool, bound);
-                $run.await
+                Box::pin($run).await.map_err(StoreError::from)
             }
             (Target::Tx(Tx(TxConnection::Postgres(Some(connection)))), Args::Postgres(bound)) => {
                 let ($connection, $args) = (&mut **connection, bound);
-                $run.await
+                $run.await.map_err(StoreError::from)
             }
             (Target::Tx(Tx(TxConnection::Sqlite(transaction))), Args::Sqlite(bound)) => {
                 let ($connection, $args) = (&mut **transaction, bound);
-                $run.await
+                Box::pin($run).await.map_err(StoreError::from)
             }
             _ => return Err(StoreError::Unavailable("the transaction is over".into())),
         }
-        .map_err(StoreError::from)
     }};
 }
 

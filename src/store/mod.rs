@@ -25,12 +25,14 @@ pub mod revocations;
 pub mod sweep;
 pub mod token_state;
 pub mod tokens;
+mod usable_tokens;
 pub mod usage;
 
 use std::sync::Arc;
 
 use crate::cipher::{CipherError, KeyRing, Place};
 use db::{Db, Location};
+use usable_tokens::ProviderNames;
 
 /// The organization and workspace that own a record. Every statement is bound to one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +59,7 @@ pub struct Subject {
 pub struct Store {
     db: Db,
     keys: Arc<KeyRing>,
+    provider_names: ProviderNames,
 }
 
 /// Why the store could not do what was asked.
@@ -143,7 +146,7 @@ impl Store {
         keys: KeyRing,
         now: chrono::DateTime<chrono::Utc>,
     ) -> Result<Self, StoreError> {
-        let store = Self { db: Db::open(location).await?, keys: Arc::new(keys) };
+        let store = Self { db: Db::open(location).await?, keys: Arc::new(keys), provider_names: ProviderNames::new() };
         store.check_keys(now).await?;
         Ok(store)
     }

@@ -1,6 +1,7 @@
 //! Tokens: the stored grant of one subject at one provider. Reading, listing, labelling.
 //! Owns: what is read from the table `tokens`, and the sealing of access and refresh tokens.
-//! Must not know: when a token is due, or how it is refreshed. Writing a grant is in `grants`, deleting in `deletions`.
+//! Must not know: when a token is due, or how it is refreshed. What the hot path reads is in `usable_tokens`, writing a
+//! grant in `grants`, deleting in `deletions`.
 
 use std::time::Duration;
 
@@ -59,18 +60,26 @@ pub struct Token {
     pub obtained_at: DateTime<Utc>,
     /// Before when no further refresh is tried, after one that failed.
     pub retry_at: Option<DateTime<Utc>>,
+    /// When it was last handed out, as far as it is written yet.
+    pub last_used_at: Option<DateTime<Utc>>,
     /// Counts the writes of the secrets.
     pub generation: i64,
 }
 
+/// The columns of a [`StoredToken`], for statements that call the table `t`.
+macro_rules! token_columns {
+    () => {
+        "t.id, t.agent_id, t.account_label, t.access_token, t.refresh_token IS NOT NULL AS has_refresh_token, t.scopes,
+         t.metadata, t.is_default, t.state, t.expires_at, t.refresh_due_at, t.retry_at, t.generation,
+         COALESCE(t.last_refreshed_at, t.created_at) AS obtained_at, t.last_used_at"
+    };
+}
+pub(super) use token_columns;
+
+/// A token as it lies there: sealed, and without what its reader named already.
 #[derive(sqlx::FromRow)]
-struct TokenRow {
+pub(super) struct StoredToken {
     id: Uuid,
-    organization_id: String,
-    workspace_id: String,
-    provider: Uuid,
-    provider_id: String,
-    user_id: String,
     agent_id: String,
     account_label: Option<String>,
     access_token: Vec<u8>,
@@ -84,6 +93,26 @@ struct TokenRow {
     retry_at: Option<DateTime<Utc>>,
     generation: i64,
     obtained_at: DateTime<Utc>,
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+/// Whose a token is, and where.
+#[derive(Clone, sqlx::FromRow)]
+pub(super) struct Belonging {
+    /// The provider's record.
+    pub(super) provider: Uuid,
+    /// The provider's name on the wire.
+    pub(super) provider_id: String,
+    /// The user.
+    pub(super) user_id: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct NamedToken {
+    #[sqlx(flatten)]
+    token: StoredToken,
+    #[sqlx(flatten)]
+    belonging: Belonging,
 }
 
 /// What a list says of a token. No secret is opened for it.
@@ -127,58 +156,26 @@ pub(super) fn token_place<'a>(tenant: &'a Tenant, column: &'static str, id: Uuid
 }
 
 impl Store {
-    /// The tokens a subject may use at a provider, the preferred one first: its own, and, for an agent, those of
-    /// the same user that are connected to it. The one statement of the hot path.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn usable_tokens(&self, subject: &Subject, provider_id: &str) -> Result<Vec<Token>, StoreError> {
-        let rows: Vec<TokenRow> = self
-            .db
-            .query(
-                "SELECT t.id, t.organization_id, t.workspace_id, t.provider, p.provider_id, t.user_id, t.agent_id,
-                        t.account_label, t.access_token, t.refresh_token IS NOT NULL AS has_refresh_token, t.scopes,
-                        t.metadata, t.is_default, t.state, t.expires_at, t.refresh_due_at, t.retry_at, t.generation,
-                        COALESCE(t.last_refreshed_at, t.created_at) AS obtained_at
-                 FROM providers p JOIN tokens t ON t.provider = p.id
-                 WHERE p.organization_id = $1 AND p.workspace_id = $2 AND p.provider_id = $3
-                   AND t.organization_id = $1 AND t.workspace_id = $2 AND t.user_id = $4
-                   AND (t.agent_id = $5 OR ($5 <> '' AND EXISTS (
-                        SELECT 1 FROM agent_connections c
-                        WHERE c.token = t.id AND c.organization_id = $1 AND c.workspace_id = $2 AND c.agent_id = $5)))
-                 ORDER BY t.is_default DESC, t.created_at DESC LIMIT 100",
-            )
-            .bind(subject.tenant.organization.clone())
-            .bind(subject.tenant.workspace.clone())
-            .bind(provider_id.to_owned())
-            .bind(subject.user_id.clone())
-            .bind(subject.agent_id.clone())
-            .all()
-            .await?;
-        rows.into_iter().map(|row| self.open_token(row)).collect()
-    }
-
     /// A token of a tenant.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn token(&self, tenant: &Tenant, id: Uuid) -> Result<Option<Token>, StoreError> {
-        let row: Option<TokenRow> = self
+        let row: Option<NamedToken> = self
             .db
-            .query(
-                "SELECT t.id, t.organization_id, t.workspace_id, t.provider, p.provider_id, t.user_id, t.agent_id,
-                        t.account_label, t.access_token, t.refresh_token IS NOT NULL AS has_refresh_token, t.scopes,
-                        t.metadata, t.is_default, t.state, t.expires_at, t.refresh_due_at, t.retry_at, t.generation,
-                        COALESCE(t.last_refreshed_at, t.created_at) AS obtained_at
+            .query(concat!(
+                "SELECT ",
+                token_columns!(),
+                ", t.provider, p.provider_id, t.user_id
                  FROM tokens t JOIN providers p ON p.id = t.provider
-                 WHERE t.organization_id = $1 AND t.workspace_id = $2 AND t.id = $3",
-            )
+                 WHERE t.organization_id = $1 AND t.workspace_id = $2 AND t.id = $3"
+            ))
             .bind(tenant.organization.clone())
             .bind(tenant.workspace.clone())
             .bind(id)
             .optional()
             .await?;
-        row.map(|row| self.open_token(row)).transpose()
+        row.map(|row| self.open_token(tenant, row.belonging, row.token)).transpose()
     }
 
     /// The tokens of a user (as `user_id` or `ls_user_id`), at one provider or at all of them.
@@ -324,27 +321,33 @@ impl Store {
         Ok(tokens.into_iter().find(|token| token.id == id))
     }
 
-    fn open_token(&self, row: TokenRow) -> Result<Token, StoreError> {
-        let tenant = Tenant { organization: row.organization_id, workspace: row.workspace_id };
-        let place = token_place(&tenant, "access_token", row.id, row.generation);
-        let access_token = self.keys.open(&place, &row.access_token)?;
+    pub(super) fn open_token(
+        &self,
+        tenant: &Tenant,
+        belonging: Belonging,
+        stored: StoredToken,
+    ) -> Result<Token, StoreError> {
+        let place = token_place(tenant, "access_token", stored.id, stored.generation);
+        let access_token = self.keys.open(&place, &stored.access_token)?;
+        let Belonging { provider, provider_id, user_id } = belonging;
         Ok(Token {
-            id: row.id,
-            provider: row.provider,
-            provider_id: row.provider_id,
-            account_label: row.account_label,
+            id: stored.id,
+            subject: Subject { tenant: tenant.clone(), user_id, agent_id: stored.agent_id },
+            provider,
+            provider_id,
+            account_label: stored.account_label,
             access_token,
-            has_refresh_token: row.has_refresh_token,
-            scopes: row.scopes.0,
-            metadata: row.metadata.0,
-            is_default: row.is_default,
-            state: row.state,
-            expires_at: row.expires_at,
-            refresh_due_at: row.refresh_due_at,
-            retry_at: row.retry_at,
-            obtained_at: row.obtained_at,
-            generation: row.generation,
-            subject: Subject { tenant, user_id: row.user_id, agent_id: row.agent_id },
+            has_refresh_token: stored.has_refresh_token,
+            scopes: stored.scopes.0,
+            metadata: stored.metadata.0,
+            is_default: stored.is_default,
+            state: stored.state,
+            expires_at: stored.expires_at,
+            refresh_due_at: stored.refresh_due_at,
+            obtained_at: stored.obtained_at,
+            retry_at: stored.retry_at,
+            last_used_at: stored.last_used_at,
+            generation: stored.generation,
         })
     }
 }

@@ -18,6 +18,7 @@ both_databases! {
     what_was_noted_is_written_at_the_end,
     what_could_not_be_written_is_written_the_next_time,
     a_use_is_no_change_of_the_token,
+    a_token_in_steady_use_is_not_written_again_and_again,
 }
 
 async fn used_tokens(app: &TestApp) -> i64 {
@@ -113,4 +114,21 @@ async fn a_use_is_no_change_of_the_token(app: TestApp) {
     app.token(&asking("alice", &["read"])).await;
     usage::write(&app.app).await.unwrap();
     assert_eq!(app.tokens().await, before);
+}
+
+async fn a_token_in_steady_use_is_not_written_again_and_again(app: TestApp) {
+    let provider = with_provider(&app).await;
+    let question = asking("alice", &["read"]);
+    app.connect(&provider, &question).await;
+    usage::write(&app.app).await.unwrap();
+    app.database.tamper("CREATE TABLE noted AS SELECT last_used_at FROM tokens").await;
+    let rewritten = "SELECT count(*) FROM tokens WHERE last_used_at NOT IN (SELECT last_used_at FROM noted)";
+    app.advance(599);
+    app.token(&question).await;
+    usage::write(&app.app).await.unwrap();
+    assert_eq!(app.database.number(rewritten).await, 0);
+    app.advance(1);
+    app.token(&question).await;
+    usage::write(&app.app).await.unwrap();
+    assert_eq!(app.database.number(rewritten).await, 1);
 }
