@@ -22,6 +22,7 @@ pub mod keep_alive;
 pub mod listener;
 pub mod providers;
 pub mod revocations;
+mod shared_reads;
 pub mod sweep;
 pub mod token_state;
 pub mod tokens;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 
 use crate::cipher::{CipherError, KeyRing, Place};
 use db::{Db, Location};
+use shared_reads::SharedReads;
 use usable_tokens::ProviderNames;
 
 /// The organization and workspace that own a record. Every statement is bound to one.
@@ -60,6 +62,8 @@ pub struct Store {
     db: Db,
     keys: Arc<KeyRing>,
     provider_names: ProviderNames,
+    /// Where sharing pays: on PostgreSQL.
+    shared_reads: Option<SharedReads>,
 }
 
 /// Why the store could not do what was asked.
@@ -120,6 +124,11 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+/// A quarter of the connections for the hot path's reads, which leaves the others for all else.
+fn reads_at_once(connections: u32) -> usize {
+    (connections as usize / 4).max(1)
+}
+
 /// `SQLITE_BUSY` and its extended codes, and `SQLITE_FULL`.
 fn is_sqlite_busy(code: &str) -> bool {
     matches!(code, "5" | "261" | "517" | "773" | "13")
@@ -146,7 +155,12 @@ impl Store {
         keys: KeyRing,
         now: chrono::DateTime<chrono::Utc>,
     ) -> Result<Self, StoreError> {
-        let store = Self { db: Db::open(location).await?, keys: Arc::new(keys), provider_names: ProviderNames::new() };
+        let db = Db::open(location).await?;
+        let shared_reads = match location {
+            Location::Postgres(_, connections) => Some(SharedReads::new(db.clone(), reads_at_once(*connections))),
+            Location::Sqlite(_) => None,
+        };
+        let store = Self { db, keys: Arc::new(keys), provider_names: ProviderNames::new(), shared_reads };
         store.check_keys(now).await?;
         Ok(store)
     }

@@ -1,12 +1,15 @@
 //! The tokens a subject may use: the one read of the hot path.
-//! Owns: that statement, and the memory of which record a provider's name means.
+//! Owns: its statements, and the memory of which record a provider's name means.
 //! Must not know: which of the tokens is preferred by whoever asked.
 
 use moka::sync::Cache;
+use serde::Serialize;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError, Subject, Tenant,
+    db::Db,
     tokens::{Belonging, StoredToken, Token, token_columns},
 };
 
@@ -58,18 +61,17 @@ impl Store {
         provider: Uuid,
         provider_id: &str,
     ) -> Result<Vec<Token>, StoreError> {
-        // Most callers name no agent, and the database answers in half the time when it is not asked for one.
-        let sql = if subject.agent_id.is_empty() { OF_NO_AGENT } else { OF_AGENT };
-        let rows: Vec<StoredToken> = self
-            .db
-            .query(sql)
-            .bind(provider)
-            .bind(subject.user_id.clone())
-            .bind(subject.agent_id.clone())
-            .bind(subject.tenant.organization.clone())
-            .bind(subject.tenant.workspace.clone())
-            .all()
-            .await?;
+        let reader = Reader {
+            provider,
+            user_id: subject.user_id.clone(),
+            organization_id: subject.tenant.organization.clone(),
+            workspace_id: subject.tenant.workspace.clone(),
+        };
+        let rows = match &self.shared_reads {
+            _ if !subject.agent_id.is_empty() => read_for_agent(&self.db, reader, subject.agent_id.clone()).await?,
+            Some(shared_reads) => shared_reads.read(reader).await?,
+            None => read_for_one(&self.db, reader).await?,
+        };
         let belonging = Belonging { provider, provider_id: provider_id.to_owned(), user_id: subject.user_id.clone() };
         let mut tokens = Vec::with_capacity(rows.len());
         for row in rows {
@@ -91,21 +93,84 @@ impl Store {
     }
 }
 
-/// The index gives them in this order.
-const OF_NO_AGENT: &str = concat!(
-    "SELECT ",
-    token_columns!(),
-    " FROM tokens t
-      WHERE t.provider = $1 AND t.user_id = $2 AND t.agent_id = $3 AND t.organization_id = $4 AND t.workspace_id = $5
-      ORDER BY t.is_default DESC, t.created_at DESC LIMIT 100"
-);
-const OF_AGENT: &str = concat!(
-    "SELECT ",
-    token_columns!(),
-    " FROM tokens t
-      WHERE t.provider = $1 AND t.user_id = $2 AND t.organization_id = $4 AND t.workspace_id = $5
-        AND (t.agent_id = $3 OR EXISTS (
-             SELECT 1 FROM agent_connections c
-             WHERE c.token = t.id AND c.organization_id = $4 AND c.workspace_id = $5 AND c.agent_id = $3))
-      ORDER BY t.is_default DESC, t.created_at DESC LIMIT 100"
-);
+/// For whom tokens are read: a user who names no agent, at a provider.
+#[derive(Serialize)]
+pub(super) struct Reader {
+    provider: Uuid,
+    user_id: String,
+    organization_id: String,
+    workspace_id: String,
+}
+
+/// A token, and for which of several readers it is.
+#[derive(sqlx::FromRow)]
+struct TokenOfReader {
+    reader: i64,
+    #[sqlx(flatten)]
+    token: StoredToken,
+}
+
+pub(super) async fn read_for_one(db: &Db, reader: Reader) -> Result<Vec<StoredToken>, StoreError> {
+    // The index gives them in this order.
+    db.query(concat!(
+        "SELECT ",
+        token_columns!(),
+        " FROM tokens t
+          WHERE t.provider = $1 AND t.user_id = $2 AND t.agent_id = '' AND t.organization_id = $3 AND t.workspace_id = $4
+          ORDER BY t.is_default DESC, t.created_at DESC LIMIT 100"
+    ))
+    .bind(reader.provider)
+    .bind(reader.user_id)
+    .bind(reader.organization_id)
+    .bind(reader.workspace_id)
+    .all()
+    .await
+}
+
+/// The same for several readers at once, in their order. PostgreSQL only: SQLite has no way to save.
+pub(super) async fn read_for_several(db: &Db, readers: Vec<Reader>) -> Result<Vec<Vec<StoredToken>>, StoreError> {
+    let mut tokens: Vec<Vec<StoredToken>> = readers.iter().map(|_| Vec::new()).collect();
+    let rows: Vec<TokenOfReader> = db
+        .query(concat!(
+            "SELECT r.reader, t.* FROM ROWS FROM (
+                 jsonb_to_recordset($1) AS (provider uuid, user_id text, organization_id text, workspace_id text)
+             ) WITH ORDINALITY AS r (provider, user_id, organization_id, workspace_id, reader)
+             CROSS JOIN LATERAL (SELECT ",
+            token_columns!(),
+            " FROM tokens t
+              WHERE t.provider = r.provider AND t.user_id = r.user_id AND t.agent_id = ''
+                AND t.organization_id = r.organization_id AND t.workspace_id = r.workspace_id
+              ORDER BY t.is_default DESC, t.created_at DESC LIMIT 100) t"
+        ))
+        .bind(Json(readers))
+        .all()
+        .await?;
+    for row in rows {
+        // Counted from one.
+        let reader = usize::try_from(row.reader - 1).ok();
+        if let Some(tokens) = reader.and_then(|reader| tokens.get_mut(reader)) {
+            tokens.push(row.token);
+        }
+    }
+    Ok(tokens)
+}
+
+async fn read_for_agent(db: &Db, reader: Reader, agent_id: String) -> Result<Vec<StoredToken>, StoreError> {
+    db.query(concat!(
+        "SELECT ",
+        token_columns!(),
+        " FROM tokens t
+          WHERE t.provider = $1 AND t.user_id = $2 AND t.organization_id = $3 AND t.workspace_id = $4
+            AND (t.agent_id = $5 OR EXISTS (
+                 SELECT 1 FROM agent_connections c
+                 WHERE c.token = t.id AND c.organization_id = $3 AND c.workspace_id = $4 AND c.agent_id = $5))
+          ORDER BY t.is_default DESC, t.created_at DESC LIMIT 100"
+    ))
+    .bind(reader.provider)
+    .bind(reader.user_id)
+    .bind(reader.organization_id)
+    .bind(reader.workspace_id)
+    .bind(agent_id)
+    .all()
+    .await
+}
