@@ -22,6 +22,7 @@ mod client_authentication;
 mod command_line;
 mod consent;
 mod crashes;
+mod crowds;
 mod errors;
 mod failed_token_responses;
 mod faults;
