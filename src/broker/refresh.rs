@@ -4,7 +4,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -94,31 +94,45 @@ pub async fn refresh(app: &Arc<App>, token: Token) -> Result<Refreshed, BrokerEr
 
 /// Refreshes `token` behind the caller's back: it is still good, and is handed out as it is.
 pub fn refresh_behind(app: &Arc<App>, token: Token) {
-    let resting = token.retry_at.is_some_and(|at| at > app.clock.now());
-    if resting || !app.refreshing.begin(token.id) {
+    if cooling_down(app, &token).is_some() {
         return;
     }
+    let Some(begun) = app.refreshing.begin(token.id) else { return };
     let app = Arc::clone(app);
     app.tasks.clone().spawn(async move {
         let id = token.id;
         if let Err(error) = refresh(&app, token).await {
             tracing::warn!(token_id = %id, %error, "a refresh behind the caller failed");
         }
-        app.refreshing.end(id);
+        drop(begun);
     });
 }
 
 /// The tokens this process refreshes behind its callers, so that each is begun once and not by every caller.
-#[derive(Debug, Default)]
-pub struct Refreshing(Mutex<HashSet<Uuid>>);
+#[derive(Clone, Debug, Default)]
+pub struct Refreshing(Arc<Mutex<HashSet<Uuid>>>);
+
+/// One of them, until this is dropped.
+struct Begun {
+    refreshing: Refreshing,
+    id: Uuid,
+}
 
 impl Refreshing {
-    fn begin(&self, id: Uuid) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id)
+    /// `None` when it is being refreshed already.
+    fn begin(&self, id: Uuid) -> Option<Begun> {
+        self.lock().insert(id).then(|| Begun { refreshing: self.clone(), id })
     }
 
-    fn end(&self, id: Uuid) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    /// A panic elsewhere cannot leave the set half changed, so a poisoned lock is used on.
+    fn lock(&self) -> MutexGuard<'_, HashSet<Uuid>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.refreshing.lock().remove(&self.id);
     }
 }
 

@@ -55,6 +55,9 @@ pub(super) struct Add {
     /// The token endpoint
     #[arg(long, value_name = "URL")]
     token_url: String,
+    /// Where the provider tells whose an access token is, so that accounts have a name
+    #[arg(long, value_name = "URL")]
+    userinfo_url: Option<String>,
     /// The revocation endpoint, if the provider is none of the well-known
     #[arg(long, value_name = "URL")]
     revocation_url: Option<String>,
@@ -131,6 +134,7 @@ fn body(add: &Add) -> anyhow::Result<Value> {
         "client_secret": secret.map(|secret| secret.trim_end_matches(['\r', '\n']).to_owned()),
         "auth_url": add.auth_url,
         "token_url": add.token_url,
+        "userinfo_url": add.userinfo_url,
         "revocation_url": add.revocation_url,
         "uses_pkce": add.pkce,
         "provider_type": add.provider_type,

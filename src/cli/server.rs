@@ -68,7 +68,12 @@ pub(crate) async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<
     let serving =
         tokio::spawn(serve::serve(listener, http::router(Arc::clone(&app)), connections_max, app.shutdown.clone()));
     app.shutdown.cancelled().await;
-    let stopping = async { tokio::join!(serving, app.stop()) };
+    let stopping = async {
+        // First the requests, then what they began and noted.
+        let served = serving.await;
+        app.stop().await;
+        served
+    };
     if tokio::time::timeout(STOP_WITHIN, stopping).await.is_err() {
         tracing::warn!("not everything under way ended in time");
     }

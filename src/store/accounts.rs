@@ -36,8 +36,7 @@ pub(super) async fn replaced_token(
              WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3 AND user_id = $4 AND agent_id = $5
              ORDER BY is_default DESC, created_at DESC",
         )
-        .bind(subject.tenant.organization.clone())
-        .bind(subject.tenant.workspace.clone())
+        .within(&subject.tenant)
         .bind(request.provider)
         .bind(subject.user_id.clone())
         .bind(subject.agent_id.clone())

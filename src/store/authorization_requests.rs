@@ -258,8 +258,7 @@ impl Store {
                      client_secret = NULL
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'exchanging'",
             )
-            .bind(request.subject.tenant.organization.clone())
-            .bind(request.subject.tenant.workspace.clone())
+            .within(&request.subject.tenant)
             .bind(request.id)
             .bind(error.to_owned())
             .bind(error_description.map(ToOwned::to_owned))
@@ -299,8 +298,7 @@ impl Store {
         let row: Option<AuthorizationRequestRow> = self
             .db
             .query("SELECT * FROM authorization_requests WHERE organization_id = $1 AND workspace_id = $2 AND id = $3")
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(id)
             .optional()
             .await?;

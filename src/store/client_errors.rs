@@ -25,8 +25,7 @@ impl Store {
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3
                    AND (client_error IS NOT NULL OR $4 IS NOT NULL)",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(provider)
             .bind(error.map(ToOwned::to_owned))
             .bind(error.map(|_| now))

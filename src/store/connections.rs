@@ -54,8 +54,7 @@ impl Store {
                    AND ($8 IS NULL OR t.user_id = $8 OR t.ls_user_id = $8)
                  ON CONFLICT DO NOTHING",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(Uuid::now_v7())
             .bind(agent_id.to_owned())
             .bind(created_by.to_owned())
@@ -87,8 +86,7 @@ impl Store {
                    AND ($4 IS NULL OR t.user_id = $4 OR t.ls_user_id = $4)
                  ORDER BY c.created_at DESC",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(agent_id.to_owned())
             .bind(user.map(ToOwned::to_owned))
             .all()
@@ -111,8 +109,7 @@ impl Store {
                 "SELECT count(*) FROM agent_connections c JOIN tokens t ON t.id = c.token
                  WHERE c.organization_id = $1 AND c.workspace_id = $2 AND c.agent_id = $3 AND t.provider = $4",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(agent_id.to_owned())
             .bind(provider)
             .one()
@@ -136,8 +133,7 @@ impl Store {
                 "DELETE FROM agent_connections
                  WHERE organization_id = $1 AND workspace_id = $2 AND agent_id = $3 AND id = $4",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(agent_id.to_owned())
             .bind(connection)
             .execute()

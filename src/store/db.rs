@@ -19,7 +19,7 @@ use sqlx::{
     },
 };
 
-use super::StoreError;
+use super::{StoreError, Tenant};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -369,6 +369,12 @@ impl Query<'_> {
             self.broken = Some(sqlx::Error::Encode(error));
         }
         self
+    }
+
+    /// Binds the next two `$n`: the organization and the workspace that every statement stays within.
+    #[must_use]
+    pub fn within(self, tenant: &Tenant) -> Self {
+        self.bind(tenant.organization.clone()).bind(tenant.workspace.clone())
     }
 
     /// All rows.

@@ -54,8 +54,7 @@ impl Store {
                  WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND id = $4
                  RETURNING id, provider, access_token, refresh_token, generation",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(user.to_owned())
             .bind(id)
             .all()
@@ -85,8 +84,7 @@ impl Store {
                     WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $4)
                  RETURNING id, provider, access_token, refresh_token, generation",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(user.to_owned())
             .bind(provider_id.to_owned())
             .all()
@@ -113,8 +111,7 @@ impl Store {
                     WHERE organization_id = $1 AND workspace_id = $2 AND provider_type = $3)
                  RETURNING id, provider, access_token, refresh_token, generation",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(provider_type.to_owned())
             .all()
             .await?;
@@ -142,14 +139,12 @@ impl Store {
                 "DELETE FROM tokens WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3
                  RETURNING id, provider, access_token, refresh_token, generation",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(id)
             .all()
             .await?;
         tx.query("DELETE FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND id = $3")
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(id)
             .execute()
             .await?;
@@ -212,8 +207,7 @@ impl Store {
     async fn provider_of_id(&self, tx: &mut Tx, tenant: &Tenant, id: Uuid) -> Result<Option<Provider>, StoreError> {
         let row = tx
             .query("SELECT * FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND id = $3")
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(id)
             .optional()
             .await?;
@@ -234,8 +228,7 @@ impl Store {
                 "UPDATE providers SET provider_id = $4
                  WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $3 RETURNING *",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(provider_id.to_owned())
             .bind(format!("-{}", Uuid::new_v4()))
             .optional()

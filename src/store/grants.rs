@@ -86,8 +86,7 @@ impl Store {
                      client_secret = NULL
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'exchanging'",
             )
-            .bind(request.subject.tenant.organization.clone())
-            .bind(request.subject.tenant.workspace.clone())
+            .within(&request.subject.tenant)
             .bind(request.id)
             .bind(id)
             .bind(now)
@@ -118,8 +117,7 @@ impl Store {
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'active', $15, $16, $17, 1, $18, $18)",
         )
         .bind(id)
-        .bind(subject.tenant.organization.clone())
-        .bind(subject.tenant.workspace.clone())
+        .within(&subject.tenant)
         .bind(request.provider)
         .bind(subject.user_id.clone())
         .bind(request.ls_user_id.clone())
@@ -168,8 +166,7 @@ impl Store {
                  updated_at = $16
              WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $17",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(replaced.id)
             .bind(request.ls_user_id.clone())
             .bind(grant.account_id.clone())
@@ -215,8 +212,7 @@ impl Store {
                    AND (retry_at IS NULL OR retry_at <= $7)
                  RETURNING refresh_token, refresh_failures",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(token.id)
             .bind(token.generation)
             .bind(owner)
@@ -247,8 +243,7 @@ impl Store {
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
                    AND refresh_owner = $5",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(lease.token)
             .bind(lease.generation)
             .bind(lease.owner)
@@ -280,8 +275,7 @@ impl Store {
                 "UPDATE tokens SET retry_at = NULL, refresh_failures = 0
                  WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3 AND retry_at IS NOT NULL",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(provider)
             .execute()
             .await?;
@@ -315,8 +309,7 @@ impl Store {
                 "SELECT generation FROM tokens
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND refresh_owner = $4",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(lease.token)
             .bind(lease.owner)
             .optional()
@@ -349,8 +342,7 @@ impl Store {
                      refresh_owner = CASE WHEN refresh_owner = $5 THEN NULL ELSE refresh_owner END
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(lease.token)
             .bind(from)
             .bind(lease.owner)
@@ -390,8 +382,7 @@ impl Store {
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
                    AND refresh_owner = $5",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(lease.token)
             .bind(lease.generation)
             .bind(lease.owner)
@@ -425,8 +416,7 @@ async fn unmark_defaults(tx: &mut Tx, request: &AuthorizationRequest, except: Uu
          WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3 AND user_id = $4 AND agent_id = $5
            AND id <> $6 AND is_default",
     )
-    .bind(subject.tenant.organization.clone())
-    .bind(subject.tenant.workspace.clone())
+    .within(&subject.tenant)
     .bind(request.provider)
     .bind(subject.user_id.clone())
     .bind(subject.agent_id.clone())

@@ -191,8 +191,7 @@ impl Store {
         let row: Option<ProviderRow> = self
             .db
             .query("SELECT * FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $3")
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(provider_id.to_owned())
             .optional()
             .await?;
@@ -207,8 +206,7 @@ impl Store {
         let rows: Vec<ProviderRow> = self
             .db
             .query("SELECT * FROM providers WHERE organization_id = $1 AND workspace_id = $2 ORDER BY provider_id")
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .all()
             .await?;
         rows.into_iter().map(|row| self.open_provider(row)).collect()

@@ -122,8 +122,7 @@ impl Store {
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, $12)",
         )
         .bind(id)
-        .bind(tenant.organization.clone())
-        .bind(tenant.workspace.clone())
+        .within(tenant)
         .bind(client.provider_id.clone())
         .bind(client.revocation_url.clone())
         .bind(client.token_url.clone())
@@ -190,8 +189,7 @@ impl Store {
                 "UPDATE revocations SET access_token = $4, refresh_token = $5
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(revocation.id)
             .bind(seal("access_token", &revocation.access_token)?)
             .bind(refresh_token)
@@ -215,8 +213,7 @@ impl Store {
                 "UPDATE revocations SET last_error = $4, next_at = $5
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3",
             )
-            .bind(revocation.tenant.organization.clone())
-            .bind(revocation.tenant.workspace.clone())
+            .within(&revocation.tenant)
             .bind(revocation.id)
             .bind(error.to_owned())
             .bind(next_at)
@@ -232,8 +229,7 @@ impl Store {
     pub async fn end_revocation(&self, revocation: &Revocation) -> Result<(), StoreError> {
         self.db
             .query("DELETE FROM revocations WHERE organization_id = $1 AND workspace_id = $2 AND id = $3")
-            .bind(revocation.tenant.organization.clone())
-            .bind(revocation.tenant.workspace.clone())
+            .within(&revocation.tenant)
             .bind(revocation.id)
             .execute()
             .await?;

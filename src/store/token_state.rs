@@ -77,8 +77,7 @@ impl Store {
                  WHERE t.organization_id = $1 AND t.workspace_id = $2 AND (t.user_id = $3 OR t.ls_user_id = $3)
                    AND t.id = $4",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(user.to_owned())
             .bind(id)
             .optional()
@@ -99,8 +98,7 @@ impl Store {
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
                    AND refresh_token IS NULL",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(token.id)
             .bind(token.generation)
             .bind(error.to_owned())

@@ -170,8 +170,7 @@ impl Store {
                  FROM tokens t JOIN providers p ON p.id = t.provider
                  WHERE t.organization_id = $1 AND t.workspace_id = $2 AND t.id = $3"
             ))
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(id)
             .optional()
             .await?;
@@ -197,8 +196,7 @@ impl Store {
                    AND ($4 IS NULL OR p.provider_id = $4)
                  ORDER BY t.created_at DESC",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(user.to_owned())
             .bind(provider_id.map(ToOwned::to_owned))
             .all()
@@ -217,8 +215,7 @@ impl Store {
                  WHERE t.organization_id = $1 AND t.workspace_id = $2 AND (t.user_id = $3 OR t.ls_user_id = $3)
                    AND t.state = 'active'",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(user.to_owned())
             .all()
             .await?;
@@ -236,8 +233,7 @@ impl Store {
                 "SELECT count(*) FROM tokens t JOIN providers p ON p.id = t.provider
                  WHERE t.organization_id = $1 AND t.workspace_id = $2 AND p.provider_type = $3 AND t.state = 'active'",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(provider_type.to_owned())
             .one()
             .await?;
@@ -287,8 +283,7 @@ impl Store {
                           AND (named.user_id = $3 OR named.ls_user_id = $3) AND named.provider = tokens.provider
                           AND named.user_id = tokens.user_id AND named.agent_id = tokens.agent_id)",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(user.to_owned())
             .bind(id)
             .bind(false)
@@ -303,8 +298,7 @@ impl Store {
                      is_default = COALESCE($7, is_default), updated_at = $8
                  WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND id = $4",
             )
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(user.to_owned())
             .bind(id)
             .bind(change.account_label.is_some())

@@ -84,8 +84,7 @@ impl Store {
         let row: Option<(Uuid,)> = self
             .db
             .query("SELECT id FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $3")
-            .bind(tenant.organization.clone())
-            .bind(tenant.workspace.clone())
+            .within(tenant)
             .bind(provider_id.to_owned())
             .optional()
             .await?;

@@ -32,8 +32,7 @@ impl Store {
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3
                    AND (last_used_at IS NULL OR last_used_at < $4)",
             )
-            .bind(used.tenant.organization.clone())
-            .bind(used.tenant.workspace.clone())
+            .within(&used.tenant)
             .bind(used.token)
             .bind(used.at)
             .execute()

@@ -1,0 +1,74 @@
+# What scripts/test, scripts/bench and scripts/soak have in common; they source it.
+# Owns: getting what is missing from Debian, and a private PostgreSQL that ends with the script that started it.
+
+say() { printf '\n==> %s\n' "$*"; }
+refuse() {
+    echo "$0: $*" >&2
+    exit 1
+}
+
+postgres_bin() { # the folder of PostgreSQL's server programs; Debian keeps them off the PATH
+    local dir dirs
+    IFS=: read -ra dirs <<<"$PATH"
+    for dir in "${dirs[@]}" $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -rV); do
+        if [[ -x $dir/initdb && -x $dir/pg_ctl && -x $dir/postgres ]]; then
+            echo "$dir"
+            return
+        fi
+    done
+    return 1
+}
+
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+install() { # PACKAGE...: as root from Debian; without the PostgreSQL cluster that Debian would make and start
+    (($#)) || return 0
+    if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+        refuse "not found: $*. On Debian: sudo apt-get install $*"
+    fi
+    say "Installing $*"
+    export DEBIAN_FRONTEND=noninteractive
+    local no_cluster='create_main_cluster = false # by agent-auth' conf=/etc/postgresql-common/createcluster.conf
+    apt-get update -qq
+    if [[ " $* " == *" postgresql "* ]]; then
+        apt-get install -y -qq --no-install-recommends postgresql-common >/dev/null
+        echo "$no_cluster" >>"$conf"
+    fi
+    local status=0
+    apt-get install -y -qq --no-install-recommends "$@" >/dev/null || status=$?
+    if [[ -f $conf ]]; then sed -i '/# by agent-auth$/d' "$conf"; fi
+    return "$status"
+}
+
+postgres() { # PROGRAM ARGUMENTS...; it refuses to run as root, so root runs it as nobody
+    local program=$1 as_nobody=()
+    shift
+    if ((EUID == 0)); then as_nobody=(runuser -u nobody --); fi
+    (cd "$work" && "${as_nobody[@]}" "$(postgres_bin)/$program" "$@")
+}
+
+stop_postgres() {
+    if [[ -f $work/data/postmaster.pid ]]; then postgres pg_ctl -D data -m immediate -w stop >/dev/null || true; fi
+    rm -rf "$work"
+}
+
+start_postgres() { # SETTING=VALUE...; sets postgres_url. All of it is in one folder, short enough for a socket's path.
+    work=$(mktemp -d /tmp/agent-auth.XXXXXX)
+    trap stop_postgres EXIT
+    say "Starting a private PostgreSQL in $work"
+    if ((EUID == 0)); then chown nobody "$work"; fi
+    unset "${!PG@}"
+    local port options setting
+    port=$(free_port)
+    options="-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=$work"
+    for setting in "$@"; do options+=" -c $setting"; done
+    # Trust is safe here: the socket's folder is private, and what listens on loopback holds nothing but made-up data.
+    postgres initdb -D data -U postgres -A trust -E UTF8 --no-locale --no-sync >/dev/null
+    if ! postgres pg_ctl -D data -l server.log -w start -o "$options" >/dev/null; then
+        tail -n 20 "$work/server.log" >&2
+        exit 1
+    fi
+    postgres_url="postgres://postgres@127.0.0.1:$port/postgres"
+}
