@@ -75,6 +75,8 @@ impl Replica {
             .env("AGENT_AUTH_ENCRYPTION_KEYS", keys.expose_secret())
             .env("AGENT_AUTH_BOOTSTRAP_API_KEY", API_KEY)
             .env("AGENT_AUTH_ALLOW_PRIVATE_UPSTREAMS", Ipv4Addr::LOCALHOST.to_string())
+            // It logs as it does by default, and that costs what it costs; nobody reads it here.
+            .stderr(Stdio::null())
             .spawn()
             .context("starting the server")?;
         let replica = Self { process: Process { child, address } };
