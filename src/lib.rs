@@ -21,6 +21,7 @@ pub mod demo;
 pub mod http;
 pub mod identity;
 pub mod oauth;
+pub mod provider_options;
 pub mod serve;
 pub mod store;
 pub mod telemetry;

@@ -101,6 +101,7 @@ pub async fn begin(app: &App, provider: &Provider, ask: Begin) -> Result<Pending
         provider_type: provider.provider_type.as_deref(),
         uses_pkce: provider.uses_pkce,
         parameters: &provider.authorization_params,
+        options: &provider.options,
     }
     .begin()
     .map_err(|error| BrokerError::Internal(format!("provider {}: {error}", provider.provider_id)))?;
@@ -117,6 +118,7 @@ pub async fn begin(app: &App, provider: &Provider, ask: Begin) -> Result<Pending
         token_endpoint_auth_method: provider.token_endpoint_auth_method,
         token_url: provider.token_url.clone(),
         revocation_url: provider.revocation_url.clone(),
+        options: provider.options.clone(),
         redirect_uri: ask.redirect_uri,
         code_verifier: begun.code_verifier,
         scopes: ask.scopes,
@@ -198,6 +200,7 @@ async fn exchange(app: Arc<App>, request: AuthorizationRequest, code: SecretStri
         id: &request.client_id,
         secret: request.client_secret.as_ref(),
         authentication: request.token_endpoint_auth_method,
+        options: &request.options,
     };
     let grant = TokenGrant::Code {
         code: &code,

@@ -202,6 +202,7 @@ async fn ask(app: &App, provider: &Provider, lease: &Lease) -> Result<TokenRespo
         id: &provider.client_id,
         secret: provider.client_secret.as_ref(),
         authentication: provider.token_endpoint_auth_method,
+        options: &provider.options,
     };
     let mut tries = 0;
     loop {

@@ -16,6 +16,7 @@ use crate::{
         revocation::{self, RevocationFailure, Revoked, known_revocation_url},
         token::{Client, FailureKind, Grant as TokenGrant, request_token},
     },
+    provider_options::ProviderOptions,
     store::{
         StoreError, Tenant,
         authorization_requests::AuthorizationRequest,
@@ -323,6 +324,7 @@ fn client(revocation: &Revocation) -> Client<'_> {
         id: &revocation.client.client_id,
         secret: revocation.client.client_secret.as_ref(),
         authentication: revocation.client.authentication,
+        options: ProviderOptions::none(),
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
     client_authentication::ClientAuthentication,
     identity::{Caller, Permission},
     oauth::address::AddressGuard,
+    provider_options::ProviderOptions,
     store::{StoreError, Tenant, providers::Provider},
 };
 
@@ -299,6 +300,7 @@ pub(super) fn read_new(
         allowed_redirect_uris: redirect_uris(&mut fields).unwrap_or_default(),
         mcp_server_url: None,
         is_dynamic_client: false,
+        options: ProviderOptions::default(),
         client_error: None,
         generation: 1,
         created_at: now,

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::quirks::{AUTHORIZATION, AppliesTo, AuthorizationQuirk};
+use crate::provider_options::ProviderOptions;
 
 /// The parameters of the protocol itself. `authorization_params` and an endpoint's own query cannot set them.
 pub const RESERVED: [&str; 9] = [
@@ -43,6 +44,8 @@ pub struct Authorization<'a> {
     pub uses_pkce: bool,
     /// Parameters of the provider's record.
     pub parameters: &'a BTreeMap<String, String>,
+    /// What else the provider needs.
+    pub options: &'a ProviderOptions,
 }
 
 /// An authorization URL and what has to be remembered until the person comes back.
@@ -81,7 +84,14 @@ impl Authorization<'_> {
         if !scope.is_empty() {
             request = request.add_extra_param(if asks_as_person { "user_scope" } else { "scope" }, scope);
         }
-        let taken = |name: &str| RESERVED.contains(&name) || (asks_as_person && name == "user_scope");
+        if let Some(resource) = self.options.resource() {
+            request = request.add_extra_param("resource", resource);
+        }
+        let taken = |name: &str| {
+            RESERVED.contains(&name)
+                || (asks_as_person && name == "user_scope")
+                || (name == "resource" && self.options.resource.is_some())
+        };
         for (name, value) in self.parameters.iter().filter(|(name, _)| !taken(name)) {
             request = request.add_extra_param(name.as_str(), value.as_str());
         }
@@ -110,10 +120,16 @@ impl Authorization<'_> {
     }
 
     fn scope(&self, quirk: Option<&AuthorizationQuirk>) -> String {
-        let always = quirk.map_or(&[][..], |quirk| quirk.always_scopes);
-        let mut scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
-        scopes.extend(always.iter().filter(|scope| !self.scopes.iter().any(|asked| asked == *scope)));
-        scopes.join(quirk.map_or(" ", |quirk| quirk.scope_separator))
+        let always = quirk.map_or(&[][..], |quirk| quirk.always_scopes).iter().copied();
+        let asked = if self.scopes.is_empty() { &self.options.default_scopes } else { self.scopes };
+        let mut scopes: Vec<&str> = asked.iter().map(String::as_str).collect();
+        for scope in always.chain(self.options.always_scopes.iter().map(String::as_str)) {
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        let separator = self.options.scope_separator.as_deref();
+        scopes.join(separator.unwrap_or(quirk.map_or(" ", |quirk| quirk.scope_separator)))
     }
 
     fn quirk(&self) -> Option<&'static AuthorizationQuirk> {
@@ -147,6 +163,7 @@ mod tests {
             provider_type,
             uses_pkce: true,
             parameters: &parameters,
+            options: &ProviderOptions::default(),
         }
         .begin()
         .unwrap();

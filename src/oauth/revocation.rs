@@ -16,7 +16,7 @@ use url::{Url, form_urlencoded};
 use super::{
     client::{Answer, CallError, Outbound},
     quirks::{DEAD_ACCESS_TOKEN, REVOCATION, REVOCATION_HABITS, RevocationHabit, RevocationPath},
-    token::{Client, TokenFailure, append_client, basic, printable},
+    token::{Client, TokenFailure, basic, client_fields, printable},
 };
 use crate::client_authentication::ClientAuthentication;
 
@@ -147,8 +147,7 @@ async fn revoke_one(
 fn body(client: &Client<'_>, token: &SecretString, kind: &str) -> String {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("token", token.expose_secret()).append_pair("token_type_hint", kind);
-    append_client(&mut form, client);
-    form.finish()
+    form.extend_pairs(client_fields(client)).finish()
 }
 
 /// The answer, unless the provider is down or has had enough of us.

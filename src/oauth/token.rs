@@ -15,7 +15,10 @@ use super::{
     quirks::{DEAD_GRANT, MISCONFIGURED_CLIENT},
     token_response::{ErrorResponse, Reading, TokenResponse, read},
 };
-use crate::client_authentication::ClientAuthentication;
+use crate::{
+    client_authentication::ClientAuthentication,
+    provider_options::{ProviderOptions, TokenFormat},
+};
 
 /// Our client at a token endpoint.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct Client<'a> {
     pub secret: Option<&'a SecretString>,
     /// How the client authenticates.
     pub authentication: ClientAuthentication,
+    /// What else the provider needs.
+    pub options: &'a ProviderOptions,
 }
 
 /// What is brought to the token endpoint.
@@ -92,18 +97,20 @@ pub async fn request_token(
     grant: Grant<'_>,
     now: DateTime<Utc>,
 ) -> Result<TokenResponse, TokenFailure> {
-    let url = Url::parse(client.token_url).map_err(|_| {
+    let refresh_url = client.options.refresh_url.as_deref().filter(|_| matches!(grant, Grant::Refresh(_)));
+    let url = Url::parse(refresh_url.unwrap_or(client.token_url)).map_err(|_| {
         failure(FailureKind::AddressRefused, "address_refused", "the provider's token_url is not a URL")
     })?;
+    let (content_type, body) = body(client, &grant);
     let mut request = outbound
         .post(&url)
         .map_err(|error| call_failure(&error))?
         .header(ACCEPT, "application/json")
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        .header(CONTENT_TYPE, content_type);
     if let (ClientAuthentication::ClientSecretBasic, Some(secret)) = (client.authentication, client.secret) {
         request = request.header(AUTHORIZATION, basic(client.id, secret));
     }
-    let answer = outbound.send(request.body(body(client, &grant)), now).await.map_err(|error| call_failure(&error))?;
+    let answer = outbound.send(request.body(body), now).await.map_err(|error| call_failure(&error))?;
 
     // An overloaded server may send an OAuth error along; the status is what counts (a 503 is never a dead grant).
     let busy = match answer.status {
@@ -129,35 +136,51 @@ pub async fn request_token(
     }
 }
 
-fn body(client: &Client<'_>, grant: &Grant<'_>) -> String {
-    let mut form = form_urlencoded::Serializer::new(String::new());
-    match grant {
+/// The media type and the text of a token request.
+fn body(client: &Client<'_>, grant: &Grant<'_>) -> (&'static str, String) {
+    let mut fields: Vec<(&str, &str)> = match grant {
         Grant::Code { code, redirect_uri, code_verifier } => {
-            form.append_pair("grant_type", "authorization_code")
-                .append_pair("code", code.expose_secret())
-                .append_pair("redirect_uri", redirect_uri);
-            if let Some(verifier) = code_verifier {
-                form.append_pair("code_verifier", verifier.expose_secret());
-            }
+            let mut fields = vec![
+                ("grant_type", "authorization_code"),
+                ("code", code.expose_secret()),
+                ("redirect_uri", redirect_uri),
+            ];
+            fields.extend(code_verifier.map(|verifier| ("code_verifier", verifier.expose_secret())));
+            fields
         }
         Grant::Refresh(refresh_token) => {
-            form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", refresh_token.expose_secret());
+            vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose_secret())]
+        }
+    };
+    fields.extend(client.options.resource().map(|resource| ("resource", resource)));
+    fields.extend(client_fields(client));
+    for (name, value) in &client.options.token_params {
+        // A record can add to the protocol, not override it.
+        if !fields.iter().any(|(taken, _)| taken == name) {
+            fields.push((name, value));
         }
     }
-    append_client(&mut form, client);
-    form.finish()
+    match client.options.token_format {
+        TokenFormat::Form => {
+            let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+            ("application/x-www-form-urlencoded", form)
+        }
+        TokenFormat::Json => {
+            let object: serde_json::Map<_, _> =
+                fields.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+            ("application/json", serde_json::Value::from(object).to_string())
+        }
+    }
 }
 
 /// Client authentication in the body, unless it is in the header.
-pub(super) fn append_client(form: &mut form_urlencoded::Serializer<'_, String>, client: &Client<'_>) {
+pub(super) fn client_fields<'a>(client: &Client<'a>) -> Vec<(&'a str, &'a str)> {
     match (client.authentication, client.secret) {
-        (ClientAuthentication::ClientSecretBasic, Some(_)) => {}
+        (ClientAuthentication::ClientSecretBasic, Some(_)) => Vec::new(),
         (ClientAuthentication::ClientSecretPost, Some(secret)) => {
-            form.append_pair("client_id", client.id).append_pair("client_secret", secret.expose_secret());
+            vec![("client_id", client.id), ("client_secret", secret.expose_secret())]
         }
-        _ => {
-            form.append_pair("client_id", client.id);
-        }
+        _ => vec![("client_id", client.id)],
     }
 }
 

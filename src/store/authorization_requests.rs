@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{Store, StoreError, Subject, Tenant};
-use crate::{cipher::Place, client_authentication::ClientAuthentication};
+use crate::{cipher::Place, client_authentication::ClientAuthentication, provider_options::ProviderOptions};
 
 /// Where an authorization request stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -47,6 +47,8 @@ pub struct AuthorizationRequest {
     pub token_url: String,
     /// Where the grant is revoked should it find nobody to keep it, if not where it is known of the provider.
     pub revocation_url: Option<String>,
+    /// What the provider needed beyond the published fields.
+    pub options: ProviderOptions,
     /// Sent again, byte for byte, with the code (RFC 6749 section 4.1.3).
     pub redirect_uri: String,
     /// The PKCE verifier (RFC 7636), if a challenge was sent.
@@ -86,6 +88,7 @@ struct AuthorizationRequestRow {
     token_endpoint_auth_method: ClientAuthentication,
     token_url: String,
     revocation_url: Option<String>,
+    options: Json<ProviderOptions>,
     redirect_uri: String,
     user_id: String,
     ls_user_id: Option<String>,
@@ -134,9 +137,9 @@ impl Store {
                 "INSERT INTO authorization_requests (id, organization_id, workspace_id, provider, provider_id,
                     state_hash, code_verifier, client_id, client_secret, token_endpoint_auth_method, token_url,
                     redirect_uri, user_id, ls_user_id, agent_id, scopes, is_default, force_new, status, created_at,
-                    expires_at, revocation_url)
+                    expires_at, revocation_url, options)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 'pending',
-                    $19, $20, $21)",
+                    $19, $20, $21, $22)",
             )
             .bind(r.id)
             .bind(r.subject.tenant.organization)
@@ -159,6 +162,7 @@ impl Store {
             .bind(now)
             .bind(r.expires_at)
             .bind(r.revocation_url)
+            .bind(Json(r.options))
             .execute()
             .await?;
         Ok(())
@@ -353,6 +357,7 @@ impl Store {
             token_endpoint_auth_method: row.token_endpoint_auth_method,
             token_url: row.token_url,
             revocation_url: row.revocation_url,
+            options: row.options.0,
             redirect_uri: row.redirect_uri,
             code_verifier,
             scopes: row.scopes.0,

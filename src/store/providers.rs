@@ -10,7 +10,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{Store, StoreError, Tenant};
-use crate::{cipher::Place, client_authentication::ClientAuthentication};
+use crate::{cipher::Place, client_authentication::ClientAuthentication, provider_options::ProviderOptions};
 
 /// A provider. What a person may set, with the names of the wire.
 #[derive(Clone, Debug)]
@@ -51,6 +51,8 @@ pub struct Provider {
     pub mcp_server_url: Option<String>,
     /// True when our client was registered by us (RFC 7591).
     pub is_dynamic_client: bool,
+    /// What it needs beyond the published fields.
+    pub options: ProviderOptions,
     /// The error with which its token endpoint refused our client, until it takes it again.
     pub client_error: Option<String>,
     /// Counts the writes of the secret.
@@ -82,6 +84,7 @@ pub(super) struct ProviderRow {
     allowed_redirect_uris: Json<Vec<String>>,
     mcp_server_url: Option<String>,
     is_dynamic_client: bool,
+    options: Json<ProviderOptions>,
     client_error: Option<String>,
     generation: i64,
     created_at: DateTime<Utc>,
@@ -111,9 +114,9 @@ impl Store {
                 "INSERT INTO providers (id, organization_id, workspace_id, provider_id, name, client_id, client_secret,
                     auth_url, token_url, uses_pkce, code_challenge_method, provider_type, token_endpoint_auth_method,
                     authorization_params, allowed_redirect_uris, mcp_server_url, is_dynamic_client, generation,
-                    created_at, updated_at, userinfo_url, revocation_url)
+                    created_at, updated_at, userinfo_url, revocation_url, options)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-                    $21, $22)",
+                    $21, $22, $23)",
             )
             .bind(p.id)
             .bind(p.tenant.organization)
@@ -137,6 +140,7 @@ impl Store {
             .bind(p.updated_at)
             .bind(p.userinfo_url)
             .bind(p.revocation_url)
+            .bind(Json(p.options))
             .execute()
             .await?;
         Ok(())
@@ -158,7 +162,8 @@ impl Store {
                 "UPDATE providers SET name = $5, client_id = $6, client_secret = $7, auth_url = $8, token_url = $9,
                     uses_pkce = $10, code_challenge_method = $11, authorization_params = $12,
                     allowed_redirect_uris = $13, generation = $14, updated_at = $15, userinfo_url = $16,
-                    revocation_url = $17
+                    revocation_url = $17, options = $18,
+                    token_endpoint_auth_method = $19, mcp_server_url = $20, is_dynamic_client = $21
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4",
             )
             .bind(p.tenant.organization)
@@ -178,6 +183,10 @@ impl Store {
             .bind(p.updated_at)
             .bind(p.userinfo_url)
             .bind(p.revocation_url)
+            .bind(Json(p.options))
+            .bind(p.token_endpoint_auth_method)
+            .bind(p.mcp_server_url)
+            .bind(p.is_dynamic_client)
             .execute()
             .await?;
         if written == 0 { Err(StoreError::Conflict) } else { Ok(updated) }
@@ -239,6 +248,7 @@ impl Store {
             allowed_redirect_uris: row.allowed_redirect_uris.0,
             mcp_server_url: row.mcp_server_url,
             is_dynamic_client: row.is_dynamic_client,
+            options: row.options.0,
             client_error: row.client_error,
             generation: row.generation,
             created_at: row.created_at,

@@ -1,0 +1,67 @@
+//! What a provider needs beyond the published fields: words that the store, the broker and the wire use.
+//! Owns: their names and defaults. They are kept together with the provider, and copied into each authorization request.
+//! Must not know: how any of them is sent.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// What one provider does differently from RFC 6749, or adds to it. No secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProviderOptions {
+    /// The entry of the catalogue it was made from.
+    pub template: Option<String>,
+    /// The authorization server's issuer identifier (RFC 8414 section 2).
+    pub issuer: Option<String>,
+    /// Whether every authorization response has to name the issuer, because the server says it does (RFC 9207 section 3).
+    pub iss_required: bool,
+    /// Where refresh tokens go, if not to the token endpoint.
+    pub refresh_url: Option<String>,
+    /// What stands between two scopes; a space if absent.
+    pub scope_separator: Option<String>,
+    /// What is asked for when an agent names no scope.
+    pub default_scopes: Vec<String>,
+    /// Asked for beside whatever an agent names, because there is no refresh token without it.
+    pub always_scopes: Vec<String>,
+    /// The protected resource the tokens are for (RFC 8707 section 2), byte for byte.
+    pub resource: Option<String>,
+    /// Never send `resource`: some servers refuse it.
+    pub omit_resource: bool,
+    /// Added to every token request.
+    pub token_params: BTreeMap<String, String>,
+    /// How token requests are written.
+    pub token_format: TokenFormat,
+    /// Where our client was registered (RFC 7591).
+    pub registration_url: Option<String>,
+    /// When the client secret stops working (RFC 7591 section 3.2.1).
+    pub client_secret_expires_at: Option<DateTime<Utc>>,
+}
+
+/// The body of a token request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenFormat {
+    /// As RFC 6749 says.
+    #[default]
+    Form,
+    /// A JSON object.
+    Json,
+}
+
+static NONE: LazyLock<ProviderOptions> = LazyLock::new(ProviderOptions::default);
+
+impl ProviderOptions {
+    /// Nothing beyond the published fields.
+    #[must_use]
+    pub fn none() -> &'static Self {
+        &NONE
+    }
+
+    /// The resource to be named in requests, if any is.
+    #[must_use]
+    pub fn resource(&self) -> Option<&str> {
+        self.resource.as_deref().filter(|_| !self.omit_resource)
+    }
+}
