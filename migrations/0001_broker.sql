@@ -61,7 +61,8 @@ CREATE TABLE providers (
 );
 
 -- The stored grant of one subject at one provider. agent_id is '' where the token is for no agent in particular.
--- generation counts the writes of the secrets; refresh_owner and refresh_until are the lease of a running refresh.
+-- generation counts the writes of the secrets; refresh_owner and refresh_until are the lease of a running refresh. An
+-- owner whose time is over is a refresh that broke off.
 CREATE TABLE tokens (
     id                       UUID PRIMARY KEY,
     organization_id          TEXT NOT NULL,
@@ -100,6 +101,7 @@ CREATE UNIQUE INDEX tokens_one_per_account ON tokens (provider, user_id, agent_i
 CREATE INDEX tokens_of_user ON tokens (organization_id, workspace_id, user_id);
 CREATE INDEX tokens_of_ls_user ON tokens (organization_id, workspace_id, ls_user_id);
 -- For the work in the background: what is due, what was not renewed for long, what is about to end, what is dead.
+CREATE INDEX tokens_broken_off ON tokens (id) WHERE refresh_owner IS NOT NULL;
 CREATE INDEX tokens_due ON tokens (refresh_due_at) WHERE state = 'active';
 CREATE INDEX tokens_renewed ON tokens ((COALESCE(last_refreshed_at, created_at))) WHERE state = 'active';
 CREATE INDEX tokens_ending ON tokens (refresh_token_expires_at) WHERE refresh_token_expires_at IS NOT NULL;

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use super::{BrokerError, keep_alive, revoke, sweep, usage};
+use super::{BrokerError, keep_alive, resume, revoke, sweep, usage};
 use crate::{app::App, store::Store};
 
 /// The first run comes within this time after the start.
@@ -18,6 +18,9 @@ pub fn start(app: &Arc<App>) {
     let soon = || FIRST_WITHIN.mul_f64(rand::random());
     app.tasks.spawn(every(Arc::clone(app), "usage", usage::WRITE_EVERY, usage::WRITE_EVERY, |app| async move {
         usage::write(&app).await.map_err(BrokerError::from)
+    }));
+    app.tasks.spawn(every(Arc::clone(app), "resume", Duration::ZERO, resume::EVERY, |app| async move {
+        resume::run_once(&app).await
     }));
     app.tasks.spawn(every(Arc::clone(app), "keep-alive", soon(), keep_alive::EVERY, |app| async move {
         // A full batch that went well may have left others behind.

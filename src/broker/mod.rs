@@ -12,6 +12,7 @@ pub mod keep_alive;
 pub mod provider;
 pub mod refresh;
 pub mod report;
+pub mod resume;
 pub mod revoke;
 pub mod sweep;
 pub mod usage;

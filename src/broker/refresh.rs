@@ -21,7 +21,7 @@ use crate::{
     },
     store::{
         Tenant,
-        grants::{Grant, Lease},
+        grants::{Grant, Lease, RefreshFailure},
         providers::Provider,
         tokens::{State, Token},
     },
@@ -43,6 +43,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// outage is probed, not hammered.
 const COOL_DOWN_MIN: Duration = Duration::from_secs(1);
 const COOL_DOWN_MAX: Duration = Duration::from_secs(30);
+/// So many failures in a row take about a minute; no provider takes an old refresh token for longer.
+const RESUMED_FAILURES: i64 = 6;
 
 /// What became of a token that was due.
 #[derive(Debug)]
@@ -270,7 +272,8 @@ async fn fail(app: &App, token: &Token, lease: &Lease, failure: TokenFailure) ->
         (State::Active, TimeDelta::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait)))
     };
     let tenant = &token.subject.tenant;
-    app.store.keep_refresh_failure(tenant, lease, state, &failure.error, retry_at, now).await?;
+    let failed = RefreshFailure { state, error: failure.error.clone(), retry_at, is_open: is_open(&failure, lease) };
+    app.store.keep_refresh_failure(tenant, lease, failed, now).await?;
     // Somebody else may have won with a newer refresh token: then theirs counts.
     match app.store.token(tenant, token.id).await? {
         Some(current) if current.generation != lease.generation && current.state == State::Active => {
@@ -279,6 +282,12 @@ async fn fail(app: &App, token: &Token, lease: &Lease, failure: TokenFailure) ->
         Some(current) if current.state == State::Active => Ok(Refreshed::Failed(failure)),
         _ => Ok(Refreshed::ConsentNeeded),
     }
+}
+
+/// True when the provider may have done what it was asked, only its answer was lost: then it is asked again without
+/// anybody's asking, for as long as it might take the old refresh token.
+fn is_open(failure: &TokenFailure, lease: &Lease) -> bool {
+    matches!(failure.kind, FailureKind::Unavailable | FailureKind::TimedOut) && lease.failures < RESUMED_FAILURES
 }
 
 /// Doubled with each failure in a row.

@@ -54,6 +54,19 @@ pub struct Lease {
     pub failures: i64,
 }
 
+/// How a refresh ended that gave nothing.
+#[derive(Clone, Debug)]
+pub struct RefreshFailure {
+    /// The state the token is in now.
+    pub state: State,
+    /// The provider's code, or ours.
+    pub error: String,
+    /// Before when no other attempt is to be made.
+    pub retry_at: Option<DateTime<Utc>>,
+    /// Whether the provider may have done what it was asked: then the refresh counts as one that broke off.
+    pub is_open: bool,
+}
+
 impl Store {
     /// Makes a token of a consent and finishes its authorization request, in one transaction. The token replaces
     /// the subject's token of the same account and keeps its id, and with it the agents connected to it. Gives the
@@ -253,15 +266,13 @@ impl Store {
         Ok(extended > 0)
     }
 
-    /// Ends every lease. For a database with one server, when it starts: whoever held one is gone.
+    /// Ends every lease, but not what was begun under it. For a database with one server, when it starts: whoever held
+    /// one is gone.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn end_refresh_leases(&self) -> Result<(), StoreError> {
-        self.db
-            .query("UPDATE tokens SET refresh_owner = NULL, refresh_until = NULL WHERE refresh_owner IS NOT NULL")
-            .execute()
-            .await?;
+        self.db.query("UPDATE tokens SET refresh_until = NULL WHERE refresh_until IS NOT NULL").execute().await?;
         Ok(())
     }
 
@@ -359,8 +370,7 @@ impl Store {
         Ok(written > 0)
     }
 
-    /// Gives a lease back after a refresh that gave nothing, with the state the token is in now, why, and before
-    /// when no other attempt is to be made. Does nothing if the lease no longer holds.
+    /// Gives a lease back after a refresh that gave nothing. Does nothing if the lease no longer holds.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -368,17 +378,14 @@ impl Store {
         &self,
         tenant: &Tenant,
         lease: &Lease,
-        state: State,
-        error: &str,
-        retry_at: Option<DateTime<Utc>>,
+        failure: RefreshFailure,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         self.db
             .query(
                 "UPDATE tokens
-                 SET refresh_owner = NULL, refresh_until = NULL, state = $6, last_error = $7, last_error_at = $8,
-                     refresh_failures = refresh_failures + 1,
-                     retry_at = $9
+                 SET refresh_owner = CASE WHEN $10 THEN refresh_owner ELSE NULL END, refresh_until = NULL, state = $6,
+                     last_error = $7, last_error_at = $8, refresh_failures = refresh_failures + 1, retry_at = $9
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
                    AND refresh_owner = $5",
             )
@@ -386,10 +393,11 @@ impl Store {
             .bind(lease.token)
             .bind(lease.generation)
             .bind(lease.owner)
-            .bind(state)
-            .bind(error.to_owned())
+            .bind(failure.state)
+            .bind(failure.error)
             .bind(now)
-            .bind(retry_at)
+            .bind(failure.retry_at)
+            .bind(failure.is_open)
             .execute()
             .await?;
         Ok(())

@@ -87,6 +87,28 @@ macro_rules! candidates {
 }
 
 impl Store {
+    /// The tokens of all tenants whose refresh was begun and came to no end: their lease is over and was not given back.
+    /// `most` at the most; each carries its tenant.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn refreshes_broken_off(&self, now: DateTime<Utc>, most: i64) -> Result<Vec<Candidate>, StoreError> {
+        let found = self
+            .db
+            .query(
+                "SELECT organization_id, workspace_id, id, provider, generation FROM tokens
+                 WHERE refresh_owner IS NOT NULL AND state = 'active' AND refresh_token IS NOT NULL
+                   AND (refresh_until IS NULL OR refresh_until < (SELECT now_ms FROM database_clock))
+                   AND (retry_at IS NULL OR retry_at <= $1)
+                 ORDER BY id LIMIT $2",
+            )
+            .bind(now)
+            .bind(most)
+            .all()
+            .await?;
+        Ok(found.into_iter().map(candidate).collect())
+    }
+
     /// The tokens of all tenants that are in use and about to expire, `most` at the most; each carries its tenant.
     ///
     /// # Errors

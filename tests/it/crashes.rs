@@ -17,6 +17,7 @@ use crate::support::rotating_provider::{RotatingProvider, identity};
 both_databases! {
     killed_between_answer_and_commit_a_provider_with_grace_loses_nothing,
     killed_between_answer_and_commit_a_strict_provider_has_to_be_asked_for_consent,
+    killed_between_answer_and_commit_the_refresh_is_resumed_though_nobody_asks,
     killed_in_the_middle_of_a_refresh_the_grant_lives,
     killed_in_the_middle_of_a_code_exchange_the_wait_ends_visibly,
 }
@@ -232,4 +233,19 @@ async fn killed_in_the_middle_of_a_code_exchange_the_wait_ends_visibly(database:
     assert!((400..500).contains(&status), "a reload ends too: {status} {page}");
     let token = story.connect(&server).await;
     assert!(story.provider.is_newest(&token), "a new attempt works");
+}
+
+async fn killed_between_answer_and_commit_the_refresh_is_resumed_though_nobody_asks(database: Database) {
+    let (story, server) = Story::begin(database, Duration::from_mins(2)).await;
+    story.expired(&server).await;
+    story.killed_before_the_commit(server).await;
+    let server = story.server().await;
+    let begun = Instant::now();
+    while story.provider.refreshes() < 2 {
+        assert!(begun.elapsed() < SOON, "nobody asks, and nothing happens");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let answer = story.soon(&server, &question()).await;
+    assert!(story.provider.is_newest(answer["token"].as_str().unwrap_or_else(|| panic!("{answer}"))));
+    assert_eq!((story.provider.refreshes(), story.provider.dead_grants()), (2, 0), "once, and for everybody");
 }

@@ -20,6 +20,7 @@ both_databases! {
     with_grace_no_fault_costs_a_grant,
     without_grace_each_loss_is_told_as_consent_needed,
     a_fault_before_the_request_costs_a_strict_provider_nothing,
+    after_lost_answers_the_provider_is_asked_again_though_nobody_asks,
     a_provider_that_refuses_connections_costs_no_grant,
     a_slow_network_costs_nothing,
     a_wait_in_seconds_is_respected_and_passed_on,
@@ -159,6 +160,27 @@ async fn a_fault_before_the_request_costs_a_strict_provider_nothing(database: Da
         assert_eq!(told["status"], "completed", "{fault:?}: {told}");
     }
     assert_eq!((story.provider.refreshes(), story.provider.reuses(), story.provider.dead_grants()), (3, 0, 0));
+}
+
+async fn after_lost_answers_the_provider_is_asked_again_though_nobody_asks(database: Database) {
+    let story = Story::begin(database, Duration::from_mins(10)).await;
+    story.connect().await;
+    story.app.advance(HOUR);
+    // As often as a caller's own request is tried, so that the caller is told to come again, and does not.
+    for _ in 0..3 {
+        story.proxy.spoil_next(Phase::AfterRequest, Fault::Reset);
+    }
+    assert_eq!(story.ask().await.status, 503);
+    let asked = story.provider.requests();
+    let renewed = async {
+        while story.provider.requests() == asked {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), renewed).await.expect("the grace is used");
+    let token = story.app.token(&question()).await;
+    assert!(story.provider.is_newest(&token));
+    assert_eq!(story.provider.dead_grants(), 0);
 }
 
 async fn a_provider_that_refuses_connections_costs_no_grant(database: Database) {
