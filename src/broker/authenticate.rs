@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     BrokerError,
     authorization::{Begin, Pending, begin},
+    discovery::{has_expired, renewed},
     provider::redirect_uri,
     refresh::{Refreshed, refresh, refresh_behind},
 };
@@ -179,6 +180,7 @@ async fn consent(app: &App, ask: &Ask, tokens: &[Token]) -> Result<Outcome, Brok
     {
         return Ok(Outcome::ConnectionRequired);
     }
+    let provider = if has_expired(&provider, app.clock.now()) { renewed(app, provider).await } else { provider };
     let ask = Begin {
         subject: ask.subject.clone(),
         ls_user_id: ask.ls_user_id.clone(),

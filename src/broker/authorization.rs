@@ -9,7 +9,14 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{BrokerError, expiry, identify::identify, persist, revoke::queue_grant_of_request};
+use super::{
+    BrokerError,
+    discovery::{is_forgotten, renewed},
+    expiry,
+    identify::identify,
+    persist,
+    revoke::queue_grant_of_request,
+};
 use crate::{
     app::App,
     oauth::{
@@ -92,7 +99,10 @@ pub enum Completion {
 ///
 /// # Errors
 /// [`BrokerError::Store`], or [`BrokerError::Internal`] if the provider's record is broken.
-pub async fn begin(app: &App, provider: &Provider, ask: Begin) -> Result<Pending, BrokerError> {
+pub async fn begin(app: &App, provider: &Provider, mut ask: Begin) -> Result<Pending, BrokerError> {
+    if ask.scopes.is_empty() {
+        ask.scopes.clone_from(&provider.options.default_scopes);
+    }
     let begun = Authorization {
         auth_url: &provider.auth_url,
         client_id: &provider.client_id,
@@ -136,6 +146,24 @@ pub async fn begin(app: &App, provider: &Provider, ask: Begin) -> Result<Pending
     Ok(Pending { url: begun.url.into(), id: request.id })
 }
 
+/// What a provider sent the person back with.
+pub struct CodeResponse {
+    /// The code.
+    pub code: SecretString,
+    /// Who issued it, by its own word (RFC 9207).
+    pub iss: Option<String>,
+}
+
+/// The error a provider sent the person back with.
+pub struct ErrorResponse<'a> {
+    /// Its code.
+    pub error: &'a str,
+    /// Its explanation.
+    pub error_description: Option<&'a str>,
+    /// Who says so, by its own word (RFC 9207).
+    pub iss: Option<&'a str>,
+}
+
 /// Completes the authorization request of `state` with `code`. `tenant` is the caller's, where the callback came
 /// with an API key. However often it is called, the code is exchanged once and everybody gets the same end.
 ///
@@ -145,10 +173,10 @@ pub async fn complete(
     app: &Arc<App>,
     provider_id: &str,
     state: &SecretString,
-    code: SecretString,
+    response: CodeResponse,
     tenant: Option<&Tenant>,
 ) -> Result<Completion, BrokerError> {
-    let (state_hash, code_hash) = (hash(state), hash(&code));
+    let (state_hash, code_hash) = (hash(state), hash(&response.code));
     if let Some(tenant) = tenant {
         let known = app.store.authorization_request_of_state(state_hash).await?;
         if known.is_none_or(|request| request.subject.tenant != *tenant) {
@@ -158,7 +186,7 @@ pub async fn complete(
     match app.store.take_authorization_request(state_hash, provider_id, code_hash, app.clock.now()).await? {
         Some(request) => {
             // On its own task: a browser that goes away does not undo a consent that was given.
-            let exchange = app.tasks.spawn(exchange(Arc::clone(app), request, code));
+            let exchange = app.tasks.spawn(exchange(Arc::clone(app), request, response));
             match tokio::time::timeout(EXCHANGE_WAIT, exchange).await {
                 Ok(ended) => ended.map_err(|error| BrokerError::Internal(error.to_string()))?,
                 Err(_) => Err(StoreError::Unavailable("a grant waits to be kept".into()).into()),
@@ -176,9 +204,13 @@ pub async fn refuse(
     app: &App,
     provider_id: &str,
     state: &SecretString,
-    error: &str,
-    error_description: Option<&str>,
+    response: ErrorResponse<'_>,
 ) -> Result<Completion, BrokerError> {
+    let ErrorResponse { error, error_description, iss } = response;
+    let begun = app.store.authorization_request_of_state(hash(state)).await?;
+    if begun.is_some_and(|request| check_issuer(&request, iss).is_err()) {
+        return Ok(Completion::InvalidState);
+    }
     let error = printable(error, 64);
     let error_description = error_description.map(|text| printable(text, 300));
     let refused = app
@@ -194,7 +226,12 @@ pub async fn refuse(
     }
 }
 
-async fn exchange(app: Arc<App>, request: AuthorizationRequest, code: SecretString) -> Result<Completion, BrokerError> {
+async fn exchange(
+    app: Arc<App>,
+    request: AuthorizationRequest,
+    response: CodeResponse,
+) -> Result<Completion, BrokerError> {
+    let CodeResponse { code, iss } = response;
     let client = Client {
         token_url: &request.token_url,
         id: &request.client_id,
@@ -207,16 +244,52 @@ async fn exchange(app: Arc<App>, request: AuthorizationRequest, code: SecretStri
         redirect_uri: &request.redirect_uri,
         code_verifier: request.code_verifier.as_ref(),
     };
-    let kept = match request_token(&app.outbound, &client, grant, app.clock.now()).await {
+    let answered = match check_issuer(&request, iss.as_deref()) {
+        Ok(()) => request_token(&app.outbound, &client, grant, app.clock.now()).await,
+        Err(failure) => Err(failure),
+    };
+    let kept = match answered {
         Ok(response) => {
             let mut grant = granted(&app, &response, &request.scopes, &request.token_url);
             identify(&app, &request, &mut grant).await;
             keep(&app, &request, grant).await
         }
-        Err(failure) => fail(&app, &request, failure).await,
+        Err(failure) => {
+            renew_forgotten(&app, &request, &failure).await;
+            fail(&app, &request, failure).await
+        }
     };
     app.wake(request.id).await;
     kept
+}
+
+/// A client that the server has forgotten is registered anew, so that the next attempt works. (This code is lost: it
+/// was given to the old one.)
+async fn renew_forgotten(app: &App, request: &AuthorizationRequest, failure: &TokenFailure) {
+    match app.store.provider(&request.subject.tenant, &request.provider_id).await {
+        Ok(Some(provider)) if provider.client_id == request.client_id && is_forgotten(&provider, failure) => {
+            renewed(app, provider).await;
+        }
+        _ => {}
+    }
+}
+
+/// A response that names another issuer than the one the person was sent to is an attack in which the code would go to
+/// the wrong server (RFC 9207 section 2.4): no token request is made, and nothing of the response is shown.
+fn check_issuer(request: &AuthorizationRequest, iss: Option<&str>) -> Result<(), TokenFailure> {
+    let Some(issuer) = &request.options.issuer else { return Ok(()) };
+    let problem = match iss {
+        Some(iss) if iss == issuer => return Ok(()),
+        None if !request.options.iss_required => return Ok(()),
+        Some(_) => "the response names another authorization server than the one that was asked",
+        None => "the response does not name its authorization server, which this one always does",
+    };
+    Err(TokenFailure {
+        kind: FailureKind::Refused,
+        error: "issuer_mismatch".into(),
+        error_description: Some(problem.into()),
+        retry_after: None,
+    })
 }
 
 /// Keeps what was granted. The code is spent, so a database that is away for a moment must not cost the grant.

@@ -12,7 +12,13 @@ use chrono::TimeDelta;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{BrokerError, authorization::granted, persist, revoke::queue_grant};
+use super::{
+    BrokerError,
+    authorization::granted,
+    discovery::{has_expired, is_forgotten, renewed},
+    persist,
+    revoke::queue_grant,
+};
 use crate::{
     app::App,
     oauth::{
@@ -142,16 +148,24 @@ impl Drop for Begun {
 async fn run(app: Arc<App>, token: Token, lease: Lease) -> Result<Refreshed, BrokerError> {
     let tenant = &token.subject.tenant;
     // The provider's record of today: an address or a secret that was corrected counts from the next refresh on.
-    let Some(provider) = app.store.provider(tenant, &token.provider_id).await? else {
+    let Some(mut provider) = app.store.provider(tenant, &token.provider_id).await? else {
         return Ok(Refreshed::ConsentNeeded);
     };
+    if has_expired(&provider, app.clock.now()) {
+        provider = renewed(&app, provider).await;
+    }
     // The lease is held on to until the result is kept: an overtaker would bring a refresh token that is spent.
     let outcome = hold(
         &app,
         tenant,
         &lease,
         Box::pin(async {
-            match ask(&app, &provider, &lease).await {
+            let mut asked = ask(&app, &provider, &lease).await;
+            if asked.as_ref().is_err_and(|failure| is_forgotten(&provider, failure)) {
+                provider = renewed(&app, provider).await;
+                asked = ask(&app, &provider, &lease).await;
+            }
+            match asked {
                 Ok(response) => {
                     let grant = granted(&app, &response, &token.scopes, &provider.token_url);
                     let kept = keep(&app, &token, &provider, &lease, &grant).await;

@@ -22,6 +22,7 @@ use crate::{
     app::App,
     broker::authenticate::{Ask, Outcome, authenticate as ask_broker},
     identity::{Caller, Permission},
+    oauth::challenge::Challenge,
     store::{Subject, tokens::Token},
 };
 
@@ -58,6 +59,9 @@ pub struct AuthenticateRequest {
     check_only: bool,
     /// Seconds the token has to be good for at the least, from 0 to 86400; refreshed first if it is not.
     min_ttl: Option<i64>,
+    /// The `WWW-Authenticate` header with which an API or an MCP server refused a token, as it came: the scopes it names
+    /// are asked for too.
+    challenge: Option<String>,
 }
 
 /// The answer.
@@ -138,9 +142,16 @@ fn read(caller: Caller, body: &JsonBody) -> Result<Ask, ApiError> {
         fields.fault(&["user_id".into()], ("missing", problem.into()));
     }
     fields.boolean("use_agent_builder_public_oauth", false);
+    let mut scopes = fields.required_texts("scopes", rules::SCOPES_MAX, &rules::scope);
+    let challenge = fields.optional_text("challenge", &rules::opaque);
+    for scope in challenge.and_then(|header| Challenge::of_headers([header.as_str()])).unwrap_or_default().scopes {
+        if rules::scope(&scope).is_ok() && !scopes.contains(&scope) && scopes.len() < rules::SCOPES_MAX {
+            scopes.push(scope);
+        }
+    }
     let ask = Ask {
         provider_id: fields.required_text("provider", &rules::provider_id),
-        scopes: fields.required_texts("scopes", rules::SCOPES_MAX, &rules::scope),
+        scopes,
         force_new: fields.boolean("force_new", false),
         token_id: fields.optional_uuid("token_id"),
         is_default: fields.boolean("is_default", true),

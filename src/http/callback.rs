@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     app::App,
-    broker::authorization::{Completion, complete, refuse},
+    broker::authorization::{CodeResponse, Completion, ErrorResponse, complete, refuse},
     identity::{Caller, Permission},
     oauth::token::FailureKind,
     store::authorization_requests::Status,
@@ -52,6 +52,8 @@ const PREVIEWERS: [&str; 10] = [
 pub struct FinalizeRequest {
     code: String,
     state: String,
+    /// The `iss` parameter of the redirect (RFC 9207), if there was one.
+    iss: Option<String>,
 }
 
 /// A consent that is complete.
@@ -69,6 +71,7 @@ struct Visit {
     state: Option<String>,
     error: Option<String>,
     error_description: Option<String>,
+    iss: Option<String>,
     setup_action: Option<String>,
 }
 
@@ -81,6 +84,7 @@ impl Visit {
                 "state" => &mut visit.state,
                 "error" => &mut visit.error,
                 "error_description" => &mut visit.error_description,
+                "iss" => &mut visit.iss,
                 "setup_action" => &mut visit.setup_action,
                 _ => continue,
             };
@@ -155,10 +159,11 @@ pub async fn post(
     let mut fields = Fields::of_body(&body);
     let code = SecretString::from(fields.required_text("code", &rules::opaque));
     let state = SecretString::from(fields.required_text("state", &rules::opaque));
+    let iss = fields.optional_text("iss", &rules::opaque);
     fields.finish()?;
     let invalid = |detail: &str| Err(ApiError::InvalidState(detail.to_owned()));
     rules::provider_id(&provider_id).map_err(|_| no_provider())?;
-    match complete(&app, &provider_id, &state, code, Some(&caller.tenant)).await? {
+    match complete(&app, &provider_id, &state, CodeResponse { code, iss }, Some(&caller.tenant)).await? {
         Completion::Completed(auth_id) | Completion::AlreadyCompleted(auth_id) => {
             Ok(Json(Finalized { status: "completed", provider_id, auth_id }))
         }
@@ -211,8 +216,15 @@ async fn come_back(app: &Arc<App>, provider_id: &str, visit: Visit) -> Response 
         return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState);
     }
     let completion = match (visit.error.filter(|error| !error.is_empty()), visit.code) {
-        (Some(error), _) => refuse(app, provider_id, &state, &error, visit.error_description.as_deref()).await,
-        (None, Some(code)) if !code.is_empty() => complete(app, provider_id, &state, code.into(), None).await,
+        (Some(error), _) => {
+            let error_description = visit.error_description.as_deref();
+            let response = ErrorResponse { error: &error, error_description, iss: visit.iss.as_deref() };
+            refuse(app, provider_id, &state, response).await
+        }
+        (None, Some(code)) if !code.is_empty() => {
+            let response = CodeResponse { code: code.into(), iss: visit.iss };
+            complete(app, provider_id, &state, response, None).await
+        }
         (None, _) => return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters),
     };
     match completion {

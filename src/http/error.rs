@@ -46,6 +46,19 @@ pub struct ErrorBody {
     pub code: &'static str,
 }
 
+/// The body of a 409 where a client has to be registered by hand.
+#[derive(Serialize, ToSchema)]
+pub struct RegistrationRequired {
+    /// What to do, in words.
+    pub detail: String,
+    /// `registration_required`.
+    pub code: &'static str,
+    /// The authorization server.
+    pub issuer: String,
+    /// To be entered there, byte for byte.
+    pub redirect_uri: String,
+}
+
 /// What went wrong.
 #[derive(Debug)]
 pub enum ApiError {
@@ -63,6 +76,13 @@ pub enum ApiError {
     MethodNotAllowed,
     /// There is one already.
     Conflict(String),
+    /// The authorization server lets no client register itself.
+    RegistrationRequired {
+        /// The authorization server.
+        issuer: String,
+        /// To be entered there.
+        redirect_uri: String,
+    },
     /// The body did not come in time.
     BodyTimeout,
     /// The body is too large.
@@ -100,6 +120,12 @@ impl ApiError {
                 "This path does not take that method; /docs lists what there is.",
             ),
             Self::Conflict(detail) => table(StatusCode::CONFLICT, "conflict", detail),
+            Self::RegistrationRequired { .. } => table(
+                StatusCode::CONFLICT,
+                "registration_required",
+                "The authorization server lets no client register itself. Register one there by hand, with this \
+                 redirect_uri, and ask again with its client_id and client_secret.",
+            ),
             Self::BodyTimeout => {
                 table(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request's body did not come in time.")
             }
@@ -148,6 +174,9 @@ impl IntoResponse for ApiError {
         let (status, code, detail) = self.status_code_detail();
         let body = match self {
             Self::Faults(detail) => Json(json!(Faults { detail })),
+            Self::RegistrationRequired { issuer, redirect_uri } => {
+                Json(json!(RegistrationRequired { detail, code, issuer, redirect_uri }))
+            }
             _ => Json(json!(ErrorBody { detail, code })),
         };
         let mut response = (status, [(header::CACHE_CONTROL, "no-store")], body).into_response();

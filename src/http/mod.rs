@@ -9,6 +9,7 @@ mod caller;
 mod connections;
 mod error;
 mod health;
+mod mcp;
 mod observe;
 pub mod pages;
 mod providers;
@@ -60,6 +61,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(callback::get, callback::post))
         .routes(routes!(callback::setup))
         .routes(routes!(providers::list, providers::create))
+        .routes(routes!(mcp::discover))
         .routes(routes!(providers::get, providers::update, providers::delete))
         .routes(routes!(tokens::list, tokens::delete_for_user))
         .routes(routes!(tokens::exists))
@@ -81,6 +83,7 @@ pub fn router(app: Arc<App>) -> Router {
         .nest("/api-host", api)
         .route("/host-oauth-callback/{provider_id}", get(callback::get))
         .route("/host-oauth-callback/{provider_id}/{auth_id}", get(callback::outcome))
+        .route("/oauth/client-metadata.json/{provider_id}", get(mcp::client_document_of))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/ok", get(health::ok))

@@ -271,9 +271,7 @@ pub(super) fn read_new(
 ) -> Result<Provider, ApiError> {
     let endpoint = |url: &str| rules::endpoint(guard, url);
     let mut fields = Fields::of_body(body);
-    let method = fields.optional_text("token_endpoint_auth_method", &|text| {
-        authentication(text).map(drop).ok_or_else(|| literal("'none', 'client_secret_basic' or 'client_secret_post'"))
-    });
+    let method = authentication_field(&mut fields);
     fields.optional_text("code_challenge_method", &challenge_method);
     let provider = Provider {
         id: Uuid::now_v7(),
@@ -292,10 +290,7 @@ pub(super) fn read_new(
             let known = PROVIDER_TYPES.contains(&text);
             if known { Ok(()) } else { Err(literal("'microsoft', 'salesforce', 'slack' or 'x'")) }
         }),
-        token_endpoint_auth_method: method
-            .as_deref()
-            .and_then(authentication)
-            .unwrap_or(ClientAuthentication::ClientSecretPost),
+        token_endpoint_auth_method: method.unwrap_or(ClientAuthentication::ClientSecretPost),
         authorization_params: parameters(&mut fields).unwrap_or_default(),
         allowed_redirect_uris: redirect_uris(&mut fields).unwrap_or_default(),
         mcp_server_url: None,
@@ -316,6 +311,14 @@ fn parameters(fields: &mut Fields<'_>) -> Option<BTreeMap<String, String>> {
 
 fn redirect_uris(fields: &mut Fields<'_>) -> Option<Vec<String>> {
     fields.optional_texts("allowed_redirect_uris", rules::REDIRECT_URIS_MAX, &rules::redirect_uri)
+}
+
+/// How the client authenticates, if the body says so.
+pub(super) fn authentication_field(fields: &mut Fields<'_>) -> Option<ClientAuthentication> {
+    let named = fields.optional_text("token_endpoint_auth_method", &|text| {
+        authentication(text).map(drop).ok_or_else(|| literal("'none', 'client_secret_basic' or 'client_secret_post'"))
+    });
+    named.as_deref().and_then(authentication)
 }
 
 fn authentication(text: &str) -> Option<ClientAuthentication> {

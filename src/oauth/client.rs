@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use reqwest::{
     Client, RequestBuilder,
-    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE},
     redirect::Policy,
 };
 use url::Url;
@@ -112,6 +112,17 @@ impl Outbound {
     pub fn delete(&self, url: &Url) -> Result<RequestBuilder, CallError> {
         self.guard.check_url(url)?;
         Ok(self.client.delete(url.clone()))
+    }
+
+    /// Sends a request and reads the head of its answer alone: the status, and what it says of authorization.
+    ///
+    /// # Errors
+    /// [`CallError`]. A status that is no success is not an error.
+    pub async fn head_of(&self, request: RequestBuilder) -> Result<(u16, Vec<String>), CallError> {
+        let response = request.send().await.map_err(|error| call_error(&error))?;
+        let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
+        let challenges = challenges.filter_map(|value| value.to_str().ok()).map(ToOwned::to_owned).collect();
+        Ok((response.status().as_u16(), challenges))
     }
 
     /// Sends a request and reads the whole answer.

@@ -5,8 +5,11 @@
 pub mod account;
 pub mod address;
 pub mod authorize;
+pub mod challenge;
 pub mod client;
+pub mod metadata;
 pub mod quirks;
+pub mod registration;
 pub mod revocation;
 pub mod scopes;
 pub mod token;

@@ -1,0 +1,122 @@
+//! `POST /v2/auth/providers/mcp-discover`: an MCP server's URL is enough to connect it; and our client metadata document.
+//! Owns: their shape on the wire.
+//! Must not know: how a server is discovered, or how a client is registered.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::header,
+    response::{IntoResponse, Response},
+};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::{
+    body::{Fields, JsonBody},
+    error::{ApiError, ErrorBody, Fault, Faults, RegistrationRequired},
+    providers::{AuthMethod, ProviderResponse, authentication_field, no_provider},
+    rules,
+};
+use crate::{
+    app::App,
+    broker::{
+        discovery::{ConnectError, McpServer, StaticClient, client_document, connect},
+        provider::callback_address,
+    },
+    client_authentication::ClientAuthentication,
+    identity::{Caller, Permission},
+    oauth::{metadata::DiscoveryError, registration::client_metadata, token::FailureKind},
+};
+
+/// An MCP server to connect.
+#[derive(ToSchema)]
+#[schema(as = MCPOAuthProviderCreateRequest)]
+#[expect(dead_code, reason = "describes the body that `discover` reads")]
+pub struct McpDiscoverRequest {
+    /// Plain characters; unique in the workspace. Part of the callback address.
+    provider_id: String,
+    name: String,
+    /// The address of the MCP server: https, or http to a host in `ALLOW_PRIVATE_UPSTREAMS`.
+    mcp_server_url: String,
+    /// A client that was registered by hand, where the authorization server lets none register itself.
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    token_endpoint_auth_method: Option<AuthMethod>,
+    /// Accept an authorization server whose metadata does not say that it knows PKCE (S256 is sent all the same).
+    #[schema(default = false, required = false)]
+    allow_missing_pkce: bool,
+    /// Send no `resource` (RFC 8707): some servers refuse it.
+    #[schema(default = false, required = false)]
+    omit_resource: bool,
+}
+
+/// Discovers an MCP server and its authorization server, registers a client there, and keeps them as a provider.
+#[utoipa::path(post, path = "/v2/auth/providers/mcp-discover", tag = "Providers", request_body = McpDiscoverRequest,
+    responses((status = 200, body = ProviderResponse),
+              (status = 409, body = RegistrationRequired, description = "The name is taken (`conflict`), or a client has \
+               to be registered by hand (`registration_required`): ask again with its `client_id`"),
+              (status = 422, body = Faults), (status = 502, body = ErrorBody), (status = 504, body = ErrorBody)))]
+pub async fn discover(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    body: JsonBody,
+) -> Result<Json<ProviderResponse>, ApiError> {
+    caller.needs(Permission::Administer)?;
+    let endpoint = |url: &str| rules::endpoint(app.outbound.guard(), url);
+    let mut fields = Fields::of_body(&body);
+    let client_id = fields.optional_text("client_id", &rules::identifier);
+    let secret = fields.optional_text("client_secret", &rules::secret).map(SecretString::from);
+    let authentication = authentication_field(&mut fields);
+    let server = McpServer {
+        tenant: caller.tenant,
+        provider_id: fields.required_text("provider_id", &rules::provider_id),
+        name: fields.required_text("name", &rules::display_name),
+        url: fields.required_text("mcp_server_url", &endpoint),
+        client: client_id.map(|id| StaticClient { id, secret, authentication }),
+        allow_missing_pkce: fields.boolean("allow_missing_pkce", false),
+        omit_resource: fields.boolean("omit_resource", false),
+    };
+    fields.finish()?;
+    Ok(Json(Box::pin(connect(&app, server)).await?.into()))
+}
+
+/// What we say of ourselves to authorization servers that take a URL for a client id.
+pub async fn client_document_of(State(app): State<Arc<App>>, Path(provider_id): Path<String>) -> Response {
+    if rules::provider_id(&provider_id).is_err() {
+        return no_provider().into_response();
+    }
+    let redirect_uri = callback_address(&app, &provider_id);
+    let mut document = client_metadata(&redirect_uri, ClientAuthentication::None);
+    document["client_id"] = Value::from(client_document(&app, &provider_id));
+    document["client_uri"] = json!(app.public_url);
+    ([(header::CACHE_CONTROL, "public, max-age=3600")], Json(document)).into_response()
+}
+
+impl From<ConnectError> for ApiError {
+    fn from(error: ConnectError) -> Self {
+        let about_the_server = |kind, msg: String| {
+            Self::Faults(vec![Fault { loc: vec!["body".into(), "mcp_server_url".into()], msg, kind }])
+        };
+        match error {
+            ConnectError::Discovery(error @ DiscoveryError::TooLong) => {
+                Self::Provider(FailureKind::TimedOut, sentence(&error), None)
+            }
+            ConnectError::Discovery(error @ DiscoveryError::Unreachable(..)) => {
+                Self::Provider(FailureKind::Refused, sentence(&error), None)
+            }
+            ConnectError::Discovery(error) => about_the_server("discovery_failed", sentence(&error)),
+            ConnectError::Registration(error) => Self::Provider(FailureKind::Refused, sentence(&error), None),
+            ConnectError::RegistrationRequired { issuer, redirect_uri } => {
+                Self::RegistrationRequired { issuer, redirect_uri }
+            }
+            ConnectError::Broker(error) => error.into(),
+        }
+    }
+}
+
+fn sentence(error: &impl std::fmt::Display) -> String {
+    format!("The MCP server was not connected: {error}.")
+}

@@ -1,0 +1,162 @@
+//! Our own client at an authorization server nobody registered us at (RFC 7591, client id metadata documents).
+//! Owns: what we say of ourselves, the registration request, and the reading of its answer.
+//! Must not know: where the client is kept.
+
+use chrono::{DateTime, Utc};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use url::{Host, Url};
+
+use super::{
+    client::{CallError, Outbound},
+    metadata::ServerMetadata,
+};
+use crate::client_authentication::ClientAuthentication;
+
+/// What people read on a consent page.
+const CLIENT_NAME: &str = "agent-auth";
+/// Seconds since 1970 beyond this are a mistake.
+const YEAR_9999: i64 = 253_402_300_799;
+
+/// A client that was registered.
+pub struct Registered {
+    /// Its id.
+    pub client_id: String,
+    /// Its secret, unless it is public.
+    pub client_secret: Option<SecretString>,
+    /// How it authenticates.
+    pub authentication: ClientAuthentication,
+    /// When the secret stops working.
+    pub secret_expires_at: Option<DateTime<Utc>>,
+}
+
+/// Why there is no client. Holds nothing of the answer but an error code of RFC 7591.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RegistrationError {
+    /// There was no answer.
+    #[error("the registration endpoint: {0}")]
+    Call(#[from] CallError),
+    /// The server said no.
+    #[error("the authorization server refused to register a client: {0}")]
+    Refused(&'static str),
+    /// The answer was no registration.
+    #[error("the authorization server's answer to the registration is none: {0}")]
+    Unreadable(&'static str),
+}
+
+#[derive(Deserialize)]
+struct Answered {
+    client_id: String,
+    client_secret: Option<String>,
+    client_secret_expires_at: Option<Value>,
+    token_endpoint_auth_method: Option<String>,
+    redirect_uris: Option<Vec<String>>,
+}
+
+/// The way of authenticating that both sides know: of those the server lists, HTTP Basic before the body before none;
+/// a server that lists nothing knows HTTP Basic (RFC 8414 section 2).
+#[must_use]
+pub fn authentication(server: &ServerMetadata) -> ClientAuthentication {
+    let Some(listed) = &server.token_endpoint_auth_methods_supported else {
+        return ClientAuthentication::ClientSecretBasic;
+    };
+    [ClientAuthentication::ClientSecretBasic, ClientAuthentication::ClientSecretPost]
+        .into_iter()
+        .find(|method| listed.iter().any(|name| name == method.as_str()))
+        .unwrap_or(ClientAuthentication::None)
+}
+
+/// What we say of ourselves. `redirect_uri` is where people come back to.
+#[must_use]
+pub fn client_metadata(redirect_uri: &str, authentication: ClientAuthentication) -> Value {
+    // A client on the machine itself is a native one to those who tell them apart (OpenID Connect Registration section 2).
+    let is_loopback = Url::parse(redirect_uri).is_ok_and(|url| match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    });
+    json!({
+        "client_name": CLIENT_NAME,
+        "redirect_uris": [redirect_uri],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": authentication.as_str(),
+        "application_type": if is_loopback { "native" } else { "web" },
+    })
+}
+
+/// Registers a client at `endpoint`.
+///
+/// # Errors
+/// [`RegistrationError`].
+pub async fn register(
+    outbound: &Outbound,
+    endpoint: &str,
+    redirect_uri: &str,
+    asked: ClientAuthentication,
+    scopes: &[String],
+    now: DateTime<Utc>,
+) -> Result<Registered, RegistrationError> {
+    let endpoint = Url::parse(endpoint).map_err(|_| RegistrationError::Unreadable("its endpoint is no URL"))?;
+    let mut metadata = client_metadata(redirect_uri, asked);
+    if !scopes.is_empty() {
+        metadata["scope"] = scopes.join(" ").into();
+    }
+    let request = outbound
+        .post(&endpoint)?
+        .header(CONTENT_TYPE, "application/json")
+        .header(ACCEPT, "application/json")
+        .body(metadata.to_string());
+    let answer = outbound.send(request, now).await?;
+    if !matches!(answer.status, 200 | 201) {
+        return Err(RegistrationError::Refused(refusal(&answer.body)));
+    }
+    let answered: Answered =
+        serde_json::from_slice(&answer.body).map_err(|_| RegistrationError::Unreadable("it names no client"))?;
+    if answered.client_id.is_empty() || answered.client_id.len() > 2048 {
+        return Err(RegistrationError::Unreadable("its client id is none"));
+    }
+    // What the answer says counts, not what was asked for (RFC 7591 section 3.2.1).
+    if answered.redirect_uris.is_some_and(|uris| !uris.iter().any(|uri| uri == redirect_uri)) {
+        return Err(RegistrationError::Unreadable("it left our redirect URI out"));
+    }
+    let secret = answered.client_secret.filter(|secret| !secret.is_empty());
+    let told = answered.token_endpoint_auth_method.as_deref();
+    let authentication = match told {
+        _ if secret.is_none() => ClientAuthentication::None,
+        Some("client_secret_basic") => ClientAuthentication::ClientSecretBasic,
+        Some("client_secret_post") => ClientAuthentication::ClientSecretPost,
+        Some("none") => ClientAuthentication::None,
+        Some(_) => return Err(RegistrationError::Unreadable("it wants a client authentication that we do not know")),
+        None => asked,
+    };
+    Ok(Registered {
+        client_id: answered.client_id,
+        client_secret: secret.map(SecretString::from),
+        authentication,
+        secret_expires_at: answered.client_secret_expires_at.as_ref().and_then(expiry),
+    })
+}
+
+/// Zero means never.
+fn expiry(value: &Value) -> Option<DateTime<Utc>> {
+    let seconds = value.as_i64().or_else(|| value.as_str()?.parse().ok())?;
+    DateTime::from_timestamp(seconds, 0).filter(|_| (1..=YEAR_9999).contains(&seconds))
+}
+
+/// The error codes of RFC 7591 section 3.2.2; nothing else of the answer is told on.
+fn refusal(body: &[u8]) -> &'static str {
+    const CODES: [&str; 5] = [
+        "invalid_redirect_uri",
+        "invalid_client_metadata",
+        "invalid_software_statement",
+        "unapproved_software_statement",
+        "access_denied",
+    ];
+    let error = serde_json::from_slice::<Value>(body).ok();
+    let code = error.as_ref().and_then(|error| error.get("error")?.as_str());
+    CODES.into_iter().find(|known| Some(*known) == code).unwrap_or("without a reason that we know")
+}
