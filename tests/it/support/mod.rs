@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod database;
 pub mod fake_provider;
 pub mod fault_proxy;
+pub mod mcp_server;
 pub mod postgres;
 pub mod revocation_endpoint;
 pub mod rotating_provider;

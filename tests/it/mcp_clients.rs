@@ -1,0 +1,172 @@
+//! Our client at the authorization server of an MCP server.
+//! Owns how it comes to be, how it is renewed, and whose answers are believed.
+//! Must not know where metadata is found.
+
+use serde_json::{Value, json};
+
+use crate::support::app::TestApp;
+use crate::support::both_databases;
+use crate::support::caller::{Pending, asking, with};
+use crate::support::database::Database;
+use crate::support::mcp_server::{McpServer, SERVER_METADATA};
+use crate::support::scripted::Scripted;
+
+both_databases! {
+    a_server_that_registers_nobody_takes_a_client_made_by_hand,
+    the_answer_to_a_registration_counts,
+    a_registration_that_is_refused_is_told,
+    a_server_that_takes_a_url_for_a_client_id_is_given_one,
+    a_client_whose_secret_has_expired_is_registered_anew,
+    a_client_that_was_forgotten_is_registered_anew_once,
+    a_response_of_another_issuer_leads_to_no_token_request,
+    an_issuer_that_always_names_itself_is_not_believed_without_its_name,
+}
+
+const DISCOVER: &str = "/v2/auth/providers/mcp-discover";
+
+/// The way back from the page Alice was sent to.
+fn back(pending: &Pending, more: &str) -> url::Url {
+    let redirect_uri = pending.parameter("redirect_uri").expect("a way back");
+    format!("{redirect_uri}?state={}{more}", pending.state()).parse().expect("a URL")
+}
+
+async fn consent(app: &TestApp) {
+    let pending = app.begin(&asking("alice", &[])).await;
+    app.come_back(&back(&pending, "&code=a-code")).await;
+}
+
+async fn a_server_that_registers_nobody_takes_a_client_made_by_hand(app: TestApp) {
+    let server = McpServer::start().await;
+    let mut metadata = server.server_metadata();
+    metadata.as_object_mut().expect("an object").remove("registration_endpoint");
+    server.show(SERVER_METADATA, metadata);
+    let answer = app.post(DISCOVER, &server.connection()).await.expect(409);
+    assert_eq!(answer["code"], "registration_required");
+    assert_eq!(answer["issuer"], server.at(""));
+    app.get("/v2/auth/providers/acme").await.expect(404);
+
+    let by_hand = json!({"client_id": "by-hand", "client_secret": "a-secret-made-by-hand"});
+    let provider = app.post(DISCOVER, &server.connection_with(by_hand)).await.expect(200);
+    assert_eq!(provider["is_dynamic_client"], false);
+    let pending = app.begin(&asking("alice", &[])).await;
+    assert_eq!(pending.parameter("client_id").as_deref(), Some("by-hand"));
+    assert_eq!(Some(&answer["redirect_uri"]), pending.parameter("redirect_uri").map(Value::from).as_ref());
+}
+
+async fn the_answer_to_a_registration_counts(app: TestApp) {
+    let server = McpServer::start().await;
+    server.answer("/register", Scripted::json(json!({"client_id": "given"})).status(201));
+    let provider = app.post(DISCOVER, &server.connection()).await.expect(200);
+    assert_eq!(provider["token_endpoint_auth_method"], "none", "there is no secret");
+    consent(&app).await;
+    let exchange = &server.asked("/token")[0];
+    assert_eq!(exchange.field("client_id").as_deref(), Some("given"));
+    assert_eq!(exchange.field("client_secret"), None);
+}
+
+async fn a_registration_that_is_refused_is_told(app: TestApp) {
+    let server = McpServer::start().await;
+    let others = json!({"client_id": "given", "redirect_uris": ["https://elsewhere.example/"]});
+    let refusal = json!({"error": "invalid_redirect_uri", "error_description": "internal detail"});
+    let cases = [
+        (Scripted::json(refusal).status(400), "invalid_redirect_uri"),
+        (Scripted::text("text/html", "<h1>internal detail</h1>").status(500), "without a reason"),
+        (Scripted::json(json!({"client_name": "x"})).status(201), "names no client"),
+        (Scripted::json(others).status(201), "redirect URI"),
+    ];
+    for (answer, told) in cases {
+        server.answer("/register", answer);
+        let answer = app.post(DISCOVER, &server.connection()).await.expect(502);
+        let detail = answer["detail"].as_str().expect("a sentence");
+        assert!(detail.contains(told) && !detail.contains("internal detail"), "{detail}");
+        app.get("/v2/auth/providers/acme").await.expect(404);
+    }
+}
+
+async fn a_server_that_takes_a_url_for_a_client_id_is_given_one(database: Database) {
+    let app = TestApp::start_with(database, |settings| settings.public_url = Some("https://auth.example".into())).await;
+    let server = McpServer::start().await;
+    let takes = json!({"client_id_metadata_document_supported": true});
+    server.show(SERVER_METADATA, with(server.server_metadata(), takes));
+    let provider = app.post(DISCOVER, &server.connection()).await.expect(200);
+    let client_id = provider["client_id"].as_str().expect("an id");
+    let path = client_id.strip_prefix("https://auth.example").expect("an address of ours");
+    assert!(server.asked("/register").is_empty());
+    let answer = app.anonymous().get(path).await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    let document = answer.expect(200);
+    assert_eq!(document["client_id"], client_id);
+    assert_eq!(document["token_endpoint_auth_method"], "none");
+    let pending = app.begin(&asking("alice", &[])).await;
+    assert_eq!(document["redirect_uris"], json!([pending.parameter("redirect_uri")]));
+    assert_eq!(pending.parameter("client_id").as_deref(), Some(client_id));
+    app.anonymous().get("/oauth/client-metadata.json/..%2Fx").await.expect(404);
+}
+
+async fn a_client_whose_secret_has_expired_is_registered_anew(app: TestApp) {
+    let server = McpServer::start().await;
+    let in_an_hour = chrono::Utc::now().timestamp() + 3600;
+    let given = |id: &str| json!({"client_id": id, "client_secret": id, "client_secret_expires_at": in_an_hour});
+    server.answer("/register", Scripted::json(given("first")).status(201));
+    app.post(DISCOVER, &server.connection()).await.expect(200);
+    let pending = app.begin(&asking("alice", &[])).await;
+    assert_eq!(pending.parameter("client_id").as_deref(), Some("first"));
+    app.advance(3601);
+    server.answer("/register", Scripted::json(json!({"client_id": "second", "client_secret": "second"})).status(201));
+    let pending = app.begin(&asking("alice", &[])).await;
+    assert_eq!(pending.parameter("client_id").as_deref(), Some("second"));
+    app.begin(&asking("bob", &[])).await;
+    assert_eq!(server.asked("/register").len(), 2);
+}
+
+async fn a_client_that_was_forgotten_is_registered_anew_once(app: TestApp) {
+    let server = McpServer::start().await;
+    app.post(DISCOVER, &server.connection()).await.expect(200);
+    consent(&app).await;
+    server.answer("/token", Scripted::json(json!({"error": "invalid_client"})).status(401));
+    app.advance(3600);
+    assert_eq!(app.try_authenticate(&asking("alice", &[])).await.status, 502);
+    assert_eq!(server.asked("/register").len(), 2);
+    // It did not help: the client is marked, and not registered again and again.
+    for _ in 0..3 {
+        app.advance(60);
+        assert_eq!(app.try_authenticate(&asking("alice", &[])).await.status, 502);
+    }
+    assert_eq!(server.asked("/register").len(), 2);
+    // A server that takes the new client, but not the old one's grant: consent heals it.
+    server.answer("/token", Scripted::json(json!({"error": "invalid_grant"})).status(400));
+    app.advance(60);
+    app.begin(&asking("alice", &[])).await;
+    server.hide("/token");
+    consent(&app).await;
+    app.token(&asking("alice", &[])).await;
+}
+
+async fn a_response_of_another_issuer_leads_to_no_token_request(app: TestApp) {
+    let server = McpServer::start().await;
+    app.post(DISCOVER, &server.connection()).await.expect(200);
+    let pending = app.begin(&asking("alice", &[])).await;
+    let page = app.visit(&back(&pending, "&code=a-code&iss=https%3A%2F%2Fevil.example")).await;
+    assert!(page.status.is_client_error() || page.status.is_server_error(), "{page:?}");
+    assert!(!page.text().contains("evil.example"));
+    assert!(server.asked("/token").is_empty());
+    // An error of another issuer is neither shown nor acted on.
+    let pending = app.begin(&asking("alice", &[])).await;
+    let page = app.visit(&back(&pending, "&error=access_denied&error_description=gotcha&iss=https%3A%2F%2Fevil")).await;
+    assert_eq!(page.status, 400);
+    assert!(!page.text().contains("gotcha"));
+    assert_eq!(app.look(&pending.auth_id).await["status"], "pending");
+    let iss: String = url::form_urlencoded::byte_serialize(server.at("").as_bytes()).collect();
+    app.come_back(&back(&pending, &format!("&code=a-code&iss={iss}"))).await;
+}
+
+async fn an_issuer_that_always_names_itself_is_not_believed_without_its_name(app: TestApp) {
+    let server = McpServer::start().await;
+    let always = json!({"authorization_response_iss_parameter_supported": true});
+    server.show(SERVER_METADATA, with(server.server_metadata(), always));
+    app.post(DISCOVER, &server.connection()).await.expect(200);
+    let pending = app.begin(&asking("alice", &[])).await;
+    app.visit(&back(&pending, "&code=a-code")).await;
+    assert!(server.asked("/token").is_empty());
+    assert_eq!(app.look(&pending.auth_id).await["error"], "issuer_mismatch");
+}
