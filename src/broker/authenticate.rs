@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     BrokerError,
     authorization::{Begin, Pending, begin},
-    discovery::{has_expired, renewed},
+    discovery::{has_client, has_expired, renewed},
     provider::redirect_uri,
     refresh::{Refreshed, refresh, refresh_behind},
 };
@@ -180,6 +180,7 @@ async fn consent(app: &App, ask: &Ask, tokens: &[Token]) -> Result<Outcome, Brok
     {
         return Ok(Outcome::ConnectionRequired);
     }
+    has_client(app, &provider)?;
     let provider = if has_expired(&provider, app.clock.now()) { renewed(app, provider).await } else { provider };
     let ask = Begin {
         subject: ask.subject.clone(),

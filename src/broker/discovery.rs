@@ -50,7 +50,7 @@ pub struct StaticClient {
     pub authentication: Option<ClientAuthentication>,
 }
 
-/// Why an MCP server is not connected. Nothing is kept then.
+/// Why an MCP server is not connected. Nothing is kept then, but for a provider that waits for its client.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Its metadata cannot be had or believed.
@@ -59,14 +59,6 @@ pub enum ConnectError {
     /// Its authorization server registered no client.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
-    /// Its authorization server lets no client register itself: somebody has to do it by hand.
-    #[error("register a client by hand")]
-    RegistrationRequired {
-        /// The authorization server.
-        issuer: String,
-        /// To be entered there, byte for byte.
-        redirect_uri: String,
-    },
     /// The broker failed.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -88,7 +80,7 @@ pub async fn connect(app: &Arc<App>, server: McpServer) -> Result<Provider, Conn
     check_pkce(&discovered, server.allow_missing_pkce)?;
     let provider = provider(app, server, discovered, now).await?;
     match app.store.create_provider(&provider).await {
-        Ok(()) => Ok(provider),
+        Ok(()) => has_client(app, &provider).map(|()| provider).map_err(ConnectError::from),
         Err(StoreError::Conflict) => Err(taken().into()),
         Err(error) => Err(BrokerError::from(error).into()),
     }
@@ -166,7 +158,8 @@ struct Client {
     secret_expires_at: Option<DateTime<Utc>>,
 }
 
-/// In this order: the one that was registered by hand, our metadata document, a registration.
+/// In this order: the one that was registered by hand, our metadata document, a registration. A server that knows none
+/// of these lets no client register itself: then there is none yet.
 async fn client(
     app: &App,
     by_hand: Option<StaticClient>,
@@ -199,8 +192,14 @@ async fn client(
         });
     }
     let Some(endpoint) = &server.registration_endpoint else {
-        let (issuer, redirect_uri) = (server.issuer.clone(), redirect_uri.to_owned());
-        return Err(ConnectError::RegistrationRequired { issuer, redirect_uri });
+        return Ok(Client {
+            id: String::new(),
+            secret: None,
+            authentication: asked,
+            is_ours: false,
+            registration_url: None,
+            secret_expires_at: None,
+        });
     };
     let registered = register(&app.outbound, endpoint, redirect_uri, asked, scopes, now).await?;
     Ok(Client {
@@ -210,6 +209,21 @@ async fn client(
         is_ours: true,
         registration_url: Some(endpoint.clone()),
         secret_expires_at: registered.secret_expires_at,
+    })
+}
+
+/// Makes sure that there is a client at the provider: an authorization server may let none register itself, and then
+/// somebody has to do it by hand.
+///
+/// # Errors
+/// [`BrokerError::RegistrationRequired`].
+pub fn has_client(app: &App, provider: &Provider) -> Result<(), BrokerError> {
+    if !provider.client_id.is_empty() {
+        return Ok(());
+    }
+    Err(BrokerError::RegistrationRequired {
+        issuer: provider.options.issuer.clone().unwrap_or_default(),
+        redirect_uri: callback_address(app, &provider.provider_id),
     })
 }
 

@@ -41,6 +41,14 @@ pub enum BrokerError {
     /// There is one already, or it was changed at the same moment.
     #[error("{0}")]
     Conflict(String),
+    /// The authorization server lets no client register itself, and nobody has registered one by hand yet.
+    #[error("the provider has no client yet")]
+    RegistrationRequired {
+        /// The authorization server.
+        issuer: String,
+        /// To be entered there, byte for byte.
+        redirect_uri: String,
+    },
     /// The provider failed us; the grant is kept.
     #[error("the provider failed: {failure}")]
     Provider {

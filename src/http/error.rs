@@ -124,7 +124,7 @@ impl ApiError {
                 StatusCode::CONFLICT,
                 "registration_required",
                 "The authorization server lets no client register itself. Register one there by hand, with this \
-                 redirect_uri, and ask again with its client_id and client_secret.",
+                 redirect_uri, and set its client_id and client_secret with PATCH /v2/auth/providers/{provider_id}.",
             ),
             Self::BodyTimeout => {
                 table(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request's body did not come in time.")
@@ -209,6 +209,9 @@ impl From<BrokerError> for ApiError {
             BrokerError::NotFound(what) => Self::NotFound(format!("There is no {what} of that id in this workspace.")),
             BrokerError::Invalid { field, problem } => Self::fault(["body", field], "value_error", problem),
             BrokerError::Conflict(detail) => Self::Conflict(detail),
+            BrokerError::RegistrationRequired { issuer, redirect_uri } => {
+                Self::RegistrationRequired { issuer, redirect_uri }
+            }
             BrokerError::Provider { failure, retry_after } => {
                 let detail = format!("The provider failed and the grant is kept: {failure}.");
                 Self::Provider(failure.kind, detail, retry_after)

@@ -57,7 +57,7 @@ pub struct McpDiscoverRequest {
 #[utoipa::path(post, path = "/v2/auth/providers/mcp-discover", tag = "Providers", request_body = McpDiscoverRequest,
     responses((status = 200, body = ProviderResponse),
               (status = 409, body = RegistrationRequired, description = "The name is taken (`conflict`), or a client has \
-               to be registered by hand (`registration_required`): ask again with its `client_id`"),
+               to be registered by hand (`registration_required`): then set its `client_id` on the provider with PATCH"),
               (status = 422, body = Faults), (status = 502, body = ErrorBody), (status = 504, body = ErrorBody)))]
 pub async fn discover(
     State(app): State<Arc<App>>,
@@ -109,9 +109,6 @@ impl From<ConnectError> for ApiError {
             }
             ConnectError::Discovery(error) => about_the_server("discovery_failed", sentence(&error)),
             ConnectError::Registration(error) => Self::Provider(FailureKind::Refused, sentence(&error), None),
-            ConnectError::RegistrationRequired { issuer, redirect_uri } => {
-                Self::RegistrationRequired { issuer, redirect_uri }
-            }
             ConnectError::Broker(error) => error.into(),
         }
     }

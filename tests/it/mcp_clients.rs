@@ -43,13 +43,18 @@ async fn a_server_that_registers_nobody_takes_a_client_made_by_hand(app: TestApp
     let answer = app.post(DISCOVER, &server.connection()).await.expect(409);
     assert_eq!(answer["code"], "registration_required");
     assert_eq!(answer["issuer"], server.at(""));
-    app.get("/v2/auth/providers/acme").await.expect(404);
+    // The provider is there, and says the same until it has a client.
+    let asked = app.try_authenticate(&asking("alice", &[])).await.expect(409);
+    assert_eq!(asked, answer);
 
     let by_hand = json!({"client_id": "by-hand", "client_secret": "a-secret-made-by-hand"});
-    let provider = app.post(DISCOVER, &server.connection_with(by_hand)).await.expect(200);
+    let provider = app.patch("/v2/auth/providers/acme", &by_hand).await.expect(200);
     assert_eq!(provider["is_dynamic_client"], false);
     let pending = app.begin(&asking("alice", &[])).await;
     assert_eq!(pending.parameter("client_id").as_deref(), Some("by-hand"));
+    app.delete("/v2/auth/providers/acme").await.expect(200);
+    // Or at once, for those who knew.
+    app.post(DISCOVER, &server.connection_with(by_hand)).await.expect(200);
     assert_eq!(Some(&answer["redirect_uri"]), pending.parameter("redirect_uri").map(Value::from).as_ref());
 }
 
