@@ -17,11 +17,11 @@ def browse(url):
         return tab.get(url)
 
 
-def press(tab, page, button):
-    """Sends the form of `page` that has this button, and returns the page the person ends on."""
+def press(tab, page, button, **typed):
+    """Sends the form of `page` that has this button, with what was typed, and returns the page the person ends on."""
     for form in forms(page.text):
         if button in form["buttons"]:
-            sent = form["fields"] | form["buttons"][button]
+            sent = form["fields"] | typed | form["buttons"][button]
             action = urljoin(str(page.url), form["action"])
             return tab.post(action, data=sent) if form["method"] == "post" else tab.get(action, params=sent)
     raise AssertionError(f"no button {button!r} on {page.url}:\n{page.text}")
