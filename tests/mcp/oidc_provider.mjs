@@ -1,6 +1,6 @@
-// An authorization server made with oidc-provider, and beside it a resource that answers as a protected MCP server does.
-// Strict where it can be: resource indicators, PKCE, refresh tokens that are used once. People sign in and consent on the
-// development pages of oidc-provider. Prints both addresses as JSON once both listen.
+// An authorization server made with oidc-provider, and beside it a resource that answers as a protected MCP server
+// does. Strict where it can be: resource indicators, PKCE, refresh tokens that are used once. People sign in and consent
+// on the development pages of oidc-provider. Prints both addresses as JSON once both listen.
 import http from "node:http";
 import { Provider, errors } from "oidc-provider";
 

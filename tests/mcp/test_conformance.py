@@ -41,7 +41,6 @@ REFUSED_AT = {
     "auth/scope-retry-limit": "call",
 }
 
-
 # Each suite's scenarios run side by side in one process. `draft` has the newest of all kinds.
 SUITES = [("auth", HANDSHAKE), ("auth", STATELESS), ("backcompat", None), ("draft", STATELESS)]
 
@@ -87,6 +86,7 @@ def results(broker, api_key, tmp_path_factory):
 
 
 def test_a_scenario_passes_and_ends_where_it_should(results, scenario, wire):
+    assert (scenario, wire) in results, "the suite did not run it"
     result = results[scenario, wire]
     said = "\n".join((result / name).read_text() for name in ("stdout.txt", "stderr.txt"))
     checks = json.loads((result / "checks.json").read_text())
