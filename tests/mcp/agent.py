@@ -3,10 +3,11 @@
 Must not know: what server is connected.
 """
 
-import re
 import time
 
 import httpx
+
+from browser import words
 
 
 class Refused(AssertionError):
@@ -68,8 +69,3 @@ class Agent:
         tokens = self.call("GET", f"/v2/auth/tokens?provider_id={provider_id}")
         assert len(tokens) == 1, tokens
         self.call("DELETE", f"/v2/auth/tokens/{tokens[0]['id']}")
-
-
-def words(html):
-    """What a page says, without its tags and styles."""
-    return " ".join(re.sub(r"(?s)<style.*?</style>|<[^>]*>", " ", html).split())

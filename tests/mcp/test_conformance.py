@@ -21,7 +21,6 @@ HANDSHAKE, STATELESS = "2025-11-25", "2026-07-28"
 
 # The broker keeps what people consented to. These have no person, or ask for more than a bearer token.
 NOT_FOR_A_BROKER = {
-    "auth/2025-03-26-oauth-endpoint-fallback": "guesses addresses that no metadata names; dropped in 2025-06-18",
     "auth/client-credentials-basic": "a token of the client itself: no person, nothing to keep",
     "auth/client-credentials-jwt": "a token of the client itself, by a signed assertion: no person, nothing to keep",
     "auth/dpop": "the key of a DPoP token is the caller's own; the broker hands out bearer tokens",

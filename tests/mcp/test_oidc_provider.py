@@ -64,6 +64,15 @@ def test_a_person_who_signs_in_and_consents_opens_the_resource(agent, provider_i
     assert account(server, token) == "alice"
 
 
+def test_a_person_can_be_asked_for_more_than_the_resource_asks_for_at_first(agent, provider_id, server):
+    agent.discover(provider_id, server.resource)
+    agent.consent(provider_id, sign_in_and_consent)
+    challenge = 'Bearer error="insufficient_scope", scope="notes:write"'
+    token = agent.consent(provider_id, sign_in_and_consent, challenge=challenge)
+    assert account(server, token) == "alice"
+    assert agent.kept(provider_id, scopes=["notes:read", "notes:write"]) == token
+
+
 def test_refresh_tokens_that_are_used_once_renew_the_token_again_and_again(agent, provider_id, server):
     agent.discover(provider_id, server.resource)
     tokens = [agent.consent(provider_id, sign_in_and_consent)]

@@ -9,7 +9,7 @@ import pytest
 import sdk_server
 from agent import Refused
 from browser import browser, press
-from sdk_server import NEEDED, SdkServer
+from sdk_server import NEEDED, SCOPES, SdkServer
 
 
 @pytest.fixture
@@ -91,6 +91,14 @@ def test_an_expired_token_is_replaced_without_the_person_and_so_is_the_next(agen
     assert owner(server, third) == "alice"
     used = server.grants.used
     assert len(used) >= 2 and len(set(used)) == len(used), "each refresh token is used once"
+
+
+def test_a_person_can_be_asked_for_more_than_the_server_asks_for_at_first(agent, provider_id, server):
+    agent.discover(provider_id, server.url)
+    agent.consent(provider_id, approve)
+    token = agent.consent(provider_id, approve, challenge='Bearer error="insufficient_scope", scope="notes:write"')
+    assert sorted(server.grants.access[token].scopes) == SCOPES
+    assert owner(server, token) == "alice"
 
 
 def test_a_deleted_token_is_revoked_at_the_server(agent, provider_id, server):

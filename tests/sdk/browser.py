@@ -1,5 +1,6 @@
 """What a person's browser does on the way through a consent: redirects, and forms that are sent by a button."""
 
+import re
 from html.parser import HTMLParser
 from urllib.parse import urljoin
 
@@ -24,7 +25,12 @@ def press(tab, page, button, **typed):
             sent = form["fields"] | typed | form["buttons"][button]
             action = urljoin(str(page.url), form["action"])
             return tab.post(action, data=sent) if form["method"] == "post" else tab.get(action, params=sent)
-    raise AssertionError(f"no button {button!r} on {page.url}:\n{page.text}")
+    raise AssertionError(f"no button {button!r} on {page.url}: {words(page.text)}")
+
+
+def words(html):
+    """What a page says, without its tags and styles."""
+    return " ".join(re.sub(r"(?s)<style.*?</style>|<[^>]*>", " ", html).split())
 
 
 def forms(html):
