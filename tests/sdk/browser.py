@@ -1,5 +1,6 @@
 """What a person's browser does on the way through a consent: redirects, and forms that are sent by a button."""
 
+import re
 from html.parser import HTMLParser
 from urllib.parse import urljoin
 
@@ -17,14 +18,19 @@ def browse(url):
         return tab.get(url)
 
 
-def press(tab, page, button):
-    """Sends the form of `page` that has this button, and returns the page the person ends on."""
+def press(tab, page, button, **typed):
+    """Sends the form of `page` that has this button, with what was typed, and returns the page the person ends on."""
     for form in forms(page.text):
         if button in form["buttons"]:
-            sent = form["fields"] | form["buttons"][button]
+            sent = form["fields"] | typed | form["buttons"][button]
             action = urljoin(str(page.url), form["action"])
             return tab.post(action, data=sent) if form["method"] == "post" else tab.get(action, params=sent)
-    raise AssertionError(f"no button {button!r} on {page.url}:\n{page.text}")
+    raise AssertionError(f"no button {button!r} on {page.url}: {words(page.text)}")
+
+
+def words(html):
+    """What a page says, without its tags and styles."""
+    return " ".join(re.sub(r"(?s)<style.*?</style>|<[^>]*>", " ", html).split())
 
 
 def forms(html):
