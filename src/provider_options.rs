@@ -35,6 +35,8 @@ pub struct ProviderOptions {
     pub token_format: TokenFormat,
     /// Where our client was registered (RFC 7591).
     pub registration_url: Option<String>,
+    /// The scopes our client was registered for: a server may hold it to them.
+    pub registered_scopes: Vec<String>,
     /// When the client secret stops working (RFC 7591 section 3.2.1).
     pub client_secret_expires_at: Option<DateTime<Utc>>,
 }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use url::Url;
 use uuid::Uuid;
 
-use super::{BrokerError, provider::callback_address};
+use super::{BrokerError, RegistrationRequired, provider::callback_address};
 use crate::{
     app::App,
     client_authentication::ClientAuthentication,
@@ -109,8 +109,8 @@ async fn provider(
     now: DateTime<Utc>,
 ) -> Result<Provider, ConnectError> {
     let redirect_uri = callback_address(app, &server.provider_id);
-    let Discovered { resource, scopes, server: metadata } = discovered;
-    let client = client(app, server.client, &metadata, &server.provider_id, &redirect_uri, &scopes, now).await?;
+    let Discovered { resource, scopes, known_scopes, server: metadata } = discovered;
+    let client = client(app, server.client, &metadata, &server.provider_id, &redirect_uri, &known_scopes, now).await?;
     let offline = metadata.scopes_supported.iter().flatten().any(|scope| scope == "offline_access");
     Ok(Provider {
         id: Uuid::now_v7(),
@@ -138,6 +138,7 @@ async fn provider(
             always_scopes: if offline { vec!["offline_access".into()] } else { Vec::new() },
             resource,
             omit_resource: server.omit_resource,
+            registered_scopes: if client.registration_url.is_some() { known_scopes } else { Vec::new() },
             registration_url: client.registration_url,
             client_secret_expires_at: client.secret_expires_at,
             ..ProviderOptions::default()
@@ -221,10 +222,12 @@ pub fn has_client(app: &App, provider: &Provider) -> Result<(), BrokerError> {
     if !provider.client_id.is_empty() {
         return Ok(());
     }
-    Err(BrokerError::RegistrationRequired {
+    Err(BrokerError::RegistrationRequired(Box::new(RegistrationRequired {
         issuer: provider.options.issuer.clone().unwrap_or_default(),
         redirect_uri: callback_address(app, &provider.provider_id),
-    })
+        authorization_endpoint: provider.auth_url.clone(),
+        token_endpoint: provider.token_url.clone(),
+    })))
 }
 
 /// The address of our client metadata document for a provider, which is the client's id. One for each provider, because
@@ -265,7 +268,7 @@ async fn register_anew(app: &App, provider: Provider) -> Result<Provider, Connec
     let Some(endpoint) = provider.options.registration_url.clone() else { return Ok(provider) };
     let (redirect_uri, now) = (callback_address(app, &provider.provider_id), app.clock.now());
     let asked = provider.token_endpoint_auth_method;
-    let scopes = &provider.options.default_scopes;
+    let scopes = &provider.options.registered_scopes;
     let registered = register(&app.outbound, &endpoint, &redirect_uri, asked, scopes, now).await?;
     let mut renewed = provider;
     renewed.client_id = registered.client_id;

@@ -24,6 +24,19 @@ use std::time::Duration;
 
 use crate::{oauth::token::TokenFailure, store::StoreError};
 
+/// What somebody needs to register a client by hand.
+#[derive(Clone, Debug)]
+pub struct RegistrationRequired {
+    /// The authorization server.
+    pub issuer: String,
+    /// To be entered there, byte for byte.
+    pub redirect_uri: String,
+    /// Its authorization endpoint.
+    pub authorization_endpoint: String,
+    /// Its token endpoint.
+    pub token_endpoint: String,
+}
+
 /// Why the broker did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
@@ -43,12 +56,7 @@ pub enum BrokerError {
     Conflict(String),
     /// The authorization server lets no client register itself, and nobody has registered one by hand yet.
     #[error("the provider has no client yet")]
-    RegistrationRequired {
-        /// The authorization server.
-        issuer: String,
-        /// To be entered there, byte for byte.
-        redirect_uri: String,
-    },
+    RegistrationRequired(Box<RegistrationRequired>),
     /// The provider failed us; the grant is kept.
     #[error("the provider failed: {failure}")]
     Provider {

@@ -57,6 +57,10 @@ pub struct RegistrationRequired {
     pub issuer: String,
     /// To be entered there, byte for byte.
     pub redirect_uri: String,
+    /// Its authorization endpoint.
+    pub authorization_endpoint: String,
+    /// Its token endpoint.
+    pub token_endpoint: String,
 }
 
 /// What went wrong.
@@ -77,12 +81,7 @@ pub enum ApiError {
     /// There is one already.
     Conflict(String),
     /// The authorization server lets no client register itself.
-    RegistrationRequired {
-        /// The authorization server.
-        issuer: String,
-        /// To be entered there.
-        redirect_uri: String,
-    },
+    RegistrationRequired(Box<crate::broker::RegistrationRequired>),
     /// The body did not come in time.
     BodyTimeout,
     /// The body is too large.
@@ -120,7 +119,7 @@ impl ApiError {
                 "This path does not take that method; /docs lists what there is.",
             ),
             Self::Conflict(detail) => table(StatusCode::CONFLICT, "conflict", detail),
-            Self::RegistrationRequired { .. } => table(
+            Self::RegistrationRequired(_) => table(
                 StatusCode::CONFLICT,
                 "registration_required",
                 "The authorization server lets no client register itself. Register one there by hand, with this \
@@ -174,9 +173,14 @@ impl IntoResponse for ApiError {
         let (status, code, detail) = self.status_code_detail();
         let body = match self {
             Self::Faults(detail) => Json(json!(Faults { detail })),
-            Self::RegistrationRequired { issuer, redirect_uri } => {
-                Json(json!(RegistrationRequired { detail, code, issuer, redirect_uri }))
-            }
+            Self::RegistrationRequired(needed) => Json(json!(RegistrationRequired {
+                detail,
+                code,
+                issuer: needed.issuer,
+                redirect_uri: needed.redirect_uri,
+                authorization_endpoint: needed.authorization_endpoint,
+                token_endpoint: needed.token_endpoint,
+            })),
             _ => Json(json!(ErrorBody { detail, code })),
         };
         let mut response = (status, [(header::CACHE_CONTROL, "no-store")], body).into_response();
@@ -209,9 +213,7 @@ impl From<BrokerError> for ApiError {
             BrokerError::NotFound(what) => Self::NotFound(format!("There is no {what} of that id in this workspace.")),
             BrokerError::Invalid { field, problem } => Self::fault(["body", field], "value_error", problem),
             BrokerError::Conflict(detail) => Self::Conflict(detail),
-            BrokerError::RegistrationRequired { issuer, redirect_uri } => {
-                Self::RegistrationRequired { issuer, redirect_uri }
-            }
+            BrokerError::RegistrationRequired(needed) => Self::RegistrationRequired(needed),
             BrokerError::Provider { failure, retry_after } => {
                 let detail = format!("The provider failed and the grant is kept: {failure}.");
                 Self::Provider(failure.kind, detail, retry_after)

@@ -22,6 +22,8 @@ const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(15);
 const REQUESTS_MAX: u32 = 12;
 /// As many metadata documents of one challenge, and authorization servers of one resource, are tried.
 const TRIED_MAX: usize = 3;
+/// More scopes than a server knows of.
+const SCOPES_MAX: usize = 200;
 /// What a client of this revision of the protocol says first.
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"agent-auth","version":"1"}}}"#;
 
@@ -94,6 +96,8 @@ pub struct Discovered {
     pub resource: Option<String>,
     /// The scopes to ask for when nobody names any.
     pub scopes: Vec<String>,
+    /// All scopes that the resource or its authorization server knows of.
+    pub known_scopes: Vec<String>,
     /// Its authorization server.
     pub server: ServerMetadata,
 }
@@ -135,8 +139,9 @@ impl<'a> Discovery<'a> {
                 Ok(server) => {
                     // The challenge of the resource comes before what its metadata lists.
                     let listed = resource.scopes_supported.unwrap_or_default();
-                    let scopes = if challenged.scopes.is_empty() { listed } else { challenged.scopes };
-                    return Ok(Discovered { resource: Some(resource.resource), scopes, server });
+                    let scopes = if challenged.scopes.is_empty() { listed.clone() } else { challenged.scopes };
+                    let known_scopes = known_scopes(&scopes, &listed, &server);
+                    return Ok(Discovered { resource: Some(resource.resource), scopes, known_scopes, server });
                 }
                 Err(error @ DiscoveryError::TooLong) => return Err(error),
                 Err(error) => last = error,
@@ -178,7 +183,10 @@ impl<'a> Discovery<'a> {
     ) -> Result<Discovered, DiscoveryError> {
         let origin = url.origin().ascii_serialization();
         match self.of_issuer(&origin).await {
-            Ok(server) => Ok(Discovered { resource: None, scopes, server }),
+            Ok(server) => {
+                let known_scopes = known_scopes(&scopes, &[], &server);
+                Ok(Discovered { resource: None, scopes, known_scopes, server })
+            }
             Err(DiscoveryError::Missing(_)) if status == 401 => {
                 let server = ServerMetadata {
                     authorization_endpoint: format!("{origin}/authorize"),
@@ -194,7 +202,7 @@ impl<'a> Discovery<'a> {
                     client_id_metadata_document_supported: false,
                     authorization_response_iss_parameter_supported: false,
                 };
-                Ok(Discovered { resource: None, scopes, server })
+                Ok(Discovered { resource: None, known_scopes: scopes.clone(), scopes, server })
             }
             Err(DiscoveryError::Missing(_)) => Err(DiscoveryError::Missing(
                 "the MCP server neither asks for authorization nor has metadata that says how to get it",
@@ -279,6 +287,17 @@ impl<'a> Discovery<'a> {
         }
         Ok(())
     }
+}
+
+/// Each once, in order; what is no scope (RFC 6749 section 3.3) is left out.
+fn known_scopes(asked: &[String], listed: &[String], server: &ServerMetadata) -> Vec<String> {
+    let mut known: Vec<String> = Vec::new();
+    for scope in asked.iter().chain(listed).chain(server.scopes_supported.iter().flatten()) {
+        if known.len() < SCOPES_MAX && !scope.contains(' ') && !known.contains(scope) {
+            known.push(scope.clone());
+        }
+    }
+    known
 }
 
 fn refused(what: &'static str, error: CallError) -> DiscoveryError {

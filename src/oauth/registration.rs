@@ -55,14 +55,15 @@ struct Answered {
     redirect_uris: Option<Vec<String>>,
 }
 
-/// The way of authenticating that both sides know: of those the server lists, HTTP Basic before the body before none;
-/// a server that lists nothing knows HTTP Basic (RFC 8414 section 2).
+/// The way of authenticating that both sides know: of those the server lists, the secret in the body before HTTP Basic
+/// (servers made with the MCP SDK look for the client in the body) before none; a server that lists nothing knows HTTP
+/// Basic (RFC 8414 section 2).
 #[must_use]
 pub fn authentication(server: &ServerMetadata) -> ClientAuthentication {
     let Some(listed) = &server.token_endpoint_auth_methods_supported else {
         return ClientAuthentication::ClientSecretBasic;
     };
-    [ClientAuthentication::ClientSecretBasic, ClientAuthentication::ClientSecretPost]
+    [ClientAuthentication::ClientSecretPost, ClientAuthentication::ClientSecretBasic]
         .into_iter()
         .find(|method| listed.iter().any(|name| name == method.as_str()))
         .unwrap_or(ClientAuthentication::None)

@@ -176,6 +176,10 @@ fn body(client: &Client<'_>, grant: &Grant<'_>) -> (&'static str, String) {
 /// Client authentication in the body, unless it is in the header.
 pub(super) fn client_fields<'a>(client: &Client<'a>) -> Vec<(&'a str, &'a str)> {
     match (client.authentication, client.secret) {
+        // Servers made with the MCP SDK want to read there who it is, too (RFC 6749 section 3.2.1 allows it).
+        (ClientAuthentication::ClientSecretBasic, Some(_)) if client.options.issuer.is_some() => {
+            vec![("client_id", client.id)]
+        }
         (ClientAuthentication::ClientSecretBasic, Some(_)) => Vec::new(),
         (ClientAuthentication::ClientSecretPost, Some(secret)) => {
             vec![("client_id", client.id), ("client_secret", secret.expose_secret())]
