@@ -15,17 +15,18 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    body::{Fields, JsonBody},
+    body::{Fields, JsonBody, Rule},
     error::{ApiError, ErrorBody, Faults},
-    rules,
+    provider_template as template, rules,
 };
 use crate::{
     app::App,
     broker::revoke,
+    catalog::Catalog,
     client_authentication::ClientAuthentication,
     identity::{Caller, Permission},
     oauth::address::AddressGuard,
-    provider_options::ProviderOptions,
+    provider_options::{ProviderOptions, TokenFormat},
     store::{StoreError, Tenant, providers::Provider},
 };
 
@@ -53,6 +54,15 @@ pub struct ProviderResponse {
     is_dynamic_client: bool,
     authorization_params: BTreeMap<String, String>,
     allowed_redirect_uris: Vec<String>,
+    template: Option<String>,
+    refresh_url: Option<String>,
+    scope_separator: Option<String>,
+    default_scopes: Vec<String>,
+    always_scopes: Vec<String>,
+    resource: Option<String>,
+    omit_resource: bool,
+    token_params: BTreeMap<String, String>,
+    token_format: TokenFormat,
     /// The error with which the token endpoint refused the client, until it takes it again: correct the client's
     /// settings. Tokens are kept meanwhile.
     client_error: Option<String>,
@@ -67,10 +77,11 @@ pub struct ProviderResponse {
 pub struct ProviderCreateRequest {
     /// Plain characters; unique in the workspace. Part of the callback address.
     provider_id: String,
+    /// May be absent beside `template`.
     name: String,
     client_id: String,
     client_secret: Option<String>,
-    /// The authorization endpoint: https, or http to a host in `ALLOW_PRIVATE_UPSTREAMS`.
+    /// The authorization endpoint: https, or http to a host in `ALLOW_PRIVATE_UPSTREAMS`. May be absent beside `template`.
     auth_url: String,
     /// The token endpoint: likewise.
     token_url: String,
@@ -88,11 +99,34 @@ pub struct ProviderCreateRequest {
     provider_type: Option<ProviderType>,
     #[schema(default = "client_secret_post", required = false)]
     token_endpoint_auth_method: AuthMethod,
-    /// Added to every authorization URL. The protocol's own parameters cannot be set here.
+    /// Added to every authorization URL. The protocol's own parameters cannot be set here. Each stands over that of the
+    /// template, or of the provider that the token endpoint is known to be.
     #[schema(required = false)]
     authorization_params: BTreeMap<String, String>,
     #[schema(required = false)]
     allowed_redirect_uris: Vec<String>,
+    /// The name of an entry of the catalogue (`agent-auth provider catalog`). It says everything that this body does
+    /// not; then `name`, `auth_url` and `token_url` may be absent. Without it the token endpoint's host or the
+    /// `provider_type` still lets well-known providers be known by their habits.
+    template: Option<String>,
+    /// Values for the placeholders of the template, e.g. `{"tenant": "common"}`.
+    template_params: Option<BTreeMap<String, String>>,
+    /// Where refresh tokens go, if not to `token_url`.
+    refresh_url: Option<String>,
+    /// What stands between two scopes; a space if absent.
+    scope_separator: Option<String>,
+    /// Asked for when an agent names no scope.
+    default_scopes: Option<Vec<String>>,
+    /// Asked for beside whatever an agent names.
+    always_scopes: Option<Vec<String>>,
+    /// The protected resource the tokens are for (RFC 8707).
+    resource: Option<String>,
+    /// Never send `resource`.
+    omit_resource: Option<bool>,
+    /// Added to every token request. No secrets: they are shown.
+    token_params: Option<BTreeMap<String, String>>,
+    /// How token requests are written; `form` if absent.
+    token_format: Option<TokenFormat>,
 }
 
 /// How our client authenticates.
@@ -139,6 +173,17 @@ pub struct ProviderUpdateRequest {
     code_challenge_method: Option<String>,
     authorization_params: Option<BTreeMap<String, String>>,
     allowed_redirect_uris: Option<Vec<String>>,
+    /// Takes over what that entry of the catalogue says, except for what stands in this body.
+    template: Option<String>,
+    template_params: Option<BTreeMap<String, String>>,
+    refresh_url: Option<String>,
+    scope_separator: Option<String>,
+    default_scopes: Option<Vec<String>>,
+    always_scopes: Option<Vec<String>>,
+    resource: Option<String>,
+    omit_resource: Option<bool>,
+    token_params: Option<BTreeMap<String, String>>,
+    token_format: Option<TokenFormat>,
 }
 
 /// What was deleted with a provider.
@@ -170,7 +215,7 @@ pub async fn create(
     body: JsonBody,
 ) -> Result<Json<ProviderResponse>, ApiError> {
     caller.needs(Permission::Administer)?;
-    let provider = read_new(app.outbound.guard(), caller.tenant, &body, app.clock.now())?;
+    let provider = read_new((app.outbound.guard(), &app.catalog), caller.tenant, &body, app.clock.now())?;
     match app.store.create_provider(&provider).await {
         Ok(()) => Ok(Json(provider.into())),
         Err(StoreError::Conflict) => {
@@ -207,6 +252,10 @@ pub async fn update(
     let mut provider = existing(&app, &caller, &provider_id).await?;
     let endpoint = |url: &str| rules::endpoint(app.outbound.guard(), url);
     let mut fields = Fields::of_body(&body);
+    let entry = template::asked(&mut fields, &app.catalog);
+    if let Some(entry) = &entry {
+        template::apply(&mut provider, entry);
+    }
     replace(&mut provider.name, fields.optional_text("name", &rules::display_name));
     replace(&mut provider.client_id, fields.optional_text("client_id", &rules::identifier));
     replace(&mut provider.auth_url, fields.optional_text("auth_url", &endpoint));
@@ -215,7 +264,12 @@ pub async fn update(
     provider.revocation_url = fields.optional_text("revocation_url", &endpoint).or(provider.revocation_url);
     replace(&mut provider.uses_pkce, fields.optional_boolean("uses_pkce"));
     replace(&mut provider.allowed_redirect_uris, redirect_uris(&mut fields));
-    replace(&mut provider.authorization_params, parameters(&mut fields));
+    if let Some(params) = parameters(&mut fields) {
+        let catalogue = entry.map(|entry| entry.authorization_params).unwrap_or_default();
+        provider.authorization_params = template::merged(&catalogue, params);
+    }
+    template::options(&mut fields, app.outbound.guard(), &mut provider.options);
+    template::check_endpoints(&mut fields, &provider, &endpoint);
     fields.optional_text("code_challenge_method", &challenge_method);
     if let Some(secret) = fields.optional_text("client_secret", &rules::secret) {
         provider.client_secret = Some(SecretString::from(secret));
@@ -264,39 +318,39 @@ pub fn no_provider() -> ApiError {
 
 /// Reads a provider to create, with every fault at once.
 pub(super) fn read_new(
-    guard: &AddressGuard,
+    (guard, catalog): (&AddressGuard, &Catalog),
     tenant: Tenant,
     body: &JsonBody,
     now: DateTime<Utc>,
 ) -> Result<Provider, ApiError> {
     let endpoint = |url: &str| rules::endpoint(guard, url);
     let mut fields = Fields::of_body(body);
+    let entry = template::asked(&mut fields, catalog);
+    // Whoever names a template, be it wrongly, does not want to be asked for what it would have said.
+    let by_template = !fields.is_absent("template");
+    let text = |fields: &mut Fields<'_>, name: &'static str, rule: Rule<'_>| {
+        if by_template { fields.optional_text(name, rule) } else { Some(fields.required_text(name, rule)) }
+    };
     let method = fields.optional_text("token_endpoint_auth_method", &|text| {
         authentication(text).map(drop).ok_or_else(|| literal("'none', 'client_secret_basic' or 'client_secret_post'"))
     });
     fields.optional_text("code_challenge_method", &challenge_method);
-    let provider = Provider {
+    let mut provider = Provider {
         id: Uuid::now_v7(),
         tenant,
         provider_id: fields.required_text("provider_id", &rules::provider_id),
-        name: fields.required_text("name", &rules::display_name),
+        name: String::new(),
         client_id: fields.required_text("client_id", &rules::identifier),
         client_secret: fields.optional_text("client_secret", &rules::secret).map(SecretString::from),
-        auth_url: fields.required_text("auth_url", &endpoint),
-        token_url: fields.required_text("token_url", &endpoint),
-        userinfo_url: fields.optional_text("userinfo_url", &endpoint),
-        revocation_url: fields.optional_text("revocation_url", &endpoint),
-        uses_pkce: fields.boolean("uses_pkce", false),
+        auth_url: String::new(),
+        token_url: String::new(),
+        userinfo_url: None,
+        revocation_url: None,
+        uses_pkce: false,
         code_challenge_method: "S256".into(),
-        provider_type: fields.optional_text("provider_type", &|text| {
-            let known = PROVIDER_TYPES.contains(&text);
-            if known { Ok(()) } else { Err(literal("'microsoft', 'salesforce', 'slack' or 'x'")) }
-        }),
-        token_endpoint_auth_method: method
-            .as_deref()
-            .and_then(authentication)
-            .unwrap_or(ClientAuthentication::ClientSecretPost),
-        authorization_params: parameters(&mut fields).unwrap_or_default(),
+        provider_type: None,
+        token_endpoint_auth_method: ClientAuthentication::ClientSecretPost,
+        authorization_params: BTreeMap::new(),
         allowed_redirect_uris: redirect_uris(&mut fields).unwrap_or_default(),
         mcp_server_url: None,
         is_dynamic_client: false,
@@ -306,6 +360,28 @@ pub(super) fn read_new(
         created_at: now,
         updated_at: now,
     };
+    if let Some(entry) = &entry {
+        template::apply(&mut provider, entry);
+    }
+    replace(&mut provider.name, text(&mut fields, "name", &rules::display_name));
+    replace(&mut provider.auth_url, text(&mut fields, "auth_url", &endpoint));
+    replace(&mut provider.token_url, text(&mut fields, "token_url", &endpoint));
+    provider.userinfo_url = fields.optional_text("userinfo_url", &endpoint).or(provider.userinfo_url);
+    provider.revocation_url = fields.optional_text("revocation_url", &endpoint).or(provider.revocation_url);
+    provider.uses_pkce = fields.boolean("uses_pkce", provider.uses_pkce);
+    let family = fields.optional_text("provider_type", &|text| {
+        let known = PROVIDER_TYPES.contains(&text);
+        if known { Ok(()) } else { Err(literal("'microsoft', 'salesforce', 'slack' or 'x'")) }
+    });
+    provider.provider_type = family.or(provider.provider_type);
+    let params = parameters(&mut fields).unwrap_or_default();
+    provider.authorization_params = template::merged(&provider.authorization_params, params);
+    if entry.is_none() {
+        template::recognise(&mut provider, catalog, method.is_some());
+    }
+    replace(&mut provider.token_endpoint_auth_method, method.as_deref().and_then(authentication));
+    template::options(&mut fields, guard, &mut provider.options);
+    template::check_endpoints(&mut fields, &provider, &endpoint);
     fields.finish()?;
     Ok(provider)
 }
@@ -360,6 +436,15 @@ impl From<Provider> for ProviderResponse {
             is_dynamic_client: provider.is_dynamic_client,
             authorization_params: provider.authorization_params,
             allowed_redirect_uris: provider.allowed_redirect_uris,
+            template: provider.options.template,
+            refresh_url: provider.options.refresh_url,
+            scope_separator: provider.options.scope_separator,
+            default_scopes: provider.options.default_scopes,
+            always_scopes: provider.options.always_scopes,
+            resource: provider.options.resource,
+            omit_resource: provider.options.omit_resource,
+            token_params: provider.options.token_params,
+            token_format: provider.options.token_format,
             client_error: provider.client_error,
             created_at: provider.created_at,
             updated_at: provider.updated_at,

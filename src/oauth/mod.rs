@@ -6,6 +6,7 @@ pub mod account;
 pub mod address;
 pub mod authorize;
 pub mod client;
+pub mod probe;
 pub mod quirks;
 pub mod revocation;
 pub mod scopes;
