@@ -18,6 +18,8 @@ mod agents;
 mod authenticate;
 mod authorization_url;
 mod callers;
+mod catalog;
+mod catalog_flows;
 mod client_authentication;
 mod command_line;
 mod consent;

@@ -11,10 +11,12 @@ pub mod database;
 pub mod fake_provider;
 pub mod fault_proxy;
 pub mod postgres;
+pub mod provider_facts;
 pub mod revocation_endpoint;
 pub mod rotating_provider;
 pub mod scripted;
 pub mod trap;
+pub mod twin;
 pub mod userinfo;
 
 /// Makes every named test twice: `sqlite::name` and `postgres::name`.
