@@ -34,6 +34,7 @@ mod limits;
 mod openapi;
 mod pages;
 mod prefixes;
+mod provider_catalog_commands;
 mod provider_commands;
 mod providers;
 mod races;
