@@ -149,7 +149,7 @@ impl Catalog {
     #[must_use]
     pub fn recognise(&self, token_url: &str, provider_type: Option<&str>) -> Option<(&Entry, bool)> {
         let host = host(token_url);
-        let at_host = self.entries().find(|entry| host.is_some() && host == entry.host());
+        let at_host = self.entries().find(|entry| host.as_deref().is_some_and(|host| entry.is_at(host)));
         let of_type =
             || self.entries().find(|entry| provider_type.is_some() && entry.provider_type.as_deref() == provider_type);
         at_host.map(|entry| (entry, true)).or_else(|| of_type().map(|entry| (entry, false)))
@@ -211,9 +211,8 @@ impl Entry {
     #[must_use]
     pub fn habits(&self, same_host: bool) -> ProviderOptions {
         let mut habits = ProviderOptions { template: None, default_scopes: Vec::new(), ..self.options() };
-        if !same_host || habits.refresh_url.as_deref().and_then(host) != self.host() {
-            habits.refresh_url = None;
-        }
+        let there = |url: &String| host(url).is_some_and(|host| self.is_at(&host));
+        habits.refresh_url = habits.refresh_url.filter(|url| same_host && there(url));
         habits
     }
 
@@ -223,9 +222,14 @@ impl Entry {
         self.steps.iter().map(|step| step.replace("{redirect_uri}", redirect_uri)).collect()
     }
 
-    /// The host of the token endpoint. Where a part of it is a placeholder, whoever is there is not recognised.
-    fn host(&self) -> Option<String> {
-        host(&self.token_url)
+    /// Whether the token endpoint is at that host: the very host, or one below it where the first part is a
+    /// placeholder. Whoever is at a host that is a placeholder as a whole is not recognised.
+    fn is_at(&self, other: &str) -> bool {
+        let authority = self.token_url.split('/').nth(2).unwrap_or_default();
+        match authority.split_once('}') {
+            None => host(&self.token_url).as_deref() == Some(other),
+            Some((_, below)) => below.starts_with('.') && other.ends_with(below),
+        }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -366,7 +370,11 @@ mod tests {
         let name = |url: &str, kind| catalog.recognise(url, kind).map(|(entry, at_host)| (entry.name.clone(), at_host));
         assert_eq!(name("https://api.figma.com/v1/oauth/token", None), Some(("figma".into(), true)));
         assert_eq!(name("https://proxy.example/token", Some("x")), Some(("x".into(), false)));
-        assert_eq!(name("https://api.figma.com.evil.example/token", None), None);
+        assert_eq!(name("https://acme.zendesk.com/oauth/tokens", None), Some(("zendesk".into(), true)));
+        for elsewhere in ["https://api.figma.com.evil.example/t", "https://evilzendesk.com/t", "https://acme.example/t"]
+        {
+            assert_eq!(name(elsewhere, None), None);
+        }
         let (figma, _) = catalog.recognise("https://api.figma.com/v1/oauth/token", None).unwrap();
         assert!(figma.habits(true).refresh_url.is_some() && figma.habits(false).refresh_url.is_none());
     }

@@ -11,6 +11,7 @@ mod error;
 mod health;
 mod observe;
 pub mod pages;
+mod provider_bodies;
 mod provider_template;
 mod providers;
 mod rules;

@@ -16,8 +16,11 @@ pub(super) fn show(catalog: &Catalog, name: Option<&str>, settings: &Settings) -
     let Some(entry) = catalog.entry(name) else { bail!(unknown(catalog, name)) };
     print(&format!("{}\n\nTo register an OAuth app there:\n", entry.display_name))?;
     steps(entry, &format!("{}/host-oauth-callback/{name}", public_url(settings)?))?;
-    let set: String = entry.params.keys().map(|name| format!(" --set {name}=VALUE")).collect();
-    print(&format!("\nThen:\n\n  agent-auth provider add {name} --client-id ID --client-secret-file FILE{set}"))?;
+    let mut command = format!("agent-auth provider add {name} --client-id ID --client-secret-file FILE");
+    for param in entry.params.keys() {
+        command.extend([" --set ", param, "=VALUE"]);
+    }
+    print(&format!("\nThen:\n\n  {command}"))?;
     for (name, meaning) in &entry.params {
         print(&format!("\n{name}: {meaning}"))?;
     }

@@ -131,7 +131,7 @@ impl Twin {
                 catalogue.push_str(line);
             } else if let Some((field, url)) = line.split_once("\"https://").filter(|_| is_endpoint) {
                 let path = url.find('/').map_or("\"", |slash| &url[slash..]);
-                catalogue.push_str(&format!("{field}\"{}{path}", self.at("")));
+                catalogue.extend([field, "\"", &self.at(path)]);
             }
             catalogue.push('\n');
         }
