@@ -136,6 +136,9 @@ fn refused(of: &'static str, failure: Option<TokenFailure>) -> Finding {
             let check = "check client_id, client_secret and token_endpoint_auth_method";
             finding(of, Verdict::Wrong, format!("does not take our client ({failure}): {check}"))
         }
+        _ if code.contains("redirect_uri") => {
+            finding(of, Verdict::Wrong, format!("{failure}: the redirect URI below is not registered there"))
+        }
         FailureKind::DeadGrant | FailureKind::Refused => {
             let unclear = "it is there, but whether it takes our client only a consent shows";
             finding(of, Verdict::Unclear, format!("refused a made-up value with {failure}: {unclear}"))

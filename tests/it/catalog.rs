@@ -307,4 +307,11 @@ async fn a_template_can_be_taken_over_later(database: Database) {
     assert_eq!(changed["refresh_url"], twin.at("/v1/oauth/refresh"));
     assert_eq!((&changed["name"], &changed["template"]), (&json!("Ours"), &json!("figma")));
     assert_eq!(changed["resource"], "https://api.acme.example", "what no template says stays");
+    let slack = app.patch("/v2/auth/providers/acme", &json!({"template": "slack"})).await.expect(200);
+    assert_eq!((&slack["provider_type"], &slack["refresh_url"]), (&json!("slack"), &Value::Null));
+    let stored = app.get("/v2/auth/providers/acme").await.expect(200);
+    assert_eq!(stored["provider_type"], "slack");
+    let unfilled = app.patch("/v2/auth/providers/acme", &json!({"template": "microsoft"})).await;
+    unfilled.expect_fault("body.template_params.tenant", "missing");
+    assert_eq!(app.get("/v2/auth/providers/acme").await.expect(200), stored, "nothing of it was changed");
 }

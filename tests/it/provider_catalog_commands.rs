@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::app::TestApp;
 use crate::support::binary::{Finished, run};
 use crate::support::both_databases;
-use crate::support::caller::{asking, with};
+use crate::support::caller::asking;
 use crate::support::fake_provider::FakeProvider;
 use crate::support::scripted::Scripted;
 use crate::support::twin::Twin;
@@ -24,6 +24,7 @@ both_databases! {
     a_wrong_client_secret_is_found,
     wrong_addresses_are_found,
     a_refused_address_is_found,
+    a_redirect_uri_that_is_not_registered_is_found,
     what_cannot_be_told_is_not_called_wrong,
     checking_tells_no_secret,
 }
@@ -93,6 +94,8 @@ async fn what_the_entry_needs_is_asked_for_by_name(app: TestApp) {
     assert!(refused.expect_refusal().contains("--set tenant=VALUE"), "{refused:?}");
     let unfit = add(&app, &["microsoft", "--set", "tenant=a/b"]).await;
     assert!(unfit.expect_refusal().contains("tenant"), "{unfit:?}");
+    let superfluous = add(&app, &["github", "--set", "tenant=common"]).await;
+    assert!(superfluous.expect_refusal().contains("tenant"), "{superfluous:?}");
     assert!(add(&app, &["microsoft", "--set", "tenant=common"]).await.status.success());
 }
 
@@ -190,6 +193,13 @@ async fn a_refused_address_is_found(app: TestApp) {
     assert!(provider.token_requests().is_empty());
 }
 
+async fn a_redirect_uri_that_is_not_registered_is_found(app: TestApp) {
+    let _twin = twin(&app, error(200, "redirect_uri_mismatch")).await;
+    let checked = command(&app, &["check", "acme"]).await;
+    assert!(checked.expect_refusal().contains("1 of 4"), "{checked:?}");
+    assert!(line(&checked, "token endpoint").contains("not registered"), "{checked:?}");
+}
+
 async fn what_cannot_be_told_is_not_called_wrong(app: TestApp) {
     let _twin = twin(&app, error(400, "invalid_request")).await;
     let checked = command(&app, &["check", "acme"]).await;
@@ -201,7 +211,7 @@ async fn checking_tells_no_secret(app: TestApp) {
     let provider = FakeProvider::start().await;
     app.register(&provider).await;
     app.connect(&provider, &asking("alice", &["read"])).await;
-    app.patch("/v2/auth/providers/acme", &with(json!({}), json!({"client_secret": SECRET}))).await.expect(200);
+    app.patch("/v2/auth/providers/acme", &json!({"client_secret": SECRET})).await.expect(200);
     let checked = command(&app, &["check", "acme"]).await;
     assert!(!format!("{checked:?}").contains(SECRET) && !checked.stdout.contains("state="), "{checked:?}");
 }

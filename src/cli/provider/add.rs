@@ -154,6 +154,11 @@ impl Add {
                 bail!("{name} needs --set {param}=VALUE: {meaning}");
             }
         }
+        if let Some(superfluous) = set.keys().find(|param| !entry.params.contains_key(*param)) {
+            bail!(
+                "--set {superfluous}: {name} has no such placeholder; `agent-auth provider catalog {name}` shows all"
+            );
+        }
         Ok(Some(entry))
     }
 
