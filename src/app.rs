@@ -18,6 +18,7 @@ use crate::{
         usage::{self, Usage},
         waiters::Waiters,
     },
+    catalog::{Catalog, CatalogError},
     cipher::{CipherError, KeyRing},
     clock::Clock,
     config::Settings,
@@ -43,6 +44,8 @@ pub struct App {
     pub store: Store,
     /// The time of day.
     pub clock: Clock,
+    /// The providers that are known by name.
+    pub catalog: Catalog,
     /// The way out to authorization servers.
     pub outbound: Outbound,
     /// Who waits for what, in this process.
@@ -67,6 +70,9 @@ pub enum StartError {
     /// A setting does not make sense.
     #[error("AGENT_AUTH_{0}: {1}")]
     Setting(&'static str, String),
+    /// The operator's catalogue cannot be read.
+    #[error("AGENT_AUTH_CATALOG_FILE: {0}")]
+    Catalog(#[from] CatalogError),
     /// The keys cannot be read.
     #[error(transparent)]
     Keys(#[from] CipherError),
@@ -88,6 +94,7 @@ impl App {
     /// [`StartError`].
     pub async fn start(settings: Settings, clock: Clock) -> Result<Arc<Self>, StartError> {
         let public_url = public_url(&settings)?;
+        let catalog = Catalog::load(settings.catalog_file.as_deref())?;
         let outbound = Outbound::new(guard(&settings)?, Duration::from_secs(settings.provider_timeout_seconds))
             .map_err(StartError::Trust)?;
         let store = open_store(&settings, &clock).await?;
@@ -101,6 +108,7 @@ impl App {
             public_url,
             store,
             clock,
+            catalog,
             outbound,
             waiters: Waiters::default(),
             refreshing: Refreshing::default(),
@@ -202,6 +210,7 @@ pub fn private_file(file: &Path) -> io::Result<File> {
 pub fn check(settings: &Settings) -> Result<(), StartError> {
     public_url(settings)?;
     guard(settings)?;
+    Catalog::load(settings.catalog_file.as_deref())?;
     if let Some(keys) = &settings.encryption_keys {
         KeyRing::parse(keys)?;
     } else if settings.database_url.is_some() {

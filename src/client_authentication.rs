@@ -2,8 +2,11 @@
 //! Owns: the names.
 //! Must not know: how any of them is done.
 
+use serde::Deserialize;
+
 /// How we prove who we are at a token endpoint (RFC 7591 section 2, `token_endpoint_auth_method`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum ClientAuthentication {
     /// A public client: `client_id` alone.

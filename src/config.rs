@@ -34,6 +34,8 @@ pub struct Settings {
     #[serde(deserialize_with = "secret_unset_when_empty")]
     pub bootstrap_api_key: Option<SecretString>,
     pub allow_private_upstreams: String,
+    #[serde(deserialize_with = "path_unset_when_empty")]
+    pub catalog_file: Option<PathBuf>,
     pub identity: String,
     pub consent: String,
     pub authorization_ttl_seconds: i64,
@@ -185,6 +187,10 @@ fn unset_when_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result
     Ok(Some(value).filter(|value| !value.is_empty()))
 }
 
+fn path_unset_when_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    unset_when_empty(deserializer).map(|value| value.map(PathBuf::from))
+}
+
 fn secret_unset_when_empty<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<SecretString>, D::Error> {
@@ -202,7 +208,7 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert!(settings.database_url.is_none());
-        assert_eq!(known_keys().len(), 19);
+        assert_eq!(known_keys().len(), 20);
     }
 
     #[test]

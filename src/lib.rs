@@ -12,6 +12,7 @@
 
 pub mod app;
 pub mod broker;
+pub mod catalog;
 pub mod cipher;
 pub mod cli;
 pub mod client_authentication;

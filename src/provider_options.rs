@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What one provider does differently from RFC 6749, or adds to it. No secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct ProviderOptions {
     pub token_params: BTreeMap<String, String>,
     /// How token requests are written.
     pub token_format: TokenFormat,
+    /// Where there are no refresh tokens: the grant type, and parameter, by which an access token is exchanged for a
+    /// new one (Facebook's `fb_exchange_token`).
+    pub renewal_grant: Option<String>,
     /// Where our client was registered (RFC 7591).
     pub registration_url: Option<String>,
     /// The scopes our client was registered for: a server may hold it to them.
@@ -42,7 +46,7 @@ pub struct ProviderOptions {
 }
 
 /// The body of a token request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenFormat {
     /// As RFC 6749 says.

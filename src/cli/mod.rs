@@ -76,7 +76,7 @@ enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     ApiKey(api_key::ApiKeyCommand),
-    /// Register, list and remove providers
+    /// Look up, register, check, list and remove providers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
     /// Remove what is over: expired authorization requests and tokens long dead (a running server does so by itself)

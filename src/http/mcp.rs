@@ -17,7 +17,8 @@ use utoipa::ToSchema;
 use super::{
     body::{Fields, JsonBody},
     error::{ApiError, ErrorBody, Fault, Faults, RegistrationRequired},
-    providers::{AuthMethod, ProviderResponse, authentication_field, no_provider},
+    provider_bodies::AuthMethod,
+    providers::{ProviderResponse, authentication_field, no_provider},
     rules,
 };
 use crate::{

@@ -12,6 +12,8 @@ mod health;
 mod mcp;
 mod observe;
 pub mod pages;
+mod provider_bodies;
+mod provider_template;
 mod providers;
 mod rules;
 mod token_state;
@@ -45,6 +47,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use self::error::ApiError;
 use crate::{
     app::App,
+    catalog::Catalog,
     oauth::address::AddressGuard,
     store::{Tenant, providers::Provider},
 };
@@ -124,11 +127,12 @@ pub fn description() -> utoipa::openapi::OpenApi {
 /// Every fault, one a line.
 pub fn provider_of_json(
     guard: &AddressGuard,
+    catalog: &Catalog,
     tenant: Tenant,
     json: serde_json::Value,
     now: DateTime<Utc>,
 ) -> Result<Provider, String> {
-    providers::read_new(guard, tenant, &body::JsonBody(json), now).map_err(|error| match error {
+    providers::read_new((guard, catalog), tenant, &body::JsonBody(json), now).map_err(|error| match error {
         ApiError::Faults(faults) => faults
             .iter()
             .map(|fault| format!("{}: {}", fault.loc.last().and_then(|step| step.as_str()).unwrap_or("?"), fault.msg))

@@ -15,17 +15,19 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    body::{Fields, JsonBody},
+    body::{Fields, JsonBody, Rule},
     error::{ApiError, ErrorBody, Faults},
-    rules,
+    provider_bodies::{ProviderCreateRequest, ProviderUpdateRequest},
+    provider_template as template, rules,
 };
 use crate::{
     app::App,
     broker::revoke,
+    catalog::Catalog,
     client_authentication::ClientAuthentication,
     identity::{Caller, Permission},
     oauth::address::AddressGuard,
-    provider_options::ProviderOptions,
+    provider_options::{ProviderOptions, TokenFormat},
     store::{StoreError, Tenant, providers::Provider},
 };
 
@@ -53,92 +55,22 @@ pub struct ProviderResponse {
     is_dynamic_client: bool,
     authorization_params: BTreeMap<String, String>,
     allowed_redirect_uris: Vec<String>,
+    /// The issuer of the authorization server, where it is known.
+    issuer: Option<String>,
+    template: Option<String>,
+    refresh_url: Option<String>,
+    scope_separator: Option<String>,
+    default_scopes: Vec<String>,
+    always_scopes: Vec<String>,
+    resource: Option<String>,
+    omit_resource: bool,
+    token_params: BTreeMap<String, String>,
+    token_format: TokenFormat,
     /// The error with which the token endpoint refused the client, until it takes it again: correct the client's
     /// settings. Tokens are kept meanwhile.
     client_error: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
-}
-
-/// A provider to create.
-#[derive(ToSchema)]
-#[schema(as = OAuthProviderCreateRequest)]
-#[expect(dead_code, reason = "describes the body that `read_new` reads")]
-pub struct ProviderCreateRequest {
-    /// Plain characters; unique in the workspace. Part of the callback address.
-    provider_id: String,
-    name: String,
-    client_id: String,
-    client_secret: Option<String>,
-    /// The authorization endpoint: https, or http to a host in `ALLOW_PRIVATE_UPSTREAMS`.
-    auth_url: String,
-    /// The token endpoint: likewise.
-    token_url: String,
-    /// Where the provider tells whose an access token is (an OIDC userinfo endpoint, or JSON with an `id`). Asked after
-    /// a consent whose token response names nobody. Known providers need none.
-    userinfo_url: Option<String>,
-    /// The revocation endpoint (RFC 7009), where grants are revoked when their tokens are deleted here. Known providers
-    /// need none.
-    revocation_url: Option<String>,
-    #[schema(default = false, required = false)]
-    uses_pkce: bool,
-    /// `S256` is what is sent, whatever is asked for.
-    #[schema(default = "S256", required = false)]
-    code_challenge_method: String,
-    provider_type: Option<ProviderType>,
-    #[schema(default = "client_secret_post", required = false)]
-    token_endpoint_auth_method: AuthMethod,
-    /// Added to every authorization URL. The protocol's own parameters cannot be set here.
-    #[schema(required = false)]
-    authorization_params: BTreeMap<String, String>,
-    #[schema(required = false)]
-    allowed_redirect_uris: Vec<String>,
-}
-
-/// How our client authenticates.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-#[expect(dead_code, reason = "describes a field of the body")]
-pub enum AuthMethod {
-    /// A public client.
-    None,
-    /// HTTP Basic.
-    ClientSecretBasic,
-    /// In the body.
-    ClientSecretPost,
-}
-
-/// A family of providers.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-#[expect(dead_code, reason = "describes a field of the body")]
-pub enum ProviderType {
-    /// Microsoft Entra ID.
-    Microsoft,
-    /// Salesforce.
-    Salesforce,
-    /// Slack.
-    Slack,
-    /// X.
-    X,
-}
-
-/// A change of a provider: what is absent or null stays.
-#[derive(ToSchema)]
-#[schema(as = OAuthProviderUpdateRequest)]
-#[expect(dead_code, reason = "describes the body that `update` reads")]
-pub struct ProviderUpdateRequest {
-    name: Option<String>,
-    client_id: Option<String>,
-    client_secret: Option<String>,
-    auth_url: Option<String>,
-    token_url: Option<String>,
-    userinfo_url: Option<String>,
-    revocation_url: Option<String>,
-    uses_pkce: Option<bool>,
-    code_challenge_method: Option<String>,
-    authorization_params: Option<BTreeMap<String, String>>,
-    allowed_redirect_uris: Option<Vec<String>>,
 }
 
 /// What was deleted with a provider.
@@ -170,7 +102,7 @@ pub async fn create(
     body: JsonBody,
 ) -> Result<Json<ProviderResponse>, ApiError> {
     caller.needs(Permission::Administer)?;
-    let provider = read_new(app.outbound.guard(), caller.tenant, &body, app.clock.now())?;
+    let provider = read_new((app.outbound.guard(), &app.catalog), caller.tenant, &body, app.clock.now())?;
     match app.store.create_provider(&provider).await {
         Ok(()) => Ok(Json(provider.into())),
         Err(StoreError::Conflict) => {
@@ -207,6 +139,10 @@ pub async fn update(
     let mut provider = existing(&app, &caller, &provider_id).await?;
     let endpoint = |url: &str| rules::endpoint(app.outbound.guard(), url);
     let mut fields = Fields::of_body(&body);
+    let entry = template::asked(&mut fields, &app.catalog);
+    if let Some(entry) = &entry {
+        template::apply(&mut provider, entry);
+    }
     replace(&mut provider.name, fields.optional_text("name", &rules::display_name));
     replace(&mut provider.client_id, fields.optional_text("client_id", &rules::identifier));
     replace(&mut provider.auth_url, fields.optional_text("auth_url", &endpoint));
@@ -215,7 +151,12 @@ pub async fn update(
     provider.revocation_url = fields.optional_text("revocation_url", &endpoint).or(provider.revocation_url);
     replace(&mut provider.uses_pkce, fields.optional_boolean("uses_pkce"));
     replace(&mut provider.allowed_redirect_uris, redirect_uris(&mut fields));
-    replace(&mut provider.authorization_params, parameters(&mut fields));
+    if let Some(params) = parameters(&mut fields) {
+        let catalogue = entry.map(|entry| entry.authorization_params).unwrap_or_default();
+        provider.authorization_params = template::merged(&catalogue, params);
+    }
+    template::options(&mut fields, app.outbound.guard(), &mut provider.options);
+    template::check_endpoints(&mut fields, &provider, &endpoint);
     fields.optional_text("code_challenge_method", &challenge_method);
     if let Some(secret) = fields.optional_text("client_secret", &rules::secret) {
         provider.client_secret = Some(SecretString::from(secret));
@@ -264,34 +205,37 @@ pub fn no_provider() -> ApiError {
 
 /// Reads a provider to create, with every fault at once.
 pub(super) fn read_new(
-    guard: &AddressGuard,
+    (guard, catalog): (&AddressGuard, &Catalog),
     tenant: Tenant,
     body: &JsonBody,
     now: DateTime<Utc>,
 ) -> Result<Provider, ApiError> {
     let endpoint = |url: &str| rules::endpoint(guard, url);
     let mut fields = Fields::of_body(body);
+    let entry = template::asked(&mut fields, catalog);
+    // Whoever names a template, be it wrongly, does not want to be asked for what it would have said.
+    let by_template = !fields.is_absent("template");
+    let text = |fields: &mut Fields<'_>, name: &'static str, rule: Rule<'_>| {
+        if by_template { fields.optional_text(name, rule) } else { Some(fields.required_text(name, rule)) }
+    };
     let method = authentication_field(&mut fields);
     fields.optional_text("code_challenge_method", &challenge_method);
-    let provider = Provider {
+    let mut provider = Provider {
         id: Uuid::now_v7(),
         tenant,
         provider_id: fields.required_text("provider_id", &rules::provider_id),
-        name: fields.required_text("name", &rules::display_name),
+        name: String::new(),
         client_id: fields.required_text("client_id", &rules::identifier),
         client_secret: fields.optional_text("client_secret", &rules::secret).map(SecretString::from),
-        auth_url: fields.required_text("auth_url", &endpoint),
-        token_url: fields.required_text("token_url", &endpoint),
-        userinfo_url: fields.optional_text("userinfo_url", &endpoint),
-        revocation_url: fields.optional_text("revocation_url", &endpoint),
-        uses_pkce: fields.boolean("uses_pkce", false),
+        auth_url: String::new(),
+        token_url: String::new(),
+        userinfo_url: None,
+        revocation_url: None,
+        uses_pkce: false,
         code_challenge_method: "S256".into(),
-        provider_type: fields.optional_text("provider_type", &|text| {
-            let known = PROVIDER_TYPES.contains(&text);
-            if known { Ok(()) } else { Err(literal("'microsoft', 'salesforce', 'slack' or 'x'")) }
-        }),
-        token_endpoint_auth_method: method.unwrap_or(ClientAuthentication::ClientSecretPost),
-        authorization_params: parameters(&mut fields).unwrap_or_default(),
+        provider_type: None,
+        token_endpoint_auth_method: ClientAuthentication::ClientSecretPost,
+        authorization_params: BTreeMap::new(),
         allowed_redirect_uris: redirect_uris(&mut fields).unwrap_or_default(),
         mcp_server_url: None,
         is_dynamic_client: false,
@@ -301,6 +245,28 @@ pub(super) fn read_new(
         created_at: now,
         updated_at: now,
     };
+    if let Some(entry) = &entry {
+        template::apply(&mut provider, entry);
+    }
+    replace(&mut provider.name, text(&mut fields, "name", &rules::display_name));
+    replace(&mut provider.auth_url, text(&mut fields, "auth_url", &endpoint));
+    replace(&mut provider.token_url, text(&mut fields, "token_url", &endpoint));
+    provider.userinfo_url = fields.optional_text("userinfo_url", &endpoint).or(provider.userinfo_url);
+    provider.revocation_url = fields.optional_text("revocation_url", &endpoint).or(provider.revocation_url);
+    provider.uses_pkce = fields.boolean("uses_pkce", provider.uses_pkce);
+    let family = fields.optional_text("provider_type", &|text| {
+        let known = PROVIDER_TYPES.contains(&text);
+        if known { Ok(()) } else { Err(literal("'microsoft', 'salesforce', 'slack' or 'x'")) }
+    });
+    provider.provider_type = family.or(provider.provider_type);
+    let params = parameters(&mut fields).unwrap_or_default();
+    provider.authorization_params = template::merged(&provider.authorization_params, params);
+    if entry.is_none() {
+        template::recognise(&mut provider, catalog, method.is_some());
+    }
+    replace(&mut provider.token_endpoint_auth_method, method);
+    template::options(&mut fields, guard, &mut provider.options);
+    template::check_endpoints(&mut fields, &provider, &endpoint);
     fields.finish()?;
     Ok(provider)
 }
@@ -363,6 +329,16 @@ impl From<Provider> for ProviderResponse {
             is_dynamic_client: provider.is_dynamic_client,
             authorization_params: provider.authorization_params,
             allowed_redirect_uris: provider.allowed_redirect_uris,
+            issuer: provider.options.issuer,
+            template: provider.options.template,
+            refresh_url: provider.options.refresh_url,
+            scope_separator: provider.options.scope_separator,
+            default_scopes: provider.options.default_scopes,
+            always_scopes: provider.options.always_scopes,
+            resource: provider.options.resource,
+            omit_resource: provider.options.omit_resource,
+            token_params: provider.options.token_params,
+            token_format: provider.options.token_format,
             client_error: provider.client_error,
             created_at: provider.created_at,
             updated_at: provider.updated_at,

@@ -91,11 +91,38 @@ pub fn scope(text: &str) -> Result<(), Problem> {
     if token { Ok(()) } else { Err(("string_pattern_mismatch", problem.into())) }
 }
 
+/// What stands between two scopes.
+///
+/// # Errors
+/// What is wrong.
+pub fn scope_separator(text: &str) -> Result<(), Problem> {
+    if [" ", ",", ";", "+"].contains(&text) {
+        Ok(())
+    } else {
+        Err(("literal_error", "Input should be ' ', ',', ';' or '+'".into()))
+    }
+}
+
+/// A resource indicator: an absolute URI without a fragment (RFC 8707 section 2).
+///
+/// # Errors
+/// What is wrong.
+pub fn resource(text: &str) -> Result<(), Problem> {
+    printable(text, 1, URL_MAX)?;
+    let absolute = Url::parse(text).is_ok_and(|url| url.fragment().is_none());
+    if absolute { Ok(()) } else { Err(("url_parsing", "Input should be an absolute URI without a fragment".into())) }
+}
+
 /// An endpoint of a provider.
 ///
 /// # Errors
 /// What is wrong.
 pub fn endpoint(guard: &AddressGuard, text: &str) -> Result<(), Problem> {
+    // As a host they do not parse, as a path they do: either way this is what is wrong.
+    if text.contains(['{', '}', '<', '>']) || text.contains("YOUR_") || text.contains("YOUR-") {
+        let problem = "The URL still has a placeholder, such as {tenant}, <tenant> or YOUR_TENANT: put your own value";
+        return Err(("value_error", problem.into()));
+    }
     let url = parsed(text)?;
     guard.check_url(&url).map_err(|refusal| {
         let kind = match refusal {

@@ -8,6 +8,7 @@ pub mod authorize;
 pub mod challenge;
 pub mod client;
 pub mod metadata;
+pub mod probe;
 pub mod quirks;
 pub mod registration;
 pub mod revocation;

@@ -39,15 +39,15 @@ pub struct RevocationFailure {
     pub problem: String,
     /// How long the provider asked us to stay away.
     pub retry_after: Option<Duration>,
-    /// True when the request itself was refused (status 400).
-    refused: bool,
+    /// The status of the provider's answer, if it was an answer of a revocation endpoint.
+    pub status: Option<u16>,
 }
 
 impl RevocationFailure {
     /// A failure that is no answer of a revocation endpoint.
     #[must_use]
     pub fn new(problem: impl Into<String>) -> Self {
-        Self { problem: problem.into(), retry_after: None, refused: false }
+        Self { problem: problem.into(), retry_after: None, status: None }
     }
 }
 
@@ -117,7 +117,7 @@ async fn revoke_both(
     };
     match (refresh, revoke_one(outbound, client, url, (access_token, "access_token"), now).await) {
         // Some providers take refresh tokens only, and say so in words of their own.
-        (Revoked::Yes, Err(failure)) if failure.refused => Ok(Revoked::Yes),
+        (Revoked::Yes, Err(failure)) if failure.status == Some(400) => Ok(Revoked::Yes),
         (Revoked::Yes, Ok(_)) => Ok(Revoked::Yes),
         (_, access) => access,
     }
@@ -203,7 +203,7 @@ fn refusal(answer: &Answer, code: Option<&str>) -> RevocationFailure {
     RevocationFailure {
         problem: format!("the provider answered with status {}{code}", answer.status),
         retry_after: answer.retry_after,
-        refused: answer.status == 400,
+        status: Some(answer.status),
     }
 }
 

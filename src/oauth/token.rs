@@ -126,7 +126,12 @@ pub async fn request_token(
         });
     }
     match read(&answer) {
-        Reading::Granted(response) => Ok(*response),
+        Reading::Granted(mut response) => {
+            if client.options.renewal_grant.is_some() && response.refresh_token.is_none() {
+                response.refresh_token = Some(response.access_token.clone());
+            }
+            Ok(*response)
+        }
         Reading::Refused(refused) => Err(refusal(refused)),
         Reading::Unreadable => Err(failure(
             FailureKind::Unreadable,
@@ -149,7 +154,9 @@ fn body(client: &Client<'_>, grant: &Grant<'_>) -> (&'static str, String) {
             fields
         }
         Grant::Refresh(refresh_token) => {
-            vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose_secret())]
+            // Where there are no refresh tokens, the access token was kept in their place.
+            let kind = client.options.renewal_grant.as_deref().unwrap_or("refresh_token");
+            vec![("grant_type", kind), (kind, refresh_token.expose_secret())]
         }
     };
     fields.extend(client.options.resource().map(|resource| ("resource", resource)));

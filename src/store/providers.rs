@@ -163,7 +163,8 @@ impl Store {
                     uses_pkce = $10, code_challenge_method = $11, authorization_params = $12,
                     allowed_redirect_uris = $13, generation = $14, updated_at = $15, userinfo_url = $16,
                     revocation_url = $17, options = $18,
-                    token_endpoint_auth_method = $19, mcp_server_url = $20, is_dynamic_client = $21
+                    token_endpoint_auth_method = $19, mcp_server_url = $20, is_dynamic_client = $21,
+                    provider_type = $22
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4",
             )
             .bind(p.tenant.organization)
@@ -187,6 +188,7 @@ impl Store {
             .bind(p.token_endpoint_auth_method)
             .bind(p.mcp_server_url)
             .bind(p.is_dynamic_client)
+            .bind(p.provider_type)
             .execute()
             .await?;
         if written == 0 { Err(StoreError::Conflict) } else { Ok(updated) }

@@ -12,10 +12,12 @@ pub mod fake_provider;
 pub mod fault_proxy;
 pub mod mcp_server;
 pub mod postgres;
+pub mod provider_facts;
 pub mod revocation_endpoint;
 pub mod rotating_provider;
 pub mod scripted;
 pub mod trap;
+pub mod twin;
 pub mod userinfo;
 
 /// Makes every named test twice: `sqlite::name` and `postgres::name`.

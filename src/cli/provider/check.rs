@@ -1,0 +1,74 @@
+//! `agent-auth provider check`: a provider's endpoints, asked harmless questions.
+//! Owns: which endpoints are asked, the lines that are printed, and the exit code.
+//! Must not know: what an answer tells; that is `oauth/probe.rs`.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
+
+use super::super::print;
+use crate::{
+    app::public_url,
+    config::Settings,
+    oauth::{
+        address::AddressGuard,
+        authorize::Authorization,
+        client::Outbound,
+        probe::{self, Verdict},
+        revocation::known_revocation_url,
+        token::Client,
+    },
+    store::providers::Provider,
+};
+
+pub(super) async fn run(provider: &Provider, settings: &Settings, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let guard = AddressGuard::parse(&settings.allow_private_upstreams).map_err(anyhow::Error::msg)?;
+    let outbound = Outbound::new(guard, Duration::from_secs(settings.provider_timeout_seconds))
+        .context("the machine's trusted certificates cannot be read")?;
+    let redirect_uri = format!("{}/host-oauth-callback/{}", public_url(settings)?, provider.provider_id);
+    let client = Client {
+        token_url: &provider.token_url,
+        id: &provider.client_id,
+        secret: provider.client_secret.as_ref(),
+        authentication: provider.token_endpoint_auth_method,
+        options: &provider.options,
+    };
+    let authorization = Authorization {
+        auth_url: &provider.auth_url,
+        client_id: &provider.client_id,
+        redirect_uri: &redirect_uri,
+        scopes: &[],
+        provider_type: provider.provider_type.as_deref(),
+        uses_pkce: provider.uses_pkce,
+        parameters: &provider.authorization_params,
+        options: &provider.options,
+    };
+    let mut findings = vec![
+        probe::authorization(&outbound, &authorization, now).await,
+        probe::token(&outbound, &client, &redirect_uri, provider.uses_pkce, now).await,
+    ];
+    if provider.options.refresh_url.is_some() {
+        findings.push(probe::refresh(&outbound, &client, now).await);
+    }
+    let known = || known_revocation_url(&provider.token_url, &provider.client_id);
+    if let Some(url) = provider.revocation_url.clone().or_else(known) {
+        findings.push(probe::revocation(&outbound, &client, &url, now).await);
+    }
+    if let Some(url) = &provider.userinfo_url {
+        findings.push(probe::userinfo(&outbound, url, now).await);
+    }
+    for finding in &findings {
+        let mark = match finding.verdict {
+            Verdict::Right => "right",
+            Verdict::Unclear => "unclear",
+            Verdict::Wrong => "wrong",
+        };
+        print(&format!("{mark:<8} {}: {}", finding.of, finding.said))?;
+    }
+    print(&format!("{:<8} redirect URI: {redirect_uri} has to stand at the provider like this", "note"))?;
+    match findings.iter().filter(|finding| finding.verdict == Verdict::Wrong).count() {
+        0 => Ok(()),
+        wrong => bail!("{wrong} of {} endpoints of {} are wrong", findings.len(), provider.provider_id),
+    }
+}
