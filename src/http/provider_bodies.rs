@@ -100,6 +100,7 @@ pub enum ProviderType {
 #[schema(as = OAuthProviderUpdateRequest)]
 #[expect(dead_code, reason = "describes the body that `update` reads")]
 pub struct ProviderUpdateRequest {
+    token_endpoint_auth_method: Option<AuthMethod>,
     name: Option<String>,
     client_id: Option<String>,
     client_secret: Option<String>,

@@ -158,6 +158,7 @@ pub async fn update(
     template::options(&mut fields, app.outbound.guard(), &mut provider.options);
     template::check_endpoints(&mut fields, &provider, &endpoint);
     fields.optional_text("code_challenge_method", &challenge_method);
+    let method = authentication_field(&mut fields);
     if let Some(secret) = fields.optional_text("client_secret", &rules::secret) {
         provider.client_secret = Some(SecretString::from(secret));
         // A public client that is given a secret means to use it.
@@ -165,6 +166,7 @@ pub async fn update(
             provider.token_endpoint_auth_method = ClientAuthentication::ClientSecretPost;
         }
     }
+    replace(&mut provider.token_endpoint_auth_method, method);
     fields.finish()?;
     let mut updated = app.store.update_provider(&provider, app.clock.now()).await?;
     app.store.mark_client_error(&updated.tenant, updated.id, None, app.clock.now()).await?;

@@ -124,12 +124,11 @@ def test_a_server_without_registration_says_what_to_register_and_takes_the_clien
     for said in ("registration_required", server.issuer, redirect_uri, "/authorize", "/token"):
         assert said in refused.value.body
     with pytest.raises(Refused):
-        agent.call("GET", f"/v2/auth/providers/{provider_id}")
+        agent.authenticate(provider_id)
 
     secret = "s3cret/%&=:"
     server.grants.preregister("by-hand", secret, redirect_uri, method)
-    found = agent.discover(
-        provider_id, server.url, client_id="by-hand", client_secret=secret, token_endpoint_auth_method=method
-    )
+    client = {"client_id": "by-hand", "client_secret": secret, "token_endpoint_auth_method": method}
+    found = agent.call("PATCH", f"/v2/auth/providers/{provider_id}", client)
     assert found["client_id"] == "by-hand" and found["is_dynamic_client"] is False
     assert owner(server, agent.consent(provider_id, approve)) == "alice"
