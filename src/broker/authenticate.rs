@@ -180,7 +180,7 @@ async fn consent(app: &App, ask: &Ask, tokens: &[Token]) -> Result<Outcome, Brok
     {
         return Ok(Outcome::ConnectionRequired);
     }
-    has_client(app, &provider)?;
+    has_client(&app.public_url, &provider)?;
     let provider = if has_expired(&provider, app.clock.now()) { renewed(app, provider).await } else { provider };
     let ask = Begin {
         subject: ask.subject.clone(),

@@ -2,8 +2,6 @@
 //! Owns: which way to a client is taken, and that a server without one gets a clear answer.
 //! Must not know: where metadata is looked for, or the shape of requests and answers on the wire.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use url::Url;
@@ -14,12 +12,13 @@ use crate::{
     app::App,
     client_authentication::ClientAuthentication,
     oauth::{
-        metadata::{Discovered, Discovery, DiscoveryError},
+        client::Outbound,
+        metadata::{Discovered, Discovery, DiscoveryError, ServerMetadata},
         registration::{RegistrationError, authentication, register},
         token::TokenFailure,
     },
     provider_options::ProviderOptions,
-    store::{StoreError, Tenant, providers::Provider},
+    store::{Store, StoreError, Tenant, providers::Provider},
 };
 
 /// An MCP server to connect.
@@ -64,23 +63,43 @@ pub enum ConnectError {
     Broker(#[from] BrokerError),
 }
 
+/// What connecting a server takes: a running server has it, and so has the command line.
+pub struct Connector<'a> {
+    /// Where providers are kept.
+    pub store: &'a Store,
+    /// The way out.
+    pub outbound: &'a Outbound,
+    /// The address browsers reach us at.
+    pub public_url: &'a str,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+impl<'a> Connector<'a> {
+    /// That of a running server.
+    #[must_use]
+    pub fn of(app: &'a App) -> Self {
+        Self { store: &app.store, outbound: &app.outbound, public_url: &app.public_url, now: app.clock.now() }
+    }
+}
+
 /// Discovers an MCP server, gets a client at its authorization server, and keeps both as a provider.
 ///
 /// # Errors
 /// [`ConnectError`].
-pub async fn connect(app: &Arc<App>, server: McpServer) -> Result<Provider, ConnectError> {
-    let is_taken = app.store.provider(&server.tenant, &server.provider_id).await.map_err(BrokerError::from)?.is_some();
+pub async fn connect(connector: &Connector<'_>, server: McpServer) -> Result<Provider, ConnectError> {
+    let is_taken =
+        connector.store.provider(&server.tenant, &server.provider_id).await.map_err(BrokerError::from)?.is_some();
     if is_taken {
         // Asked before a client is registered for nothing; the database asks again.
         return Err(taken().into());
     }
     let url = Url::parse(&server.url).map_err(|_| DiscoveryError::Unbelievable("the MCP server's URL is none"))?;
-    let now = app.clock.now();
-    let discovered = Discovery::new(&app.outbound, now).of_mcp_server(&url).await?;
+    let discovered = Discovery::new(connector.outbound, connector.now).of_mcp_server(&url).await?;
     check_pkce(&discovered, server.allow_missing_pkce)?;
-    let provider = provider(app, server, discovered, now).await?;
-    match app.store.create_provider(&provider).await {
-        Ok(()) => has_client(app, &provider).map(|()| provider).map_err(ConnectError::from),
+    let provider = provider(connector, server, discovered).await?;
+    match connector.store.create_provider(&provider).await {
+        Ok(()) => has_client(connector.public_url, &provider).map(|()| provider).map_err(ConnectError::from),
         Err(StoreError::Conflict) => Err(taken().into()),
         Err(error) => Err(BrokerError::from(error).into()),
     }
@@ -103,14 +122,13 @@ fn check_pkce(discovered: &Discovered, allow_missing: bool) -> Result<(), Discov
 }
 
 async fn provider(
-    app: &App,
+    connector: &Connector<'_>,
     server: McpServer,
     discovered: Discovered,
-    now: DateTime<Utc>,
 ) -> Result<Provider, ConnectError> {
-    let redirect_uri = callback_address(app, &server.provider_id);
+    let now = connector.now;
     let Discovered { resource, scopes, known_scopes, server: metadata } = discovered;
-    let client = client(app, server.client, &metadata, &server.provider_id, &redirect_uri, &known_scopes, now).await?;
+    let client = client(connector, server.client, &metadata, &server.provider_id, &known_scopes).await?;
     let offline = metadata.scopes_supported.iter().flatten().any(|scope| scope == "offline_access");
     Ok(Provider {
         id: Uuid::now_v7(),
@@ -162,13 +180,11 @@ struct Client {
 /// In this order: the one that was registered by hand, our metadata document, a registration. A server that knows none
 /// of these lets no client register itself: then there is none yet.
 async fn client(
-    app: &App,
+    connector: &Connector<'_>,
     by_hand: Option<StaticClient>,
-    server: &crate::oauth::metadata::ServerMetadata,
+    server: &ServerMetadata,
     provider_id: &str,
-    redirect_uri: &str,
     scopes: &[String],
-    now: DateTime<Utc>,
 ) -> Result<Client, ConnectError> {
     let asked = authentication(server);
     if let Some(by_hand) = by_hand {
@@ -182,9 +198,9 @@ async fn client(
             secret_expires_at: None,
         });
     }
-    if server.client_id_metadata_document_supported && app.public_url.starts_with("https://") {
+    if server.client_id_metadata_document_supported && connector.public_url.starts_with("https://") {
         return Ok(Client {
-            id: client_document(app, provider_id),
+            id: client_document(connector.public_url, provider_id),
             secret: None,
             authentication: ClientAuthentication::None,
             is_ours: true,
@@ -202,7 +218,8 @@ async fn client(
             secret_expires_at: None,
         });
     };
-    let registered = register(&app.outbound, endpoint, redirect_uri, asked, scopes, now).await?;
+    let redirect_uri = callback_address(connector.public_url, provider_id);
+    let registered = register(connector.outbound, endpoint, &redirect_uri, asked, scopes, connector.now).await?;
     Ok(Client {
         id: registered.client_id,
         secret: registered.client_secret,
@@ -218,13 +235,13 @@ async fn client(
 ///
 /// # Errors
 /// [`BrokerError::RegistrationRequired`].
-pub fn has_client(app: &App, provider: &Provider) -> Result<(), BrokerError> {
+pub fn has_client(public_url: &str, provider: &Provider) -> Result<(), BrokerError> {
     if !provider.client_id.is_empty() {
         return Ok(());
     }
     Err(BrokerError::RegistrationRequired(Box::new(RegistrationRequired {
         issuer: provider.options.issuer.clone().unwrap_or_default(),
-        redirect_uri: callback_address(app, &provider.provider_id),
+        redirect_uri: callback_address(public_url, &provider.provider_id),
         authorization_endpoint: provider.auth_url.clone(),
         token_endpoint: provider.token_url.clone(),
     })))
@@ -233,8 +250,8 @@ pub fn has_client(app: &App, provider: &Provider) -> Result<(), BrokerError> {
 /// The address of our client metadata document for a provider, which is the client's id. One for each provider, because
 /// it names the provider's own callback address.
 #[must_use]
-pub fn client_document(app: &App, provider_id: &str) -> String {
-    format!("{}/oauth/client-metadata.json/{provider_id}", app.public_url)
+pub fn client_document(public_url: &str, provider_id: &str) -> String {
+    format!("{public_url}/oauth/client-metadata.json/{provider_id}")
 }
 
 /// True when our client there has to be registered anew before it is used: its secret has expired.
@@ -266,7 +283,7 @@ pub async fn renewed(app: &App, provider: Provider) -> Provider {
 /// is then, or as somebody else made it meanwhile.
 async fn register_anew(app: &App, provider: Provider) -> Result<Provider, ConnectError> {
     let Some(endpoint) = provider.options.registration_url.clone() else { return Ok(provider) };
-    let (redirect_uri, now) = (callback_address(app, &provider.provider_id), app.clock.now());
+    let (redirect_uri, now) = (callback_address(&app.public_url, &provider.provider_id), app.clock.now());
     let asked = provider.token_endpoint_auth_method;
     let scopes = &provider.options.registered_scopes;
     let registered = register(&app.outbound, &endpoint, &redirect_uri, asked, scopes, now).await?;

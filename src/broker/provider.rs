@@ -7,8 +7,8 @@ use crate::{app::App, store::providers::Provider};
 
 /// Our own callback address for a provider, built from the public URL alone.
 #[must_use]
-pub fn callback_address(app: &App, provider_id: &str) -> String {
-    format!("{}/host-oauth-callback/{provider_id}", app.public_url)
+pub fn callback_address(public_url: &str, provider_id: &str) -> String {
+    format!("{public_url}/host-oauth-callback/{provider_id}")
 }
 
 /// The redirect URI of an authorization request: ours, or the asked one if the provider's record allows it.
@@ -16,7 +16,7 @@ pub fn callback_address(app: &App, provider_id: &str) -> String {
 /// # Errors
 /// [`BrokerError::Invalid`] when it is not allowed.
 pub fn redirect_uri(app: &App, provider: &Provider, asked: Option<&str>) -> Result<String, BrokerError> {
-    let ours = callback_address(app, &provider.provider_id);
+    let ours = callback_address(&app.public_url, &provider.provider_id);
     let Some(asked) = asked else { return Ok(ours) };
     let also_ours = ["/v2/auth/callback/", "/api-host/v2/auth/callback/"]
         .map(|path| format!("{}{path}{}", app.public_url, provider.provider_id));

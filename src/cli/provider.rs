@@ -5,6 +5,7 @@
 mod add;
 mod catalog;
 mod check;
+mod mcp;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;

@@ -57,7 +57,7 @@ pub async fn demo(mut settings: Settings, keep_folder: bool) -> anyhow::Result<(
     let app = App::start(settings, Clock::system()).await?;
 
     let secret = random_secret();
-    let sample = SampleProvider::new(CLIENT_ID.into(), secret.clone(), callback_address(&app, PROVIDER_ID));
+    let sample = SampleProvider::new(CLIENT_ID.into(), secret.clone(), callback_address(&app.public_url, PROVIDER_ID));
     let sample_listener = server::listen("127.0.0.1:0").await?;
     let sample_url = format!("http://{}", sample_listener.local_addr().context("the sample provider's address")?);
     tokio::spawn(serve::serve(sample_listener, sample.router(), 1000, app.shutdown.clone()));

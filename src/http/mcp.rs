@@ -24,12 +24,13 @@ use super::{
 use crate::{
     app::App,
     broker::{
-        discovery::{ConnectError, McpServer, StaticClient, client_document, connect},
+        discovery::{ConnectError, Connector, McpServer, StaticClient, client_document, connect},
         provider::callback_address,
     },
     client_authentication::ClientAuthentication,
     identity::{Caller, Permission},
-    oauth::{metadata::DiscoveryError, registration::client_metadata, token::FailureKind},
+    oauth::{address::AddressGuard, metadata::DiscoveryError, registration::client_metadata, token::FailureKind},
+    store::Tenant,
 };
 
 /// An MCP server to connect.
@@ -66,13 +67,19 @@ pub async fn discover(
     body: JsonBody,
 ) -> Result<Json<ProviderResponse>, ApiError> {
     caller.needs(Permission::Administer)?;
-    let endpoint = |url: &str| rules::endpoint(app.outbound.guard(), url);
-    let mut fields = Fields::of_body(&body);
+    let server = read(app.outbound.guard(), caller.tenant, &body)?;
+    Ok(Json(Box::pin(connect(&Connector::of(&app), server)).await?.into()))
+}
+
+/// Reads an MCP server to connect, with every fault at once.
+pub(super) fn read(guard: &AddressGuard, tenant: Tenant, body: &JsonBody) -> Result<McpServer, ApiError> {
+    let endpoint = |url: &str| rules::endpoint(guard, url);
+    let mut fields = Fields::of_body(body);
     let client_id = fields.optional_text("client_id", &rules::identifier);
     let secret = fields.optional_text("client_secret", &rules::secret).map(SecretString::from);
     let authentication = authentication_field(&mut fields);
     let server = McpServer {
-        tenant: caller.tenant,
+        tenant,
         provider_id: fields.required_text("provider_id", &rules::provider_id),
         name: fields.required_text("name", &rules::display_name),
         url: fields.required_text("mcp_server_url", &endpoint),
@@ -81,7 +88,7 @@ pub async fn discover(
         omit_resource: fields.boolean("omit_resource", false),
     };
     fields.finish()?;
-    Ok(Json(Box::pin(connect(&app, server)).await?.into()))
+    Ok(server)
 }
 
 /// What we say of ourselves to authorization servers that take a URL for a client id.
@@ -89,9 +96,9 @@ pub async fn client_document_of(State(app): State<Arc<App>>, Path(provider_id): 
     if rules::provider_id(&provider_id).is_err() {
         return no_provider().into_response();
     }
-    let redirect_uri = callback_address(&app, &provider_id);
+    let redirect_uri = callback_address(&app.public_url, &provider_id);
     let mut document = client_metadata(&redirect_uri, ClientAuthentication::None);
-    document["client_id"] = Value::from(client_document(&app, &provider_id));
+    document["client_id"] = Value::from(client_document(&app.public_url, &provider_id));
     document["client_uri"] = json!(app.public_url);
     ([(header::CACHE_CONTROL, "public, max-age=3600")], Json(document)).into_response()
 }

@@ -47,6 +47,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use self::error::ApiError;
 use crate::{
     app::App,
+    broker::discovery::McpServer,
     catalog::Catalog,
     oauth::address::AddressGuard,
     store::{Tenant, providers::Provider},
@@ -132,14 +133,32 @@ pub fn provider_of_json(
     json: serde_json::Value,
     now: DateTime<Utc>,
 ) -> Result<Provider, String> {
-    providers::read_new((guard, catalog), tenant, &body::JsonBody(json), now).map_err(|error| match error {
+    providers::read_new((guard, catalog), tenant, &body::JsonBody(json), now).map_err(lines)
+}
+
+/// An MCP server of the texts that `POST /v2/auth/providers/mcp-discover` takes (id, name, address), likewise.
+///
+/// # Errors
+/// Every fault, one a line.
+pub fn mcp_server_of(
+    guard: &AddressGuard,
+    tenant: Tenant,
+    (provider_id, name, url): (&str, &str, &str),
+) -> Result<McpServer, String> {
+    let body = serde_json::json!({"provider_id": provider_id, "name": name, "mcp_server_url": url});
+    mcp::read(guard, tenant, &body::JsonBody(body)).map_err(lines)
+}
+
+/// The faults, one a line.
+fn lines(error: ApiError) -> String {
+    match error {
         ApiError::Faults(faults) => faults
             .iter()
             .map(|fault| format!("{}: {}", fault.loc.last().and_then(|step| step.as_str()).unwrap_or("?"), fault.msg))
             .collect::<Vec<_>>()
             .join("\n"),
         other => format!("{other:?}"),
-    })
+    }
 }
 
 /// The description as JSON and as pages. Both come from this binary alone.

@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::binary;
 use crate::support::both_databases;
 use crate::support::caller::{Pending, asking, with};
 use crate::support::database::Database;
@@ -20,6 +21,7 @@ both_databases! {
     a_client_that_was_forgotten_is_registered_anew_once,
     a_response_of_another_issuer_leads_to_no_token_request,
     an_issuer_that_always_names_itself_is_not_believed_without_its_name,
+    the_command_line_connects_a_server_too,
 }
 
 const DISCOVER: &str = "/v2/auth/providers/mcp-discover";
@@ -174,4 +176,23 @@ async fn an_issuer_that_always_names_itself_is_not_believed_without_its_name(app
     app.visit(&back(&pending, "&code=a-code")).await;
     assert!(server.asked("/token").is_empty());
     assert_eq!(app.look(&pending.auth_id).await["error"], "issuer_mismatch");
+}
+
+async fn the_command_line_connects_a_server_too(app: TestApp) {
+    let (server, environment) = (McpServer::start().await, app.database.environment());
+    let url = server.url();
+    let added = binary::run(&["provider", "add", "acme", "--mcp", &url], &environment).await;
+    assert!(added.status.success(), "{added:?}");
+    assert!(added.stdout.contains("Connected acme") && added.stdout.contains("read write"), "{added:?}");
+    consent(&app).await;
+    app.token(&asking("alice", &[])).await;
+
+    let mut metadata = server.server_metadata();
+    metadata.as_object_mut().expect("an object").remove("registration_endpoint");
+    server.show(SERVER_METADATA, metadata);
+    let refused = binary::run(&["provider", "add", "other", "--mcp", &url], &environment).await;
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(refused.stderr.contains("/host-oauth-callback/other"), "it says what to register: {refused:?}");
+    let refused = binary::run(&["provider", "add", "third", "--mcp", "ftp://x/"], &environment).await;
+    assert!(refused.stderr.contains("mcp_server_url"), "{refused:?}");
 }

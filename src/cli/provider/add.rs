@@ -7,20 +7,22 @@ use std::{collections::BTreeMap, io::Read, path::PathBuf};
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use clap::Args;
+use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 use super::{
     super::{api_key::TenantArgs, print},
     catalog::steps,
-    unknown,
+    mcp, unknown,
 };
 use crate::{
     app::public_url,
+    broker::discovery::{McpServer, StaticClient},
     catalog::{Catalog, Entry},
     config::Settings,
-    http::provider_of_json,
+    http::{mcp_server_of, provider_of_json},
     oauth::address::AddressGuard,
-    store::Store,
+    store::{Store, Tenant},
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -32,6 +34,9 @@ Examples:
 
   A second app at the same provider, under another id:
     agent-auth provider add github-bot --template github --client-id ID --client-secret-file FILE
+
+  An MCP server, by its address:
+    agent-auth provider add tools --mcp https://mcp.example.com/mcp
 
   Any other provider, by its endpoints:
     agent-auth provider add acme --client-id ID --client-secret-file FILE --pkce \\
@@ -52,9 +57,12 @@ pub(in crate::cli) struct Add {
     /// The name for people
     #[arg(long)]
     name: Option<String>,
+    /// The address of an MCP server: nothing else is needed
+    #[arg(long, value_name = "URL", conflicts_with_all = ["template", "auth_url", "token_url"])]
+    mcp: Option<String>,
     /// The client id of your OAuth app there
-    #[arg(long)]
-    client_id: String,
+    #[arg(long, required_unless_present = "mcp")]
+    client_id: Option<String>,
     /// A file with the client secret, or - for standard input; absent for a public client
     #[arg(long, value_name = "FILE")]
     client_secret_file: Option<PathBuf>,
@@ -116,6 +124,9 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let guard = AddressGuard::parse(&settings.allow_private_upstreams).map_err(anyhow::Error::msg)?;
     let tenant = add.tenant.tenant(store).await?;
+    if let Some(url) = &add.mcp {
+        return mcp::run(add.mcp_server(tenant, url, &guard)?, store, settings).await;
+    }
     let entry = add.entry(catalog)?;
     let body = add.body(entry)?;
     let provider = provider_of_json(&guard, catalog, tenant, body, now).map_err(anyhow::Error::msg)?;
@@ -137,6 +148,17 @@ pub(super) async fn run(
 }
 
 impl Add {
+    fn mcp_server(&self, tenant: Tenant, url: &str, guard: &AddressGuard) -> anyhow::Result<McpServer> {
+        let name = self.name.as_ref().unwrap_or(&self.provider_id);
+        let secret = self.secret()?.map(SecretString::from);
+        mcp_server_of(guard, tenant, (&self.provider_id, name, url))
+            .map(|server| McpServer {
+                client: self.client_id.clone().map(|id| StaticClient { id, secret, authentication: None }),
+                ..server
+            })
+            .map_err(anyhow::Error::msg)
+    }
+
     /// The entry that was asked for, by name or by the absence of endpoints.
     fn entry<'c>(&self, catalog: &'c Catalog) -> anyhow::Result<Option<&'c Entry>> {
         let name = match &self.template {
