@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::{
     body::{Fields, JsonBody},
-    error::{ApiError, ErrorBody, Fault, Faults, RegistrationRequired},
+    error::{ApiError, ErrorBody, Faults, RegistrationRequired},
     provider_bodies::AuthMethod,
     providers::{ProviderResponse, authentication_field, no_provider},
     rules,
@@ -105,23 +105,25 @@ pub async fn client_document_of(State(app): State<Arc<App>>, Path(provider_id): 
 
 impl From<ConnectError> for ApiError {
     fn from(error: ConnectError) -> Self {
-        let about_the_server = |kind, msg: String| {
-            Self::Faults(vec![Fault { loc: vec!["body".into(), "mcp_server_url".into()], msg, kind }])
-        };
+        const WHAT: &str = "The MCP server was not connected";
         match error {
-            ConnectError::Discovery(error @ DiscoveryError::TooLong) => {
-                Self::Provider(FailureKind::TimedOut, sentence(&error), None)
+            ConnectError::Discovery(error) => not_discovered("mcp_server_url", WHAT, &error),
+            ConnectError::Registration(error) => {
+                Self::Provider(FailureKind::Refused, format!("{WHAT}: {error}."), None)
             }
-            ConnectError::Discovery(error @ DiscoveryError::Unreachable(..)) => {
-                Self::Provider(FailureKind::Refused, sentence(&error), None)
-            }
-            ConnectError::Discovery(error) => about_the_server("discovery_failed", sentence(&error)),
-            ConnectError::Registration(error) => Self::Provider(FailureKind::Refused, sentence(&error), None),
             ConnectError::Broker(error) => error.into(),
         }
     }
 }
 
-fn sentence(error: &impl std::fmt::Display) -> String {
-    format!("The MCP server was not connected: {error}.")
+/// Why there is no metadata for what stands in `field`.
+pub(super) fn not_discovered(field: &'static str, what: &str, error: &DiscoveryError) -> ApiError {
+    let sentence = format!("{what}: {error}.");
+    match error {
+        DiscoveryError::TooLong => ApiError::Provider(FailureKind::TimedOut, sentence, None),
+        DiscoveryError::Unreachable(..) => ApiError::Provider(FailureKind::Refused, sentence, None),
+        DiscoveryError::Refused(..) | DiscoveryError::Unbelievable(_) | DiscoveryError::Missing(_) => {
+            ApiError::fault(["body", field], "discovery_failed", sentence)
+        }
+    }
 }

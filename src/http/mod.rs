@@ -13,6 +13,7 @@ mod mcp;
 mod observe;
 pub mod pages;
 mod provider_bodies;
+mod provider_issuer;
 mod provider_template;
 mod providers;
 mod rules;

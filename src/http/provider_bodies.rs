@@ -43,6 +43,9 @@ pub struct ProviderCreateRequest {
     authorization_params: BTreeMap<String, String>,
     #[schema(required = false)]
     allowed_redirect_uris: Vec<String>,
+    /// The issuer of an authorization server with metadata (RFC 8414 or `OpenID` Connect Discovery): its endpoints and what
+    /// it knows are read from there, except for what stands in this body. Then `auth_url` and `token_url` may be absent.
+    issuer: Option<String>,
     /// The name of an entry of the catalogue (`agent-auth provider catalog`). It says everything that this body does
     /// not; then `name`, `auth_url` and `token_url` may be absent. Without it the token endpoint's host or the
     /// `provider_type` still lets well-known providers be known by their habits.

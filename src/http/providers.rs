@@ -18,7 +18,7 @@ use super::{
     body::{Fields, JsonBody, Rule},
     error::{ApiError, ErrorBody, Faults},
     provider_bodies::{ProviderCreateRequest, ProviderUpdateRequest},
-    provider_template as template, rules,
+    provider_issuer, provider_template as template, rules,
 };
 use crate::{
     app::App,
@@ -95,14 +95,20 @@ pub async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Ve
 
 /// Registers a provider.
 #[utoipa::path(post, path = "/v2/auth/providers", tag = "Providers", request_body = ProviderCreateRequest,
-    responses((status = 200, body = ProviderResponse), (status = 409, body = ErrorBody), (status = 422, body = Faults)))]
+    responses((status = 200, body = ProviderResponse), (status = 409, body = ErrorBody), (status = 422, body = Faults),
+              (status = 502, body = ErrorBody), (status = 504, body = ErrorBody)))]
 pub async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
     body: JsonBody,
 ) -> Result<Json<ProviderResponse>, ApiError> {
     caller.needs(Permission::Administer)?;
-    let provider = read_new((app.outbound.guard(), &app.catalog), caller.tenant, &body, app.clock.now())?;
+    let (body, server) = provider_issuer::described(&app, body).await?;
+    let mut provider = read_new((app.outbound.guard(), &app.catalog), caller.tenant, &body, app.clock.now())?;
+    if let Some(server) = server {
+        provider.options.issuer = Some(server.issuer);
+        provider.options.iss_required = server.authorization_response_iss_parameter_supported;
+    }
     match app.store.create_provider(&provider).await {
         Ok(()) => Ok(Json(provider.into())),
         Err(StoreError::Conflict) => {

@@ -19,6 +19,7 @@ both_databases! {
     a_resource_is_named_byte_for_byte_or_not_at_all,
     a_token_that_lacks_scopes_is_followed_by_consent_for_more,
     a_name_that_is_taken_registers_no_client,
+    a_provider_is_described_by_its_issuer,
 }
 
 const DISCOVER: &str = "/v2/auth/providers/mcp-discover";
@@ -181,4 +182,24 @@ async fn a_name_that_is_taken_registers_no_client(app: TestApp) {
     let answer = app.post(DISCOVER, &server.connection()).await.expect(409);
     assert_eq!(answer["code"], "conflict");
     assert_eq!(server.asked("/register").len(), 1);
+}
+
+async fn a_provider_is_described_by_its_issuer(app: TestApp) {
+    let server = McpServer::start().await;
+    let definition = json!({
+        "provider_id": "acme", "name": "Acme", "client_id": "by-hand", "client_secret": "a-secret-made-by-hand",
+        "issuer": server.at(""), "token_url": server.at("/another-token"),
+    });
+    let provider = app.register_as(definition.clone()).await;
+    assert_eq!(provider["auth_url"], server.at("/authorize"));
+    assert_eq!(provider["revocation_url"], server.at("/revoke"));
+    assert_eq!(provider["token_url"], server.at("/another-token"), "what the body says counts");
+    assert_eq!((&provider["uses_pkce"], &provider["issuer"]), (&json!(true), &json!(server.at(""))));
+    assert_eq!(provider["token_endpoint_auth_method"], "client_secret_post");
+    for issuer in [json!(server.at("/nothing")), json!("nonsense"), json!("javascript:alert(1)"), json!(7)] {
+        let body = with(definition.clone(), json!({"provider_id": "other", "issuer": issuer}));
+        let answer = app.post("/v2/auth/providers", &body).await.expect(422);
+        assert_eq!(answer["detail"][0]["loc"], json!(["body", "issuer"]), "{answer}");
+        app.get("/v2/auth/providers/other").await.expect(404);
+    }
 }

@@ -1,0 +1,59 @@
+//! A provider by its issuer: what the body does not say is read from the authorization server's metadata.
+//! Owns: which field of the metadata becomes which of the body.
+//! Must not know: where metadata is looked for, or what a provider may be.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    body::{Fields, JsonBody},
+    error::ApiError,
+    mcp::not_discovered,
+    rules,
+};
+use crate::{
+    app::App,
+    oauth::{
+        metadata::{Discovery, ServerMetadata},
+        registration::authentication,
+    },
+};
+
+/// The body with what the metadata of its `issuer` says, and that metadata; the body alone if it names none.
+///
+/// # Errors
+/// [`ApiError`] when there is no believable metadata.
+pub(super) async fn described(app: &App, body: JsonBody) -> Result<(JsonBody, Option<ServerMetadata>), ApiError> {
+    let mut fields = Fields::of_body(&body);
+    let issuer = fields.optional_text("issuer", &|url| rules::endpoint(app.outbound.guard(), url));
+    let Some(issuer) = issuer else {
+        // What else is wrong with the body is told by whoever reads all of it; only this field is read here.
+        if fields.has("issuer") {
+            fields.finish()?;
+        }
+        return Ok((body, None));
+    };
+    let found = Discovery::new(&app.outbound, app.clock.now()).of_issuer(&issuer).await;
+    let server = found.map_err(|error| not_discovered("issuer", "The issuer was not discovered", &error))?;
+    let JsonBody(Value::Object(mut object)) = body else { return Ok((body, Some(server))) };
+    fill(&mut object, &server);
+    Ok((JsonBody(Value::Object(object)), Some(server)))
+}
+
+/// What stands in the body counts; absent and null are filled in.
+fn fill(body: &mut Map<String, Value>, server: &ServerMetadata) {
+    let knows_s256 = server.code_challenge_methods_supported.iter().flatten().any(|method| method == "S256");
+    let is_public = body.get("client_secret").is_none_or(Value::is_null);
+    let method = if is_public { "none" } else { authentication(server).as_str() };
+    for (name, value) in [
+        ("auth_url", json!(server.authorization_endpoint)),
+        ("token_url", json!(server.token_endpoint)),
+        ("userinfo_url", json!(server.userinfo_endpoint)),
+        ("revocation_url", json!(server.revocation_endpoint)),
+        ("uses_pkce", json!(knows_s256)),
+        ("token_endpoint_auth_method", json!(method)),
+    ] {
+        if body.get(name).is_none_or(Value::is_null) && !value.is_null() {
+            body.insert(name.to_owned(), value);
+        }
+    }
+}
