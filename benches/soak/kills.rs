@@ -110,7 +110,7 @@ pub async fn run(title: &str, database: Database, replicas: usize, plan: Plan) -
 async fn site(database: &Database, servers: &[Server]) -> Site {
     let key = &database.bootstrap_key;
     let (graceful, strict) = (RotatingProvider::start(GRACE).await, RotatingProvider::start(Duration::ZERO).await);
-    let proxies = [FaultProxy::before(graceful.address).await, FaultProxy::before(strict.address).await];
+    let proxies = [FaultProxy::before(graceful.served.address).await, FaultProxy::before(strict.served.address).await];
     let crowds = [Crowd::new("graceful", graceful, USERS), Crowd::new("strict", strict, USERS)];
     for (crowd, proxy) in crowds.iter().zip(&proxies) {
         crowd.provider.expires_in(EXPIRES_IN);

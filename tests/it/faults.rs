@@ -48,7 +48,7 @@ impl Story {
     async fn begin(database: Database, grace: Duration) -> Self {
         let app = TestApp::start_with(database, |settings| settings.provider_timeout_seconds = 2).await;
         let provider = RotatingProvider::start(grace).await;
-        let proxy = FaultProxy::before(provider.address).await;
+        let proxy = FaultProxy::before(provider.served.address).await;
         app.register_as(provider.definition("acme", &proxy.at("/token"))).await;
         Self { app, provider, proxy }
     }

@@ -99,7 +99,7 @@ async fn private_addresses_are_refused_in_every_spelling_and_place(database: Dat
     // The server itself is allowed, by its name; the rest of the machine is not.
     let listed = "mcp.localhost".to_owned();
     let app = TestApp::start_with(database, |settings| settings.allow_private_upstreams = listed).await;
-    let here = |path: &str| format!("http://mcp.localhost:{}{path}", server.address.port());
+    let here = |path: &str| format!("http://mcp.localhost:{}{path}", server.served.address.port());
     let renamed = |document: Value| -> Value {
         let text = document.to_string().replace(&server.at(""), &here(""));
         serde_json::from_str(&text).expect("JSON")

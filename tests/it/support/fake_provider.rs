@@ -3,7 +3,6 @@
 //! Must not know the application: it sees only what goes over the wire.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -17,12 +16,11 @@ use axum::routing::any;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use url::{Url, form_urlencoded};
 
 use super::database::random_text;
 use super::scripted::Scripted;
+use super::served::Served;
 
 /// What the token endpoint was asked.
 #[derive(Debug, Clone)]
@@ -73,26 +71,20 @@ struct Records {
 }
 
 pub struct FakeProvider {
-    address: SocketAddr,
+    served: Served,
     records: Arc<Records>,
-    serving: JoinHandle<()>,
 }
 
 impl FakeProvider {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
         let records = Arc::new(Records::default());
         let routes =
             Router::new().route("/token", any(token_endpoint)).fallback(elsewhere).with_state(Arc::clone(&records));
-        let serving = tokio::spawn(async move {
-            axum::serve(listener, routes).await.expect("serves");
-        });
-        Self { address, records, serving }
+        Self { served: Served::start(routes).await, records }
     }
 
     pub fn at(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        self.served.at(path)
     }
 
     /// What registers this server at the application: a confidential client with PKCE.
@@ -192,12 +184,6 @@ impl FakeProvider {
 
     pub fn bytes_sent(&self) -> u64 {
         self.records.bytes_sent.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for FakeProvider {
-    fn drop(&mut self) {
-        self.serving.abort();
     }
 }
 

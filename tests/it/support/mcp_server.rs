@@ -3,7 +3,6 @@
 //! Must not know the application.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -11,13 +10,12 @@ use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use url::form_urlencoded;
 
 use super::caller::with;
 use super::database::random_text;
 use super::scripted::Scripted;
+use super::served::Served;
 
 /// One request it was sent.
 #[derive(Debug, Clone)]
@@ -41,9 +39,8 @@ struct Records {
 }
 
 pub struct McpServer {
-    pub address: SocketAddr,
+    pub served: Served,
     records: Arc<Records>,
-    serving: JoinHandle<()>,
 }
 
 /// Where its documents are when everything is in order.
@@ -53,14 +50,9 @@ pub const SERVER_METADATA: &str = "/.well-known/oauth-authorization-server";
 impl McpServer {
     /// One that says nothing yet.
     pub async fn silent() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
         let records = Arc::new(Records::default());
         let routes = Router::new().fallback(answer).with_state(Arc::clone(&records));
-        let serving = tokio::spawn(async move {
-            axum::serve(listener, routes).await.expect("serves");
-        });
-        Self { address, records, serving }
+        Self { served: Served::start(routes).await, records }
     }
 
     /// One whose documents are all there and right.
@@ -74,7 +66,7 @@ impl McpServer {
     }
 
     pub fn at(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        self.served.at(path)
     }
 
     pub fn url(&self) -> String {
@@ -126,12 +118,6 @@ impl McpServer {
     /// The same with more.
     pub fn connection_with(&self, more: Value) -> Value {
         with(self.connection(), more)
-    }
-}
-
-impl Drop for McpServer {
-    fn drop(&mut self) {
-        self.serving.abort();
     }
 }
 

@@ -16,6 +16,7 @@ pub mod provider_facts;
 pub mod revocation_endpoint;
 pub mod rotating_provider;
 pub mod scripted;
+pub mod served;
 pub mod trap;
 pub mod twin;
 pub mod userinfo;

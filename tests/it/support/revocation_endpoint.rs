@@ -3,7 +3,6 @@
 //! Must not know which provider's endpoint it stands for.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,11 +14,10 @@ use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use url::form_urlencoded;
 
 use super::scripted::Scripted;
+use super::served::Served;
 
 /// What was asked there.
 #[derive(Debug, Clone)]
@@ -58,25 +56,19 @@ struct Records {
 }
 
 pub struct RevocationEndpoint {
-    address: SocketAddr,
+    served: Served,
     records: Arc<Records>,
-    serving: JoinHandle<()>,
 }
 
 impl RevocationEndpoint {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
         let records = Arc::new(Records::default());
         let routes = Router::new().fallback(told).with_state(Arc::clone(&records));
-        let serving = tokio::spawn(async move {
-            axum::serve(listener, routes).await.expect("serves");
-        });
-        Self { address, records, serving }
+        Self { served: Served::start(routes).await, records }
     }
 
     pub fn at(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        self.served.at(path)
     }
 
     /// The next request is answered with this; those after it with 200 and nothing in it.
@@ -103,12 +95,6 @@ impl RevocationEndpoint {
         let requests = self.requests();
         assert_eq!(requests.len(), times, "{requests:?}");
         requests
-    }
-}
-
-impl Drop for RevocationEndpoint {
-    fn drop(&mut self) {
-        self.serving.abort();
     }
 }
 

@@ -3,7 +3,6 @@
 //! Must not know the application: it sees only what goes over the wire.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,13 +15,12 @@ use axum::http::header::CONNECTION;
 use axum::response::Response;
 use axum::routing::post;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use url::{Url, form_urlencoded};
 use uuid::Uuid;
 
 use super::scripted::Scripted;
+use super::served::Served;
 
 /// One consent and all tokens that came of it.
 #[derive(Debug)]
@@ -49,16 +47,13 @@ struct Records {
 }
 
 pub struct RotatingProvider {
-    pub address: SocketAddr,
+    pub served: Served,
     records: Arc<Records>,
-    serving: JoinHandle<()>,
 }
 
 impl RotatingProvider {
     /// A refresh token works for `grace` more after its first use; with none, its second use kills the grant.
     pub async fn start(grace: Duration) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
         let records = Arc::new(Records {
             grace,
             expires_in: AtomicU64::new(3600),
@@ -72,14 +67,11 @@ impl RotatingProvider {
             holding: AtomicUsize::new(0),
         });
         let routes = Router::new().route("/token", post(token_endpoint)).with_state(Arc::clone(&records));
-        let serving = tokio::spawn(async move {
-            axum::serve(listener, routes).await.expect("serves");
-        });
-        Self { address, records, serving }
+        Self { served: Served::start(routes).await, records }
     }
 
     pub fn at(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        self.served.at(path)
     }
 
     /// What registers this server, with its token endpoint there.
@@ -183,12 +175,6 @@ impl RotatingProvider {
         let (grant, _) = identity(access_token);
         let grants = self.records.grants.lock().unwrap();
         !grants[grant].is_dead && grants[grant].access_token == access_token
-    }
-}
-
-impl Drop for RotatingProvider {
-    fn drop(&mut self) {
-        self.serving.abort();
     }
 }
 

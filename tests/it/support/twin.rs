@@ -3,7 +3,6 @@
 //! Must not know the application: it sees only what goes over the wire.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
@@ -15,11 +14,10 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use url::{Url, form_urlencoded};
 
 use super::scripted::Scripted;
+use super::served::Served;
 
 /// What it was asked.
 #[derive(Debug, Clone)]
@@ -66,25 +64,19 @@ struct Records {
 }
 
 pub struct Twin {
-    address: SocketAddr,
+    served: Served,
     records: Arc<Records>,
-    serving: JoinHandle<()>,
 }
 
 impl Twin {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
         let records = Arc::new(Records::default());
         let routes = Router::new().fallback(answer).with_state(Arc::clone(&records));
-        let serving = tokio::spawn(async move {
-            axum::serve(listener, routes).await.expect("serves");
-        });
-        Self { address, records, serving }
+        Self { served: Served::start(routes).await, records }
     }
 
     pub fn at(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        self.served.at(path)
     }
 
     /// The next request to `path` is answered with this. Where nothing was said, there is nothing: 404.
@@ -136,12 +128,6 @@ impl Twin {
             catalogue.push('\n');
         }
         catalogue
-    }
-}
-
-impl Drop for Twin {
-    fn drop(&mut self) {
-        self.serving.abort();
     }
 }
 

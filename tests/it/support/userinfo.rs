@@ -3,7 +3,6 @@
 //! Must not know the application, or which token belongs to whom.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -11,10 +10,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use serde_json::Value;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 use super::scripted::Scripted;
+use super::served::Served;
 
 #[derive(Default)]
 struct Records {
@@ -23,25 +21,19 @@ struct Records {
 }
 
 pub struct Userinfo {
-    address: SocketAddr,
+    served: Served,
     records: Arc<Records>,
-    serving: JoinHandle<()>,
 }
 
 impl Userinfo {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
         let records = Arc::new(Records::default());
         let routes = Router::new().fallback(answer).with_state(Arc::clone(&records));
-        let serving = tokio::spawn(async move {
-            axum::serve(listener, routes).await.expect("serves");
-        });
-        Self { address, records, serving }
+        Self { served: Served::start(routes).await, records }
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}/userinfo", self.address)
+        format!("http://{}/userinfo", self.served.address)
     }
 
     /// The next one who asks is answered with this. Whoever asks without a script gets an error.
@@ -66,12 +58,6 @@ impl Userinfo {
             .iter()
             .map(|(method, headers)| (method.clone(), text(headers, "authorization"), text(headers, "user-agent")))
             .collect()
-    }
-}
-
-impl Drop for Userinfo {
-    fn drop(&mut self) {
-        self.serving.abort();
     }
 }
 
