@@ -266,6 +266,9 @@ async fn exchange(
 /// A client that the server has forgotten is registered anew, so that the next attempt works. (This code is lost: it
 /// was given to the old one.)
 async fn renew_forgotten(app: &App, request: &AuthorizationRequest, failure: &TokenFailure) {
+    if failure.kind != FailureKind::MisconfiguredClient {
+        return;
+    }
     match app.store.provider(&request.subject.tenant, &request.provider_id).await {
         Ok(Some(provider)) if provider.client_id == request.client_id && is_forgotten(&provider, failure) => {
             renewed(app, provider).await;

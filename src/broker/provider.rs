@@ -1,14 +1,26 @@
-//! What holds for a provider's addresses: where people come back to.
-//! Owns: our callback addresses and the choice of a redirect URI.
+//! What a provider's record means for us: where people come back to, and who we are there.
+//! Owns: our callback addresses, the choice of a redirect URI, and our client of the record.
 //! Must not know: what else a provider's record holds.
 
 use super::BrokerError;
-use crate::{app::App, store::providers::Provider};
+use crate::{app::App, oauth::token::Client, store::providers::Provider};
 
 /// Our own callback address for a provider, built from the public URL alone.
 #[must_use]
 pub fn callback_address(public_url: &str, provider_id: &str) -> String {
     format!("{public_url}/host-oauth-callback/{provider_id}")
+}
+
+/// Our client at a provider's token endpoint, as the provider's record has it today.
+#[must_use]
+pub fn token_client(provider: &Provider) -> Client<'_> {
+    Client {
+        token_url: &provider.token_url,
+        id: &provider.client_id,
+        secret: provider.client_secret.as_ref(),
+        authentication: provider.token_endpoint_auth_method,
+        options: &provider.options,
+    }
 }
 
 /// The redirect URI of an authorization request: ours, or the asked one if the provider's record allows it.

@@ -17,12 +17,13 @@ use super::{
     authorization::granted,
     discovery::{has_expired, is_forgotten, renewed},
     persist,
+    provider::token_client,
     revoke::queue_grant,
 };
 use crate::{
     app::App,
     oauth::{
-        token::{Client, FailureKind, Grant as TokenGrant, TokenFailure, request_token},
+        token::{FailureKind, Grant as TokenGrant, TokenFailure, request_token},
         token_response::TokenResponse,
     },
     store::{
@@ -213,13 +214,7 @@ async fn hold<T>(app: &App, tenant: &Tenant, lease: &Lease, call: impl Future<Ou
 
 /// Brings the refresh token to the provider, a few times where the answer may have been lost on the way.
 async fn ask(app: &App, provider: &Provider, lease: &Lease) -> Result<TokenResponse, TokenFailure> {
-    let client = Client {
-        token_url: &provider.token_url,
-        id: &provider.client_id,
-        secret: provider.client_secret.as_ref(),
-        authentication: provider.token_endpoint_auth_method,
-        options: &provider.options,
-    };
+    let client = token_client(provider);
     let mut tries = 0;
     loop {
         tries += 1;

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use super::super::print;
 use crate::{
     app::public_url,
+    broker::provider::token_client,
     config::Settings,
     oauth::{
         address::AddressGuard,
@@ -17,7 +18,6 @@ use crate::{
         client::Outbound,
         probe::{self, Verdict},
         revocation::known_revocation_url,
-        token::Client,
     },
     store::providers::Provider,
 };
@@ -27,13 +27,7 @@ pub(super) async fn run(provider: &Provider, settings: &Settings, now: DateTime<
     let outbound = Outbound::new(guard, Duration::from_secs(settings.provider_timeout_seconds))
         .context("the machine's trusted certificates cannot be read")?;
     let redirect_uri = format!("{}/host-oauth-callback/{}", public_url(settings)?, provider.provider_id);
-    let client = Client {
-        token_url: &provider.token_url,
-        id: &provider.client_id,
-        secret: provider.client_secret.as_ref(),
-        authentication: provider.token_endpoint_auth_method,
-        options: &provider.options,
-    };
+    let client = token_client(provider);
     let authorization = Authorization {
         auth_url: &provider.auth_url,
         client_id: &provider.client_id,
