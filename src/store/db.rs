@@ -4,7 +4,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "the one place that talks to sqlx")]
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    path::PathBuf,
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleResult};
 use secrecy::{ExposeSecret, SecretString};
@@ -70,7 +75,17 @@ enum Backend {
 
 /// Opens PostgreSQL connections for the pool. A connection is not asked whether it still lives when it is taken:
 /// that would double the round trips of a request; one that turns out dead is thrown away instead.
-struct OpenPostgres(PgConnectOptions);
+struct OpenPostgres {
+    options: PgConnectOptions,
+    /// When a connection last broke or could not be had.
+    away_at: Mutex<Option<Instant>>,
+}
+
+impl OpenPostgres {
+    fn note_away(&self) {
+        *self.away_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+}
 
 impl Manager for OpenPostgres {
     type Type = PgConnection;
@@ -78,7 +93,7 @@ impl Manager for OpenPostgres {
 
     async fn create(&self) -> Result<PgConnection, sqlx::Error> {
         // Boxed: opening a connection takes ten kilobytes of state, which every query would carry along.
-        Box::pin(PgConnection::connect_with(&self.0)).await
+        Box::pin(PgConnection::connect_with(&self.options)).await
     }
 
     async fn recycle(&self, _: &mut PgConnection, _: &Metrics) -> RecycleResult<sqlx::Error> {
@@ -100,7 +115,8 @@ impl Db {
             Backend::Postgres(pool) => {
                 // On a connection of its own: waiting for another replica's migration may take longer than a statement
                 // may take in service.
-                let patient = pool.manager().0.clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+                let patient =
+                    pool.manager().options.clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
                 let mut connection = PgConnection::connect_with(&patient).await?;
                 MIGRATIONS.run(&mut connection).await?;
                 // Two replicas that replace the view at once would collide in PostgreSQL's catalogue.
@@ -131,7 +147,7 @@ impl Db {
                 ("idle_in_transaction_session_timeout", "10s"),
             ])
             .disable_statement_logging();
-        let pool = Pool::builder(OpenPostgres(options))
+        let pool = Pool::builder(OpenPostgres { options, away_at: Mutex::new(None) })
             .max_size(connections as usize)
             .wait_timeout(Some(ACQUIRE_TIMEOUT))
             .create_timeout(Some(ACQUIRE_TIMEOUT))
@@ -165,10 +181,21 @@ impl Db {
         matches!(self.0, Backend::Postgres(_))
     }
 
+    /// True when the database has been there, as far as this server knows, for so long. SQLite always is.
+    pub(super) fn has_been_there_for(&self, duration: Duration) -> bool {
+        match &self.0 {
+            Backend::Postgres(pool) => {
+                let away_at = *pool.manager().away_at.lock().unwrap_or_else(PoisonError::into_inner);
+                away_at.is_none_or(|at| at.elapsed() >= duration)
+            }
+            Backend::Sqlite(_) => true,
+        }
+    }
+
     /// How to open one more connection; `None` on SQLite.
     pub(super) fn postgres_options(&self) -> Option<PgConnectOptions> {
         match &self.0 {
-            Backend::Postgres(pool) => Some(pool.manager().0.clone()),
+            Backend::Postgres(pool) => Some(pool.manager().options.clone()),
             Backend::Sqlite(_) => None,
         }
     }
@@ -220,14 +247,18 @@ impl Db {
 }
 
 async fn postgres_connection(pool: &Pool<OpenPostgres>) -> Result<Object<OpenPostgres>, StoreError> {
-    pool.get().await.map_err(|error| match error {
-        deadpool::managed::PoolError::Backend(error) => StoreError::from(error),
-        other => StoreError::Unavailable(other.to_string()),
+    pool.get().await.map_err(|error| {
+        pool.manager().note_away();
+        match error {
+            deadpool::managed::PoolError::Backend(error) => StoreError::from(error),
+            other => StoreError::Unavailable(other.to_string()),
+        }
     })
 }
 
 /// Throws away a dead connection and the idle ones, which very likely died with it.
 fn forget_idle(pool: &Pool<OpenPostgres>, connection: Object<OpenPostgres>) {
+    pool.manager().note_away();
     drop(Object::take(connection));
     pool.retain(|_, _| false);
 }

@@ -2,6 +2,8 @@
 //! Owns: what is written to the secrets of the table `tokens`, the lease of a refresh and the fence around its result.
 //! Must not know: how a grant is obtained.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -15,6 +17,10 @@ use super::{
     db::Tx,
     tokens::{State, Token, token_place},
 };
+
+/// After the database was away, a lease that ran out meanwhile is not taken over for so long: whoever holds it could not
+/// extend it, and may have the provider's answer in hand, to be written as soon as the database is back.
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
 
 /// What a provider granted, ready to be kept.
 #[derive(Clone, Debug)]
@@ -202,8 +208,8 @@ impl Store {
     }
 
     /// Takes the right to refresh `token` for `milliseconds`, by the database's clock. Of all replicas one gets it;
-    /// `None` when another holds it, when a refresh failed a moment ago, or when the token was written, deleted or
-    /// found dead meanwhile.
+    /// `None` when another holds it, when a refresh failed a moment ago, when the database was away a moment ago and
+    /// another may still hold it, or when the token was written, deleted or found dead meanwhile.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -221,7 +227,7 @@ impl Store {
                 "UPDATE tokens SET refresh_owner = $5, refresh_until = (SELECT now_ms FROM database_clock) + $6
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
                    AND state = 'active' AND refresh_token IS NOT NULL
-                   AND (refresh_until IS NULL OR refresh_until < (SELECT now_ms FROM database_clock))
+                   AND (refresh_until IS NULL OR ($8 AND refresh_until < (SELECT now_ms FROM database_clock)))
                    AND (retry_at IS NULL OR retry_at <= $7)
                  RETURNING refresh_token, refresh_failures",
             )
@@ -231,6 +237,7 @@ impl Store {
             .bind(owner)
             .bind(milliseconds)
             .bind(now)
+            .bind(self.db.has_been_there_for(SETTLED_AFTER))
             .optional()
             .await?;
         let Some((Some(sealed), failures)) = taken else { return Ok(None) };

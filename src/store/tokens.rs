@@ -3,7 +3,7 @@
 //! Must not know: when a token is due, or how it is refreshed. What the hot path reads is in `usable_tokens`, writing a
 //! grant in `grants`, deleting in `deletions`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -14,8 +14,9 @@ use uuid::Uuid;
 use super::{Store, StoreError, Subject, Tenant};
 use crate::cipher::Place;
 
-/// How often a default mark that others move at the same moment is tried to be moved.
-const CHANGE_ATTEMPTS: u64 = 20;
+/// How long a default mark that others move at the same moment is tried to be moved.
+const CHANGE_WITHIN: Duration = Duration::from_secs(10);
+const CHANGE_PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Whether a grant still lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -253,12 +254,14 @@ impl Store {
         change: &TokenChange,
         now: DateTime<Utc>,
     ) -> Result<Option<TokenSummary>, StoreError> {
-        let mut attempt = 1;
+        let begun = Instant::now();
+        let mut pause = Duration::from_millis(20);
         loop {
             match self.change_token_once(tenant, user, id, change, now).await {
-                Err(StoreError::Conflict) if attempt < CHANGE_ATTEMPTS => {
-                    tokio::time::sleep(Duration::from_millis(rand::random_range(1..20) * attempt)).await;
-                    attempt += 1;
+                // Unavailable too: those who wait for one another's commit may wait longer than a lock is waited for.
+                Err(StoreError::Conflict | StoreError::Unavailable(_)) if begun.elapsed() < CHANGE_WITHIN => {
+                    tokio::time::sleep(pause.mul_f64(rand::random())).await;
+                    pause = (pause * 2).min(CHANGE_PAUSE_MAX);
                 }
                 changed => return changed,
             }
