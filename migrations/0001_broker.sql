@@ -107,7 +107,8 @@ CREATE INDEX tokens_renewed ON tokens ((COALESCE(last_refreshed_at, created_at))
 CREATE INDEX tokens_ending ON tokens (refresh_token_expires_at) WHERE refresh_token_expires_at IS NOT NULL;
 CREATE INDEX tokens_dead ON tokens ((COALESCE(last_error_at, updated_at))) WHERE state = 'consent_needed';
 
--- One attempt to get consent. The endpoints, client and redirect URI are those it was begun with.
+-- One attempt to get consent. The endpoints, client and redirect URI are those it was begun with. With a device_code the
+-- provider is asked every poll_seconds, next at poll_at, whether the person has consented.
 CREATE TABLE authorization_requests (
     id                         UUID PRIMARY KEY,
     organization_id            TEXT NOT NULL,
@@ -132,6 +133,9 @@ CREATE TABLE authorization_requests (
     status                     TEXT NOT NULL CHECK (status IN ('pending', 'exchanging', 'completed', 'failed')),
     code_hash                  BYTEA,
     taken_at                   TIMESTAMPTZ,
+    device_code                BYTEA,
+    poll_seconds               BIGINT,
+    poll_at                    TIMESTAMPTZ,
     token                      UUID REFERENCES tokens (id) ON DELETE SET NULL,
     error                      TEXT,
     error_description          TEXT,
@@ -140,6 +144,7 @@ CREATE TABLE authorization_requests (
     finished_at                TIMESTAMPTZ
 );
 CREATE INDEX authorization_requests_finished ON authorization_requests (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX authorization_requests_polled ON authorization_requests (poll_at) WHERE poll_at IS NOT NULL;
 CREATE INDEX authorization_requests_expired ON authorization_requests (expires_at);
 CREATE INDEX authorization_requests_of_provider ON authorization_requests (provider);
 CREATE INDEX authorization_requests_of_token ON authorization_requests (token);

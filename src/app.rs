@@ -6,6 +6,7 @@ use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 use uuid::Uuid;
@@ -13,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     broker::{
         authorization::WAKE_CHANNEL,
-        background,
+        background, device,
         refresh::Refreshing,
         usage::{self, Usage},
         waiters::Waiters,
@@ -52,6 +53,8 @@ pub struct App {
     pub waiters: Waiters,
     /// Which tokens are being refreshed behind their callers.
     pub refreshing: Refreshing,
+    /// How many questions about devices may still be under way.
+    pub device_questions: Arc<Semaphore>,
     /// Which tokens were handed out and when, as far as it is not written yet.
     pub usage: Usage,
     /// Who calls.
@@ -112,6 +115,7 @@ impl App {
             outbound,
             waiters: Waiters::default(),
             refreshing: Refreshing::default(),
+            device_questions: Arc::new(Semaphore::new(device::AT_ONCE)),
             usage: Usage::default(),
             first_api_key,
             tasks: TaskTracker::new(),

@@ -33,6 +33,7 @@ pub struct Entry {
     pub params: BTreeMap<String, String>,
     pub revocation_url: Option<String>,
     pub refresh_url: Option<String>,
+    pub device_authorization_url: Option<String>,
     pub userinfo_url: Option<String>,
     #[serde(default = "post")]
     pub authentication: ClientAuthentication,
@@ -183,10 +184,15 @@ impl Entry {
         fill(&mut filled.auth_url);
         fill(&mut filled.token_url);
         fill(&mut filled.console);
-        [&mut filled.revocation_url, &mut filled.refresh_url, &mut filled.userinfo_url]
-            .into_iter()
-            .flatten()
-            .for_each(fill);
+        [
+            &mut filled.revocation_url,
+            &mut filled.refresh_url,
+            &mut filled.device_authorization_url,
+            &mut filled.userinfo_url,
+        ]
+        .into_iter()
+        .flatten()
+        .for_each(fill);
         Ok(filled)
     }
 
@@ -196,6 +202,7 @@ impl Entry {
         ProviderOptions {
             template: Some(self.name.clone()),
             refresh_url: self.refresh_url.clone(),
+            device_authorization_url: self.device_authorization_url.clone(),
             scope_separator: self.scope_separator.clone(),
             default_scopes: self.default_scopes.clone(),
             always_scopes: self.always_scopes.clone(),
@@ -211,8 +218,11 @@ impl Entry {
     #[must_use]
     pub fn habits(&self, same_host: bool) -> ProviderOptions {
         let mut habits = ProviderOptions { template: None, default_scopes: Vec::new(), ..self.options() };
-        let there = |url: &String| host(url).is_some_and(|host| self.is_at(&host));
-        habits.refresh_url = habits.refresh_url.filter(|url| same_host && there(url));
+        let there = |url: &String| same_host && host(url).is_some_and(|host| self.is_at(&host));
+        // An address with a placeholder is nobody's.
+        let whole = |url: &String| !url.contains('{');
+        habits.refresh_url = habits.refresh_url.filter(|url| there(url) && whole(url));
+        habits.device_authorization_url = habits.device_authorization_url.filter(|url| there(url) && whole(url));
         habits
     }
 
@@ -236,6 +246,7 @@ impl Entry {
         let urls = [("auth_url", Some(&self.auth_url)), ("token_url", Some(&self.token_url))].into_iter().chain([
             ("revocation_url", self.revocation_url.as_ref()),
             ("refresh_url", self.refresh_url.as_ref()),
+            ("device_authorization_url", self.device_authorization_url.as_ref()),
             ("userinfo_url", self.userinfo_url.as_ref()),
         ]);
         for (field, url) in urls {

@@ -14,6 +14,11 @@ use utoipa::ToSchema;
 pub struct ProviderOptions {
     /// The entry of the catalogue it was made from.
     pub template: Option<String>,
+    /// How its tokens come about. Said when a provider is made, and never changed: a person's token must not be renewed
+    /// into one of the client.
+    pub grant_type: GrantType,
+    /// Where the authorization of a device begins (RFC 8628 section 3.1).
+    pub device_authorization_url: Option<String>,
     /// The authorization server's issuer identifier (RFC 8414 section 2).
     pub issuer: Option<String>,
     /// Whether every authorization response has to name the issuer, because the server says it does (RFC 9207 section 3).
@@ -43,6 +48,28 @@ pub struct ProviderOptions {
     pub registered_scopes: Vec<String>,
     /// When the client secret stops working (RFC 7591 section 3.2.1).
     pub client_secret_expires_at: Option<DateTime<Utc>>,
+}
+
+/// How the tokens of a provider come about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantType {
+    /// A person consents: in a browser that comes back here (RFC 6749 section 4.1), or on another device (RFC 8628).
+    #[default]
+    AuthorizationCode,
+    /// Our client gets them for itself, without a person (RFC 6749 section 4.4).
+    ClientCredentials,
+    /// A static key: the workspace's own, kept as the client secret, or one that each person enters on a page of ours.
+    ApiKey,
+}
+
+impl GrantType {
+    /// All of them, by their names on the wire.
+    pub const NAMES: [(&'static str, Self); 3] = [
+        ("authorization_code", Self::AuthorizationCode),
+        ("client_credentials", Self::ClientCredentials),
+        ("api_key", Self::ApiKey),
+    ];
 }
 
 /// The body of a token request.

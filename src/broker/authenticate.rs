@@ -10,13 +10,19 @@ use uuid::Uuid;
 use super::{
     BrokerError,
     authorization::{Begin, Pending, begin},
+    device::begin_device,
     discovery::{has_client, has_expired, renewed},
+    machine::{obtain, proof_of},
     provider::redirect_uri,
     refresh::{Refreshed, refresh, refresh_behind},
 };
 use crate::{
     app::App,
-    oauth::token::TokenFailure,
+    oauth::{
+        scopes::suffice,
+        token::{FailureKind, TokenFailure},
+    },
+    provider_options::GrantType,
     store::{
         Subject,
         providers::Provider,
@@ -48,6 +54,8 @@ pub struct Ask {
     pub redirect_uri: Option<String>,
     /// Begin nothing.
     pub check_only: bool,
+    /// The person consents on another device than the agent's.
+    pub on_device: bool,
     /// How long the token has to be good for at the least.
     pub least: Option<TimeDelta>,
 }
@@ -149,7 +157,7 @@ fn preferred(tokens: &[Token], scopes: &[String]) -> Option<usize> {
 }
 
 fn covers(token: &Token, scopes: &[String]) -> bool {
-    scopes.iter().all(|scope| token.scopes.contains(scope))
+    suffice(&token.scopes, scopes)
 }
 
 async fn named(app: &App, ask: &Ask, tokens: &[Token], id: Uuid) -> Result<usize, BrokerError> {
@@ -167,7 +175,7 @@ async fn provider(app: &App, ask: &Ask) -> Result<Provider, BrokerError> {
 }
 
 /// What is answered when no token will do.
-async fn consent(app: &App, ask: &Ask, tokens: &[Token]) -> Result<Outcome, BrokerError> {
+async fn consent(app: &Arc<App>, ask: &Ask, tokens: &[Token]) -> Result<Outcome, BrokerError> {
     let provider = provider(app, ask).await?;
     let redirect_uri = redirect_uri(app, &provider, ask.redirect_uri.as_deref())?;
     if ask.check_only {
@@ -180,9 +188,11 @@ async fn consent(app: &App, ask: &Ask, tokens: &[Token]) -> Result<Outcome, Brok
     {
         return Ok(Outcome::ConnectionRequired);
     }
-    has_client(&app.public_url, &provider)?;
+    if provider.options.grant_type != GrantType::ApiKey {
+        has_client(&app.public_url, &provider)?;
+    }
     let provider = if has_expired(&provider, app.clock.now()) { renewed(app, provider).await } else { provider };
-    let ask = Begin {
+    let begin_with = Begin {
         subject: ask.subject.clone(),
         ls_user_id: ask.ls_user_id.clone(),
         scopes: scopes_to_request(ask, tokens),
@@ -190,7 +200,26 @@ async fn consent(app: &App, ask: &Ask, tokens: &[Token]) -> Result<Outcome, Brok
         is_default: ask.is_default,
         force_new: ask.force_new,
     };
-    begin(app, &provider, ask).await.map(Outcome::Pending)
+    match proof_of(&provider) {
+        Some(proof) => {
+            sufficient(obtain(app, &provider, begin_with, proof).await?, &ask.scopes).map(Outcome::Completed)
+        }
+        None if ask.on_device => begin_device(app, &provider, begin_with).await.map(Outcome::Pending),
+        None => begin(app, &provider, begin_with).await.map(Outcome::Pending),
+    }
+}
+
+/// A token got without a person, if it is good for what was asked: nobody can consent to more.
+fn sufficient(token: Box<Token>, asked: &[String]) -> Result<Box<Token>, BrokerError> {
+    if covers(&token, asked) {
+        return Ok(token);
+    }
+    Err(BrokerError::NoToken(TokenFailure {
+        kind: FailureKind::Refused,
+        error: "insufficient_scope".into(),
+        error_description: Some("the provider does not grant this server's client all of these scopes".into()),
+        retry_after: None,
+    }))
 }
 
 /// What was asked for and what the token that would be replaced has: with most providers a new consent replaces the

@@ -1,9 +1,10 @@
 //! Authorization requests: beginning one, and completing it when the person comes back.
-//! Owns: that a code is exchanged once, where the request was begun, and that what it gave is kept.
-//! Must not know: pages, or how the browser is answered.
+//! Owns: what a request remembers, and that it is completed once, however often somebody comes back with it.
+//! Must not know: what a code is exchanged for, pages, or how the browser is answered.
 
 use std::{sync::Arc, time::Duration};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -11,25 +12,18 @@ use uuid::Uuid;
 
 use super::{
     BrokerError,
-    discovery::{is_forgotten, renewed},
-    expiry,
-    identify::identify,
-    persist,
-    revoke::queue_grant_of_request,
+    exchange::{Proof, check_issuer, exchange},
 };
 use crate::{
     app::App,
     oauth::{
-        account::Account,
         authorize::Authorization,
-        scopes::covered,
-        token::{Client, FailureKind, Grant as TokenGrant, TokenFailure, printable, request_token},
-        token_response::TokenResponse,
+        token::{FailureKind, printable},
     },
+    provider_options::GrantType,
     store::{
         StoreError, Subject, Tenant,
         authorization_requests::{AuthorizationRequest, Status},
-        grants::Grant,
         providers::Provider,
     },
 };
@@ -67,6 +61,21 @@ pub struct Pending {
     pub url: String,
     /// What to wait for.
     pub id: Uuid,
+    /// What the person enters, where they consent on another device.
+    pub device: Option<DeviceCodes>,
+}
+
+/// What a person who consents on another device is told.
+#[derive(Clone, Debug)]
+pub struct DeviceCodes {
+    /// What they enter ...
+    pub user_code: String,
+    /// ... here.
+    pub verification_uri: String,
+    /// The same with the code in it.
+    pub verification_uri_complete: Option<String>,
+    /// How long the code lives.
+    pub expires_in: Duration,
 }
 
 /// How a callback ended.
@@ -99,15 +108,18 @@ pub enum Completion {
 ///
 /// # Errors
 /// [`BrokerError::Store`], or [`BrokerError::Internal`] if the provider's record is broken.
-pub async fn begin(app: &App, provider: &Provider, mut ask: Begin) -> Result<Pending, BrokerError> {
-    if ask.scopes.is_empty() {
-        ask.scopes.clone_from(&provider.options.default_scopes);
+pub async fn begin(app: &App, provider: &Provider, ask: Begin) -> Result<Pending, BrokerError> {
+    let mut request = new_request(app, provider, ask);
+    if provider.options.grant_type == GrantType::ApiKey {
+        let (url, state) = key_entry(app, provider);
+        app.store.create_authorization_request(&request, hash(&state), app.clock.now()).await?;
+        return Ok(Pending { url, id: request.id, device: None });
     }
     let begun = Authorization {
         auth_url: &provider.auth_url,
         client_id: &provider.client_id,
-        redirect_uri: &ask.redirect_uri,
-        scopes: &ask.scopes,
+        redirect_uri: &request.redirect_uri,
+        scopes: &request.scopes,
         provider_type: provider.provider_type.as_deref(),
         uses_pkce: provider.uses_pkce,
         parameters: &provider.authorization_params,
@@ -115,8 +127,15 @@ pub async fn begin(app: &App, provider: &Provider, mut ask: Begin) -> Result<Pen
     }
     .begin()
     .map_err(|error| BrokerError::Internal(format!("provider {}: {error}", provider.provider_id)))?;
-    let now = app.clock.now();
-    let request = AuthorizationRequest {
+    request.code_verifier = begun.code_verifier;
+    app.store.create_authorization_request(&request, hash(&begun.state), app.clock.now()).await?;
+    Ok(Pending { url: begun.url.into(), id: request.id, device: None })
+}
+
+/// A request with all it will be completed with: what the provider's record says by then does not count.
+pub(super) fn new_request(app: &App, provider: &Provider, ask: Begin) -> AuthorizationRequest {
+    let default = || provider.options.default_scopes.clone();
+    AuthorizationRequest {
         // Not v7: the id is guarded by the API key alone, and should not tell when it was made.
         id: Uuid::new_v4(),
         subject: ask.subject,
@@ -130,8 +149,9 @@ pub async fn begin(app: &App, provider: &Provider, mut ask: Begin) -> Result<Pen
         revocation_url: provider.revocation_url.clone(),
         options: provider.options.clone(),
         redirect_uri: ask.redirect_uri,
-        code_verifier: begun.code_verifier,
-        scopes: ask.scopes,
+        code_verifier: None,
+        device: None,
+        scopes: if ask.scopes.is_empty() { default() } else { ask.scopes },
         is_default: ask.is_default,
         force_new: ask.force_new,
         status: Status::Pending,
@@ -140,10 +160,15 @@ pub async fn begin(app: &App, provider: &Provider, mut ask: Begin) -> Result<Pen
         token: None,
         error: None,
         error_description: None,
-        expires_at: now + TimeDelta::seconds(app.settings.authorization_ttl_seconds),
-    };
-    app.store.create_authorization_request(&request, hash(&begun.state), now).await?;
-    Ok(Pending { url: begun.url.into(), id: request.id })
+        expires_at: app.clock.now() + TimeDelta::seconds(app.settings.authorization_ttl_seconds),
+    }
+}
+
+/// Our page on which a person enters a key, and the state in its address.
+fn key_entry(app: &App, provider: &Provider) -> (String, SecretString) {
+    let state = random_state();
+    let url = format!("{}/host-api-key/{}?state={}", app.public_url, provider.provider_id, state.expose_secret());
+    (url, state)
 }
 
 /// What a provider sent the person back with.
@@ -185,8 +210,12 @@ pub async fn complete(
     }
     match app.store.take_authorization_request(state_hash, provider_id, code_hash, app.clock.now()).await? {
         Some(request) => {
+            let proof = match request.options.grant_type {
+                GrantType::ApiKey => Proof::EnteredKey(response.code),
+                _ => Proof::Code(response),
+            };
             // On its own task: a browser that goes away does not undo a consent that was given.
-            let exchange = app.tasks.spawn(exchange(Arc::clone(app), request, response));
+            let exchange = app.tasks.spawn(exchange(Arc::clone(app), request, proof));
             match tokio::time::timeout(EXCHANGE_WAIT, exchange).await {
                 Ok(ended) => ended.map_err(|error| BrokerError::Internal(error.to_string()))?,
                 Err(_) => Err(StoreError::Unavailable("a grant waits to be kept".into()).into()),
@@ -194,6 +223,36 @@ pub async fn complete(
         }
         None => completed_before(app, state_hash, provider_id, code_hash).await,
     }
+}
+
+/// Who wants a key from the person with that state.
+#[derive(Clone, Debug)]
+pub enum KeyWanted {
+    /// The provider, by its name for people.
+    By(String),
+    /// Nobody any more: this is how it ended.
+    Ended(Completion),
+    /// Nobody ever did.
+    Unknown,
+}
+
+/// Which provider a person with this `state` is to enter a key for.
+///
+/// # Errors
+/// [`BrokerError::Store`].
+pub async fn key_wanted(app: &App, provider_id: &str, state: &SecretString) -> Result<KeyWanted, BrokerError> {
+    let request = app.store.authorization_request_of_state(hash(state)).await?.filter(|request| {
+        request.provider_id == provider_id
+            && request.options.grant_type == GrantType::ApiKey
+            && request.expires_at > app.clock.now()
+    });
+    let Some(request) = request else { return Ok(KeyWanted::Unknown) };
+    let provider = app.store.authorization_outcome(provider_id, request.id).await?;
+    Ok(match (request.status, provider) {
+        (Status::Pending, Some((name, _))) => KeyWanted::By(name),
+        (Status::Completed, Some(_)) => KeyWanted::Ended(Completion::AlreadyCompleted(request.id)),
+        _ => KeyWanted::Unknown,
+    })
 }
 
 /// Ends the authorization request of `state`, because the provider sent the person back with an error.
@@ -226,120 +285,13 @@ pub async fn refuse(
     }
 }
 
-async fn exchange(
-    app: Arc<App>,
-    request: AuthorizationRequest,
-    response: CodeResponse,
-) -> Result<Completion, BrokerError> {
-    let CodeResponse { code, iss } = response;
-    let client = Client {
-        token_url: &request.token_url,
-        id: &request.client_id,
-        secret: request.client_secret.as_ref(),
-        authentication: request.token_endpoint_auth_method,
-        options: &request.options,
-    };
-    let grant = TokenGrant::Code {
-        code: &code,
-        redirect_uri: &request.redirect_uri,
-        code_verifier: request.code_verifier.as_ref(),
-    };
-    let answered = match check_issuer(&request, iss.as_deref()) {
-        Ok(()) => request_token(&app.outbound, &client, grant, app.clock.now()).await,
-        Err(failure) => Err(failure),
-    };
-    let kept = match answered {
-        Ok(response) => {
-            let mut grant = granted(&app, &response, &request.scopes, &request.token_url);
-            identify(&app, &request, &mut grant).await;
-            keep(&app, &request, grant).await
-        }
-        Err(failure) => {
-            renew_forgotten(&app, &request, &failure).await;
-            fail(&app, &request, failure).await
-        }
-    };
-    app.wake(request.id).await;
-    kept
-}
-
-/// A client that the server has forgotten is registered anew, so that the next attempt works. (This code is lost: it
-/// was given to the old one.)
-async fn renew_forgotten(app: &App, request: &AuthorizationRequest, failure: &TokenFailure) {
-    if failure.kind != FailureKind::MisconfiguredClient {
-        return;
-    }
-    match app.store.provider(&request.subject.tenant, &request.provider_id).await {
-        Ok(Some(provider)) if provider.client_id == request.client_id && is_forgotten(&provider, failure) => {
-            renewed(app, provider).await;
-        }
-        _ => {}
-    }
-}
-
-/// A response that names another issuer than the one the person was sent to is an attack in which the code would go to
-/// the wrong server (RFC 9207 section 2.4): no token request is made, and nothing of the response is shown.
-fn check_issuer(request: &AuthorizationRequest, iss: Option<&str>) -> Result<(), TokenFailure> {
-    let Some(issuer) = &request.options.issuer else { return Ok(()) };
-    let problem = match iss {
-        Some(iss) if iss == issuer => return Ok(()),
-        None if !request.options.iss_required => return Ok(()),
-        Some(_) => "the response names another authorization server than the one that was asked",
-        None => "the response does not name its authorization server, which this one always does",
-    };
-    Err(TokenFailure {
-        kind: FailureKind::Refused,
-        error: "issuer_mismatch".into(),
-        error_description: Some(problem.into()),
-        retry_after: None,
-    })
-}
-
-/// Keeps what was granted. The code is spent, so a database that is away for a moment must not cost the grant.
-async fn keep(app: &Arc<App>, request: &AuthorizationRequest, grant: Grant) -> Result<Completion, BrokerError> {
-    let kept = persist(|| {
-        let now = app.clock.now();
-        let readable_until = now + TimeDelta::seconds(app.settings.authorization_ttl_seconds);
-        app.store.keep_grant(request, &grant, readable_until, now)
-    });
-    match kept.await {
-        Ok(Some(token)) => {
-            tracing::info!(auth_id = %request.id, token_id = %token, provider = request.provider_id, "consent completed");
-            Ok(Completion::Completed(request.id))
-        }
-        // The provider, and with it the request, was deleted while the person was away: nobody keeps the grant.
-        Ok(None) => {
-            queue_grant_of_request(app, request, &grant).await?;
-            Ok(Completion::InvalidState)
-        }
-        Err(error) if error.is_dangling() => {
-            queue_grant_of_request(app, request, &grant).await?;
-            Ok(Completion::InvalidState)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn fail(app: &App, request: &AuthorizationRequest, failure: TokenFailure) -> Result<Completion, BrokerError> {
-    tracing::warn!(
-        auth_id = %request.id, provider = request.provider_id, error = failure.error,
-        error_description = failure.error_description, "the code could not be exchanged"
-    );
-    app.store
-        .fail_authorization_request(request, &failure.error, failure.error_description.as_deref(), app.clock.now())
-        .await?;
-    Ok(Completion::Failed {
-        id: request.id,
-        error: failure.error,
-        error_description: failure.error_description,
-        kind: Some(failure.kind),
-    })
-}
-
 /// True when the exchange of a request died with its process: its code is spent, and only a new consent helps.
 #[must_use]
 pub fn is_interrupted(request: &AuthorizationRequest, now: DateTime<Utc>) -> bool {
-    request.status == Status::Exchanging && request.taken_at.is_some_and(|at| at + EXCHANGE_MAX < now)
+    let is_asked_again = request.device.is_some();
+    request.status == Status::Exchanging
+        && !is_asked_again
+        && request.taken_at.is_some_and(|at| at + EXCHANGE_MAX < now)
 }
 
 /// What a callback finds whose state is not there to be taken.
@@ -386,27 +338,11 @@ async fn completed_before(
     }
 }
 
-/// What the response of a token endpoint grants, with its times made absolute. `asked` are the scopes that were asked
-/// for, or, at a refresh, those the token has.
-#[must_use]
-pub fn granted(app: &App, response: &TokenResponse, asked: &[String], token_url: &str) -> Grant {
-    let now = app.clock.now();
-    let (expires_at, refresh_due_at) = expiry::of(response.expires_in, now);
-    let (refresh_token_expires_at, _) = expiry::of(response.refresh_token_expires_in, now);
-    let account = Account::of(response);
-    Grant {
-        access_token: response.access_token.clone(),
-        refresh_token: response.refresh_token.clone(),
-        scopes: response.scopes.clone().map(|granted| covered(granted, asked, token_url)),
-        metadata: response.metadata.clone(),
-        account_label: account.as_ref().and_then(|account| account.label.clone()),
-        account_id: account.map(|account| account.id),
-        expires_at,
-        refresh_due_at,
-        refresh_token_expires_at,
-    }
+/// A state that nobody can guess.
+pub(super) fn random_state() -> SecretString {
+    SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
 }
 
-fn hash(value: &SecretString) -> [u8; 32] {
+pub(super) fn hash(value: &SecretString) -> [u8; 32] {
     Sha256::digest(value.expose_secret()).into()
 }

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use super::{BrokerError, keep_alive, resume, revoke, sweep, usage};
+use super::{BrokerError, device, keep_alive, resume, revoke, sweep, usage};
 use crate::{app::App, store::Store};
 
 /// The first run comes within this time after the start.
@@ -21,6 +21,9 @@ pub fn start(app: &Arc<App>) {
     }));
     app.tasks.spawn(every(Arc::clone(app), "resume", Duration::ZERO, resume::EVERY, |app| async move {
         resume::run_once(&app).await
+    }));
+    app.tasks.spawn(every(Arc::clone(app), "devices", Duration::ZERO, device::EVERY, |app| async move {
+        device::ask_due(&app).await
     }));
     app.tasks.spawn(every(Arc::clone(app), "keep-alive", soon(), keep_alive::EVERY, |app| async move {
         // A full batch that went well may have left others behind.

@@ -17,7 +17,7 @@ use crate::{
         registration::{RegistrationError, authentication, register},
         token::TokenFailure,
     },
-    provider_options::ProviderOptions,
+    provider_options::{GrantType, ProviderOptions},
     store::{Store, StoreError, Tenant, providers::Provider},
 };
 
@@ -33,6 +33,8 @@ pub struct McpServer {
     pub url: String,
     /// A client that was registered by hand.
     pub client: Option<StaticClient>,
+    /// How its tokens come about.
+    pub grant_type: GrantType,
     /// Accept a server that does not say that it knows PKCE.
     pub allow_missing_pkce: bool,
     /// Send no `resource`: some servers refuse it.
@@ -96,7 +98,9 @@ pub async fn connect(connector: &Connector<'_>, server: McpServer) -> Result<Pro
     }
     let url = Url::parse(&server.url).map_err(|_| DiscoveryError::Unbelievable("the MCP server's URL is none"))?;
     let discovered = Discovery::new(connector.outbound, connector.now).of_mcp_server(&url).await?;
-    check_pkce(&discovered, server.allow_missing_pkce)?;
+    if server.grant_type == GrantType::AuthorizationCode {
+        check_pkce(&discovered, server.allow_missing_pkce)?;
+    }
     let provider = provider(connector, server, discovered).await?;
     match connector.store.create_provider(&provider).await {
         Ok(()) => has_client(connector.public_url, &provider).map(|()| provider).map_err(ConnectError::from),
@@ -128,7 +132,12 @@ async fn provider(
 ) -> Result<Provider, ConnectError> {
     let now = connector.now;
     let Discovered { resource, scopes, known_scopes, server: metadata } = discovered;
-    let client = client(connector, server.client, &metadata, &server.provider_id, &known_scopes).await?;
+    let client = match server.client {
+        Some(by_hand) => static_client(by_hand, authentication(&metadata)),
+        // What registers itself, or is known by its document, is a client that sends people.
+        None if server.grant_type != GrantType::AuthorizationCode => no_client(authentication(&metadata)),
+        None => own_client(connector, &metadata, &server.provider_id, &known_scopes).await?,
+    };
     let offline = metadata.scopes_supported.iter().flatten().any(|scope| scope == "offline_access");
     Ok(Provider {
         id: Uuid::now_v7(),
@@ -150,6 +159,8 @@ async fn provider(
         mcp_server_url: Some(server.url),
         is_dynamic_client: client.is_ours,
         options: ProviderOptions {
+            grant_type: server.grant_type,
+            device_authorization_url: metadata.device_authorization_endpoint,
             issuer: Some(metadata.issuer),
             iss_required: metadata.authorization_response_iss_parameter_supported,
             default_scopes: scopes,
@@ -177,27 +188,32 @@ struct Client {
     secret_expires_at: Option<DateTime<Utc>>,
 }
 
-/// In this order: the one that was registered by hand, our metadata document, a registration. A server that knows none
-/// of these lets no client register itself: then there is none yet.
-async fn client(
+fn static_client(by_hand: StaticClient, asked: ClientAuthentication) -> Client {
+    let known = if by_hand.secret.is_some() { asked } else { ClientAuthentication::None };
+    Client {
+        id: by_hand.id,
+        authentication: by_hand.authentication.unwrap_or(known),
+        secret: by_hand.secret,
+        is_ours: false,
+        registration_url: None,
+        secret_expires_at: None,
+    }
+}
+
+/// There is none yet: somebody has to register one by hand.
+fn no_client(asked: ClientAuthentication) -> Client {
+    static_client(StaticClient { id: String::new(), secret: None, authentication: Some(asked) }, asked)
+}
+
+/// Our metadata document where the server takes it, else a registration. A server that knows neither lets no client
+/// register itself.
+async fn own_client(
     connector: &Connector<'_>,
-    by_hand: Option<StaticClient>,
     server: &ServerMetadata,
     provider_id: &str,
     scopes: &[String],
 ) -> Result<Client, ConnectError> {
     let asked = authentication(server);
-    if let Some(by_hand) = by_hand {
-        let known = if by_hand.secret.is_some() { asked } else { ClientAuthentication::None };
-        return Ok(Client {
-            id: by_hand.id,
-            authentication: by_hand.authentication.unwrap_or(known),
-            secret: by_hand.secret,
-            is_ours: false,
-            registration_url: None,
-            secret_expires_at: None,
-        });
-    }
     if server.client_id_metadata_document_supported && connector.public_url.starts_with("https://") {
         return Ok(Client {
             id: client_document(connector.public_url, provider_id),
@@ -208,16 +224,7 @@ async fn client(
             secret_expires_at: None,
         });
     }
-    let Some(endpoint) = &server.registration_endpoint else {
-        return Ok(Client {
-            id: String::new(),
-            secret: None,
-            authentication: asked,
-            is_ours: false,
-            registration_url: None,
-            secret_expires_at: None,
-        });
-    };
+    let Some(endpoint) = &server.registration_endpoint else { return Ok(no_client(asked)) };
     let redirect_uri = callback_address(connector.public_url, provider_id);
     let registered = register(connector.outbound, endpoint, &redirect_uri, asked, scopes, connector.now).await?;
     Ok(Client {

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use super::report::REPORTED;
+use super::{machine::REPLACED, report::REPORTED};
 use crate::store::{token_state::TokenState, tokens::State};
 
 /// From when on the end of a refresh token is warned of.
@@ -62,6 +62,9 @@ fn why(token: &TokenState, condition: Condition) -> Option<String> {
         }
         Condition::ConsentNeeded if error == REPORTED => {
             Some("An agent reported that an API refuses the access token, and there is no refresh token.".into())
+        }
+        Condition::ConsentNeeded if error == REPLACED => {
+            Some("The key in the provider's record was replaced since this one was handed out.".into())
         }
         Condition::ConsentNeeded => Some(format!("The provider says that the grant is dead: {error}.")),
         Condition::Failing => Some(format!("The last refresh failed: {error}.")),

@@ -5,11 +5,14 @@
 pub mod authenticate;
 pub mod authorization;
 pub mod background;
+pub mod device;
 pub mod discovery;
+pub mod exchange;
 pub mod expiry;
 pub mod explain;
 pub mod identify;
 pub mod keep_alive;
+pub mod machine;
 pub mod provider;
 pub mod refresh;
 pub mod report;
@@ -65,6 +68,9 @@ pub enum BrokerError {
         /// When another try makes sense.
         retry_after: Option<Duration>,
     },
+    /// The provider gave no token, or no codes to get one with; there was no grant before.
+    #[error("the provider gave no token: {0}")]
+    NoToken(TokenFailure),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::{
     BrokerError,
-    authorization::granted,
     discovery::{has_expired, is_forgotten, renewed},
+    exchange::{client_scope, granted},
     persist,
     provider::token_client,
     revoke::queue_grant,
@@ -26,6 +26,7 @@ use crate::{
         token::{FailureKind, Grant as TokenGrant, TokenFailure, request_token},
         token_response::TokenResponse,
     },
+    provider_options::GrantType,
     store::{
         Tenant,
         grants::{Grant, Lease, RefreshFailure},
@@ -161,10 +162,10 @@ async fn run(app: Arc<App>, token: Token, lease: Lease) -> Result<Refreshed, Bro
         tenant,
         &lease,
         Box::pin(async {
-            let mut asked = ask(&app, &provider, &lease).await;
+            let mut asked = ask(&app, &provider, &token, &lease).await;
             if asked.as_ref().is_err_and(|failure| is_forgotten(&provider, failure)) {
                 provider = renewed(&app, provider).await;
-                asked = ask(&app, &provider, &lease).await;
+                asked = ask(&app, &provider, &token, &lease).await;
             }
             match asked {
                 Ok(response) => {
@@ -213,12 +214,16 @@ async fn hold<T>(app: &App, tenant: &Tenant, lease: &Lease, call: impl Future<Ou
 }
 
 /// Brings the refresh token to the provider, a few times where the answer may have been lost on the way.
-async fn ask(app: &App, provider: &Provider, lease: &Lease) -> Result<TokenResponse, TokenFailure> {
+async fn ask(app: &App, provider: &Provider, token: &Token, lease: &Lease) -> Result<TokenResponse, TokenFailure> {
     let client = token_client(provider);
+    let scope = client_scope(&token.scopes, &provider.options);
     let mut tries = 0;
     loop {
         tries += 1;
-        let grant = TokenGrant::Refresh(&lease.refresh_token);
+        let grant = match provider.options.grant_type {
+            GrantType::ClientCredentials => TokenGrant::ClientCredentials { scope: &scope },
+            GrantType::AuthorizationCode | GrantType::ApiKey => TokenGrant::Refresh(&lease.refresh_token),
+        };
         let failure = match request_token(&app.outbound, &client, grant, app.clock.now()).await {
             Ok(response) => return Ok(response),
             Err(failure) => failure,

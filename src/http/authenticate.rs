@@ -14,13 +14,16 @@ use uuid::Uuid;
 use secrecy::ExposeSecret;
 
 use super::{
-    body::{Fields, JsonBody},
+    body::{Fields, JsonBody, Problem},
     error::{ApiError, ErrorBody, Faults},
     rules,
 };
 use crate::{
     app::App,
-    broker::authenticate::{Ask, Outcome, authenticate as ask_broker},
+    broker::{
+        authenticate::{Ask, Outcome, authenticate as ask_broker},
+        authorization::Pending,
+    },
     identity::{Caller, Permission},
     oauth::challenge::Challenge,
     store::{Subject, tokens::Token},
@@ -62,6 +65,19 @@ pub struct AuthenticateRequest {
     /// The `WWW-Authenticate` header with which an API or an MCP server refused a token, as it came: the scopes it names
     /// are asked for too.
     challenge: Option<String>,
+    /// `device`: the person consents on another device than the agent's (RFC 8628), with the `user_code` of the answer.
+    grant: Option<AuthGrant>,
+}
+
+/// How consent is asked for.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes a field of the body")]
+pub enum AuthGrant {
+    /// In a browser that comes back here.
+    AuthorizationCode,
+    /// On another device.
+    Device,
 }
 
 /// The answer.
@@ -78,6 +94,18 @@ pub struct AuthenticateResponse {
     user_id: Option<String>,
     /// What is known of the token.
     metadata: Option<Map<String, Value>>,
+    /// With `grant: "device"`: what the person enters ...
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_code: Option<String>,
+    /// ... here ...
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification_uri: Option<String>,
+    /// ... or opens, with the code in it; `url` is the same, if the provider has it ...
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification_uri_complete: Option<String>,
+    /// ... within so many seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<u64>,
 }
 
 /// How it stands.
@@ -115,11 +143,15 @@ pub async fn authenticate(
             user_id,
             ..AuthenticateResponse::default()
         },
-        Outcome::Pending(pending) => AuthenticateResponse {
+        Outcome::Pending(Pending { url, id, device }) => AuthenticateResponse {
             status: AuthStatus::Pending,
-            url: Some(pending.url),
-            auth_id: Some(pending.id),
+            url: Some(url),
+            auth_id: Some(id),
             user_id,
+            expires_in: device.as_ref().map(|codes| codes.expires_in.as_secs()),
+            user_code: device.as_ref().map(|codes| codes.user_code.clone()),
+            verification_uri_complete: device.as_ref().and_then(|codes| codes.verification_uri_complete.clone()),
+            verification_uri: device.map(|codes| codes.verification_uri),
             ..AuthenticateResponse::default()
         },
         Outcome::ConnectionRequired => {
@@ -157,6 +189,7 @@ fn read(caller: Caller, body: &JsonBody) -> Result<Ask, ApiError> {
         is_default: fields.boolean("is_default", true),
         redirect_uri: fields.optional_text("redirect_uri", &rules::redirect_uri),
         check_only: fields.boolean("check_only", false),
+        on_device: fields.optional_text("grant", &grant).as_deref() == Some("device"),
         least: fields.optional_seconds("min_ttl", rules::MIN_TTL_MAX).map(TimeDelta::seconds),
         ls_user_id: ls_user_id.or(caller.user),
         subject: Subject {
@@ -169,12 +202,20 @@ fn read(caller: Caller, body: &JsonBody) -> Result<Ask, ApiError> {
     Ok(ask)
 }
 
+fn grant(text: &str) -> Result<(), Problem> {
+    if ["authorization_code", "device"].contains(&text) {
+        Ok(())
+    } else {
+        Err(("literal_error", "Input should be 'authorization_code' or 'device'".into()))
+    }
+}
+
 /// What an agent may want to know of its token beside the token itself: what the provider told, and what we know.
 fn metadata(token: Token) -> Map<String, Value> {
     let mut metadata = token.metadata;
+    metadata.entry("token_type").or_insert_with(|| "Bearer".into());
     let known = [
         ("token_id", json!(token.id)),
-        ("token_type", "Bearer".into()),
         ("provider_account_label", token.account_label.into()),
         ("scopes", token.scopes.into()),
         ("expires_at", json!(token.expires_at)),

@@ -47,7 +47,8 @@ impl<S: Send + Sync> OptionalFromRequest<S> for JsonBody {
     }
 }
 
-async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+/// The whole body, if it comes in time and is not too large.
+pub(super) async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
     tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state))
         .await
         .map_err(|_| ApiError::BodyTimeout)?

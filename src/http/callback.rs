@@ -25,7 +25,10 @@ use super::{
 };
 use crate::{
     app::App,
-    broker::authorization::{CodeResponse, Completion, ErrorResponse, complete, refuse},
+    broker::{
+        BrokerError,
+        authorization::{CodeResponse, Completion, ErrorResponse, complete, refuse},
+    },
     identity::{Caller, Permission},
     oauth::token::FailureKind,
     store::authorization_requests::Status,
@@ -227,6 +230,11 @@ async fn come_back(app: &Arc<App>, provider_id: &str, visit: Visit) -> Response 
         }
         (None, _) => return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters),
     };
+    finish(app, provider_id, completion).await
+}
+
+/// Where the browser goes, or what it shows, when a request has ended.
+pub(super) async fn finish(app: &Arc<App>, provider_id: &str, completion: Result<Completion, BrokerError>) -> Response {
     match completion {
         Ok(Completion::Completed(id)) => see_other(app, provider_id, id, ""),
         Ok(Completion::AlreadyCompleted(id)) => see_other(app, provider_id, id, "?again"),
@@ -275,12 +283,12 @@ fn failure(error: &str, kind: Option<FailureKind>) -> (StatusCode, FailureReason
     }
 }
 
-fn failed(status: StatusCode, reason: FailureReason) -> Response {
+pub(super) fn failed(status: StatusCode, reason: FailureReason) -> Response {
     page(status, &Page::Failed { provider: None, reason, error: None, error_description: None })
 }
 
 /// Our own failure, as a page. The status is the one the API would give.
-fn broken(error: ApiError) -> Response {
+pub(super) fn broken(error: ApiError) -> Response {
     failed(error.into_response().status(), FailureReason::Internal)
 }
 

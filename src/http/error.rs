@@ -214,6 +214,9 @@ impl From<BrokerError> for ApiError {
             BrokerError::Invalid { field, problem } => Self::fault(["body", field], "value_error", problem),
             BrokerError::Conflict(detail) => Self::Conflict(detail),
             BrokerError::RegistrationRequired(needed) => Self::RegistrationRequired(needed),
+            BrokerError::NoToken(failure) => {
+                Self::Provider(failure.kind, format!("The provider gave no token: {failure}."), failure.retry_after)
+            }
             BrokerError::Provider { failure, retry_after } => {
                 let detail = format!("The provider failed and the grant is kept: {failure}.");
                 Self::Provider(failure.kind, detail, retry_after)

@@ -18,7 +18,7 @@ use super::{
     body::{Fields, JsonBody},
     error::{ApiError, ErrorBody, Faults, RegistrationRequired},
     provider_bodies::AuthMethod,
-    providers::{ProviderResponse, authentication_field, no_provider},
+    providers::{ProviderResponse, authentication_field, grant_type_field, no_provider},
     rules,
 };
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
     client_authentication::ClientAuthentication,
     identity::{Caller, Permission},
     oauth::{address::AddressGuard, metadata::DiscoveryError, registration::client_metadata, token::FailureKind},
+    provider_options::GrantType,
     store::Tenant,
 };
 
@@ -47,6 +48,8 @@ pub struct McpDiscoverRequest {
     client_id: Option<String>,
     client_secret: Option<String>,
     token_endpoint_auth_method: Option<AuthMethod>,
+    /// `client_credentials` for a server that takes this client's own tokens; `authorization_code` if absent.
+    grant_type: Option<GrantType>,
     /// Accept an authorization server whose metadata does not say that it knows PKCE (S256 is sent all the same).
     #[schema(default = false, required = false)]
     allow_missing_pkce: bool,
@@ -78,11 +81,17 @@ pub(super) fn read(guard: &AddressGuard, tenant: Tenant, body: &JsonBody) -> Res
     let client_id = fields.optional_text("client_id", &rules::identifier);
     let secret = fields.optional_text("client_secret", &rules::secret).map(SecretString::from);
     let authentication = authentication_field(&mut fields);
+    let grant_type = grant_type_field(&mut fields).unwrap_or_default();
+    if grant_type == GrantType::ApiKey {
+        let problem = "Input should be 'authorization_code' or 'client_credentials': a static key needs no discovery";
+        fields.fault(&["grant_type".into()], ("literal_error", problem.into()));
+    }
     let server = McpServer {
         tenant,
         provider_id: fields.required_text("provider_id", &rules::provider_id),
         name: fields.required_text("name", &rules::display_name),
         url: fields.required_text("mcp_server_url", &endpoint),
+        grant_type,
         client: client_id.map(|id| StaticClient { id, secret, authentication }),
         allow_missing_pkce: fields.boolean("allow_missing_pkce", false),
         omit_resource: fields.boolean("omit_resource", false),

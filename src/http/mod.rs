@@ -9,6 +9,7 @@ mod caller;
 mod connections;
 mod error;
 mod health;
+mod key_entry;
 mod mcp;
 mod observe;
 pub mod pages;
@@ -88,6 +89,7 @@ pub fn router(app: Arc<App>) -> Router {
         .nest("/api-host", api)
         .route("/host-oauth-callback/{provider_id}", get(callback::get))
         .route("/host-oauth-callback/{provider_id}/{auth_id}", get(callback::outcome))
+        .route("/host-api-key/{provider_id}", get(key_entry::get).post(key_entry::post))
         .route("/oauth/client-metadata.json/{provider_id}", get(mcp::client_document_of))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
@@ -137,17 +139,12 @@ pub fn provider_of_json(
     providers::read_new((guard, catalog), tenant, &body::JsonBody(json), now).map_err(lines)
 }
 
-/// An MCP server of the texts that `POST /v2/auth/providers/mcp-discover` takes (id, name, address), likewise.
+/// An MCP server of the JSON that `POST /v2/auth/providers/mcp-discover` takes, likewise.
 ///
 /// # Errors
 /// Every fault, one a line.
-pub fn mcp_server_of(
-    guard: &AddressGuard,
-    tenant: Tenant,
-    (provider_id, name, url): (&str, &str, &str),
-) -> Result<McpServer, String> {
-    let body = serde_json::json!({"provider_id": provider_id, "name": name, "mcp_server_url": url});
-    mcp::read(guard, tenant, &body::JsonBody(body)).map_err(lines)
+pub fn mcp_server_of_json(guard: &AddressGuard, tenant: Tenant, json: serde_json::Value) -> Result<McpServer, String> {
+    mcp::read(guard, tenant, &body::JsonBody(json)).map_err(lines)
 }
 
 /// The faults, one a line.

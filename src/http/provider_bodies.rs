@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use utoipa::ToSchema;
 
-use crate::provider_options::TokenFormat;
+use crate::provider_options::{GrantType, TokenFormat};
 
 /// A provider to create.
 #[derive(ToSchema)]
@@ -17,11 +17,18 @@ pub struct ProviderCreateRequest {
     provider_id: String,
     /// May be absent beside `template`.
     name: String,
+    /// May be absent with `grant_type: "api_key"`.
     client_id: String,
+    /// With `grant_type: "api_key"` the key that the whole workspace uses; without it each person is asked for their own.
     client_secret: Option<String>,
-    /// The authorization endpoint: https, or http to a host in `ALLOW_PRIVATE_UPSTREAMS`. May be absent beside `template`.
+    /// How tokens come about; `authorization_code` if absent. Cannot be changed later.
+    grant_type: Option<GrantType>,
+    /// Where the authorization of a device begins (RFC 8628), for `grant: "device"`.
+    device_authorization_url: Option<String>,
+    /// The authorization endpoint: https, or http to a host in `ALLOW_PRIVATE_UPSTREAMS`. May be absent beside `template`,
+    /// and with another `grant_type` than `authorization_code`.
     auth_url: String,
-    /// The token endpoint: likewise.
+    /// The token endpoint: likewise, but needed with `client_credentials`.
     token_url: String,
     /// Where the provider tells whose an access token is (an OIDC userinfo endpoint, or JSON with an `id`). Asked after
     /// a consent whose token response names nobody. Known providers need none.
@@ -118,6 +125,7 @@ pub struct ProviderUpdateRequest {
     /// Takes over what that entry of the catalogue says, except for what stands in this body.
     template: Option<String>,
     template_params: Option<BTreeMap<String, String>>,
+    device_authorization_url: Option<String>,
     refresh_url: Option<String>,
     scope_separator: Option<String>,
     default_scopes: Option<Vec<String>>,

@@ -49,6 +49,7 @@ fn fill(body: &mut Map<String, Value>, server: &ServerMetadata) {
         ("token_url", json!(server.token_endpoint)),
         ("userinfo_url", json!(server.userinfo_endpoint)),
         ("revocation_url", json!(server.revocation_endpoint)),
+        ("device_authorization_url", json!(server.device_authorization_endpoint)),
         ("uses_pkce", json!(knows_s256)),
         ("token_endpoint_auth_method", json!(method)),
     ] {

@@ -63,6 +63,7 @@ pub(super) fn apply(provider: &mut Provider, entry: &Entry) {
     provider.authorization_params.clone_from(&entry.authorization_params);
     let kept = std::mem::take(&mut provider.options);
     provider.options = ProviderOptions {
+        grant_type: kept.grant_type,
         resource: kept.resource,
         omit_resource: kept.omit_resource,
         issuer: kept.issuer,
@@ -82,6 +83,7 @@ pub(super) fn options(fields: &mut Fields<'_>, guard: &AddressGuard, options: &m
             *current = new;
         }
     };
+    set(&mut options.device_authorization_url, fields.optional_text("device_authorization_url", &endpoint));
     set(&mut options.refresh_url, fields.optional_text("refresh_url", &endpoint));
     set(&mut options.scope_separator, fields.optional_text("scope_separator", &rules::scope_separator));
     set(&mut options.resource, fields.optional_text("resource", &rules::resource));
@@ -146,6 +148,7 @@ pub(super) fn check_endpoints(fields: &mut Fields<'_>, provider: &Provider, rule
         ("revocation_url", provider.revocation_url.as_ref()),
         ("userinfo_url", provider.userinfo_url.as_ref()),
         ("refresh_url", provider.options.refresh_url.as_ref()),
+        ("device_authorization_url", provider.options.device_authorization_url.as_ref()),
     ];
     for (name, url) in urls {
         let Some(url) = url.filter(|url| !url.is_empty() && fields.is_absent(name)) else { continue };

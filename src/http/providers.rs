@@ -22,12 +22,12 @@ use super::{
 };
 use crate::{
     app::App,
-    broker::revoke,
+    broker::{machine::REPLACED, revoke},
     catalog::Catalog,
     client_authentication::ClientAuthentication,
     identity::{Caller, Permission},
     oauth::address::AddressGuard,
-    provider_options::{ProviderOptions, TokenFormat},
+    provider_options::{GrantType, ProviderOptions, TokenFormat},
     store::{StoreError, Tenant, providers::Provider},
 };
 
@@ -58,6 +58,8 @@ pub struct ProviderResponse {
     /// The issuer of the authorization server, where it is known.
     issuer: Option<String>,
     template: Option<String>,
+    grant_type: GrantType,
+    device_authorization_url: Option<String>,
     refresh_url: Option<String>,
     scope_separator: Option<String>,
     default_scopes: Vec<String>,
@@ -173,8 +175,16 @@ pub async fn update(
         }
     }
     replace(&mut provider.token_endpoint_auth_method, method);
+    if grant_type_field(&mut fields).is_some_and(|asked| asked != provider.options.grant_type) {
+        let problem = "grant_type cannot be changed: tokens would become of another kind. Create another provider";
+        fields.fault(&["grant_type".into()], ("value_error", problem.into()));
+    }
+    let is_new_key = provider.options.grant_type == GrantType::ApiKey && !fields.is_absent("client_secret");
     fields.finish()?;
     let mut updated = app.store.update_provider(&provider, app.clock.now()).await?;
+    if is_new_key {
+        app.store.end_grants(&updated.tenant, updated.id, REPLACED, app.clock.now()).await?;
+    }
     app.store.mark_client_error(&updated.tenant, updated.id, None, app.clock.now()).await?;
     app.store.end_cool_down(&updated.tenant, updated.id).await?;
     updated.client_error = None;
@@ -221,10 +231,15 @@ pub(super) fn read_new(
     let endpoint = |url: &str| rules::endpoint(guard, url);
     let mut fields = Fields::of_body(body);
     let entry = template::asked(&mut fields, catalog);
+    let grant_type = grant_type_field(&mut fields).unwrap_or_default();
     // Whoever names a template, be it wrongly, does not want to be asked for what it would have said.
     let by_template = !fields.is_absent("template");
     let text = |fields: &mut Fields<'_>, name: &'static str, rule: Rule<'_>| {
-        if by_template { fields.optional_text(name, rule) } else { Some(fields.required_text(name, rule)) }
+        if by_template || !is_needed(name, grant_type) {
+            fields.optional_text(name, rule)
+        } else {
+            Some(fields.required_text(name, rule))
+        }
     };
     let method = authentication_field(&mut fields);
     fields.optional_text("code_challenge_method", &challenge_method);
@@ -233,7 +248,11 @@ pub(super) fn read_new(
         tenant,
         provider_id: fields.required_text("provider_id", &rules::provider_id),
         name: String::new(),
-        client_id: fields.required_text("client_id", &rules::identifier),
+        client_id: if is_needed("client_id", grant_type) {
+            fields.required_text("client_id", &rules::identifier)
+        } else {
+            fields.optional_text("client_id", &rules::identifier).unwrap_or_default()
+        },
         client_secret: fields.optional_text("client_secret", &rules::secret).map(SecretString::from),
         auth_url: String::new(),
         token_url: String::new(),
@@ -274,9 +293,31 @@ pub(super) fn read_new(
     }
     replace(&mut provider.token_endpoint_auth_method, method);
     template::options(&mut fields, guard, &mut provider.options);
+    provider.options.grant_type = grant_type;
+    if grant_type == GrantType::ClientCredentials && provider.client_secret.is_none() {
+        fields.fault(&["client_secret".into()], ("missing", "Field required with client_credentials".into()));
+    }
     template::check_endpoints(&mut fields, &provider, &endpoint);
     fields.finish()?;
     Ok(provider)
+}
+
+/// How tokens come about, if the body says so.
+pub(super) fn grant_type_field(fields: &mut Fields<'_>) -> Option<GrantType> {
+    let of = |text: &str| GrantType::NAMES.iter().find(|(name, _)| *name == text).map(|(_, grant_type)| *grant_type);
+    let named = fields.optional_text("grant_type", &|text| {
+        of(text).map(drop).ok_or_else(|| literal("'authorization_code', 'client_credentials' or 'api_key'"))
+    });
+    named.as_deref().and_then(of)
+}
+
+/// Whether a provider cannot do without that field.
+fn is_needed(name: &str, grant_type: GrantType) -> bool {
+    match grant_type {
+        GrantType::AuthorizationCode => true,
+        GrantType::ClientCredentials => name != "auth_url",
+        GrantType::ApiKey => !["client_id", "auth_url", "token_url"].contains(&name),
+    }
 }
 
 fn parameters(fields: &mut Fields<'_>) -> Option<BTreeMap<String, String>> {
@@ -339,6 +380,8 @@ impl From<Provider> for ProviderResponse {
             allowed_redirect_uris: provider.allowed_redirect_uris,
             issuer: provider.options.issuer,
             template: provider.options.template,
+            grant_type: provider.options.grant_type,
+            device_authorization_url: provider.options.device_authorization_url,
             refresh_url: provider.options.refresh_url,
             scope_separator: provider.options.scope_separator,
             default_scopes: provider.options.default_scopes,

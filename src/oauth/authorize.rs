@@ -64,7 +64,7 @@ impl Authorization<'_> {
     /// # Errors
     /// When the stored URLs do not parse, which their validation should have prevented.
     pub fn begin(&self) -> Result<Begun, url::ParseError> {
-        let quirk = self.quirk();
+        let quirk = quirk(self.auth_url, self.provider_type);
         let state = CsrfToken::new_random_len(RANDOM_BYTES);
         let remembered = SecretString::from(state.secret().clone());
         let client = BasicClient::new(ClientId::new(self.client_id.to_owned()))
@@ -79,7 +79,7 @@ impl Authorization<'_> {
             request = request.set_pkce_challenge(challenge);
             code_verifier = Some(SecretString::from(verifier.into_secret()));
         }
-        let scope = self.scope(quirk);
+        let scope = scope_parameter(self.scopes, self.options, quirk);
         let asks_as_person = self.provider_type == Some("slack") && self.parameters.contains_key("user_scope");
         if !scope.is_empty() {
             request = request.add_extra_param(if asks_as_person { "user_scope" } else { "scope" }, scope);
@@ -118,27 +118,33 @@ impl Authorization<'_> {
         }
         Ok(endpoint)
     }
+}
 
-    fn scope(&self, quirk: Option<&AuthorizationQuirk>) -> String {
-        let always = quirk.map_or(&[][..], |quirk| quirk.always_scopes).iter().copied();
-        let asked = if self.scopes.is_empty() { &self.options.default_scopes } else { self.scopes };
-        let mut scopes: Vec<&str> = asked.iter().map(String::as_str).collect();
-        for scope in always.chain(self.options.always_scopes.iter().map(String::as_str)) {
-            if !scopes.contains(&scope) {
-                scopes.push(scope);
-            }
+/// The `scope` parameter of a request for a person's consent: what is asked for, or else what the provider's record says,
+/// and what has to be asked for beside it.
+pub(super) fn scope_parameter(
+    asked: &[String],
+    options: &ProviderOptions,
+    quirk: Option<&AuthorizationQuirk>,
+) -> String {
+    let always = quirk.map_or(&[][..], |quirk| quirk.always_scopes).iter().copied();
+    let asked = if asked.is_empty() { &options.default_scopes } else { asked };
+    let mut scopes: Vec<&str> = asked.iter().map(String::as_str).collect();
+    for scope in always.chain(options.always_scopes.iter().map(String::as_str)) {
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
         }
-        let separator = self.options.scope_separator.as_deref();
-        scopes.join(separator.unwrap_or(quirk.map_or(" ", |quirk| quirk.scope_separator)))
     }
+    scopes.join(options.scope_separator.as_deref().unwrap_or(quirk.map_or(" ", |quirk| quirk.scope_separator)))
+}
 
-    fn quirk(&self) -> Option<&'static AuthorizationQuirk> {
-        let host = Url::parse(self.auth_url).ok().and_then(|url| url.host_str().map(ToOwned::to_owned));
-        AUTHORIZATION.iter().find(|quirk| match quirk.applies_to {
-            AppliesTo::Type(provider_type) => self.provider_type == Some(provider_type),
-            AppliesTo::Host(name) => host.as_deref() == Some(name),
-        })
-    }
+/// The habits of the provider with this authorization endpoint, or of this type.
+pub(super) fn quirk(auth_url: &str, provider_type: Option<&str>) -> Option<&'static AuthorizationQuirk> {
+    let host = Url::parse(auth_url).ok().and_then(|url| url.host_str().map(ToOwned::to_owned));
+    AUTHORIZATION.iter().find(|quirk| match quirk.applies_to {
+        AppliesTo::Type(known) => provider_type == Some(known),
+        AppliesTo::Host(name) => host.as_deref() == Some(name),
+    })
 }
 
 #[cfg(test)]

@@ -75,6 +75,8 @@ pub struct ServerMetadata {
     pub revocation_endpoint: Option<String>,
     /// Where the account behind a token is told.
     pub userinfo_endpoint: Option<String>,
+    /// Where the authorization of a device begins (RFC 8628 section 4).
+    pub device_authorization_endpoint: Option<String>,
     /// The scopes it knows.
     pub scopes_supported: Option<Vec<String>>,
     /// How clients may authenticate; HTTP Basic if it does not say.
@@ -195,6 +197,7 @@ impl<'a> Discovery<'a> {
                     issuer: origin,
                     revocation_endpoint: None,
                     userinfo_endpoint: None,
+                    device_authorization_endpoint: None,
                     scopes_supported: None,
                     token_endpoint_auth_methods_supported: Some(vec!["none".into(), "client_secret_post".into()]),
                     // That revision requires it of every server.
@@ -276,6 +279,7 @@ impl<'a> Discovery<'a> {
             ("registration_endpoint", server.registration_endpoint.as_ref()),
             ("revocation_endpoint", server.revocation_endpoint.as_ref()),
             ("userinfo_endpoint", server.userinfo_endpoint.as_ref()),
+            ("device_authorization_endpoint", server.device_authorization_endpoint.as_ref()),
         ];
         for (name, endpoint) in endpoints {
             let Some(endpoint) = endpoint else { continue };

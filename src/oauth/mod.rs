@@ -7,6 +7,7 @@ pub mod address;
 pub mod authorize;
 pub mod challenge;
 pub mod client;
+pub mod device;
 pub mod metadata;
 pub mod probe;
 pub mod quirks;

@@ -85,6 +85,15 @@ pub async fn token(
     refused("token endpoint", request_token(outbound, client, grant, now).await.err())
 }
 
+/// Asks for a token as our client, which no person has to consent to.
+pub async fn client_credentials(outbound: &Outbound, client: &Client<'_>, scope: &str, now: DateTime<Utc>) -> Finding {
+    let of = "token endpoint";
+    match request_token(outbound, client, Grant::ClientCredentials { scope }, now).await {
+        Ok(_) => finding(of, Verdict::Right, "gives this client a token"),
+        Err(failure) => finding(of, Verdict::Wrong, format!("gives this client no token: {failure}")),
+    }
+}
+
 /// Brings a refresh token that was never given to where refresh tokens go.
 pub async fn refresh(outbound: &Outbound, client: &Client<'_>, now: DateTime<Utc>) -> Finding {
     let token = SecretString::from(MADE_UP);

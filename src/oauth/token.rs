@@ -1,4 +1,4 @@
-//! The token endpoint: exchanging a code and refreshing a grant (RFC 6749 sections 4.1.3 and 6).
+//! The token endpoint: what is brought there for a token (RFC 6749 sections 4.1.3, 4.4.2 and 6, RFC 8628 section 3.4).
 //! Owns: client authentication, the request bodies, and what kind of failure an answer is.
 //! Must not know: where grants are kept, or who waits for one.
 
@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::{Url, form_urlencoded};
 
 use super::{
-    client::{CallError, Outbound},
+    client::{Answer, CallError, Outbound},
     quirks::{DEAD_GRANT, MISCONFIGURED_CLIENT},
     token_response::{ErrorResponse, Reading, TokenResponse, read},
 };
@@ -19,6 +19,9 @@ use crate::{
     client_authentication::ClientAuthentication,
     provider_options::{ProviderOptions, TokenFormat},
 };
+
+/// The grant type of a device's code.
+const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// Our client at a token endpoint.
 #[derive(Debug)]
@@ -49,6 +52,13 @@ pub enum Grant<'a> {
     /// A refresh token. No scopes are sent: the grant keeps those it has, and a provider that is asked for one it
     /// did not grant refuses the whole refresh.
     Refresh(&'a SecretString),
+    /// Nothing but our client itself.
+    ClientCredentials {
+        /// The scopes, as the parameter says them; none if empty.
+        scope: &'a str,
+    },
+    /// The code of a device whose person may have consented by now.
+    Device(&'a SecretString),
 }
 
 /// What kind of failure it was, which decides what happens to the grant.
@@ -98,36 +108,13 @@ pub async fn request_token(
     now: DateTime<Utc>,
 ) -> Result<TokenResponse, TokenFailure> {
     let refresh_url = client.options.refresh_url.as_deref().filter(|_| matches!(grant, Grant::Refresh(_)));
-    let url = Url::parse(refresh_url.unwrap_or(client.token_url)).map_err(|_| {
-        failure(FailureKind::AddressRefused, "address_refused", "the provider's token_url is not a URL")
-    })?;
-    let (content_type, body) = body(client, &grant);
-    let mut request = outbound
-        .post(&url)
-        .map_err(|error| call_failure(&error))?
-        .header(ACCEPT, "application/json")
-        .header(CONTENT_TYPE, content_type);
-    if let (ClientAuthentication::ClientSecretBasic, Some(secret)) = (client.authentication, client.secret) {
-        request = request.header(AUTHORIZATION, basic(client.id, secret));
-    }
-    let answer = outbound.send(request.body(body), now).await.map_err(|error| call_failure(&error))?;
-
-    // An overloaded server may send an OAuth error along; the status is what counts (a 503 is never a dead grant).
-    let busy = match answer.status {
-        429 => Some(FailureKind::RateLimited),
-        408 | 500.. => Some(FailureKind::Unavailable),
-        _ => None,
-    };
-    if let Some(kind) = busy {
-        let description = format!("the provider answered with status {}; try again later", answer.status);
-        return Err(TokenFailure {
-            retry_after: answer.retry_after,
-            ..failure(kind, "provider_unavailable", &description)
-        });
-    }
+    let url = refresh_url.unwrap_or(client.token_url);
+    let answer = ask(outbound, client, url, grant_fields(client, &grant), now).await?;
     match read(&answer) {
         Reading::Granted(mut response) => {
-            if client.options.renewal_grant.is_some() && response.refresh_token.is_none() {
+            // What is renewed without a refresh token is marked as renewable by a copy in its place.
+            let renewable = client.options.renewal_grant.is_some() || matches!(grant, Grant::ClientCredentials { .. });
+            if renewable && response.refresh_token.is_none() {
                 response.refresh_token = Some(response.access_token.clone());
             }
             Ok(*response)
@@ -141,9 +128,39 @@ pub async fn request_token(
     }
 }
 
-/// The media type and the text of a token request.
-fn body(client: &Client<'_>, grant: &Grant<'_>) -> (&'static str, String) {
-    let mut fields: Vec<(&str, &str)> = match grant {
+/// Asks an endpoint as our client; an answer of a server that is busy or broken counts as a failure.
+pub(super) async fn ask(
+    outbound: &Outbound,
+    client: &Client<'_>,
+    url: &str,
+    fields: Vec<(&str, &str)>,
+    now: DateTime<Utc>,
+) -> Result<Answer, TokenFailure> {
+    let url = Url::parse(url).map_err(|_| {
+        failure(FailureKind::AddressRefused, "address_refused", "the provider's record has no URL to ask at")
+    })?;
+    let (content_type, body) = body(client, fields);
+    let mut request = outbound
+        .post(&url)
+        .map_err(|error| call_failure(&error))?
+        .header(ACCEPT, "application/json")
+        .header(CONTENT_TYPE, content_type);
+    if let (ClientAuthentication::ClientSecretBasic, Some(secret)) = (client.authentication, client.secret) {
+        request = request.header(AUTHORIZATION, basic(client.id, secret));
+    }
+    let answer = outbound.send(request.body(body), now).await.map_err(|error| call_failure(&error))?;
+    // An overloaded server may send an OAuth error along; the status is what counts (a 503 is never a dead grant).
+    let busy = match answer.status {
+        429 => FailureKind::RateLimited,
+        408 | 500.. => FailureKind::Unavailable,
+        _ => return Ok(answer),
+    };
+    let description = format!("the provider answered with status {}; try again later", answer.status);
+    Err(TokenFailure { retry_after: answer.retry_after, ..failure(busy, "provider_unavailable", &description) })
+}
+
+fn grant_fields<'a>(client: &'a Client<'_>, grant: &'a Grant<'_>) -> Vec<(&'a str, &'a str)> {
+    match grant {
         Grant::Code { code, redirect_uri, code_verifier } => {
             let mut fields = vec![
                 ("grant_type", "authorization_code"),
@@ -158,7 +175,19 @@ fn body(client: &Client<'_>, grant: &Grant<'_>) -> (&'static str, String) {
             let kind = client.options.renewal_grant.as_deref().unwrap_or("refresh_token");
             vec![("grant_type", kind), (kind, refresh_token.expose_secret())]
         }
-    };
+        Grant::ClientCredentials { scope } => {
+            let mut fields = vec![("grant_type", "client_credentials")];
+            fields.extend((!scope.is_empty()).then_some(("scope", *scope)));
+            fields
+        }
+        Grant::Device(device_code) => {
+            vec![("grant_type", DEVICE_CODE), ("device_code", device_code.expose_secret())]
+        }
+    }
+}
+
+/// The media type and the text of a request with these fields, and with what every one of a client has.
+fn body<'a>(client: &'a Client<'_>, mut fields: Vec<(&'a str, &'a str)>) -> (&'static str, String) {
     fields.extend(client.options.resource().map(|resource| ("resource", resource)));
     fields.extend(client_fields(client));
     for (name, value) in &client.options.token_params {
@@ -181,7 +210,7 @@ fn body(client: &Client<'_>, grant: &Grant<'_>) -> (&'static str, String) {
 }
 
 /// Client authentication in the body, unless it is in the header.
-pub(super) fn client_fields<'a>(client: &Client<'a>) -> Vec<(&'a str, &'a str)> {
+pub(super) fn client_fields<'a>(client: &'a Client<'_>) -> Vec<(&'a str, &'a str)> {
     match (client.authentication, client.secret) {
         // Servers made with the MCP SDK want to read there who it is, too (RFC 6749 section 3.2.1 allows it).
         (ClientAuthentication::ClientSecretBasic, Some(_)) if client.options.issuer.is_some() => {
@@ -205,7 +234,7 @@ pub(super) fn basic(id: &str, secret: &SecretString) -> HeaderValue {
     value
 }
 
-fn refusal(refused: ErrorResponse) -> TokenFailure {
+pub(super) fn refusal(refused: ErrorResponse) -> TokenFailure {
     let kind = match refused.error.as_str() {
         code if DEAD_GRANT.contains(&code) => FailureKind::DeadGrant,
         code if MISCONFIGURED_CLIENT.contains(&code) => FailureKind::MisconfiguredClient,
@@ -231,7 +260,7 @@ fn call_failure(error: &CallError) -> TokenFailure {
     failure(kind, code, &error.to_string())
 }
 
-fn failure(kind: FailureKind, error: &str, description: &str) -> TokenFailure {
+pub(super) fn failure(kind: FailureKind, error: &str, description: &str) -> TokenFailure {
     TokenFailure { kind, error: error.to_owned(), error_description: Some(description.to_owned()), retry_after: None }
 }
 

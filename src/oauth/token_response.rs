@@ -158,7 +158,7 @@ fn scopes(value: Option<&Value>) -> Option<Vec<String>> {
 }
 
 /// Seconds as a number, a fraction or text. What is not a positive, sane number is unknown.
-fn lifetime(value: Option<&Value>) -> Option<Duration> {
+pub(super) fn lifetime(value: Option<&Value>) -> Option<Duration> {
     let seconds = match value? {
         Value::Number(number) => number.as_f64()?,
         Value::String(text) => text.trim().parse::<f64>().ok()?,

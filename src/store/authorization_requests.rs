@@ -2,7 +2,7 @@
 //! Owns: the table `authorization_requests`; that a state is taken once.
 //! Must not know: what an authorization URL looks like, or what the code is exchanged for.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -53,6 +53,8 @@ pub struct AuthorizationRequest {
     pub redirect_uri: String,
     /// The PKCE verifier (RFC 7636), if a challenge was sent.
     pub code_verifier: Option<SecretString>,
+    /// What the provider is asked with whether a person has consented on another device (RFC 8628), and how often.
+    pub device: Option<Polling>,
     /// The requested scopes.
     pub scopes: Vec<String>,
     /// Whether the token is to become the subject's default.
@@ -75,14 +77,25 @@ pub struct AuthorizationRequest {
     pub expires_at: DateTime<Utc>,
 }
 
+/// How it is found out whether a person has consented on another device.
+#[derive(Clone, Debug)]
+pub struct Polling {
+    /// What is brought to the token endpoint.
+    pub device_code: SecretString,
+    /// How many seconds lie between two questions at the least.
+    pub seconds: i64,
+}
+
 #[derive(sqlx::FromRow)]
-struct AuthorizationRequestRow {
+pub(super) struct AuthorizationRequestRow {
     id: Uuid,
     organization_id: String,
     workspace_id: String,
     provider: Uuid,
     provider_id: String,
     code_verifier: Option<Vec<u8>>,
+    device_code: Option<Vec<u8>>,
+    poll_seconds: Option<i64>,
     client_id: String,
     client_secret: Option<Vec<u8>>,
     token_endpoint_auth_method: ClientAuthentication,
@@ -132,14 +145,17 @@ impl Store {
             value.as_ref().map(|value| self.keys.seal(&place(tenant, column, request.id), value)).transpose()
         };
         let (verifier, secret) = (seal("code_verifier", &r.code_verifier)?, seal("client_secret", &r.client_secret)?);
+        let poll_seconds = r.device.as_ref().map(|polling| polling.seconds);
+        let poll_at = poll_seconds.and_then(|seconds| now.checked_add_signed(TimeDelta::seconds(seconds)));
+        let device_code = seal("device_code", &r.device.map(|polling| polling.device_code))?;
         self.db
             .query(
                 "INSERT INTO authorization_requests (id, organization_id, workspace_id, provider, provider_id,
                     state_hash, code_verifier, client_id, client_secret, token_endpoint_auth_method, token_url,
                     redirect_uri, user_id, ls_user_id, agent_id, scopes, is_default, force_new, status, created_at,
-                    expires_at, revocation_url, options)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 'pending',
-                    $19, $20, $21, $22)",
+                    expires_at, revocation_url, options, taken_at, device_code, poll_seconds, poll_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+                    $21, $22, $23, $24, $25, $26, $27)",
             )
             .bind(r.id)
             .bind(r.subject.tenant.organization)
@@ -159,10 +175,15 @@ impl Store {
             .bind(Json(r.scopes))
             .bind(r.is_default)
             .bind(r.force_new)
+            .bind(r.status)
             .bind(now)
             .bind(r.expires_at)
             .bind(r.revocation_url)
             .bind(Json(r.options))
+            .bind(r.taken_at)
+            .bind(device_code)
+            .bind(poll_seconds)
+            .bind(poll_at)
             .execute()
             .await?;
         Ok(())
@@ -230,7 +251,7 @@ impl Store {
             .query(
                 "UPDATE authorization_requests
                  SET status = 'failed', error = $3, error_description = $4, finished_at = $5, code_verifier = NULL,
-                     client_secret = NULL
+                     client_secret = NULL, device_code = NULL, poll_at = NULL
                  WHERE state_hash = $1 AND provider_id = $2 AND status = 'pending' AND expires_at > $5
                  RETURNING *",
             )
@@ -259,7 +280,7 @@ impl Store {
             .query(
                 "UPDATE authorization_requests
                  SET status = 'failed', error = $4, error_description = $5, finished_at = $6, code_verifier = NULL,
-                     client_secret = NULL
+                     client_secret = NULL, device_code = NULL, poll_at = NULL
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'exchanging'",
             )
             .within(&request.subject.tenant)
@@ -339,13 +360,19 @@ impl Store {
         Ok(finished.into_iter().map(|(id,)| id).collect())
     }
 
-    fn open_authorization_request(&self, row: AuthorizationRequestRow) -> Result<AuthorizationRequest, StoreError> {
+    pub(super) fn open_authorization_request(
+        &self,
+        row: AuthorizationRequestRow,
+    ) -> Result<AuthorizationRequest, StoreError> {
         let tenant = Tenant { organization: row.organization_id, workspace: row.workspace_id };
         let open = |column, sealed: Option<Vec<u8>>| {
             sealed.map(|sealed| self.keys.open(&place(&tenant, column, row.id), &sealed)).transpose()
         };
         let (code_verifier, client_secret) =
             (open("code_verifier", row.code_verifier)?, open("client_secret", row.client_secret)?);
+        let device = open("device_code", row.device_code)?
+            .zip(row.poll_seconds)
+            .map(|(device_code, seconds)| Polling { device_code, seconds });
         Ok(AuthorizationRequest {
             id: row.id,
             subject: Subject { tenant, user_id: row.user_id, agent_id: row.agent_id },
@@ -360,6 +387,7 @@ impl Store {
             options: row.options.0,
             redirect_uri: row.redirect_uri,
             code_verifier,
+            device,
             scopes: row.scopes.0,
             is_default: row.is_default,
             force_new: row.force_new,

@@ -102,7 +102,7 @@ impl Store {
             .query(
                 "UPDATE authorization_requests
                  SET status = 'completed', token = $4, finished_at = $5, expires_at = $6, code_verifier = NULL,
-                     client_secret = NULL
+                     client_secret = NULL, device_code = NULL, poll_at = NULL
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'exchanging'",
             )
             .within(&request.subject.tenant)

@@ -15,6 +15,7 @@ pub mod client_errors;
 pub mod connections;
 pub mod db;
 pub mod deletions;
+pub mod device_polls;
 pub mod grants;
 pub mod installation;
 pub mod jobs;

@@ -107,4 +107,29 @@ impl Store {
             .await?;
         Ok(ended > 0)
     }
+
+    /// Notes that all grants of a provider are dead, with a code that says why.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_grants(
+        &self,
+        tenant: &Tenant,
+        provider: Uuid,
+        error: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.db
+            .query(
+                "UPDATE tokens SET state = 'consent_needed', last_error = $4, last_error_at = $5
+                 WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3",
+            )
+            .within(tenant)
+            .bind(provider)
+            .bind(error.to_owned())
+            .bind(now)
+            .execute()
+            .await?;
+        Ok(())
+    }
 }

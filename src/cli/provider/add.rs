@@ -17,11 +17,12 @@ use super::{
 };
 use crate::{
     app::public_url,
-    broker::discovery::{McpServer, StaticClient},
+    broker::discovery::McpServer,
     catalog::{Catalog, Entry},
     config::Settings,
-    http::{mcp_server_of, provider_of_json},
+    http::{mcp_server_of_json, provider_of_json},
     oauth::address::AddressGuard,
+    provider_options::GrantType,
     store::{Store, Tenant},
 };
 
@@ -37,6 +38,9 @@ Examples:
 
   An MCP server, by its address:
     agent-auth provider add tools --mcp https://mcp.example.com/mcp
+
+  A static key, which each person is asked for on a page of this server:
+    agent-auth provider add weather --grant-type api_key
 
   Any other provider, by its endpoints:
     agent-auth provider add acme --client-id ID --client-secret-file FILE --pkce \\
@@ -60,10 +64,14 @@ pub(in crate::cli) struct Add {
     /// The address of an MCP server: nothing else is needed
     #[arg(long, value_name = "URL", conflicts_with_all = ["template", "auth_url", "token_url"])]
     mcp: Option<String>,
+    /// How tokens come about: authorization_code, client_credentials (without a person) or api_key (a static key)
+    #[arg(long, value_name = "TYPE")]
+    grant_type: Option<String>,
     /// The client id of your OAuth app there
-    #[arg(long, required_unless_present = "mcp")]
+    #[arg(long, required_unless_present_any = ["mcp", "grant_type"])]
     client_id: Option<String>,
-    /// A file with the client secret, or - for standard input; absent for a public client
+    /// A file with the client secret, or - for standard input; absent for a public client. With api_key the key that all
+    /// use; absent, each person is asked for their own
     #[arg(long, value_name = "FILE")]
     client_secret_file: Option<PathBuf>,
     /// The authorization endpoint
@@ -81,6 +89,9 @@ pub(in crate::cli) struct Add {
     /// The revocation endpoint, if the provider is none of the well-known
     #[arg(long, value_name = "URL")]
     revocation_url: Option<String>,
+    /// Where the authorization of a device begins (RFC 8628), for agents without a browser
+    #[arg(long, value_name = "URL")]
+    device_authorization_url: Option<String>,
     /// Send a code challenge (PKCE, S256); --pkce=false for none where the catalogue says yes
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pkce: Option<bool>,
@@ -135,7 +146,12 @@ pub(super) async fn run(
         .await
         .with_context(|| format!("the provider {} was not registered", provider.provider_id))?;
     let redirect_uri = format!("{}/host-oauth-callback/{}", public_url(settings)?, provider.provider_id);
-    print(&format!("Registered {}. Enter this redirect URI there:\n{redirect_uri}", provider.provider_id))?;
+    match provider.options.grant_type {
+        GrantType::AuthorizationCode => {
+            print(&format!("Registered {}. Enter this redirect URI there:\n{redirect_uri}", provider.provider_id))?;
+        }
+        GrantType::ClientCredentials | GrantType::ApiKey => print(&format!("Registered {}.", provider.provider_id))?,
+    }
     if let Some(entry) = entry {
         print("\nThat is, unless you have done it already:\n")?;
         let filled = entry.filled(&pairs("--set", &add.set)?).unwrap_or_else(|_| entry.clone());
@@ -149,21 +165,28 @@ pub(super) async fn run(
 
 impl Add {
     fn mcp_server(&self, tenant: Tenant, url: &str, guard: &AddressGuard) -> anyhow::Result<McpServer> {
-        let name = self.name.as_ref().unwrap_or(&self.provider_id);
-        let secret = self.secret()?.map(SecretString::from);
-        mcp_server_of(guard, tenant, (&self.provider_id, name, url))
-            .map(|server| McpServer {
-                client: self.client_id.clone().map(|id| StaticClient { id, secret, authentication: None }),
-                ..server
-            })
-            .map_err(anyhow::Error::msg)
+        let mut body = json!({
+            "provider_id": self.provider_id,
+            "name": self.name.as_ref().unwrap_or(&self.provider_id),
+            "mcp_server_url": url,
+            "client_id": self.client_id,
+            "client_secret": self.secret()?,
+            "token_endpoint_auth_method": self.auth_method,
+            "grant_type": self.grant_type,
+        });
+        if let Value::Object(fields) = &mut body {
+            fields.retain(|_, value| !value.is_null());
+        }
+        mcp_server_of_json(guard, tenant, body).map_err(anyhow::Error::msg)
     }
 
     /// The entry that was asked for, by name or by the absence of endpoints.
     fn entry<'c>(&self, catalog: &'c Catalog) -> anyhow::Result<Option<&'c Entry>> {
         let name = match &self.template {
             Some(template) => template,
-            None if self.auth_url.is_none() && self.token_url.is_none() => &self.provider_id,
+            None if self.auth_url.is_none() && self.token_url.is_none() && self.grant_type.is_none() => {
+                &self.provider_id
+            }
             None => return Ok(None),
         };
         let Some(entry) = catalog.entry(name) else {
@@ -202,6 +225,8 @@ impl Add {
             "client_secret": secret,
             "auth_url": self.auth_url,
             "token_url": self.token_url,
+            "grant_type": self.grant_type,
+            "device_authorization_url": self.device_authorization_url,
             "refresh_url": self.refresh_url,
             "userinfo_url": self.userinfo_url,
             "revocation_url": self.revocation_url,

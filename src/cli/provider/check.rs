@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use super::super::print;
 use crate::{
     app::public_url,
-    broker::provider::token_client,
+    broker::{exchange::client_scope, provider::token_client},
     config::Settings,
     oauth::{
         address::AddressGuard,
@@ -19,6 +19,7 @@ use crate::{
         probe::{self, Verdict},
         revocation::known_revocation_url,
     },
+    provider_options::GrantType,
     store::providers::Provider,
 };
 
@@ -38,10 +39,17 @@ pub(super) async fn run(provider: &Provider, settings: &Settings, now: DateTime<
         parameters: &provider.authorization_params,
         options: &provider.options,
     };
-    let mut findings = vec![
-        probe::authorization(&outbound, &authorization, now).await,
-        probe::token(&outbound, &client, &redirect_uri, provider.uses_pkce, now).await,
-    ];
+    let mut findings = match provider.options.grant_type {
+        GrantType::AuthorizationCode => vec![
+            probe::authorization(&outbound, &authorization, now).await,
+            probe::token(&outbound, &client, &redirect_uri, provider.uses_pkce, now).await,
+        ],
+        GrantType::ClientCredentials => {
+            let scope = client_scope(&provider.options.default_scopes, &provider.options);
+            vec![probe::client_credentials(&outbound, &client, &scope, now).await]
+        }
+        GrantType::ApiKey => Vec::new(),
+    };
     if provider.options.refresh_url.is_some() {
         findings.push(probe::refresh(&outbound, &client, now).await);
     }
@@ -60,7 +68,13 @@ pub(super) async fn run(provider: &Provider, settings: &Settings, now: DateTime<
         };
         print(&format!("{mark:<8} {}: {}", finding.of, finding.said))?;
     }
-    print(&format!("{:<8} redirect URI: {redirect_uri} has to stand at the provider like this", "note"))?;
+    match provider.options.grant_type {
+        GrantType::AuthorizationCode => {
+            print(&format!("{:<8} redirect URI: {redirect_uri} has to stand at the provider like this", "note"))?;
+        }
+        GrantType::ApiKey => print(&format!("{:<8} a static key: only its API tells whether it is good", "note"))?,
+        GrantType::ClientCredentials => {}
+    }
     match findings.iter().filter(|finding| finding.verdict == Verdict::Wrong).count() {
         0 => Ok(()),
         wrong => bail!("{wrong} of {} endpoints of {} are wrong", findings.len(), provider.provider_id),

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use sha2::{Digest, Sha256};
 
+pub(crate) mod key;
 mod outcome;
 #[cfg(test)]
 mod tests;

@@ -180,13 +180,13 @@ fn words(Name { first, within }: &Name, reason: FailureReason) -> (String, Strin
 }
 
 /// The provider as a sentence names it: at its beginning, and within it.
-struct Name {
+pub(super) struct Name {
     first: String,
-    within: String,
+    pub(super) within: String,
 }
 
 impl Name {
-    fn of(provider: Option<&str>) -> Self {
+    pub(super) fn of(provider: Option<&str>) -> Self {
         match provider.and_then(|name| cleaned(name, PROVIDER_CHARS)) {
             Some(name) => Self { first: name.clone(), within: name },
             None => Self { first: "The provider".to_owned(), within: "the provider".to_owned() },

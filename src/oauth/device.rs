@@ -1,0 +1,118 @@
+//! The device authorization endpoint: a person consents on another device than the agent's (RFC 8628).
+//! Owns: the request, and the reading of its answer.
+//! Must not know: when the token endpoint is asked whether the person has consented, or who waits for it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
+
+use super::{
+    authorize::{quirk, scope_parameter},
+    client::{Answer, Outbound},
+    token::{Client, FailureKind, TokenFailure, ask, failure, printable, refusal},
+    token_response::{Reading, lifetime, read},
+};
+
+/// How often the token endpoint may be asked if the provider does not say (RFC 8628 section 3.2), and at the most.
+const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL_MAX: Duration = Duration::from_secs(300);
+/// How long a code lives if the provider does not say, and at the most.
+const LIFETIME: Duration = Duration::from_mins(10);
+const LIFETIME_MAX: Duration = Duration::from_hours(1);
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct DeviceRequest<'a> {
+    /// Where.
+    pub device_authorization_url: &'a str,
+    /// Our client there.
+    pub client: &'a Client<'a>,
+    /// The authorization endpoint, by which a provider is known by its habits.
+    pub auth_url: &'a str,
+    /// A family of providers with habits of their own.
+    pub provider_type: Option<&'a str>,
+    /// The requested scopes.
+    pub scopes: &'a [String],
+}
+
+/// What a person is told, and what has to be remembered until they have consented.
+#[derive(Debug)]
+pub struct DeviceAuthorization {
+    /// Brought to the token endpoint again and again.
+    pub device_code: SecretString,
+    /// What the person enters ...
+    pub user_code: String,
+    /// ... here.
+    pub verification_uri: String,
+    /// The same with the code in it.
+    pub verification_uri_complete: Option<String>,
+    /// How long the codes live.
+    pub expires_in: Duration,
+    /// How long to wait between two questions.
+    pub interval: Duration,
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    device_code: String,
+    user_code: String,
+    // Google says `url`, from before there was an RFC.
+    #[serde(alias = "verification_url")]
+    verification_uri: String,
+    #[serde(alias = "verification_url_complete")]
+    verification_uri_complete: Option<String>,
+    expires_in: Option<Value>,
+    interval: Option<Value>,
+}
+
+/// Begins the authorization of a device.
+///
+/// # Errors
+/// [`TokenFailure`].
+pub async fn authorize_device(
+    outbound: &Outbound,
+    request: &DeviceRequest<'_>,
+    now: DateTime<Utc>,
+) -> Result<DeviceAuthorization, TokenFailure> {
+    let habits = quirk(request.auth_url, request.provider_type);
+    let scope = scope_parameter(request.scopes, request.client.options, habits);
+    let fields = if scope.is_empty() { Vec::new() } else { vec![("scope", scope.as_str())] };
+    let answer = ask(outbound, request.client, request.device_authorization_url, fields, now).await?;
+    let begun = (answer.status == 200).then(|| read_authorization(outbound, &answer)).flatten();
+    begun.ok_or_else(|| match read(&answer) {
+        Reading::Refused(refused) => refusal(refused),
+        _ => failure(
+            FailureKind::Unreadable,
+            "provider_response",
+            &format!(
+                "the provider answered with status {} and no codes; check its device_authorization_url",
+                answer.status
+            ),
+        ),
+    })
+}
+
+fn read_authorization(outbound: &Outbound, answer: &Answer) -> Option<DeviceAuthorization> {
+    let fields: Fields = serde_json::from_slice(&answer.body).ok()?;
+    // People are sent there.
+    let is_safe = |uri: &str| {
+        let url = Url::parse(uri).ok().filter(|url| url.username().is_empty() && url.password().is_none());
+        uri.len() <= 2048 && url.is_some_and(|url| outbound.guard().check_url(&url).is_ok())
+    };
+    let user_code = printable(&fields.user_code, 64);
+    if user_code.is_empty() || !is_safe(&fields.verification_uri) {
+        return None;
+    }
+    Some(DeviceAuthorization {
+        device_code: fields.device_code.into(),
+        user_code,
+        verification_uri_complete: fields.verification_uri_complete.filter(|uri| is_safe(uri)),
+        verification_uri: fields.verification_uri,
+        expires_in: lifetime(fields.expires_in.as_ref()).unwrap_or(LIFETIME).min(LIFETIME_MAX),
+        interval: lifetime(fields.interval.as_ref()).unwrap_or(INTERVAL).min(INTERVAL_MAX),
+    })
+}
