@@ -7,7 +7,6 @@ use std::{collections::BTreeMap, io::Read, path::PathBuf};
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use clap::Args;
-use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 use super::{

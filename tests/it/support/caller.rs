@@ -95,12 +95,14 @@ impl Caller {
         self.with("content-type", "application/json").send(Method::PATCH, path, Body::from(body.to_string())).await
     }
 
+    /// A browser: no API key.
+    pub fn browser(&self) -> Self {
+        Self::anonymous(self.router.clone()).with("accept", "text/html")
+    }
+
     /// A browser follows this address: no API key, whatever the host.
     pub async fn visit(&self, url: &Url) -> Answer {
-        Self::anonymous(self.router.clone())
-            .with("accept", "text/html")
-            .get(&url[Position::BeforePath..Position::AfterQuery])
-            .await
+        self.browser().get(&url[Position::BeforePath..Position::AfterQuery]).await
     }
 
     /// Registers `provider` as `acme`.
