@@ -176,7 +176,11 @@ async fn token(app: &TestApp, facts: &Facts) -> Value {
 async fn revoked(app: &TestApp, twin: &Twin, facts: &Facts) {
     let name = facts.name;
     let path = match facts.revoking {
-        Revoking::At(path) | Revoking::GitHub(path) | Revoking::Bearer(_, path) => path,
+        Revoking::At(path)
+        | Revoking::GitHub(path)
+        | Revoking::Bearer(_, path)
+        | Revoking::Json(path)
+        | Revoking::Account(path) => path,
         Revoking::Not => "/nowhere",
     };
     for _ in 0..2 {
@@ -200,6 +204,18 @@ async fn revoked(app: &TestApp, twin: &Twin, facts: &Facts) {
         Revoking::Bearer(method, path) => {
             assert_eq!((asked[0].method.as_str(), asked_for.as_slice()), (method, &[path][..]), "{name}");
             assert_eq!(asked[0].header("authorization"), "Bearer t2", "{name}");
+        }
+        Revoking::Json(path) => {
+            assert_eq!((asked[0].method.as_str(), asked_for.as_slice()), ("POST", &[path][..]), "{name}");
+            assert_eq!(asked[0].basic().as_deref(), Some("the-client:the-secret"), "{name}");
+            assert!(asked[0].is_json(), "{name}");
+            assert_eq!(asked[0].value("token").as_deref(), Some("t2"), "{name}");
+        }
+        Revoking::Account(path) => {
+            assert_eq!((asked[0].method.as_str(), asked_for.as_slice()), ("POST", &[path][..]), "{name}");
+            assert_eq!(asked[0].header("authorization"), "Bearer the-secret", "{name}");
+            assert_eq!(asked[0].value("client_id").as_deref(), Some("the-client"), "{name}");
+            assert_eq!(asked[0].value("stripe_user_id").as_deref(), Some("acct_1"), "{name}");
         }
     }
     // What was laid ready and not asked for is for nobody else.

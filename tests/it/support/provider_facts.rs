@@ -11,6 +11,10 @@ pub enum Revoking {
     GitHub(&'static str),
     /// The access token as Bearer, with this method.
     Bearer(&'static str, &'static str),
+    /// The access token in JSON, with HTTP Basic of the client.
+    Json(&'static str),
+    /// Client and account in a form, with the client secret as Bearer.
+    Account(&'static str),
     Not,
 }
 
@@ -213,6 +217,7 @@ pub const FACTS: [Facts; 31] = [
         renewed: Some(
             r#"{"access_token":"t2","expires_in":5184000,"refresh_token":"r1","refresh_token_expires_in":26352000,"scope":"a,b"}"#,
         ),
+        revoking: Revoking::At("/oauth/v2/revoke"),
         ..BY_THE_BOOK
     },
     Facts {
@@ -240,6 +245,7 @@ pub const FACTS: [Facts; 31] = [
         params: &[("owner", "user")],
         granted: r#"{"access_token":"t1","token_type":"bearer","refresh_token":"r1","bot_id":"b","workspace_id":"w","workspace_name":"W","owner":{"type":"user","user":{"id":"u"}}}"#,
         renewed: Some(r#"{"access_token":"t2","token_type":"bearer","refresh_token":"r2","bot_id":"b"}"#),
+        revoking: Revoking::Json("/v1/oauth/revoke"),
         ..BY_THE_BOOK
     },
     Facts {
@@ -301,6 +307,7 @@ pub const FACTS: [Facts; 31] = [
         renewed: Some(
             r#"{"access_token":"t2","livemode":false,"refresh_token":"r1","token_type":"bearer","stripe_user_id":"acct_1","scope":"a b"}"#,
         ),
+        revoking: Revoking::Account("/oauth/deauthorize"),
         ..BY_THE_BOOK
     },
     Facts {
@@ -320,6 +327,7 @@ pub const FACTS: [Facts; 31] = [
         pkce: true,
         token_params: &[("expires_in", "1800")],
         granted: r#"{"access_token":"t1","refresh_token":"r1","token_type":"bearer","scope":"a b","expires_in":1800,"refresh_token_expires_in":2592000}"#,
+        revoking: Revoking::Bearer("DELETE", "/api/v2/oauth/tokens/current.json"),
         ..BY_THE_BOOK
     },
     Facts {
