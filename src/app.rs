@@ -14,6 +14,7 @@ use crate::{
     broker::{
         authorization::WAKE_CHANNEL,
         background,
+        discovering::Discoveries,
         refresh::Refreshing,
         usage::{self, Usage},
         waiters::Waiters,
@@ -50,6 +51,8 @@ pub struct App {
     pub outbound: Outbound,
     /// Who waits for what, in this process.
     pub waiters: Waiters,
+    /// The discoveries under way.
+    pub discoveries: Discoveries,
     /// Which tokens are being refreshed behind their callers.
     pub refreshing: Refreshing,
     /// Which tokens were handed out and when, as far as it is not written yet.
@@ -111,6 +114,7 @@ impl App {
             catalog,
             outbound,
             waiters: Waiters::default(),
+            discoveries: Discoveries::default(),
             refreshing: Refreshing::default(),
             usage: Usage::default(),
             first_api_key,

@@ -5,6 +5,7 @@
 pub mod authenticate;
 pub mod authorization;
 pub mod background;
+pub mod discovering;
 pub mod discovery;
 pub mod expiry;
 pub mod explain;
