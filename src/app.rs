@@ -15,6 +15,7 @@ use crate::{
     broker::{
         authorization::WAKE_CHANNEL,
         background, device,
+        discovery_limit::Discoveries,
         refresh::Refreshing,
         usage::{self, Usage},
         waiters::Waiters,
@@ -51,6 +52,8 @@ pub struct App {
     pub outbound: Outbound,
     /// Who waits for what, in this process.
     pub waiters: Waiters,
+    /// The discoveries under way.
+    pub discoveries: Discoveries,
     /// Which tokens are being refreshed behind their callers.
     pub refreshing: Refreshing,
     /// How many questions about devices may still be under way.
@@ -114,6 +117,7 @@ impl App {
             catalog,
             outbound,
             waiters: Waiters::default(),
+            discoveries: Discoveries::default(),
             refreshing: Refreshing::default(),
             device_questions: Arc::new(Semaphore::new(device::AT_ONCE)),
             usage: Usage::default(),

@@ -51,6 +51,8 @@ pub struct Entry {
     #[serde(default)]
     pub token_format: TokenFormat,
     pub renewal_grant: Option<String>,
+    #[serde(default)]
+    pub signed_callback: bool,
     pub provider_type: Option<String>,
     pub console: String,
     pub steps: Vec<String>,
@@ -209,6 +211,7 @@ impl Entry {
             token_params: self.token_params.clone(),
             token_format: self.token_format,
             renewal_grant: self.renewal_grant.clone(),
+            signed_callback: self.signed_callback,
             ..ProviderOptions::default()
         }
     }

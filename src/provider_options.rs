@@ -2,7 +2,7 @@
 //! Owns: their names and defaults. They are kept together with the provider, and copied into each authorization request.
 //! Must not know: how any of them is sent.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,8 @@ pub struct ProviderOptions {
     /// Where there are no refresh tokens: the grant type, and parameter, by which an access token is exchanged for a
     /// new one (Facebook's `fb_exchange_token`).
     pub renewal_grant: Option<String>,
+    /// Whether the provider signs, with our client secret, what it sends the browser back with (Shopify's `hmac`).
+    pub signed_callback: bool,
     /// Where our client was registered (RFC 7591).
     pub registration_url: Option<String>,
     /// The scopes our client was registered for: a server may hold it to them.
@@ -83,15 +85,7 @@ pub enum TokenFormat {
     Json,
 }
 
-static NONE: LazyLock<ProviderOptions> = LazyLock::new(ProviderOptions::default);
-
 impl ProviderOptions {
-    /// Nothing beyond the published fields.
-    #[must_use]
-    pub fn none() -> &'static Self {
-        &NONE
-    }
-
     /// The resource to be named in requests, if any is.
     #[must_use]
     pub fn resource(&self) -> Option<&str> {

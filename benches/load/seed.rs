@@ -108,6 +108,7 @@ async fn connect(store: &Store, provider: &Provider, number: u32, now: DateTime<
         token_url: provider.token_url.clone(),
         redirect_uri: "http://localhost/callback".to_owned(),
         code_verifier: None,
+        device: None,
         scopes: vec![SCOPE.to_owned()],
         is_default: true,
         force_new: false,

@@ -177,6 +177,9 @@ pub struct CodeResponse {
     pub code: SecretString,
     /// Who issued it, by its own word (RFC 9207).
     pub iss: Option<String>,
+    /// The whole query it stood in, where the browser brought it here. An application that received the redirect itself
+    /// has checked that query itself.
+    pub query: Option<SecretString>,
 }
 
 /// The error a provider sent the person back with.

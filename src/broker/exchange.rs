@@ -21,6 +21,7 @@ use crate::{
     app::App,
     oauth::{
         account::Account,
+        callback_signature::is_signed,
         scopes::{EVERYTHING, covered},
         token::{Client, FailureKind, Grant as TokenGrant, TokenFailure, request_token},
         token_response::TokenResponse,
@@ -87,6 +88,7 @@ async fn grant_of_code(
     response: &CodeResponse,
 ) -> Result<Grant, TokenFailure> {
     check_issuer(request, response.iss.as_deref())?;
+    check_signature(request, response.query.as_ref())?;
     let grant = TokenGrant::Code {
         code: &response.code,
         redirect_uri: &request.redirect_uri,
@@ -157,6 +159,20 @@ async fn renew_forgotten(app: &App, request: &AuthorizationRequest, failure: &To
         }
         _ => {}
     }
+}
+
+/// A query that the provider did not sign, though it signs all of them, was put together by somebody else.
+fn check_signature(request: &AuthorizationRequest, query: Option<&SecretString>) -> Result<(), TokenFailure> {
+    let Some(query) = query.filter(|_| request.options.signed_callback) else { return Ok(()) };
+    if request.client_secret.as_ref().is_some_and(|secret| is_signed(query, secret)) {
+        return Ok(());
+    }
+    Err(TokenFailure {
+        kind: FailureKind::Refused,
+        error: "signature_mismatch".into(),
+        error_description: Some("the address is not signed by the provider; check its client_secret".into()),
+        retry_after: None,
+    })
 }
 
 /// A response that names another issuer than the one the person was sent to is an attack in which the code would go to

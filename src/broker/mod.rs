@@ -7,6 +7,7 @@ pub mod authorization;
 pub mod background;
 pub mod device;
 pub mod discovery;
+pub mod discovery_limit;
 pub mod exchange;
 pub mod expiry;
 pub mod explain;

@@ -13,10 +13,10 @@ use uuid::Uuid;
 use crate::{
     app::App,
     oauth::{
-        revocation::{self, RevocationFailure, Revoked, known_revocation_url},
+        revocation::{self, Granted, RevocationFailure, Revoked, known_revocation_url},
         token::{Client, FailureKind, Grant as TokenGrant, request_token},
     },
-    provider_options::ProviderOptions,
+    provider_options::GrantType,
     store::{
         StoreError, Tenant,
         authorization_requests::AuthorizationRequest,
@@ -71,9 +71,13 @@ enum Tried {
     Impossible,
 }
 
-/// How the grants of a provider are revoked; `None` where they cannot be.
+/// How the grants of a provider are revoked; `None` where they cannot be. A static key was not given by the provider for
+/// us alone: it is only forgotten.
 #[must_use]
 pub fn client_of(provider: &Provider) -> Option<RevocationClient> {
+    if provider.options.grant_type == GrantType::ApiKey {
+        return None;
+    }
     let known = || known_revocation_url(&provider.token_url, &provider.client_id);
     Some(RevocationClient {
         provider_id: provider.provider_id.clone(),
@@ -82,6 +86,7 @@ pub fn client_of(provider: &Provider) -> Option<RevocationClient> {
         client_id: provider.client_id.clone(),
         client_secret: provider.client_secret.clone(),
         authentication: provider.token_endpoint_auth_method,
+        options: provider.options.clone(),
     })
 }
 
@@ -171,6 +176,7 @@ pub async fn queue_grant_of_request(
         client_id: request.client_id.clone(),
         client_secret: request.client_secret.clone(),
         authentication: request.token_endpoint_auth_method,
+        options: request.options.clone(),
     });
     queue(app, &request.subject.tenant, &request.provider_id, client, grant).await
 }
@@ -220,8 +226,7 @@ async fn queue(
         tracing::warn!(provider = provider_id, "a grant for a deleted token lives on: no revocation endpoint is known");
         return Ok(());
     };
-    let (access_token, refresh_token) = (&grant.access_token, grant.refresh_token.as_ref());
-    let id = app.store.queue_revocation(tenant, &client, access_token, refresh_token, app.clock.now()).await?;
+    let id = app.store.queue_revocation(tenant, &client, grant, app.clock.now()).await?;
     drop(try_each(app, vec![id], Instant::now() + AT_ONCE));
     Ok(())
 }
@@ -313,9 +318,13 @@ async fn tell(app: &App, revocation: &mut Revocation) -> Result<Revoked, Revocat
 }
 
 async fn tell_once(app: &App, revocation: &Revocation) -> Result<Revoked, RevocationFailure> {
-    let tokens = (&revocation.access_token, revocation.refresh_token.as_ref());
+    let granted = Granted {
+        access_token: &revocation.access_token,
+        refresh_token: revocation.refresh_token.as_ref(),
+        account_id: revocation.account_id.as_deref(),
+    };
     let url = &revocation.client.revocation_url;
-    revocation::revoke(&app.outbound, &client(revocation), url, tokens, app.clock.now()).await
+    revocation::revoke(&app.outbound, &client(revocation), url, granted, app.clock.now()).await
 }
 
 fn client(revocation: &Revocation) -> Client<'_> {
@@ -324,7 +333,7 @@ fn client(revocation: &Revocation) -> Client<'_> {
         id: &revocation.client.client_id,
         secret: revocation.client.client_secret.as_ref(),
         authentication: revocation.client.authentication,
-        options: ProviderOptions::none(),
+        options: &revocation.client.options,
     }
 }
 

@@ -76,11 +76,13 @@ struct Visit {
     error_description: Option<String>,
     iss: Option<String>,
     setup_action: Option<String>,
+    /// All of it, as it came.
+    query: SecretString,
 }
 
 impl Visit {
     fn read(query: Option<&str>) -> Self {
-        let mut visit = Self::default();
+        let mut visit = Self { query: query.unwrap_or_default().into(), ..Self::default() };
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             let field = match name.as_ref() {
                 "code" => &mut visit.code,
@@ -166,7 +168,7 @@ pub async fn post(
     fields.finish()?;
     let invalid = |detail: &str| Err(ApiError::InvalidState(detail.to_owned()));
     rules::provider_id(&provider_id).map_err(|_| no_provider())?;
-    match complete(&app, &provider_id, &state, CodeResponse { code, iss }, Some(&caller.tenant)).await? {
+    match complete(&app, &provider_id, &state, CodeResponse { code, iss, query: None }, Some(&caller.tenant)).await? {
         Completion::Completed(auth_id) | Completion::AlreadyCompleted(auth_id) => {
             Ok(Json(Finalized { status: "completed", provider_id, auth_id }))
         }
@@ -225,7 +227,7 @@ async fn come_back(app: &Arc<App>, provider_id: &str, visit: Visit) -> Response 
             refuse(app, provider_id, &state, response).await
         }
         (None, Some(code)) if !code.is_empty() => {
-            let response = CodeResponse { code: code.into(), iss: visit.iss };
+            let response = CodeResponse { code: code.into(), iss: visit.iss, query: Some(visit.query) };
             complete(app, provider_id, &state, response, None).await
         }
         (None, _) => return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters),

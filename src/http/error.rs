@@ -13,7 +13,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::{broker::BrokerError, oauth::token::FailureKind, store::StoreError};
+use crate::{
+    broker::{BrokerError, discovery_limit::DISCOVERIES_MAX},
+    oauth::token::FailureKind,
+    store::StoreError,
+};
 
 /// One fault of a request, in the shape of `FastAPI`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -86,6 +90,8 @@ pub enum ApiError {
     BodyTimeout,
     /// The body is too large.
     TooLarge,
+    /// The workspace discovers as much at a time as it may.
+    TooManyDiscoveries,
     /// The provider failed.
     Provider(FailureKind, String, Option<Duration>),
     /// The database is away.
@@ -131,6 +137,11 @@ impl ApiError {
             Self::TooLarge => {
                 table(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body may have 256 KiB at the most.")
             }
+            Self::TooManyDiscoveries => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_discoveries",
+                format!("{DISCOVERIES_MAX} discoveries of this workspace are under way; try again when one has ended."),
+            ),
             Self::Provider(kind, detail, _) => match kind {
                 FailureKind::Unavailable | FailureKind::RateLimited => {
                     table(StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable", detail)
@@ -158,6 +169,8 @@ impl ApiError {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::DatabaseUnavailable => Some(1),
+            // Most discoveries are over by then; the slowest takes some 15 seconds.
+            Self::TooManyDiscoveries => Some(5),
             Self::Provider(FailureKind::Unavailable | FailureKind::RateLimited | FailureKind::TimedOut, _, wait) => {
                 // Rounded up: a client that comes back a moment too early comes for nothing.
                 Some(wait.unwrap_or(Duration::from_secs(5)).as_secs() + 1)

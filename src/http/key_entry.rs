@@ -47,7 +47,7 @@ pub async fn post(State(app): State<Arc<App>>, Path(provider_id): Path<String>, 
     match key_wanted(&app, &provider_id, &state).await {
         Ok(KeyWanted::Unknown) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState),
         Ok(KeyWanted::By(_) | KeyWanted::Ended(_)) => {
-            let response = CodeResponse { code: key, iss: None };
+            let response = CodeResponse { code: key, iss: None, query: None };
             finish(&app, &provider_id, complete(&app, &provider_id, &state, response, None).await).await
         }
         Err(error) => broken(error.into()),

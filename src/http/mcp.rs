@@ -63,7 +63,9 @@ pub struct McpDiscoverRequest {
     responses((status = 200, body = ProviderResponse),
               (status = 409, body = RegistrationRequired, description = "The name is taken (`conflict`), or a client has \
                to be registered by hand (`registration_required`): then set its `client_id` on the provider with PATCH"),
-              (status = 422, body = Faults), (status = 502, body = ErrorBody), (status = 504, body = ErrorBody)))]
+              (status = 422, body = Faults),
+              (status = 429, body = ErrorBody, description = "Four discoveries of this workspace are under way"),
+              (status = 502, body = ErrorBody), (status = 504, body = ErrorBody)))]
 pub async fn discover(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -71,6 +73,7 @@ pub async fn discover(
 ) -> Result<Json<ProviderResponse>, ApiError> {
     caller.needs(Permission::Administer)?;
     let server = read(app.outbound.guard(), caller.tenant, &body)?;
+    let _discovering = app.discoveries.begin(&server.tenant).ok_or(ApiError::TooManyDiscoveries)?;
     Ok(Json(Box::pin(connect(&Connector::of(&app), server)).await?.into()))
 }
 
@@ -131,8 +134,9 @@ pub(super) fn not_discovered(field: &'static str, what: &str, error: &DiscoveryE
     match error {
         DiscoveryError::TooLong => ApiError::Provider(FailureKind::TimedOut, sentence, None),
         DiscoveryError::Unreachable(..) => ApiError::Provider(FailureKind::Refused, sentence, None),
-        DiscoveryError::Refused(..) | DiscoveryError::Unbelievable(_) | DiscoveryError::Missing(_) => {
-            ApiError::fault(["body", field], "discovery_failed", sentence)
-        }
+        DiscoveryError::Refused(..)
+        | DiscoveryError::TooMany
+        | DiscoveryError::Unbelievable(_)
+        | DiscoveryError::Missing(_) => ApiError::fault(["body", field], "discovery_failed", sentence),
     }
 }

@@ -16,13 +16,18 @@ use crate::{
         metadata::{Discovery, ServerMetadata},
         registration::authentication,
     },
+    store::Tenant,
 };
 
 /// The body with what the metadata of its `issuer` says, and that metadata; the body alone if it names none.
 ///
 /// # Errors
-/// [`ApiError`] when there is no believable metadata.
-pub(super) async fn described(app: &App, body: JsonBody) -> Result<(JsonBody, Option<ServerMetadata>), ApiError> {
+/// [`ApiError`] when there is no believable metadata, or too much is being discovered already.
+pub(super) async fn described(
+    app: &App,
+    tenant: &Tenant,
+    body: JsonBody,
+) -> Result<(JsonBody, Option<ServerMetadata>), ApiError> {
     let mut fields = Fields::of_body(&body);
     let issuer = fields.optional_text("issuer", &|url| rules::endpoint(app.outbound.guard(), url));
     let Some(issuer) = issuer else {
@@ -32,6 +37,7 @@ pub(super) async fn described(app: &App, body: JsonBody) -> Result<(JsonBody, Op
         }
         return Ok((body, None));
     };
+    let _discovering = app.discoveries.begin(tenant).ok_or(ApiError::TooManyDiscoveries)?;
     let found = Discovery::new(&app.outbound, app.clock.now()).of_issuer(&issuer).await;
     let server = found.map_err(|error| not_discovered("issuer", "The issuer was not discovered", &error))?;
     let JsonBody(Value::Object(mut object)) = body else { return Ok((body, Some(server))) };

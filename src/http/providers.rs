@@ -98,6 +98,7 @@ pub async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Ve
 /// Registers a provider.
 #[utoipa::path(post, path = "/v2/auth/providers", tag = "Providers", request_body = ProviderCreateRequest,
     responses((status = 200, body = ProviderResponse), (status = 409, body = ErrorBody), (status = 422, body = Faults),
+              (status = 429, body = ErrorBody, description = "Four discoveries of this workspace are under way"),
               (status = 502, body = ErrorBody), (status = 504, body = ErrorBody)))]
 pub async fn create(
     State(app): State<Arc<App>>,
@@ -105,7 +106,7 @@ pub async fn create(
     body: JsonBody,
 ) -> Result<Json<ProviderResponse>, ApiError> {
     caller.needs(Permission::Administer)?;
-    let (body, server) = provider_issuer::described(&app, body).await?;
+    let (body, server) = provider_issuer::described(&app, &caller.tenant, body).await?;
     let mut provider = read_new((app.outbound.guard(), &app.catalog), caller.tenant, &body, app.clock.now())?;
     if let Some(server) = server {
         provider.options.issuer = Some(server.issuer);

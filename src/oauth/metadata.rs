@@ -17,9 +17,12 @@ use super::{
     client::{CallError, Outbound},
 };
 
-/// All of a discovery together takes no longer than this, and no more requests.
+/// All of a discovery together takes no longer than this.
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(15);
-const REQUESTS_MAX: u32 = 12;
+/// And no more requests. A server that keeps to the specification needs 6 at the most: the probe, the resource's metadata
+/// at the second of its two well-known places, and its authorization server's at the third of three. The other 2 are for
+/// a metadata document of the challenge that is not there, or for another authorization server.
+const REQUESTS_MAX: u32 = 8;
 /// As many metadata documents of one challenge, and authorization servers of one resource, are tried.
 const TRIED_MAX: usize = 3;
 /// More scopes than a server knows of.
@@ -36,9 +39,12 @@ pub enum DiscoveryError {
     /// The server cannot be reached.
     #[error("{0}: {1}")]
     Unreachable(&'static str, CallError),
-    /// It took too long, or too many requests.
-    #[error("discovery took too long or too many requests")]
+    /// It took too long.
+    #[error("discovery took longer than {} seconds", DISCOVERY_TIMEOUT.as_secs())]
     TooLong,
+    /// It would take another request.
+    #[error("{REQUESTS_MAX} requests found no metadata that can be used, and discovery makes no more")]
+    TooMany,
     /// A document contradicts the place it was found at, or lacks what it must have.
     #[error("{0}")]
     Unbelievable(&'static str),
@@ -145,7 +151,7 @@ impl<'a> Discovery<'a> {
                     let known_scopes = known_scopes(&scopes, &listed, &server);
                     return Ok(Discovered { resource: Some(resource.resource), scopes, known_scopes, server });
                 }
-                Err(error @ DiscoveryError::TooLong) => return Err(error),
+                Err(error @ (DiscoveryError::TooLong | DiscoveryError::TooMany)) => return Err(error),
                 Err(error) => last = error,
             }
         }
@@ -264,10 +270,10 @@ impl<'a> Discovery<'a> {
     }
 
     async fn within<T>(&mut self, call: impl Future<Output = T>) -> Result<T, DiscoveryError> {
-        self.requests += 1;
-        if self.requests > REQUESTS_MAX {
-            return Err(DiscoveryError::TooLong);
+        if self.requests == REQUESTS_MAX {
+            return Err(DiscoveryError::TooMany);
         }
+        self.requests += 1;
         tokio::time::timeout_at(self.deadline, call).await.map_err(|_| DiscoveryError::TooLong)
     }
 

@@ -5,6 +5,7 @@
 pub mod account;
 pub mod address;
 pub mod authorize;
+pub mod callback_signature;
 pub mod challenge;
 pub mod client;
 pub mod device;

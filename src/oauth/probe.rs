@@ -9,7 +9,7 @@ use url::Url;
 use super::{
     authorize::Authorization,
     client::{CallError, Outbound},
-    revocation::revoke,
+    revocation::{Granted, revoke},
     token::{Client, FailureKind, Grant, TokenFailure, request_token},
 };
 
@@ -104,7 +104,8 @@ pub async fn refresh(outbound: &Outbound, client: &Client<'_>, now: DateTime<Utc
 pub async fn revocation(outbound: &Outbound, client: &Client<'_>, url: &str, now: DateTime<Utc>) -> Finding {
     let of = "revocation endpoint";
     let token = SecretString::from(MADE_UP);
-    match revoke(outbound, client, url, (&token, None), now).await {
+    let granted = Granted { access_token: &token, refresh_token: None, account_id: Some(MADE_UP) };
+    match revoke(outbound, client, url, granted, now).await {
         Ok(_) => finding(of, Verdict::Right, "answers"),
         Err(failure) => match failure.status {
             Some(401) => finding(of, Verdict::Wrong, "status 401: it does not take our client"),

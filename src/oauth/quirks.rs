@@ -261,7 +261,8 @@ pub const USERINFO: &[UserinfoQuirk] = &[
 
 /// Where the well-known revoke grants, by the host of their token endpoint (or the end of it, after a dot): an address,
 /// or a path on that host. The client id stands for `{client_id}`. Microsoft, Atlassian, Bitbucket, Figma,
-/// Spotify and others have no such endpoint.
+/// Spotify and others have no such endpoint. Shopify's takes the whole app from the shop, from everybody who uses it
+/// there: so it is not asked unless a provider's record names it.
 pub const REVOCATION: &[(&str, &str)] = &[
     ("oauth2.googleapis.com", "/revoke"),
     ("www.googleapis.com", "https://oauth2.googleapis.com/revoke"),
@@ -284,6 +285,10 @@ pub const REVOCATION: &[(&str, &str)] = &[
     ("api.x.com", "/2/oauth2/revoke"),
     ("api.twitter.com", "https://api.x.com/2/oauth2/revoke"),
     ("www.reddit.com", "/api/v1/revoke_token"),
+    ("www.linkedin.com", "/oauth/v2/revoke"),
+    ("api.notion.com", "/v1/oauth/revoke"),
+    ("connect.stripe.com", "/oauth/deauthorize"),
+    (".zendesk.com", "/api/v2/oauth/tokens/current.json"),
 ];
 
 /// Revocation endpoints that are none of RFC 7009, by the end of their path or a part of it.
@@ -292,6 +297,10 @@ pub const REVOCATION_HABITS: &[(RevocationPath, RevocationHabit)] = &[
     (RevocationPath::EndsWith("/auth.revoke"), RevocationHabit::PostBearer),
     (RevocationPath::EndsWith("/2/auth/token/revoke"), RevocationHabit::PostBearer),
     (RevocationPath::EndsWith("/permissions"), RevocationHabit::DeleteBearer),
+    (RevocationPath::EndsWith("/oauth/tokens/current.json"), RevocationHabit::DeleteBearer),
+    (RevocationPath::EndsWith("/admin/api_permissions/current.json"), RevocationHabit::Shopify),
+    (RevocationPath::EndsWith("/v1/oauth/revoke"), RevocationHabit::Notion),
+    (RevocationPath::EndsWith("/oauth/deauthorize"), RevocationHabit::Stripe),
 ];
 
 /// How a habit finds its endpoint.
@@ -303,16 +312,31 @@ pub enum RevocationPath {
     EndsWith(&'static str),
 }
 
-/// How a grant is revoked where RFC 7009 is not known. Each of them takes the access token only, and only a live one.
+/// How a grant is revoked where RFC 7009 is not known. Each of them but Stripe takes the access token only, and only a
+/// live one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevocationHabit {
     /// DELETE with HTTP Basic of the client, and the access token in JSON (GitHub).
     GitHub,
     /// POST with the access token as Bearer and no body (Slack, Dropbox).
     PostBearer,
-    /// DELETE with the access token as Bearer (Facebook).
+    /// DELETE with the access token as Bearer (Facebook, Zendesk).
     DeleteBearer,
+    /// DELETE with the access token in a header of its own. It takes the app from the shop.
+    Shopify,
+    /// POST with HTTP Basic of the client, and the access token in JSON. Only where the token endpoint is sent JSON, too:
+    /// the path is a common one.
+    Notion,
+    /// POST with the client secret as Bearer, and client and account in a form: no token goes there.
+    Stripe,
 }
+
+/// The version of Notion's API whose revocation endpoint we know: every request names one.
+pub const NOTION_VERSION: &str = "2025-09-03";
+
+/// Part of the sentence by which Stripe says that the account is not, or no longer, connected to the platform. The code
+/// beside it is the same as for a wrong client.
+pub const STRIPE_NOT_CONNECTED: &str = "not connected";
 
 /// Error codes by which Slack (in `error`) and Facebook (in `error.code`) say that an access token is not good any more.
 pub const DEAD_ACCESS_TOKEN: &[&str] =

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use reqwest::{
     RequestBuilder,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
@@ -15,10 +15,27 @@ use url::{Url, form_urlencoded};
 
 use super::{
     client::{Answer, CallError, Outbound},
-    quirks::{DEAD_ACCESS_TOKEN, REVOCATION, REVOCATION_HABITS, RevocationHabit, RevocationPath},
+    quirks::{
+        DEAD_ACCESS_TOKEN, NOTION_VERSION, REVOCATION, REVOCATION_HABITS, RevocationHabit, RevocationPath,
+        STRIPE_NOT_CONNECTED,
+    },
     token::{Client, TokenFailure, basic, client_fields, printable},
 };
-use crate::client_authentication::ClientAuthentication;
+use crate::{
+    client_authentication::ClientAuthentication,
+    provider_options::{ProviderOptions, TokenFormat},
+};
+
+/// A grant to revoke.
+#[derive(Clone, Copy, Debug)]
+pub struct Granted<'a> {
+    /// Its access token.
+    pub access_token: &'a SecretString,
+    /// Its refresh token, if there is one.
+    pub refresh_token: Option<&'a SecretString>,
+    /// Whose account it is for at the provider, if that is known.
+    pub account_id: Option<&'a str>,
+}
 
 /// What a provider said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +44,8 @@ pub enum Revoked {
     Yes,
     /// The provider takes nothing but a live access token, and this one is not. A refresh token may still live.
     AccessTokenDead,
-    /// The provider revokes neither kind of token (RFC 7009 section 2.2.1, `unsupported_token_type`).
+    /// The provider revokes neither kind of token (RFC 7009 section 2.2.1, `unsupported_token_type`), or asks for what
+    /// is not known.
     Unsupported,
 }
 
@@ -82,24 +100,47 @@ pub async fn revoke(
     outbound: &Outbound,
     client: &Client<'_>,
     revocation_url: &str,
-    (access_token, refresh_token): (&SecretString, Option<&SecretString>),
+    granted: Granted<'_>,
     now: DateTime<Utc>,
 ) -> Result<Revoked, RevocationFailure> {
     let url =
         Url::parse(revocation_url).map_err(|_| RevocationFailure::new("the provider's revocation_url is not a URL"))?;
-    let Some(habit) = habit(&url) else {
-        return revoke_both(outbound, client, &url, (access_token, refresh_token), now).await;
+    let Some(habit) = habit(&url, client.options) else {
+        return revoke_both(outbound, client, &url, granted, now).await;
     };
+    let access_token = granted.access_token.expose_secret();
     let request = match habit {
-        RevocationHabit::GitHub => outbound
-            .delete(&url)?
-            .basic_auth(client.id, client.secret.map(ExposeSecret::expose_secret))
-            .header(CONTENT_TYPE, "application/json")
-            .body(json!({"access_token": access_token.expose_secret()}).to_string()),
-        RevocationHabit::PostBearer => outbound.post(&url)?.bearer_auth(access_token.expose_secret()),
-        RevocationHabit::DeleteBearer => outbound.delete(&url)?.bearer_auth(access_token.expose_secret()),
+        RevocationHabit::GitHub => by_client_in_json(outbound.delete(&url)?, client, "access_token", access_token),
+        RevocationHabit::PostBearer => outbound.post(&url)?.bearer_auth(access_token),
+        RevocationHabit::DeleteBearer => outbound.delete(&url)?.bearer_auth(access_token),
+        RevocationHabit::Shopify => outbound.delete(&url)?.header("x-shopify-access-token", sensitive(access_token)?),
+        RevocationHabit::Notion => by_client_in_json(outbound.post(&url)?, client, "token", access_token)
+            .header("notion-version", NOTION_VERSION),
+        RevocationHabit::Stripe => {
+            let (Some(secret), Some(account_id)) = (client.secret, granted.account_id) else {
+                return Ok(Revoked::Unsupported);
+            };
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            form.append_pair("client_id", client.id).append_pair("stripe_user_id", account_id);
+            let request = outbound.post(&url)?.bearer_auth(secret.expose_secret());
+            request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.finish())
+        }
     };
     read_habit(habit, &answer(outbound, request, now).await?)
+}
+
+fn by_client_in_json(request: RequestBuilder, client: &Client<'_>, field: &str, token: &str) -> RequestBuilder {
+    request
+        .basic_auth(client.id, client.secret.map(ExposeSecret::expose_secret))
+        .header(CONTENT_TYPE, "application/json")
+        .body(json!({field: token}).to_string())
+}
+
+fn sensitive(token: &str) -> Result<HeaderValue, RevocationFailure> {
+    let mut value =
+        HeaderValue::from_str(token).map_err(|_| RevocationFailure::new("the access token does not fit a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The refresh token first: it is what the grant lives by, and with it the provider should drop the access tokens too
@@ -108,14 +149,14 @@ async fn revoke_both(
     outbound: &Outbound,
     client: &Client<'_>,
     url: &Url,
-    (access_token, refresh_token): (&SecretString, Option<&SecretString>),
+    granted: Granted<'_>,
     now: DateTime<Utc>,
 ) -> Result<Revoked, RevocationFailure> {
-    let refresh = match refresh_token {
+    let refresh = match granted.refresh_token {
         Some(token) => revoke_one(outbound, client, url, (token, "refresh_token"), now).await?,
         None => Revoked::Unsupported,
     };
-    match (refresh, revoke_one(outbound, client, url, (access_token, "access_token"), now).await) {
+    match (refresh, revoke_one(outbound, client, url, (granted.access_token, "access_token"), now).await) {
         // Some providers take refresh tokens only, and say so in words of their own.
         (Revoked::Yes, Err(failure)) if failure.status == Some(400) => Ok(Revoked::Yes),
         (Revoked::Yes, Ok(_)) => Ok(Revoked::Yes),
@@ -168,32 +209,46 @@ fn read_habit(habit: RevocationHabit, answer: &Answer) -> Result<Revoked, Revoca
     let code = error_code(answer);
     let dead = match habit {
         RevocationHabit::GitHub => matches!(answer.status, 404 | 422),
-        RevocationHabit::PostBearer | RevocationHabit::DeleteBearer => {
+        RevocationHabit::PostBearer | RevocationHabit::DeleteBearer | RevocationHabit::Shopify => {
             answer.status == 401 || code.as_deref().is_some_and(|code| DEAD_ACCESS_TOKEN.contains(&code))
         }
+        RevocationHabit::Notion => code.as_deref() == Some("invalid_grant"),
+        // No token goes there.
+        RevocationHabit::Stripe => false,
     };
     match (answer.status, &code) {
         _ if dead => Ok(Revoked::AccessTokenDead),
+        _ if habit == RevocationHabit::Stripe && says(answer, STRIPE_NOT_CONNECTED) => Ok(Revoked::Yes),
         (200..300, None) => Ok(Revoked::Yes),
         _ => Err(refusal(answer, code.as_deref())),
     }
 }
 
-fn habit(url: &Url) -> Option<RevocationHabit> {
+fn habit(url: &Url, options: &ProviderOptions) -> Option<RevocationHabit> {
     let path = url.path();
     let found = REVOCATION_HABITS.iter().find(|(shape, _)| match shape {
         RevocationPath::Contains(part) => path.contains(part),
         RevocationPath::EndsWith(end) => path.ends_with(end),
     });
-    found.map(|(_, habit)| *habit)
+    let habit = found.map(|(_, habit)| *habit);
+    habit.filter(|habit| *habit != RevocationHabit::Notion || options.token_format == TokenFormat::Json)
 }
 
-/// The code of an error, whatever the status: `error` as text, `error.code`, or Slack's `ok: false`.
+fn says(answer: &Answer, words: &str) -> bool {
+    let fields: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    fields.is_some_and(|fields| fields["error_description"].as_str().is_some_and(|text| text.contains(words)))
+}
+
+/// The code of an error, whatever the status: `error` as text, `error.code`, `code` of Notion's error objects, or
+/// Slack's `ok: false`.
 fn error_code(answer: &Answer) -> Option<String> {
     let fields: Map<String, Value> = serde_json::from_slice(&answer.body).ok()?;
     match fields.get("error") {
         Some(Value::String(code)) => Some(code.clone()),
         Some(Value::Object(error)) => Some(error.get("code").map_or_else(|| "unknown".into(), Value::to_string)),
+        _ if fields.get("object").is_some_and(|object| object == "error") => {
+            Some(fields.get("code").and_then(Value::as_str).unwrap_or("unknown").to_owned())
+        }
         _ => (fields.get("ok") == Some(&Value::Bool(false))).then(|| "unknown".into()),
     }
 }
@@ -225,6 +280,14 @@ mod tests {
                 Some("https://acme.my.salesforce.com/services/oauth2/revoke"),
             ),
             ("https://graph.facebook.com/v22.0/oauth/access_token", Some("https://graph.facebook.com/me/permissions")),
+            ("https://www.linkedin.com/oauth/v2/accessToken", Some("https://www.linkedin.com/oauth/v2/revoke")),
+            ("https://api.notion.com/v1/oauth/token", Some("https://api.notion.com/v1/oauth/revoke")),
+            ("https://connect.stripe.com/oauth/token", Some("https://connect.stripe.com/oauth/deauthorize")),
+            (
+                "https://acme.zendesk.com/oauth/tokens",
+                Some("https://acme.zendesk.com/api/v2/oauth/tokens/current.json"),
+            ),
+            ("https://acme.myshopify.com/admin/oauth/access_token", None),
             ("https://my.salesforce.com.evil.example/token", None),
             ("https://github.com.evil.example/token", None),
             ("https://login.microsoftonline.com/common/oauth2/v2.0/token", None),
@@ -236,18 +299,23 @@ mod tests {
 
     #[test]
     fn each_known_address_is_revoked_at_in_its_own_way() {
-        let habits: Vec<_> = ["github.com", "slack.com", "api.dropboxapi.com", "graph.facebook.com", "zoom.us"]
-            .map(|host| known_revocation_url(&format!("https://{host}/token"), "id").unwrap())
-            .map(|url| habit(&Url::parse(&url).unwrap()))
-            .to_vec();
-        let expected = [
-            Some(RevocationHabit::GitHub),
-            Some(RevocationHabit::PostBearer),
-            Some(RevocationHabit::PostBearer),
-            Some(RevocationHabit::DeleteBearer),
-            None,
-        ];
-        assert_eq!(habits, expected);
+        let json = ProviderOptions { token_format: TokenFormat::Json, ..ProviderOptions::default() };
+        for (host, expected) in [
+            ("github.com", Some(RevocationHabit::GitHub)),
+            ("slack.com", Some(RevocationHabit::PostBearer)),
+            ("api.dropboxapi.com", Some(RevocationHabit::PostBearer)),
+            ("graph.facebook.com", Some(RevocationHabit::DeleteBearer)),
+            ("acme.zendesk.com", Some(RevocationHabit::DeleteBearer)),
+            ("api.notion.com", Some(RevocationHabit::Notion)),
+            ("connect.stripe.com", Some(RevocationHabit::Stripe)),
+            ("www.linkedin.com", None),
+            ("zoom.us", None),
+        ] {
+            let url = known_revocation_url(&format!("https://{host}/token"), "id").unwrap();
+            assert_eq!(habit(&Url::parse(&url).unwrap(), &json), expected, "{host}");
+        }
+        let common = Url::parse("https://as.example/v1/oauth/revoke").unwrap();
+        assert_eq!(habit(&common, &ProviderOptions::default()), None, "by the book where the token endpoint is");
     }
 
     #[test]
@@ -257,6 +325,7 @@ mod tests {
             ("{\"ok\":false}", Some("unknown")),
             ("{\"error\":{\"type\":\"OAuthException\",\"code\":190}}", Some("190")),
             ("{\"error\":{\".tag\":\"expired_access_token\"}}", Some("unknown")),
+            ("{\"object\":\"error\",\"status\":400,\"code\":\"invalid_grant\"}", Some("invalid_grant")),
             ("{\"ok\":true,\"revoked\":true}", None),
             ("{\"success\":true}", None),
             ("null", None),

@@ -31,6 +31,7 @@ struct DeletedRow {
     provider: Uuid,
     access_token: Vec<u8>,
     refresh_token: Option<Vec<u8>>,
+    account_id: Option<String>,
     generation: i64,
 }
 
@@ -52,7 +53,7 @@ impl Store {
             .query(
                 "DELETE FROM tokens
                  WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND id = $4
-                 RETURNING id, provider, access_token, refresh_token, generation",
+                 RETURNING id, provider, access_token, refresh_token, account_id, generation",
             )
             .within(tenant)
             .bind(user.to_owned())
@@ -82,7 +83,7 @@ impl Store {
                    AND provider IN (
                     SELECT id FROM providers
                     WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $4)
-                 RETURNING id, provider, access_token, refresh_token, generation",
+                 RETURNING id, provider, access_token, refresh_token, account_id, generation",
             )
             .within(tenant)
             .bind(user.to_owned())
@@ -109,7 +110,7 @@ impl Store {
                 "DELETE FROM tokens WHERE organization_id = $1 AND workspace_id = $2 AND provider IN (
                     SELECT id FROM providers
                     WHERE organization_id = $1 AND workspace_id = $2 AND provider_type = $3)
-                 RETURNING id, provider, access_token, refresh_token, generation",
+                 RETURNING id, provider, access_token, refresh_token, account_id, generation",
             )
             .within(tenant)
             .bind(provider_type.to_owned())
@@ -137,7 +138,7 @@ impl Store {
         let rows: Vec<DeletedRow> = tx
             .query(
                 "DELETE FROM tokens WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3
-                 RETURNING id, provider, access_token, refresh_token, generation",
+                 RETURNING id, provider, access_token, refresh_token, account_id, generation",
             )
             .within(tenant)
             .bind(id)
@@ -185,8 +186,8 @@ impl Store {
         for row in rows {
             let Some(Some(client)) = clients.get(&row.provider) else { continue };
             let Some((access_token, refresh_token)) = self.open_deleted(tenant, &row) else { continue };
-            let tokens = (&access_token, refresh_token.as_ref());
-            deleted.revocations.push(self.insert_revocation(tx, tenant, client, tokens, now).await?);
+            let granted = (&access_token, refresh_token.as_ref(), row.account_id.as_deref());
+            deleted.revocations.push(self.insert_revocation(tx, tenant, client, granted, now).await?);
         }
         Ok(deleted)
     }

@@ -4,10 +4,11 @@
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
+use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Store, StoreError, Tenant, db::Tx, providers::Provider};
-use crate::{cipher::Place, client_authentication::ClientAuthentication};
+use super::{Store, StoreError, Tenant, db::Tx, grants::Grant, providers::Provider};
+use crate::{cipher::Place, client_authentication::ClientAuthentication, provider_options::ProviderOptions};
 
 /// Our client at a provider and where it revokes: a copy, because the provider's record may be gone by then.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct RevocationClient {
     pub client_secret: Option<SecretString>,
     /// How it authenticates, at either endpoint.
     pub authentication: ClientAuthentication,
+    /// What else the provider needs.
+    pub options: ProviderOptions,
 }
 
 /// Tells how the grants of a provider are revoked; `None` where they cannot be.
@@ -42,6 +45,8 @@ pub struct Revocation {
     pub access_token: SecretString,
     /// The refresh token, if there is one.
     pub refresh_token: Option<SecretString>,
+    /// Whose account it is for at the provider, if that is known.
+    pub account_id: Option<String>,
     /// How often it was tried, this time included.
     pub attempts: i64,
 }
@@ -68,8 +73,10 @@ struct RevocationRow {
     client_id: String,
     client_secret: Option<Vec<u8>>,
     token_endpoint_auth_method: ClientAuthentication,
+    options: Json<ProviderOptions>,
     access_token: Vec<u8>,
     refresh_token: Option<Vec<u8>>,
+    account_id: Option<String>,
     attempts: i64,
 }
 
@@ -92,12 +99,12 @@ impl Store {
         &self,
         tenant: &Tenant,
         client: &RevocationClient,
-        access_token: &SecretString,
-        refresh_token: Option<&SecretString>,
+        grant: &Grant,
         now: DateTime<Utc>,
     ) -> Result<Uuid, StoreError> {
         let mut tx = self.db.begin().await?;
-        let id = self.insert_revocation(&mut tx, tenant, client, (access_token, refresh_token), now).await?;
+        let granted = (&grant.access_token, grant.refresh_token.as_ref(), grant.account_id.as_deref());
+        let id = self.insert_revocation(&mut tx, tenant, client, granted, now).await?;
         tx.commit().await?;
         Ok(id)
     }
@@ -108,7 +115,7 @@ impl Store {
         tx: &mut Tx,
         tenant: &Tenant,
         client: &RevocationClient,
-        (access_token, refresh_token): (&SecretString, Option<&SecretString>),
+        (access_token, refresh_token, account_id): (&SecretString, Option<&SecretString>, Option<&str>),
         now: DateTime<Utc>,
     ) -> Result<Uuid, StoreError> {
         let id = Uuid::now_v7();
@@ -118,8 +125,8 @@ impl Store {
         tx.query(
             "INSERT INTO revocations (id, organization_id, workspace_id, provider_id, revocation_url, token_url,
                 client_id, client_secret, token_endpoint_auth_method, access_token, refresh_token, attempts, next_at,
-                created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, $12)",
+                created_at, options, account_id)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, $12, $13, $14)",
         )
         .bind(id)
         .within(tenant)
@@ -132,6 +139,8 @@ impl Store {
         .bind(seal("access_token", access_token)?)
         .bind(refresh_token)
         .bind(now)
+        .bind(Json(client.options.clone()))
+        .bind(account_id.map(ToOwned::to_owned))
         .execute()
         .await?;
         Ok(id)
@@ -269,9 +278,11 @@ impl Store {
                 client_id: row.client_id,
                 client_secret,
                 authentication: row.token_endpoint_auth_method,
+                options: row.options.0,
             },
             access_token,
             refresh_token,
+            account_id: row.account_id,
             attempts: row.attempts,
         })
     }

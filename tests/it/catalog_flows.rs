@@ -2,7 +2,9 @@
 //! Owns that each is asked in its own way.
 //! Must not know how the catalogue is written; that is `catalog`.
 
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use url::Url;
 
 use crate::support::app::TestApp;
@@ -18,6 +20,8 @@ both_databases! {
     every_provider_goes_through_exchange_refresh_and_revocation,
     every_provider_ends_a_grant_in_its_own_words,
     slack_gives_a_persons_token_when_user_scopes_are_asked_for,
+    a_callback_that_its_provider_should_have_signed_and_did_not_spends_no_code,
+    those_that_know_devices_are_asked_in_their_own_way,
 }
 
 const DAY: u64 = 86_400;
@@ -100,13 +104,27 @@ fn renews_itself(facts: &Facts) -> bool {
     facts.refresh.1 != "refresh_token"
 }
 
+/// The same with a parameter that only its provider knows, signed with the client secret.
+fn signed(callback: &Url) -> Url {
+    let mut callback = callback.clone();
+    callback.query_pairs_mut().append_pair("shop", "acme.myshopify.com");
+    let mut pairs: Vec<&str> = callback.query().unwrap().split('&').collect();
+    pairs.sort_unstable();
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"the-secret").unwrap();
+    mac.update(pairs.join("&").as_bytes());
+    let signature = hex::encode(mac.finalize().into_bytes());
+    callback.query_pairs_mut().append_pair("hmac", &signature);
+    callback
+}
+
 async fn connected(app: &TestApp, twin: &Twin, facts: &Facts) -> Pending {
     let pending = app.begin(&question(facts)).await;
     if renews_itself(facts) {
         twin.answer(facts.paths.1, Scripted::json(json!({"access_token": "short", "expires_in": 3600})));
     }
     twin.answer(facts.paths.1, Scripted::json(object(facts.granted)));
-    app.come_back(&twin.consent(&pending.url, "the-code")).await;
+    let callback = twin.consent(&pending.url, "the-code");
+    app.come_back(&if facts.signs { signed(&callback) } else { callback }).await;
     let answer = app.wait(&pending.auth_id).await;
     assert_eq!(answer["status"], "completed", "{}: {answer}", facts.name);
     assert_eq!(answer["token"], "t1", "{}", facts.name);
@@ -190,7 +208,11 @@ async fn token(app: &TestApp, facts: &Facts) -> Value {
 async fn revoked(app: &TestApp, twin: &Twin, facts: &Facts) {
     let name = facts.name;
     let path = match facts.revoking {
-        Revoking::At(path) | Revoking::GitHub(path) | Revoking::Bearer(_, path) => path,
+        Revoking::At(path)
+        | Revoking::GitHub(path)
+        | Revoking::Bearer(_, path)
+        | Revoking::Json(path)
+        | Revoking::Account(path) => path,
         Revoking::Not => "/nowhere",
     };
     for _ in 0..2 {
@@ -214,6 +236,18 @@ async fn revoked(app: &TestApp, twin: &Twin, facts: &Facts) {
         Revoking::Bearer(method, path) => {
             assert_eq!((asked[0].method.as_str(), asked_for.as_slice()), (method, &[path][..]), "{name}");
             assert_eq!(asked[0].header("authorization"), "Bearer t2", "{name}");
+        }
+        Revoking::Json(path) => {
+            assert_eq!((asked[0].method.as_str(), asked_for.as_slice()), ("POST", &[path][..]), "{name}");
+            assert_eq!(asked[0].basic().as_deref(), Some("the-client:the-secret"), "{name}");
+            assert!(asked[0].is_json(), "{name}");
+            assert_eq!(asked[0].value("token").as_deref(), Some("t2"), "{name}");
+        }
+        Revoking::Account(path) => {
+            assert_eq!((asked[0].method.as_str(), asked_for.as_slice()), ("POST", &[path][..]), "{name}");
+            assert_eq!(asked[0].header("authorization"), "Bearer the-secret", "{name}");
+            assert_eq!(asked[0].value("client_id").as_deref(), Some("the-client"), "{name}");
+            assert_eq!(asked[0].value("stripe_user_id").as_deref(), Some("acct_1"), "{name}");
         }
     }
     // What was laid ready and not asked for is for nobody else.
@@ -261,4 +295,37 @@ async fn slack_gives_a_persons_token_when_user_scopes_are_asked_for(database: Da
     twin.answer(facts.paths.1, Scripted::json(rotated));
     app.advance(43_199);
     assert_eq!(app.token(&question(facts)).await, "xoxp-2");
+}
+
+async fn a_callback_that_its_provider_should_have_signed_and_did_not_spends_no_code(database: Database) {
+    let (app, twin) = start(database).await;
+    let facts = FACTS.into_iter().find(|facts| facts.signs).unwrap();
+    app.register_as(definition(&facts, &twin)).await;
+    let unsigned = |url: &str| twin.consent(url, "the-code");
+    let other = |url: &str| {
+        let genuine = signed(&twin.consent(url, "the-code"));
+        Url::parse(&genuine.as_str().replace("code=the-code", "code=anothers")).unwrap()
+    };
+    for forge in [&unsigned as &dyn Fn(&str) -> Url, &other] {
+        let pending = app.begin(&question(&facts)).await;
+        let page = app.visit(&forge(&pending.url)).await;
+        assert!(page.expect_html(502).contains("signature_mismatch"), "{}", page.text());
+        assert_eq!(app.wait(&pending.auth_id).await["error"], "signature_mismatch");
+    }
+    assert!(twin.asked_anywhere().is_empty());
+}
+
+async fn those_that_know_devices_are_asked_in_their_own_way(database: Database) {
+    let (app, twin) = start(database).await;
+    for facts in FACTS {
+        let Some(path) = facts.device else { continue };
+        app.register_as(definition(&facts, &twin)).await;
+        let codes = json!({"device_code": "d", "user_code": "ABCD", "verification_uri": twin.at("/activate")});
+        twin.answer(path, Scripted::json(codes));
+        let answer = app.authenticate(&with(question(&facts), json!({"grant": "device"}))).await;
+        assert_eq!((&answer["status"], &answer["user_code"]), (&"pending".into(), &"ABCD".into()), "{answer}");
+        let asked = twin.asked(path);
+        assert_eq!(asked[0].value("client_id").as_deref(), Some("the-client"), "{}", facts.name);
+        assert_eq!(asked[0].value("scope").as_deref(), Some(facts.scope), "{}", facts.name);
+    }
 }

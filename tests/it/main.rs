@@ -36,6 +36,7 @@ mod limits;
 mod mcp_clients;
 mod mcp_discovery;
 mod mcp_hostile;
+mod mcp_limits;
 mod openapi;
 mod pages;
 mod prefixes;

@@ -26,6 +26,13 @@ both_databases! {
     what_slack_says_is_in_the_body,
     dropbox_is_asked_with_the_token_itself_and_no_body,
     facebook_is_asked_to_delete_the_permissions,
+    zendesk_is_asked_to_delete_the_token_it_is_asked_with,
+    shopify_is_asked_with_the_token_in_its_own_header,
+    notion_is_asked_in_json_by_the_client,
+    that_path_is_served_by_the_book_where_the_token_endpoint_takes_forms,
+    stripe_is_asked_to_let_go_of_the_account,
+    an_account_that_stripe_is_not_connected_to_is_let_go_already,
+    stripe_is_not_asked_without_an_account,
     a_dead_access_token_without_a_refresh_token_is_a_dead_grant,
     where_only_a_live_access_token_is_taken_one_is_asked_for_first,
     a_grant_that_cannot_be_renewed_any_more_counts_as_revoked,
@@ -35,6 +42,10 @@ const GITHUB: &str = "/applications/acme-client/grant";
 const SLACK: &str = "/api/auth.revoke";
 const DROPBOX: &str = "/2/auth/token/revoke";
 const FACEBOOK: &str = "/v22.0/me/permissions";
+const ZENDESK: &str = "/api/v2/oauth/tokens/current.json";
+const SHOPIFY: &str = "/admin/api_permissions/current.json";
+const NOTION: &str = "/v1/oauth/revoke";
+const STRIPE: &str = "/oauth/deauthorize";
 
 fn grant() -> Value {
     json!({"access_token": "access-1", "refresh_token": "refresh-1", "expires_in": 3600})
@@ -205,7 +216,83 @@ async fn facebook_is_asked_to_delete_the_permissions(app: TestApp) {
     assert_eq!(requests[0].header("authorization"), "Bearer access-1");
 }
 
+async fn zendesk_is_asked_to_delete_the_token_it_is_asked_with(app: TestApp) {
+    let (_provider, endpoint) = granted(&app, ZENDESK, json!({}), grant()).await;
+    endpoint.answer_next(Scripted::text("", "").status(204));
+    assert_eq!(delete(&app).await, REVOKED);
+    let requests = endpoint.told_times(1).await;
+    assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("DELETE", ZENDESK));
+    assert_eq!(requests[0].header("authorization"), "Bearer access-1");
+}
+
+async fn shopify_is_asked_with_the_token_in_its_own_header(app: TestApp) {
+    let (_provider, endpoint) = granted(&app, SHOPIFY, json!({}), grant()).await;
+    endpoint.answer_next(Scripted::json(json!({})));
+    assert_eq!(delete(&app).await, REVOKED);
+    let requests = endpoint.told_times(1).await;
+    assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("DELETE", SHOPIFY));
+    assert_eq!(requests[0].header("x-shopify-access-token"), "access-1");
+    assert_eq!((requests[0].header("authorization"), requests[0].body.len()), ("", 0));
+}
+
+fn in_json() -> Value {
+    json!({"token_format": "json", "token_endpoint_auth_method": "client_secret_basic"})
+}
+
+async fn notion_is_asked_in_json_by_the_client(app: TestApp) {
+    let (_provider, endpoint) = granted(&app, NOTION, in_json(), grant()).await;
+    endpoint.answer_next(Scripted::json(json!({"request_id": "5b8f0d0a"})));
+    assert_eq!(delete(&app).await, REVOKED);
+    let requests = endpoint.told_times(1).await;
+    assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("POST", NOTION));
+    assert_eq!(requests[0].basic(), "acme-client:acme-client-secret-3f9a");
+    assert_eq!(requests[0].header("content-type"), "application/json");
+    assert!(!requests[0].header("notion-version").is_empty());
+    assert_eq!(serde_json::from_slice::<Value>(&requests[0].body).unwrap(), json!({"token": "access-1"}));
+}
+
+async fn that_path_is_served_by_the_book_where_the_token_endpoint_takes_forms(app: TestApp) {
+    let (_provider, endpoint) = granted(&app, NOTION, json!({}), grant()).await;
+    assert_eq!(delete(&app).await, REVOKED);
+    assert_eq!(endpoint.values("token"), ["refresh-1", "access-1"]);
+}
+
+fn grant_of_account() -> Value {
+    with(grant(), json!({"stripe_user_id": "acct_1"}))
+}
+
+async fn stripe_is_asked_to_let_go_of_the_account(app: TestApp) {
+    let (provider, endpoint) = granted(&app, STRIPE, json!({}), grant_of_account()).await;
+    app.advance(3 * 3600);
+    endpoint.answer_next(Scripted::json(json!({"stripe_user_id": "acct_1"})));
+    assert_eq!(delete(&app).await, REVOKED);
+    let requests = endpoint.told_times(1).await;
+    assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("POST", STRIPE));
+    assert_eq!(requests[0].header("authorization"), "Bearer acme-client-secret-3f9a");
+    assert_eq!(requests[0].header("content-type"), "application/x-www-form-urlencoded");
+    assert_eq!(requests[0].body, "client_id=acme-client&stripe_user_id=acct_1", "no token goes there");
+    assert!(provider.refreshes().is_empty());
+}
+
+async fn an_account_that_stripe_is_not_connected_to_is_let_go_already(app: TestApp) {
+    let gone = "This application is not connected to stripe account acct_1, or that account does not exist.";
+    for (description, outcome) in [(gone, REVOKED), ("No such application: 'acme-client'", QUEUED)] {
+        let (_provider, endpoint) = granted(&app, STRIPE, json!({}), grant_of_account()).await;
+        let refused = json!({"error": "invalid_client", "error_description": description});
+        endpoint.answer_next(Scripted::json(refused).status(401));
+        assert_eq!(delete(&app).await, outcome, "{description}");
+        app.delete("/v2/auth/providers/acme").await.expect(200);
+    }
+}
+
+async fn stripe_is_not_asked_without_an_account(app: TestApp) {
+    let (_provider, endpoint) = granted(&app, STRIPE, json!({}), grant()).await;
+    assert_eq!(delete(&app).await, IMPOSSIBLE);
+    assert!(endpoint.requests().is_empty());
+}
+
 async fn a_dead_access_token_without_a_refresh_token_is_a_dead_grant(app: TestApp) {
+    let notion = |status, code| Scripted::json(json!({"object": "error", "code": code})).status(status);
     let facebook = |code: u16| Scripted::json(json!({"error": {"type": "OAuthException", "code": code}})).status(400);
     for (path, answer, outcome) in [
         (GITHUB, error(404, "Not Found"), REVOKED),
@@ -214,8 +301,15 @@ async fn a_dead_access_token_without_a_refresh_token_is_a_dead_grant(app: TestAp
         (DROPBOX, Scripted::json(json!({"error": {".tag": "invalid_access_token"}})).status(401), REVOKED),
         (FACEBOOK, facebook(190), REVOKED),
         (FACEBOOK, facebook(2), QUEUED),
+        (ZENDESK, error(401, "invalid_token"), REVOKED),
+        (ZENDESK, error(403, "Forbidden"), QUEUED),
+        (SHOPIFY, Scripted::json(json!({"errors": "[API] Invalid API key or access token"})).status(401), REVOKED),
+        (NOTION, notion(400, "invalid_grant"), REVOKED),
+        (NOTION, notion(401, "invalid_client"), QUEUED),
+        (NOTION, notion(200, "invalid_request"), QUEUED),
     ] {
-        let (_provider, endpoint) = granted(&app, path, json!({}), without(grant(), "refresh_token")).await;
+        let client = if path == NOTION { in_json() } else { json!({}) };
+        let (_provider, endpoint) = granted(&app, path, client, without(grant(), "refresh_token")).await;
         endpoint.answer_next(answer);
         assert_eq!(delete(&app).await, outcome, "{path}");
         app.delete("/v2/auth/providers/acme").await.expect(200);
@@ -223,20 +317,28 @@ async fn a_dead_access_token_without_a_refresh_token_is_a_dead_grant(app: TestAp
 }
 
 async fn where_only_a_live_access_token_is_taken_one_is_asked_for_first(app: TestApp) {
+    let notion = json!({"object": "error", "status": 400, "code": "invalid_grant"});
     for (path, expired) in [
         (GITHUB, error(404, "Not Found")),
         (SLACK, Scripted::json(json!({"ok": false, "error": "token_expired"}))),
         (DROPBOX, Scripted::json(json!({"error": {".tag": "expired_access_token"}})).status(401)),
+        (ZENDESK, error(401, "invalid_token")),
+        (SHOPIFY, Scripted::json(json!({"errors": "Unauthorized"})).status(401)),
+        (NOTION, Scripted::json(notion).status(400)),
     ] {
-        let (provider, endpoint) = granted(&app, path, json!({}), grant()).await;
+        let client = if path == NOTION { in_json() } else { json!({}) };
+        let (provider, endpoint) = granted(&app, path, client, grant()).await;
         app.advance(3 * 3600);
         endpoint.answer_next(expired);
         let renewed = json!({"access_token": "access-2", "refresh_token": "refresh-2", "expires_in": 3600});
         provider.answer_next(Scripted::json(renewed));
         assert_eq!(delete(&app).await, REVOKED, "{path}");
         assert_eq!(provider.refreshes()[0].value("refresh_token"), Some("refresh-1"));
+        let content_type = if path == NOTION { "application/json" } else { "application/x-www-form-urlencoded" };
+        assert_eq!(provider.refreshes()[0].header("content-type"), content_type, "{path}");
         let last = endpoint.told_times(2).await.remove(1);
-        let told = format!("{}{}", last.header("authorization"), String::from_utf8_lossy(&last.body));
+        let headers = ["authorization", "x-shopify-access-token"].map(|name| last.header(name)).concat();
+        let told = format!("{headers}{}", String::from_utf8_lossy(&last.body));
         assert!(told.contains("access-2"), "{path}: {told}");
         app.delete("/v2/auth/providers/acme").await.expect(200);
     }

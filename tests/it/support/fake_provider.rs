@@ -199,7 +199,12 @@ async fn token_endpoint(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let form = form_urlencoded::parse(&body).into_owned().collect();
+    let is_json = headers.get("content-type").is_some_and(|value| value == "application/json");
+    let form = if is_json {
+        serde_json::from_slice::<HashMap<String, String>>(&body).expect("an object of texts").into_iter().collect()
+    } else {
+        form_urlencoded::parse(&body).into_owned().collect()
+    };
     let request = TokenRequest { method, headers, at: Instant::now(), form };
     records.requests.lock().unwrap().push(request.clone());
     let scripted = records.script.lock().unwrap().pop_front();

@@ -110,6 +110,11 @@ impl McpServer {
         self.records.asked.lock().unwrap().iter().filter(|asked| asked.path == path).cloned().collect()
     }
 
+    /// How often it was asked anything.
+    pub fn times_asked(&self) -> usize {
+        self.records.asked.lock().unwrap().len()
+    }
+
     /// What connects this server.
     pub fn connection(&self) -> Value {
         json!({"provider_id": "acme", "name": "Acme's tools", "mcp_server_url": self.url()})

@@ -11,6 +11,10 @@ pub enum Revoking {
     GitHub(&'static str),
     /// The access token as Bearer, with this method.
     Bearer(&'static str, &'static str),
+    /// The access token in JSON, with HTTP Basic of the client.
+    Json(&'static str),
+    /// Client and account in a form, with the client secret as Bearer.
+    Account(&'static str),
     Not,
 }
 
@@ -31,6 +35,10 @@ pub struct Facts {
     pub granted: &'static str,
     /// The token response to a refresh. `None`: tokens of this provider are never refreshed.
     pub renewed: Option<&'static str>,
+    /// Whether it signs what it sends the browser back with.
+    pub signs: bool,
+    /// Where the authorization of a device begins, if it has that.
+    pub device: Option<&'static str>,
     /// Where refreshes go, and with which grant type.
     pub refresh: (&'static str, &'static str),
     pub revoking: Revoking,
@@ -48,6 +56,8 @@ const BY_THE_BOOK: Facts = Facts {
     token_params: &[],
     granted: ROTATING,
     renewed: Some(ROTATED),
+    signs: false,
+    device: None,
     refresh: ("", "refresh_token"),
     revoking: Revoking::Not,
 };
@@ -153,6 +163,7 @@ pub const FACTS: [Facts; 31] = [
         pkce: true,
         granted: r#"{"access_token":"t1","expires_in":28800,"refresh_token":"r1","refresh_token_expires_in":15897600,"token_type":"bearer","scope":"a,b"}"#,
         revoking: Revoking::GitHub("/applications/the-client/grant"),
+        device: Some("/login/device/code"),
         ..BY_THE_BOOK
     },
     Facts {
@@ -161,6 +172,7 @@ pub const FACTS: [Facts; 31] = [
         pkce: true,
         granted: r#"{"access_token":"t1","token_type":"Bearer","expires_in":7200,"refresh_token":"r1","scope":"a b","created_at":1607635748}"#,
         revoking: Revoking::At("/oauth/revoke"),
+        device: Some("/oauth/authorize_device"),
         ..BY_THE_BOOK
     },
     Facts {
@@ -169,6 +181,7 @@ pub const FACTS: [Facts; 31] = [
         paths: ("/oauth/authorize", "/oauth/token"),
         pkce: true,
         revoking: Revoking::At("/oauth/revoke"),
+        device: Some("/oauth/authorize_device"),
         ..BY_THE_BOOK
     },
     Facts {
@@ -179,6 +192,7 @@ pub const FACTS: [Facts; 31] = [
         granted: r#"{"access_token":"t1","expires_in":3599,"refresh_token":"r1","scope":"b a","token_type":"Bearer"}"#,
         renewed: Some(r#"{"access_token":"t2","expires_in":3599,"scope":"b a","token_type":"Bearer"}"#),
         revoking: Revoking::At("/revoke"),
+        device: Some("/device/code"),
         ..BY_THE_BOOK
     },
     Facts {
@@ -213,6 +227,7 @@ pub const FACTS: [Facts; 31] = [
         renewed: Some(
             r#"{"access_token":"t2","expires_in":5184000,"refresh_token":"r1","refresh_token_expires_in":26352000,"scope":"a,b"}"#,
         ),
+        revoking: Revoking::At("/oauth/v2/revoke"),
         ..BY_THE_BOOK
     },
     Facts {
@@ -223,6 +238,7 @@ pub const FACTS: [Facts; 31] = [
         pkce: true,
         params: &[("response_mode", "query")],
         granted: r#"{"token_type":"Bearer","scope":"a b","expires_in":3599,"ext_expires_in":3599,"access_token":"t1","refresh_token":"r1"}"#,
+        device: Some("/common/oauth2/v2.0/devicecode"),
         ..BY_THE_BOOK
     },
     Facts {
@@ -240,6 +256,7 @@ pub const FACTS: [Facts; 31] = [
         params: &[("owner", "user")],
         granted: r#"{"access_token":"t1","token_type":"bearer","refresh_token":"r1","bot_id":"b","workspace_id":"w","workspace_name":"W","owner":{"type":"user","user":{"id":"u"}}}"#,
         renewed: Some(r#"{"access_token":"t2","token_type":"bearer","refresh_token":"r2","bot_id":"b"}"#),
+        revoking: Revoking::Json("/v1/oauth/revoke"),
         ..BY_THE_BOOK
     },
     Facts {
@@ -271,6 +288,7 @@ pub const FACTS: [Facts; 31] = [
         paths: ("/admin/oauth/authorize", "/admin/oauth/access_token"),
         scope: "a,b",
         token_params: &[("expiring", "1")],
+        signs: true,
         granted: r#"{"access_token":"t1","expires_in":3600,"refresh_token":"r1","refresh_token_expires_in":7776000,"scope":"a,b"}"#,
         ..BY_THE_BOOK
     },
@@ -301,6 +319,7 @@ pub const FACTS: [Facts; 31] = [
         renewed: Some(
             r#"{"access_token":"t2","livemode":false,"refresh_token":"r1","token_type":"bearer","stripe_user_id":"acct_1","scope":"a b"}"#,
         ),
+        revoking: Revoking::Account("/oauth/deauthorize"),
         ..BY_THE_BOOK
     },
     Facts {
@@ -320,6 +339,7 @@ pub const FACTS: [Facts; 31] = [
         pkce: true,
         token_params: &[("expires_in", "1800")],
         granted: r#"{"access_token":"t1","refresh_token":"r1","token_type":"bearer","scope":"a b","expires_in":1800,"refresh_token_expires_in":2592000}"#,
+        revoking: Revoking::Bearer("DELETE", "/api/v2/oauth/tokens/current.json"),
         ..BY_THE_BOOK
     },
     Facts {
