@@ -32,7 +32,14 @@ class Agent:
     def discover(self, provider_id, mcp_server_url, **options):
         """Connects the server at this address as a provider."""
         asked = {"provider_id": provider_id, "name": "A discovered server", "mcp_server_url": mcp_server_url} | options
-        return self.call("POST", "/v2/auth/providers/mcp-discover", asked)
+        while True:
+            try:
+                return self.call("POST", "/v2/auth/providers/mcp-discover", asked)
+            except Refused as refused:
+                # Others of the workspace are at it: a few may be at a time.
+                if refused.status != 429:
+                    raise
+                time.sleep(0.5)
 
     def authenticate(self, provider_id, **options):
         """Asks for alice's token, with the provider's default scopes."""

@@ -60,6 +60,8 @@ class Person:
         self._given = {name: context[name] for name in ("client_id", "client_secret") if name in context}
         if scenario in DOCUMENT:
             self._given = {"client_id": DOCUMENT[scenario], "token_endpoint_auth_method": "none"}
+        if scenario == "auth/client-credentials-basic":
+            self._given["grant_type"] = "client_credentials"
         self._connected = False
 
     def connect(self, challenge):

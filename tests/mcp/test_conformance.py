@@ -21,8 +21,7 @@ HANDSHAKE, STATELESS = "2025-11-25", "2026-07-28"
 
 # The broker keeps what people consented to. These have no person, or ask for more than a bearer token.
 NOT_FOR_A_BROKER = {
-    "auth/client-credentials-basic": "a token of the client itself: no person, nothing to keep",
-    "auth/client-credentials-jwt": "a token of the client itself, by a signed assertion: no person, nothing to keep",
+    "auth/client-credentials-jwt": "a client that signs an assertion with a key of its own; ours has a secret",
     "auth/dpop": "the key of a DPoP token is the caller's own; the broker hands out bearer tokens",
     "auth/dpop-nonce": "the key of a DPoP token is the caller's own; the broker hands out bearer tokens",
     "auth/enterprise-managed-authorization": "a token exchange at the employer's identity provider: no consent",
@@ -41,7 +40,7 @@ REFUSED_AT = {
 }
 
 # Each suite's scenarios run side by side in one process. `draft` has the newest of all kinds.
-SUITES = [("auth", HANDSHAKE), ("auth", STATELESS), ("backcompat", None), ("draft", STATELESS)]
+SUITES = [("auth", HANDSHAKE), ("auth", STATELESS), ("backcompat", None), ("draft", STATELESS), ("extensions", None)]
 
 
 def scenarios():
