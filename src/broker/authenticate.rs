@@ -54,10 +54,19 @@ pub struct Ask {
     pub redirect_uri: Option<String>,
     /// Begin nothing.
     pub check_only: bool,
-    /// The person consents on another device than the agent's.
-    pub on_device: bool,
+    /// Where the person consents, if one has to.
+    pub consent_on: ConsentOn,
     /// How long the token has to be good for at the least.
     pub least: Option<TimeDelta>,
+}
+
+/// Where a person consents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsentOn {
+    /// In a browser that comes back here.
+    Browser,
+    /// On a device of their own, with a code (RFC 8628).
+    Device,
 }
 
 /// What an agent gets.
@@ -200,12 +209,12 @@ async fn consent(app: &Arc<App>, ask: &Ask, tokens: &[Token]) -> Result<Outcome,
         is_default: ask.is_default,
         force_new: ask.force_new,
     };
-    match proof_of(&provider) {
-        Some(proof) => {
+    match (proof_of(&provider), ask.consent_on) {
+        (Some(proof), _) => {
             sufficient(obtain(app, &provider, begin_with, proof).await?, &ask.scopes).map(Outcome::Completed)
         }
-        None if ask.on_device => begin_device(app, &provider, begin_with).await.map(Outcome::Pending),
-        None => begin(app, &provider, begin_with).await.map(Outcome::Pending),
+        (None, ConsentOn::Device) => begin_device(app, &provider, begin_with).await.map(Outcome::Pending),
+        (None, ConsentOn::Browser) => begin(app, &provider, begin_with).await.map(Outcome::Pending),
     }
 }
 

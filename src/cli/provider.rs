@@ -7,11 +7,21 @@ mod catalog;
 mod check;
 mod mcp;
 
+use std::time::Duration;
+
 use anyhow::{Context, bail};
 use clap::Subcommand;
 
 use super::{api_key::TenantArgs, print};
-use crate::{app::open_store, broker::revoke::client_of, catalog::Catalog, clock::Clock, config::Settings};
+use crate::{
+    app::open_store,
+    broker::revoke::client_of,
+    catalog::Catalog,
+    clock::Clock,
+    config::Settings,
+    oauth::{address::AddressGuard, client::Outbound},
+    provider_options::GrantType,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ProviderCommand {
@@ -64,7 +74,12 @@ pub(super) async fn run(command: ProviderCommand, settings: &Settings) -> anyhow
         }
         ProviderCommand::List { tenant } => {
             for provider in store.providers(&tenant.tenant(&store).await?).await? {
-                print(&format!("{}\t{}\t{}", provider.provider_id, provider.name, provider.auth_url))?;
+                let place = match provider.options.grant_type {
+                    GrantType::AuthorizationCode => provider.auth_url.as_str(),
+                    GrantType::ClientCredentials => provider.token_url.as_str(),
+                    GrantType::ApiKey => "a static key",
+                };
+                print(&format!("{}\t{}\t{place}", provider.provider_id, provider.name))?;
             }
             Ok(())
         }
@@ -80,6 +95,13 @@ pub(super) async fn run(command: ProviderCommand, settings: &Settings) -> anyhow
             }
         }
     }
+}
+
+/// The way out, as the settings have it.
+fn outbound(settings: &Settings) -> anyhow::Result<Outbound> {
+    let guard = AddressGuard::parse(&settings.allow_private_upstreams).map_err(anyhow::Error::msg)?;
+    Outbound::new(guard, Duration::from_secs(settings.provider_timeout_seconds))
+        .context("the machine's trusted certificates cannot be read")
 }
 
 fn none(provider_id: &str) -> String {

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     app::App,
     broker::{
-        authenticate::{Ask, Outcome, authenticate as ask_broker},
+        authenticate::{Ask, ConsentOn, Outcome, authenticate as ask_broker},
         authorization::Pending,
     },
     identity::{Caller, Permission},
@@ -189,7 +189,10 @@ fn read(caller: Caller, body: &JsonBody) -> Result<Ask, ApiError> {
         is_default: fields.boolean("is_default", true),
         redirect_uri: fields.optional_text("redirect_uri", &rules::redirect_uri),
         check_only: fields.boolean("check_only", false),
-        on_device: fields.optional_text("grant", &grant).as_deref() == Some("device"),
+        consent_on: match fields.optional_text("grant", &grant).as_deref() {
+            Some("device") => ConsentOn::Device,
+            _ => ConsentOn::Browser,
+        },
         least: fields.optional_seconds("min_ttl", rules::MIN_TTL_MAX).map(TimeDelta::seconds),
         ls_user_id: ls_user_id.or(caller.user),
         subject: Subject {

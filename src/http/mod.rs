@@ -51,7 +51,7 @@ use crate::{
     app::App,
     broker::discovery::McpServer,
     catalog::Catalog,
-    oauth::address::AddressGuard,
+    oauth::{address::AddressGuard, client::Outbound},
     store::{Tenant, providers::Provider},
 };
 
@@ -129,14 +129,16 @@ pub fn description() -> utoipa::openapi::OpenApi {
 ///
 /// # Errors
 /// Every fault, one a line.
-pub fn provider_of_json(
-    guard: &AddressGuard,
+pub async fn provider_of_json(
+    outbound: &Outbound,
     catalog: &Catalog,
     tenant: Tenant,
     json: serde_json::Value,
     now: DateTime<Utc>,
 ) -> Result<Provider, String> {
-    providers::read_new((guard, catalog), tenant, &body::JsonBody(json), now).map_err(lines)
+    let body = body::JsonBody(json);
+    let issuer = provider_issuer::named(outbound.guard(), &body).map_err(lines)?;
+    providers::read_described((outbound, catalog), tenant, issuer, body, now).await.map_err(lines)
 }
 
 /// An MCP server of the JSON that `POST /v2/auth/providers/mcp-discover` takes, likewise.

@@ -2,6 +2,7 @@
 //! Owns: which field of the metadata becomes which of the body.
 //! Must not know: where metadata is looked for, or what a provider may be.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -10,39 +11,43 @@ use super::{
     mcp::not_discovered,
     rules,
 };
-use crate::{
-    app::App,
-    oauth::{
-        metadata::{Discovery, ServerMetadata},
-        registration::authentication,
-    },
-    store::Tenant,
+use crate::oauth::{
+    address::AddressGuard,
+    client::Outbound,
+    metadata::{Discovery, ServerMetadata},
+    registration::authentication,
 };
 
-/// The body with what the metadata of its `issuer` says, and that metadata; the body alone if it names none.
+/// The issuer that the body names.
 ///
 /// # Errors
-/// [`ApiError`] when there is no believable metadata, or too much is being discovered already.
+/// [`ApiError`] when it is none.
+pub(super) fn named(guard: &AddressGuard, body: &JsonBody) -> Result<Option<String>, ApiError> {
+    let mut fields = Fields::of_body(body);
+    let issuer = fields.optional_text("issuer", &|url| rules::endpoint(guard, url));
+    // What else is wrong with the body is told by whoever reads all of it; only this field is read here.
+    if issuer.is_none() && fields.has("issuer") {
+        fields.finish()?;
+    }
+    Ok(issuer)
+}
+
+/// The body with what the metadata of `issuer` says, and that metadata.
+///
+/// # Errors
+/// [`ApiError`] when there is no believable metadata.
 pub(super) async fn described(
-    app: &App,
-    tenant: &Tenant,
-    body: JsonBody,
-) -> Result<(JsonBody, Option<ServerMetadata>), ApiError> {
-    let mut fields = Fields::of_body(&body);
-    let issuer = fields.optional_text("issuer", &|url| rules::endpoint(app.outbound.guard(), url));
-    let Some(issuer) = issuer else {
-        // What else is wrong with the body is told by whoever reads all of it; only this field is read here.
-        if fields.has("issuer") {
-            fields.finish()?;
-        }
-        return Ok((body, None));
-    };
-    let _discovering = app.discoveries.begin(tenant).ok_or(ApiError::TooManyDiscoveries)?;
-    let found = Discovery::new(&app.outbound, app.clock.now()).of_issuer(&issuer).await;
+    outbound: &Outbound,
+    issuer: &str,
+    mut body: JsonBody,
+    now: DateTime<Utc>,
+) -> Result<(JsonBody, ServerMetadata), ApiError> {
+    let found = Discovery::new(outbound, now).of_issuer(issuer).await;
     let server = found.map_err(|error| not_discovered("issuer", "The issuer was not discovered", &error))?;
-    let JsonBody(Value::Object(mut object)) = body else { return Ok((body, Some(server))) };
-    fill(&mut object, &server);
-    Ok((JsonBody(Value::Object(object)), Some(server)))
+    if let Value::Object(fields) = &mut body.0 {
+        fill(fields, &server);
+    }
+    Ok((body, server))
 }
 
 /// What stands in the body counts; absent and null are filled in.

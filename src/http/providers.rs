@@ -26,7 +26,7 @@ use crate::{
     catalog::Catalog,
     client_authentication::ClientAuthentication,
     identity::{Caller, Permission},
-    oauth::address::AddressGuard,
+    oauth::{address::AddressGuard, client::Outbound},
     provider_options::{GrantType, ProviderOptions, TokenFormat},
     store::{StoreError, Tenant, providers::Provider},
 };
@@ -106,12 +106,13 @@ pub async fn create(
     body: JsonBody,
 ) -> Result<Json<ProviderResponse>, ApiError> {
     caller.needs(Permission::Administer)?;
-    let (body, server) = provider_issuer::described(&app, &caller.tenant, body).await?;
-    let mut provider = read_new((app.outbound.guard(), &app.catalog), caller.tenant, &body, app.clock.now())?;
-    if let Some(server) = server {
-        provider.options.issuer = Some(server.issuer);
-        provider.options.iss_required = server.authorization_response_iss_parameter_supported;
-    }
+    let issuer = provider_issuer::named(app.outbound.guard(), &body)?;
+    // Kept until the end: a workspace discovers a few servers at a time.
+    let _discovering = match &issuer {
+        Some(_) => Some(app.discoveries.begin(&caller.tenant).ok_or(ApiError::TooManyDiscoveries)?),
+        None => None,
+    };
+    let provider = read_described((&app.outbound, &app.catalog), caller.tenant, issuer, body, app.clock.now()).await?;
     match app.store.create_provider(&provider).await {
         Ok(()) => Ok(Json(provider.into())),
         Err(StoreError::Conflict) => {
@@ -222,8 +223,24 @@ pub fn no_provider() -> ApiError {
     ApiError::NotFound("There is no provider of that id in this workspace.".into())
 }
 
+/// Reads a provider to create; what the body does not say is taken from the metadata of `issuer`, if it named one.
+pub(super) async fn read_described(
+    (outbound, catalog): (&Outbound, &Catalog),
+    tenant: Tenant,
+    issuer: Option<String>,
+    body: JsonBody,
+    now: DateTime<Utc>,
+) -> Result<Provider, ApiError> {
+    let Some(issuer) = issuer else { return read_new((outbound.guard(), catalog), tenant, &body, now) };
+    let (body, server) = provider_issuer::described(outbound, &issuer, body, now).await?;
+    let mut provider = read_new((outbound.guard(), catalog), tenant, &body, now)?;
+    provider.options.issuer = Some(server.issuer);
+    provider.options.iss_required = server.authorization_response_iss_parameter_supported;
+    Ok(provider)
+}
+
 /// Reads a provider to create, with every fault at once.
-pub(super) fn read_new(
+fn read_new(
     (guard, catalog): (&AddressGuard, &Catalog),
     tenant: Tenant,
     body: &JsonBody,

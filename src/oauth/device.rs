@@ -19,7 +19,7 @@ use super::{
 
 /// How often the token endpoint may be asked if the provider does not say (RFC 8628 section 3.2), and at the most.
 const INTERVAL: Duration = Duration::from_secs(5);
-const INTERVAL_MAX: Duration = Duration::from_secs(300);
+const INTERVAL_MAX: Duration = Duration::from_mins(5);
 /// How long a code lives if the provider does not say, and at the most.
 const LIFETIME: Duration = Duration::from_mins(10);
 const LIFETIME_MAX: Duration = Duration::from_hours(1);

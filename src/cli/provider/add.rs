@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{
     super::{api_key::TenantArgs, print},
     catalog::steps,
-    mcp, unknown,
+    mcp, outbound, unknown,
 };
 use crate::{
     app::public_url,
@@ -38,6 +38,9 @@ Examples:
   An MCP server, by its address:
     agent-auth provider add tools --mcp https://mcp.example.com/mcp
 
+  An authorization server with metadata, by its issuer:
+    agent-auth provider add acme --issuer https://acme.example --client-id ID --client-secret-file FILE
+
   A static key, which each person is asked for on a page of this server:
     agent-auth provider add weather --grant-type api_key
 
@@ -61,8 +64,11 @@ pub(in crate::cli) struct Add {
     #[arg(long)]
     name: Option<String>,
     /// The address of an MCP server: nothing else is needed
-    #[arg(long, value_name = "URL", conflicts_with_all = ["template", "auth_url", "token_url"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["template", "auth_url", "token_url", "issuer"])]
     mcp: Option<String>,
+    /// The issuer of an authorization server: its endpoints are read from its metadata (RFC 8414, OpenID Connect Discovery)
+    #[arg(long, value_name = "URL", conflicts_with = "template")]
+    issuer: Option<String>,
     /// How tokens come about: authorization_code, client_credentials (without a person) or api_key (a static key)
     #[arg(long, value_name = "TYPE")]
     grant_type: Option<String>,
@@ -132,14 +138,15 @@ pub(super) async fn run(
     settings: &Settings,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let guard = AddressGuard::parse(&settings.allow_private_upstreams).map_err(anyhow::Error::msg)?;
+    let outbound = outbound(settings)?;
     let tenant = add.tenant.tenant(store).await?;
     if let Some(url) = &add.mcp {
-        return mcp::run(add.mcp_server(tenant, url, &guard)?, store, settings).await;
+        let server = add.mcp_server(tenant, url, outbound.guard())?;
+        return mcp::run(server, store, &outbound, settings, now).await;
     }
     let entry = add.entry(catalog)?;
     let body = add.body(entry)?;
-    let provider = provider_of_json(&guard, catalog, tenant, body, now).map_err(anyhow::Error::msg)?;
+    let provider = provider_of_json(&outbound, catalog, tenant, body, now).await.map_err(anyhow::Error::msg)?;
     store
         .create_provider(&provider)
         .await
@@ -179,17 +186,24 @@ impl Add {
         mcp_server_of_json(guard, tenant, body).map_err(anyhow::Error::msg)
     }
 
+    /// True when the arguments say themselves what the provider is like.
+    fn is_described(&self) -> bool {
+        [&self.auth_url, &self.token_url, &self.issuer, &self.grant_type].iter().any(|argument| argument.is_some())
+    }
+
     /// The entry that was asked for, by name or by the absence of endpoints.
     fn entry<'c>(&self, catalog: &'c Catalog) -> anyhow::Result<Option<&'c Entry>> {
         let name = match &self.template {
             Some(template) => template,
-            None if self.auth_url.is_none() && self.token_url.is_none() && self.grant_type.is_none() => {
-                &self.provider_id
-            }
+            None if !self.is_described() => &self.provider_id,
             None => return Ok(None),
         };
         let Some(entry) = catalog.entry(name) else {
-            let or = if self.template.is_none() { "; or give --template, or --auth-url and --token-url" } else { "" };
+            let or = if self.template.is_none() {
+                "; or give --template, --issuer, or --auth-url and --token-url"
+            } else {
+                ""
+            };
             bail!("{}{or}", unknown(catalog, name));
         };
         let set = pairs::<BTreeMap<_, _>>("--set", &self.set)?;
@@ -224,6 +238,7 @@ impl Add {
             "client_secret": secret,
             "auth_url": self.auth_url,
             "token_url": self.token_url,
+            "issuer": self.issuer,
             "grant_type": self.grant_type,
             "device_authorization_url": self.device_authorization_url,
             "refresh_url": self.refresh_url,

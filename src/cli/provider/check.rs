@@ -2,20 +2,16 @@
 //! Owns: which endpoints are asked, the lines that are printed, and the exit code.
 //! Must not know: what an answer tells; that is `oauth/probe.rs`.
 
-use std::time::Duration;
-
-use anyhow::{Context, bail};
+use anyhow::bail;
 use chrono::{DateTime, Utc};
 
-use super::super::print;
+use super::{super::print, outbound};
 use crate::{
     app::public_url,
     broker::{exchange::client_scope, provider::token_client},
     config::Settings,
     oauth::{
-        address::AddressGuard,
         authorize::Authorization,
-        client::Outbound,
         probe::{self, Verdict},
         revocation::known_revocation_url,
     },
@@ -24,9 +20,7 @@ use crate::{
 };
 
 pub(super) async fn run(provider: &Provider, settings: &Settings, now: DateTime<Utc>) -> anyhow::Result<()> {
-    let guard = AddressGuard::parse(&settings.allow_private_upstreams).map_err(anyhow::Error::msg)?;
-    let outbound = Outbound::new(guard, Duration::from_secs(settings.provider_timeout_seconds))
-        .context("the machine's trusted certificates cannot be read")?;
+    let outbound = outbound(settings)?;
     let redirect_uri = format!("{}/host-oauth-callback/{}", public_url(settings)?, provider.provider_id);
     let client = token_client(provider);
     let authorization = Authorization {

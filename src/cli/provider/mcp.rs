@@ -2,9 +2,8 @@
 //! Owns: what is said when it is connected, and when a client has to be registered by hand.
 //! Must not know: how a server is discovered.
 
-use std::time::Duration;
-
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
+use chrono::{DateTime, Utc};
 
 use super::super::print;
 use crate::{
@@ -13,18 +12,20 @@ use crate::{
         BrokerError,
         discovery::{ConnectError, Connector, McpServer, connect},
     },
-    clock::Clock,
     config::Settings,
-    oauth::{address::AddressGuard, client::Outbound},
+    oauth::client::Outbound,
     store::Store,
 };
 
-pub(super) async fn run(server: McpServer, store: &Store, settings: &Settings) -> anyhow::Result<()> {
-    let guard = AddressGuard::parse(&settings.allow_private_upstreams).map_err(anyhow::Error::msg)?;
-    let outbound = Outbound::new(guard, Duration::from_secs(settings.provider_timeout_seconds))
-        .context("the machine's trusted certificates cannot be read")?;
-    let (public_url, now) = (public_url(settings)?, Clock::system().now());
-    let connector = Connector { store, outbound: &outbound, public_url: &public_url, now };
+pub(super) async fn run(
+    server: McpServer,
+    store: &Store,
+    outbound: &Outbound,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let public_url = public_url(settings)?;
+    let connector = Connector { store, outbound, public_url: &public_url, now };
     let provider_id = server.provider_id.clone();
     match connect(&connector, server).await {
         Ok(provider) => {

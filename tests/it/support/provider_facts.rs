@@ -35,8 +35,6 @@ pub struct Facts {
     pub granted: &'static str,
     /// The token response to a refresh. `None`: tokens of this provider are never refreshed.
     pub renewed: Option<&'static str>,
-    /// Whether it signs what it sends the browser back with.
-    pub signs: bool,
     /// Where the authorization of a device begins, if it has that.
     pub device: Option<&'static str>,
     /// Where refreshes go, and with which grant type.
@@ -56,7 +54,6 @@ const BY_THE_BOOK: Facts = Facts {
     token_params: &[],
     granted: ROTATING,
     renewed: Some(ROTATED),
-    signs: false,
     device: None,
     refresh: ("", "refresh_token"),
     revoking: Revoking::Not,
@@ -288,7 +285,6 @@ pub const FACTS: [Facts; 31] = [
         paths: ("/admin/oauth/authorize", "/admin/oauth/access_token"),
         scope: "a,b",
         token_params: &[("expiring", "1")],
-        signs: true,
         granted: r#"{"access_token":"t1","expires_in":3600,"refresh_token":"r1","refresh_token_expires_in":7776000,"scope":"a,b"}"#,
         ..BY_THE_BOOK
     },
