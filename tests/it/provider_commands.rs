@@ -9,6 +9,8 @@ use crate::support::binary::{Finished, run};
 use crate::support::both_databases;
 use crate::support::caller::asking;
 use crate::support::fake_provider::FakeProvider;
+use crate::support::scripted::Scripted;
+use crate::support::twin::Twin;
 
 both_databases! {
     an_added_provider_works,
@@ -17,6 +19,9 @@ both_databases! {
     adding_the_same_id_again_is_refused,
     a_removed_provider_is_gone,
     the_secret_is_neither_printed_nor_listed,
+    an_issuer_says_where_the_endpoints_are,
+    a_client_that_gets_tokens_for_itself_is_added_and_checked,
+    a_static_key_needs_a_name_and_nothing_else,
 }
 
 const SECRET: &str = "secret-from-a-file-81c2";
@@ -27,10 +32,14 @@ async fn command(app: &TestApp, arguments: &[&str]) -> Finished {
     run(&all, &app.database.environment()).await
 }
 
-async fn add(app: &TestApp, provider: &FakeProvider, more: &[&str]) -> Finished {
+fn secret_file(app: &TestApp) -> String {
     let file = app.database.folder.path().join("client-secret");
     std::fs::write(&file, format!("{SECRET}\n")).unwrap();
-    let (file, authorize, token) = (file.display().to_string(), provider.at("/authorize"), provider.at("/token"));
+    file.display().to_string()
+}
+
+async fn add(app: &TestApp, provider: &FakeProvider, more: &[&str]) -> Finished {
+    let (file, authorize, token) = (secret_file(app), provider.at("/authorize"), provider.at("/token"));
     let mut arguments = vec!["add", "acme", "--name", "Acme Inc.", "--client-id", "acme-client"];
     arguments.extend(["--client-secret-file", &file, "--auth-url", &authorize, "--token-url", &token]);
     arguments.extend(more);
@@ -94,4 +103,51 @@ async fn the_secret_is_neither_printed_nor_listed(app: TestApp) {
     for said in [added.stdout, added.stderr, listed.stdout, listed.stderr] {
         assert!(!said.contains(SECRET), "{said}");
     }
+}
+
+async fn an_issuer_says_where_the_endpoints_are(app: TestApp) {
+    let server = Twin::start().await;
+    let issuer = server.at("");
+    let metadata = json!({
+        "issuer": issuer,
+        "authorization_endpoint": server.at("/authorize"),
+        "token_endpoint": server.at("/token"),
+        "device_authorization_endpoint": server.at("/device"),
+        "code_challenge_methods_supported": ["S256"],
+    });
+    server.answer("/.well-known/oauth-authorization-server", Scripted::json(metadata));
+    let added = command(&app, &["add", "acme", "--issuer", &issuer, "--client-id", "c"]).await;
+    assert!(added.status.success(), "{added:?}");
+    let stored = app.get("/v2/auth/providers/acme").await.expect(200);
+    assert_eq!((&stored["issuer"], &stored["token_url"]), (&issuer.into(), &server.at("/token").into()));
+    assert_eq!(stored["device_authorization_url"], server.at("/device"));
+    let refused = command(&app, &["add", "other", "--issuer", &server.at("/nobody"), "--client-id", "c"]).await;
+    assert!(refused.expect_refusal().contains("issuer"), "{refused:?}");
+}
+
+async fn a_client_that_gets_tokens_for_itself_is_added_and_checked(app: TestApp) {
+    let server = Twin::start().await;
+    let (file, token) = (secret_file(&app), server.at("/token"));
+    let arguments = ["add", "acme", "--grant-type", "client_credentials", "--client-id", "c", "--token-url", &token];
+    let refused = command(&app, &arguments).await;
+    assert!(refused.expect_refusal().contains("client_secret"), "{refused:?}");
+    let added = command(&app, &[&arguments[..], &["--client-secret-file", &file]].concat()).await;
+    assert!(added.status.success() && !added.stdout.contains("redirect URI"), "{added:?}");
+    server.answer("/token", Scripted::json(json!({"access_token": "t1", "expires_in": 60})));
+    let checked = command(&app, &["check", "acme"]).await;
+    assert!(checked.status.success() && checked.stdout.contains("gives this client a token"), "{checked:?}");
+    server.answer("/token", Scripted::json(json!({"error": "invalid_client"})).status(401));
+    let checked = command(&app, &["check", "acme"]).await;
+    assert!(!checked.status.success() && checked.stdout.contains("invalid_client"), "{checked:?}");
+}
+
+async fn a_static_key_needs_a_name_and_nothing_else(app: TestApp) {
+    let added = command(&app, &["add", "weather", "--grant-type", "api_key"]).await;
+    assert!(added.status.success(), "{added:?}");
+    let asked = json!({"provider": "weather", "scopes": [], "user_id": "alice"});
+    assert!(app.begin(&asked).await.url.contains("/host-api-key/weather?state="));
+    let checked = command(&app, &["check", "weather"]).await;
+    assert!(checked.status.success() && checked.stdout.contains("static key"), "{checked:?}");
+    let listed = command(&app, &["list"]).await;
+    assert!(listed.stdout.contains("weather\tweather\ta static key"), "{listed:?}");
 }
