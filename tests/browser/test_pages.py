@@ -148,9 +148,42 @@ def test_the_keyboard_is_enough(demo, browser):
     is_clean_success(browser, demo)
 
 
+def test_a_key_is_entered_and_reaches_the_agent(demo, browser):
+    request = demo.begin_with_key()
+    waiting = request.wait()
+    browser.get(request.url)
+    shows(browser, "Your key for Weather")
+    field = browser.switch_to.active_element
+    assert (field.get_attribute("id"), field.get_attribute("type")) == ("key", "password")
+    label = browser.find_element(By.CSS_SELECTOR, "label[for=key]")
+    assert label.text == "API key"
+    field.send_keys("two words", Keys.ENTER)
+    shows(browser, "Your key for Weather")
+    problem = browser.find_element(By.CSS_SELECTOR, "[role=alert]")
+    assert "not a key" in problem.text
+    field = browser.switch_to.active_element
+    assert (field.get_attribute("value"), field.get_attribute("aria-describedby")) == ("", "problem")
+    has_quiet_console(browser, document_status=422)
+    field.send_keys("sk-live-1234")
+    button(browser, "Save key").click()
+    is_clean_success(browser, demo)
+    has_quiet_console(browser)
+    answer = waiting.result(10)
+    assert (answer["status"], answer["token"]) == ("completed", "sk-live-1234")
+
+
+def test_going_back_to_the_page_of_a_key_that_was_entered_is_harmless(demo, browser):
+    browser.get(demo.begin_with_key().url)
+    shows(browser, "Your key for Weather")
+    browser.switch_to.active_element.send_keys("sk-live-1234", Keys.ENTER)
+    is_clean_success(browser, demo)
+    browser.back()
+    shows(browser, "Already connected to Weather")
+
+
 @pytest.fixture
 def outcomes(demo, browser):
-    """Opens, one after the other: consent, success and failure."""
+    """Opens, one after the other: consent, success, failure, and the page for a key, also after a mistake."""
 
     def pages():
         approved, denied = demo.begin(), demo.begin()
@@ -163,6 +196,12 @@ def outcomes(demo, browser):
         button(browser, "Deny").click()
         shows(browser, DENIED)
         yield "failure"
+        browser.get(demo.begin_with_key().url)
+        shows(browser, "Your key for")
+        yield "key"
+        browser.find_element(By.ID, "key").send_keys("two words", Keys.ENTER)
+        WebDriverWait(browser, 10).until(lambda _: browser.find_elements(By.ID, "problem"))
+        yield "key refused"
 
     return pages
 
@@ -194,13 +233,13 @@ def test_every_page_can_be_read_aloud(outcomes, browser):
         assert (count("h1"), count("main"), count("footer")) == (1, 1, 1), page
         assert browser.title.startswith(("Allow access?", heading(browser)))
         assert count("svg") == count("svg[aria-hidden=true]") > 0, page
-        assert count("a, button, input:not([type=hidden]), [tabindex]") == (2 if page == "consent" else 0), page
+        assert count("a, button, input:not([type=hidden]), [tabindex]") == (0 if page in ("success", "failure") else 2), page
 
 
 def test_the_policy_admits_our_style_and_nothing_injected(outcomes, browser):
     for page in outcomes():
         assert browser.execute_script("return getComputedStyle(document.querySelector('.card')).maxWidth") == "432px"
-        has_quiet_console(browser, document_status=400)
+        has_quiet_console(browser, document_status=422 if page == "key refused" else 400)
         injected = browser.execute_script(
             """
             const add = (name, text) => {
