@@ -8,6 +8,7 @@ use sha2::Sha256;
 use url::Url;
 
 use crate::support::app::TestApp;
+use crate::support::binary::run;
 use crate::support::both_databases;
 use crate::support::caller::{Pending, with};
 use crate::support::database::Database;
@@ -50,6 +51,27 @@ fn definition(facts: &Facts, twin: &Twin) -> Value {
         }),
         revoking,
     )
+}
+
+/// The same on the command line.
+async fn added(app: &TestApp, twin: &Twin, facts: &Facts) {
+    let folder = app.database.folder.path();
+    let secret = folder.join("client-secret");
+    std::fs::write(&secret, "the-secret").unwrap();
+    let mut arguments = vec!["provider", "add", facts.name, "--client-id", "the-client"];
+    let secret = secret.display().to_string();
+    arguments.extend(["--client-secret-file", &secret]);
+    let set: Vec<String> = facts.set.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    arguments.extend(set.iter().flat_map(|pair| ["--set", pair]));
+    let revocation_url = match facts.revoking {
+        Revoking::GitHub(path) => Some(twin.at(path)),
+        _ => None,
+    };
+    arguments.extend(revocation_url.iter().flat_map(|url| ["--revocation-url", url]));
+    let mut environment = app.database.environment();
+    environment.push(("AGENT_AUTH_CATALOG_FILE".to_owned(), folder.join("catalog.toml").display().to_string()));
+    let added = run(&arguments, &environment).await;
+    assert!(added.status.success(), "{}: {added:?}", facts.name);
 }
 
 fn question(facts: &Facts) -> Value {
@@ -140,7 +162,7 @@ async fn every_provider_goes_through_exchange_refresh_and_revocation(database: D
     let (app, twin) = start(database).await;
     for facts in FACTS {
         let name = facts.name;
-        app.register_as(definition(&facts, &twin)).await;
+        added(&app, &twin, &facts).await;
         let pending = connected(&app, &twin, &facts).await;
         let mut asked = twin.asked(facts.paths.1);
         if renews_itself(&facts) {
