@@ -16,6 +16,7 @@ use crate::{
         authorization::WAKE_CHANNEL,
         background, device,
         discovery_limit::Discoveries,
+        machine::Refusals,
         refresh::Refreshing,
         usage::{self, Usage},
         waiters::Waiters,
@@ -56,6 +57,8 @@ pub struct App {
     pub discoveries: Discoveries,
     /// Which tokens are being refreshed behind their callers.
     pub refreshing: Refreshing,
+    /// What providers refused our own client a moment ago.
+    pub refusals: Refusals,
     /// How many questions about devices may still be under way.
     pub device_questions: Arc<Semaphore>,
     /// Which tokens were handed out and when, as far as it is not written yet.
@@ -119,6 +122,7 @@ impl App {
             waiters: Waiters::default(),
             discoveries: Discoveries::default(),
             refreshing: Refreshing::default(),
+            refusals: Refusals::default(),
             device_questions: Arc::new(Semaphore::new(device::AT_ONCE)),
             usage: Usage::default(),
             first_api_key,

@@ -15,13 +15,11 @@ use super::{
     machine::{obtain, proof_of},
     provider::redirect_uri,
     refresh::{Refreshed, refresh, refresh_behind},
+    static_key::is_static_key,
 };
 use crate::{
     app::App,
-    oauth::{
-        scopes::suffice,
-        token::{FailureKind, TokenFailure},
-    },
+    oauth::token::TokenFailure,
     provider_options::GrantType,
     store::{
         Subject,
@@ -88,7 +86,7 @@ pub enum Outcome {
 /// [`BrokerError`]; [`BrokerError::Provider`] when a due token cannot be refreshed for now.
 pub async fn authenticate(app: &Arc<App>, ask: Ask) -> Result<Outcome, BrokerError> {
     if ask.force_new && !ask.check_only {
-        return Box::pin(consent(app, &ask, &[])).await;
+        return Box::pin(consent(app, &ask, &[], None)).await;
     }
     let mut tokens = app.store.usable_tokens(&ask.subject, &ask.provider_id).await?;
     let chosen = match ask.token_id {
@@ -96,13 +94,12 @@ pub async fn authenticate(app: &Arc<App>, ask: Ask) -> Result<Outcome, BrokerErr
         None => preferred(&tokens, &ask.scopes),
     };
     let Some(chosen) = chosen.filter(|chosen| covers(&tokens[*chosen], &ask.scopes)) else {
-        return Box::pin(consent(app, &ask, &tokens)).await;
+        return Box::pin(consent(app, &ask, &tokens, None)).await;
     };
     match live(app, &tokens[chosen], ask.least).await? {
         Live::AsRead => Ok(Outcome::Completed(Box::new(tokens.swap_remove(chosen)))),
         Live::Refreshed(token) => Ok(Outcome::Completed(token)),
-        Live::ConsentNeeded if ask.token_id.is_some() => Ok(Outcome::TokenExpired),
-        Live::ConsentNeeded => Box::pin(consent(app, &ask, &tokens)).await,
+        Live::ConsentNeeded => Box::pin(consent(app, &ask, &tokens, Some(&tokens[chosen]))).await,
     }
 }
 
@@ -165,8 +162,9 @@ fn preferred(tokens: &[Token], scopes: &[String]) -> Option<usize> {
     covering().find(|at| tokens[*at].state == State::Active).or_else(|| covering().next())
 }
 
-fn covers(token: &Token, scopes: &[String]) -> bool {
-    suffice(&token.scopes, scopes)
+/// True when the token is good for all of these scopes.
+pub(super) fn covers(token: &Token, scopes: &[String]) -> bool {
+    scopes.iter().all(|scope| token.scopes.contains(scope)) || is_static_key(token)
 }
 
 async fn named(app: &App, ask: &Ask, tokens: &[Token], id: Uuid) -> Result<usize, BrokerError> {
@@ -183,15 +181,23 @@ async fn provider(app: &App, ask: &Ask) -> Result<Provider, BrokerError> {
     app.store.provider(&ask.subject.tenant, &ask.provider_id).await?.ok_or(BrokerError::NotFound("provider"))
 }
 
-/// What is answered when no token will do.
-async fn consent(app: &Arc<App>, ask: &Ask, tokens: &[Token]) -> Result<Outcome, BrokerError> {
+/// What is answered when no token will do; `dead` is the one that would have, did it live.
+async fn consent(app: &Arc<App>, ask: &Ask, tokens: &[Token], dead: Option<&Token>) -> Result<Outcome, BrokerError> {
     let provider = provider(app, ask).await?;
+    let proof = proof_of(&provider);
+    // Where no person is needed, a dead token is got anew for whomever it was for: for an agent that is connected to it,
+    // too.
+    let revived = dead.filter(|_| proof.is_some());
+    if dead.is_some() && revived.is_none() && ask.token_id.is_some() {
+        return Ok(Outcome::TokenExpired);
+    }
     let redirect_uri = redirect_uri(app, &provider, ask.redirect_uri.as_deref())?;
     if ask.check_only {
         return Ok(Outcome::ConnectionRequired);
     }
     let agent = &ask.subject.agent_id;
     if !ask.force_new
+        && revived.is_none()
         && !agent.is_empty()
         && app.store.agent_is_connected(&ask.subject.tenant, agent, provider.id).await?
     {
@@ -202,40 +208,29 @@ async fn consent(app: &Arc<App>, ask: &Ask, tokens: &[Token]) -> Result<Outcome,
     }
     let provider = if has_expired(&provider, app.clock.now()) { renewed(app, provider).await } else { provider };
     let begin_with = Begin {
-        subject: ask.subject.clone(),
+        subject: revived.map_or(&ask.subject, |token| &token.subject).clone(),
         ls_user_id: ask.ls_user_id.clone(),
-        scopes: scopes_to_request(ask, tokens),
+        scopes: scopes_to_request(ask, tokens, dead),
         redirect_uri,
         is_default: ask.is_default,
         force_new: ask.force_new,
     };
-    match (proof_of(&provider), ask.consent_on) {
-        (Some(proof), _) => {
-            sufficient(obtain(app, &provider, begin_with, proof).await?, &ask.scopes).map(Outcome::Completed)
+    match (proof, ask.consent_on, provider.options.grant_type) {
+        (Some(proof), _, _) => obtain(app, &provider, begin_with, proof, &ask.scopes).await.map(Outcome::Completed),
+        (None, ConsentOn::Device, GrantType::AuthorizationCode) => {
+            begin_device(app, &provider, begin_with).await.map(Outcome::Pending)
         }
-        (None, ConsentOn::Device) => begin_device(app, &provider, begin_with).await.map(Outcome::Pending),
-        (None, ConsentOn::Browser) => begin(app, &provider, begin_with).await.map(Outcome::Pending),
+        (None, _, _) => begin(app, &provider, begin_with).await.map(Outcome::Pending),
     }
-}
-
-/// A token got without a person, if it is good for what was asked: nobody can consent to more.
-fn sufficient(token: Box<Token>, asked: &[String]) -> Result<Box<Token>, BrokerError> {
-    if covers(&token, asked) {
-        return Ok(token);
-    }
-    Err(BrokerError::NoToken(TokenFailure {
-        kind: FailureKind::Refused,
-        error: "insufficient_scope".into(),
-        error_description: Some("the provider does not grant this server's client all of these scopes".into()),
-        retry_after: None,
-    }))
 }
 
 /// What was asked for and what the token that would be replaced has: with most providers a new consent replaces the
 /// old grant, and two agents asking for different scopes would else take them from each other for ever.
-fn scopes_to_request(ask: &Ask, tokens: &[Token]) -> Vec<String> {
+/// What `dead` had died with it: its provider may not give all of that again.
+fn scopes_to_request(ask: &Ask, tokens: &[Token], dead: Option<&Token>) -> Vec<String> {
     let mut scopes = ask.scopes.clone();
-    if let Some(token) = tokens.iter().find(|token| token.state == State::Active) {
+    let mut living = tokens.iter().filter(|token| dead.is_none_or(|dead| dead.id != token.id));
+    if let Some(token) = living.find(|token| token.state == State::Active) {
         scopes.extend(token.scopes.iter().filter(|scope| !ask.scopes.contains(scope)).cloned());
     }
     scopes

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{
     BrokerError,
     exchange::{Proof, check_issuer, exchange},
+    static_key::{self, key_page},
 };
 use crate::{
     app::App,
@@ -95,6 +96,8 @@ pub enum Completion {
         error_description: Option<String>,
         /// The kind of the exchange's failure; none when the provider sent the person back with the error.
         kind: Option<FailureKind>,
+        /// How long the provider asked us to stay away.
+        retry_after: Option<Duration>,
     },
     /// No request of this state can be completed: unknown, expired, or never ours.
     InvalidState,
@@ -111,7 +114,7 @@ pub enum Completion {
 pub async fn begin(app: &App, provider: &Provider, ask: Begin) -> Result<Pending, BrokerError> {
     let mut request = new_request(app, provider, ask);
     if provider.options.grant_type == GrantType::ApiKey {
-        let (url, state) = key_entry(app, provider);
+        let (url, state) = key_page(app, provider);
         app.store.create_authorization_request(&request, hash(&state), app.clock.now()).await?;
         return Ok(Pending { url, id: request.id, device: None });
     }
@@ -164,13 +167,6 @@ pub(super) fn new_request(app: &App, provider: &Provider, ask: Begin) -> Authori
     }
 }
 
-/// Our page on which a person enters a key, and the state in its address.
-fn key_entry(app: &App, provider: &Provider) -> (String, SecretString) {
-    let state = random_state();
-    let url = format!("{}/host-api-key/{}?state={}", app.public_url, provider.provider_id, state.expose_secret());
-    (url, state)
-}
-
 /// What a provider sent the person back with.
 pub struct CodeResponse {
     /// The code.
@@ -192,24 +188,38 @@ pub struct ErrorResponse<'a> {
     pub iss: Option<&'a str>,
 }
 
-/// Completes the authorization request of `state` with `code`. `tenant` is the caller's, where the callback came
-/// with an API key. However often it is called, the code is exchanged once and everybody gets the same end.
+/// Who brings what completes an authorization request.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// A browser that a provider sent back, with a code in its address.
+    Browser,
+    /// Our page for static keys.
+    KeyPage,
+    /// An application that received the redirect, or was told the key, itself.
+    Application(&'a Tenant),
+}
+
+/// Completes the authorization request of `state` with a code, or with a static key in its place. However often it is
+/// called, that is exchanged once and everybody gets the same end.
 ///
 /// # Errors
-/// [`BrokerError`] when the store fails. A provider that fails is a [`Completion::Failed`].
+/// [`BrokerError`] when the store fails; [`BrokerError::Invalid`] when what should be a key is none. A provider that
+/// fails is a [`Completion::Failed`].
 pub async fn complete(
     app: &Arc<App>,
     provider_id: &str,
     state: &SecretString,
     response: CodeResponse,
-    tenant: Option<&Tenant>,
+    source: Source<'_>,
 ) -> Result<Completion, BrokerError> {
-    let (state_hash, code_hash) = (hash(state), hash(&response.code));
-    if let Some(tenant) = tenant {
-        let known = app.store.authorization_request_of_state(state_hash).await?;
-        if known.is_none_or(|request| request.subject.tenant != *tenant) {
-            return Ok(Completion::InvalidState);
-        }
+    let (state_hash, code_hash) = (hash(state), hash_with(state, &response.code));
+    let known = app.store.authorization_request_of_state(state_hash).await?;
+    let Some(known) = known.filter(|request| may_complete(request, source)) else {
+        return Ok(Completion::InvalidState);
+    };
+    if known.options.grant_type == GrantType::ApiKey {
+        let is_key = static_key::check(&response.code);
+        is_key.map_err(|problem| BrokerError::Invalid { field: "code", problem: problem.into() })?;
     }
     match app.store.take_authorization_request(state_hash, provider_id, code_hash, app.clock.now()).await? {
         Some(request) => {
@@ -228,34 +238,14 @@ pub async fn complete(
     }
 }
 
-/// Who wants a key from the person with that state.
-#[derive(Clone, Debug)]
-pub enum KeyWanted {
-    /// The provider, by its name for people.
-    By(String),
-    /// Nobody any more: this is how it ended.
-    Ended(Completion),
-    /// Nobody ever did.
-    Unknown,
-}
-
-/// Which provider a person with this `state` is to enter a key for.
-///
-/// # Errors
-/// [`BrokerError::Store`].
-pub async fn key_wanted(app: &App, provider_id: &str, state: &SecretString) -> Result<KeyWanted, BrokerError> {
-    let request = app.store.authorization_request_of_state(hash(state)).await?.filter(|request| {
-        request.provider_id == provider_id
-            && request.options.grant_type == GrantType::ApiKey
-            && request.expires_at > app.clock.now()
-    });
-    let Some(request) = request else { return Ok(KeyWanted::Unknown) };
-    let provider = app.store.authorization_outcome(provider_id, request.id).await?;
-    Ok(match (request.status, provider) {
-        (Status::Pending, Some((name, _))) => KeyWanted::By(name),
-        (Status::Completed, Some(_)) => KeyWanted::Ended(Completion::AlreadyCompleted(request.id)),
-        _ => KeyWanted::Unknown,
-    })
+/// A key never comes in an address, and a code never through the page for keys; an application has its own tenant only.
+fn may_complete(request: &AuthorizationRequest, source: Source<'_>) -> bool {
+    let is_key = request.options.grant_type == GrantType::ApiKey;
+    match source {
+        Source::Browser => !is_key,
+        Source::KeyPage => is_key,
+        Source::Application(tenant) => request.subject.tenant == *tenant,
+    }
 }
 
 /// Ends the authorization request of `state`, because the provider sent the person back with an error.
@@ -270,7 +260,7 @@ pub async fn refuse(
 ) -> Result<Completion, BrokerError> {
     let ErrorResponse { error, error_description, iss } = response;
     let begun = app.store.authorization_request_of_state(hash(state)).await?;
-    if begun.is_some_and(|request| check_issuer(&request, iss).is_err()) {
+    if begun.is_some_and(|request| !may_complete(&request, Source::Browser) || check_issuer(&request, iss).is_err()) {
         return Ok(Completion::InvalidState);
     }
     let error = printable(error, 64);
@@ -282,7 +272,7 @@ pub async fn refuse(
     match refused {
         Some(request) => {
             app.wake(request.id).await;
-            Ok(Completion::Failed { id: request.id, error, error_description, kind: None })
+            Ok(Completion::Failed { id: request.id, error, error_description, kind: None, retry_after: None })
         }
         None => Ok(Completion::InvalidState),
     }
@@ -328,6 +318,7 @@ async fn completed_before(
                     error: request.error.unwrap_or_default(),
                     error_description: request.error_description,
                     kind: Some(FailureKind::Refused),
+                    retry_after: None,
                 });
             }
             Status::Completed | Status::Exchanging if !same_code => return Ok(Completion::StateUsed),
@@ -344,6 +335,17 @@ async fn completed_before(
 /// A state that nobody can guess.
 pub(super) fn random_state() -> SecretString {
     SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
+}
+
+/// The hash of a code, or of a key in its place, together with its state: only the state's own hash is kept, so a reader
+/// of the database cannot try out what the code or the key may be.
+fn hash_with(state: &SecretString, code: &SecretString) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(hash(state))
+        .chain_update(state.expose_secret())
+        .chain_update(code.expose_secret())
+        .finalize()
+        .into()
 }
 
 pub(super) fn hash(value: &SecretString) -> [u8; 32] {

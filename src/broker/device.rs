@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 use super::{
     BrokerError,
     authorization::{Begin, DeviceCodes, Pending, hash, new_request, random_state},
+    discovery::{is_forgotten, renewed},
     exchange::{client_of, conclude, granted},
     provider::token_client,
 };
@@ -27,8 +28,8 @@ use crate::{
 
 /// How often a server looks for requests whose time to ask has come.
 pub const EVERY: Duration = Duration::from_secs(1);
-/// A server that died while it asked is succeeded after this. Longer than a question can take.
-const LEASE: TimeDelta = TimeDelta::seconds(60);
+/// A server that died while it asked is succeeded so much later than a question, and keeping its answer, can take.
+const LEASE_MARGIN: Duration = Duration::from_secs(30);
 /// How much longer to wait after `slow_down` (RFC 8628 section 3.5).
 const SLOWER_SECONDS: i64 = 5;
 /// The longest wait after a provider that fails again and again.
@@ -45,15 +46,42 @@ pub async fn begin_device(app: &App, provider: &Provider, ask: Begin) -> Result<
         let problem = "this provider has no device_authorization_url; set it with PATCH if the provider has one";
         return Err(BrokerError::Invalid { field: "grant", problem: problem.into() });
     };
-    let mut request = new_request(app, provider, ask);
-    let question = DeviceRequest {
-        device_authorization_url: url,
+    let begun = match question(app, provider, url, &ask.scopes).await {
+        // Registered anew, once: whoever pruned our client takes the next one.
+        Err(failure) if is_forgotten(provider, &failure) => {
+            let renewed = renewed(app, provider.clone()).await;
+            let begun = question(app, &renewed, url, &ask.scopes).await.map_err(BrokerError::NoToken)?;
+            return pending(app, &renewed, ask, begun).await;
+        }
+        begun => begun.map_err(BrokerError::NoToken)?,
+    };
+    pending(app, provider, ask, begun).await
+}
+
+async fn question(
+    app: &App,
+    provider: &Provider,
+    device_authorization_url: &str,
+    scopes: &[String],
+) -> Result<DeviceAuthorization, TokenFailure> {
+    let request = DeviceRequest {
+        device_authorization_url,
         client: &token_client(provider),
         auth_url: &provider.auth_url,
         provider_type: provider.provider_type.as_deref(),
-        scopes: &request.scopes,
+        scopes,
     };
-    let begun = authorize_device(&app.outbound, &question, app.clock.now()).await.map_err(BrokerError::NoToken)?;
+    authorize_device(&app.outbound, &request, app.clock.now()).await
+}
+
+/// Keeps the request before anybody is told of it.
+async fn pending(
+    app: &App,
+    provider: &Provider,
+    ask: Begin,
+    begun: DeviceAuthorization,
+) -> Result<Pending, BrokerError> {
+    let mut request = new_request(app, provider, ask);
     let DeviceAuthorization {
         device_code,
         user_code,
@@ -81,7 +109,7 @@ pub async fn begin_device(app: &App, provider: &Provider, ask: Begin) -> Result<
 pub async fn ask_due(app: &Arc<App>) -> Result<(), BrokerError> {
     let now = app.clock.now();
     let free = i64::try_from(app.device_questions.available_permits()).unwrap_or(0);
-    for request in app.store.take_due_polls(now, now + LEASE, free).await? {
+    for request in app.store.take_due_polls(now, now + lease(app), free).await? {
         let Ok(permit) = Arc::clone(&app.device_questions).acquire_owned().await else { return Ok(()) };
         let app_of_task = Arc::clone(app);
         app.tasks.spawn(async move {
@@ -93,6 +121,11 @@ pub async fn ask_due(app: &Arc<App>) -> Result<(), BrokerError> {
         });
     }
     Ok(())
+}
+
+fn lease(app: &App) -> TimeDelta {
+    let lease = Duration::from_secs(app.settings.provider_timeout_seconds) + LEASE_MARGIN;
+    TimeDelta::from_std(lease).unwrap_or(TimeDelta::minutes(2))
 }
 
 async fn ask(app: &Arc<App>, request: AuthorizationRequest) -> Result<(), BrokerError> {
@@ -126,7 +159,7 @@ fn ask_again_in(failure: &TokenFailure, seconds: i64) -> Option<i64> {
 
 async fn postpone(app: &App, request: &AuthorizationRequest, seconds: i64) -> Result<(), StoreError> {
     let now = app.clock.now();
-    let at = now.checked_add_signed(TimeDelta::seconds(seconds)).unwrap_or(now + LEASE);
+    let at = now.checked_add_signed(TimeDelta::seconds(seconds)).unwrap_or(now + lease(app));
     app.store.postpone_poll(request, seconds, at).await
 }
 

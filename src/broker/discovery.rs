@@ -14,7 +14,7 @@ use crate::{
     oauth::{
         client::Outbound,
         metadata::{Discovered, Discovery, DiscoveryError, ServerMetadata},
-        registration::{RegistrationError, authentication, register},
+        registration::{Purpose, RegistrationError, authentication, register},
         token::TokenFailure,
     },
     provider_options::{GrantType, ProviderOptions},
@@ -226,7 +226,9 @@ async fn own_client(
     }
     let Some(endpoint) = &server.registration_endpoint else { return Ok(no_client(asked)) };
     let redirect_uri = callback_address(connector.public_url, provider_id);
-    let registered = register(connector.outbound, endpoint, &redirect_uri, asked, scopes, connector.now).await?;
+    let on_devices = server.device_authorization_endpoint.is_some();
+    let purpose = Purpose { redirect_uri: &redirect_uri, scopes, on_devices };
+    let registered = register(connector.outbound, endpoint, purpose, asked, connector.now).await?;
     Ok(Client {
         id: registered.client_id,
         secret: registered.client_secret,
@@ -292,8 +294,12 @@ async fn register_anew(app: &App, provider: Provider) -> Result<Provider, Connec
     let Some(endpoint) = provider.options.registration_url.clone() else { return Ok(provider) };
     let (redirect_uri, now) = (callback_address(&app.public_url, &provider.provider_id), app.clock.now());
     let asked = provider.token_endpoint_auth_method;
-    let scopes = &provider.options.registered_scopes;
-    let registered = register(&app.outbound, &endpoint, &redirect_uri, asked, scopes, now).await?;
+    let purpose = Purpose {
+        redirect_uri: &redirect_uri,
+        scopes: &provider.options.registered_scopes,
+        on_devices: provider.options.device_authorization_url.is_some(),
+    };
+    let registered = register(&app.outbound, &endpoint, purpose, asked, now).await?;
     let mut renewed = provider;
     renewed.client_id = registered.client_id;
     renewed.client_secret = registered.client_secret;

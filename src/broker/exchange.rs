@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use secrecy::SecretString;
-use serde_json::Map;
 
 use super::{
     BrokerError,
@@ -16,13 +15,14 @@ use super::{
     identify::identify,
     persist,
     revoke::queue_grant_of_request,
+    static_key,
 };
 use crate::{
     app::App,
     oauth::{
         account::Account,
         callback_signature::is_signed,
-        scopes::{EVERYTHING, covered},
+        scopes::covered,
         token::{Client, FailureKind, Grant as TokenGrant, TokenFailure, request_token},
         token_response::TokenResponse,
     },
@@ -126,8 +126,8 @@ fn grant_of_key(key: SecretString, account_id: Option<String>) -> Grant {
     Grant {
         access_token: key,
         refresh_token: None,
-        scopes: Some(vec![EVERYTHING.into()]),
-        metadata: Map::from_iter([("token_type".to_owned(), "api_key".into())]),
+        scopes: Some(Vec::new()),
+        metadata: static_key::metadata(),
         account_id,
         account_label: None,
         expires_at: None,
@@ -231,6 +231,7 @@ async fn fail(app: &App, request: &AuthorizationRequest, failure: TokenFailure) 
         error: failure.error,
         error_description: failure.error_description,
         kind: Some(failure.kind),
+        retry_after: failure.retry_after,
     })
 }
 

@@ -19,6 +19,7 @@ pub mod refresh;
 pub mod report;
 pub mod resume;
 pub mod revoke;
+pub mod static_key;
 pub mod sweep;
 pub mod usage;
 pub mod wait;

@@ -177,6 +177,7 @@ async fn run(app: Arc<App>, token: Token, lease: Lease) -> Result<Refreshed, Bro
                     kept
                 }
                 Err(failure) => {
+                    let failure = about_client(&provider, failure);
                     if failure.kind == FailureKind::MisconfiguredClient {
                         mark_client(&app, &provider, Some(&failure.error)).await;
                     }
@@ -190,8 +191,17 @@ async fn run(app: Arc<App>, token: Token, lease: Lease) -> Result<Refreshed, Bro
     outcome
 }
 
+/// A client that may no longer have all of a token's scopes gets it never again, but another one with those it may have.
+/// (A refresh token is brought without scopes, so that no person's grant can end like this.)
+fn about_client(provider: &Provider, mut failure: TokenFailure) -> TokenFailure {
+    if provider.options.grant_type == GrantType::ClientCredentials && failure.error == "invalid_scope" {
+        failure.kind = FailureKind::DeadGrant;
+    }
+    failure
+}
+
 /// Marks the provider's client as wrong, or as right again. A mark that cannot be written is no reason to fail.
-async fn mark_client(app: &App, provider: &Provider, error: Option<&str>) {
+pub(super) async fn mark_client(app: &App, provider: &Provider, error: Option<&str>) {
     let marked = app.store.mark_client_error(&provider.tenant, provider.id, error, app.clock.now()).await;
     if let Err(error) = marked {
         tracing::warn!(provider = provider.provider_id, %error, "the state of a provider's client was not noted");

@@ -12,7 +12,8 @@ use uuid::Uuid;
 use super::{
     BrokerError,
     authenticate::{Live, live},
-    refresh::{Refreshed, refresh},
+    refresh::{Refreshed, mark_client, refresh},
+    static_key::is_static_key,
 };
 use crate::{
     app::App,
@@ -69,12 +70,24 @@ pub async fn report_invalid(
         };
     }
     if app.store.end_grant(&token, REPORTED, app.clock.now()).await? {
+        if is_static_key(&token) {
+            tell_operator(app, &token).await?;
+        }
         return Ok(Reported::ConsentNeeded);
     }
     match app.store.token(tenant, id).await? {
         Some(token) => current(app, token).await,
         None => Ok(Reported::ConsentNeeded),
     }
+}
+
+/// A key that the whole workspace shares is nobody's to enter anew: the provider is marked, so that its operator sees it.
+async fn tell_operator(app: &App, token: &Token) -> Result<(), BrokerError> {
+    let provider = app.store.provider(&token.subject.tenant, &token.provider_id).await?;
+    if let Some(provider) = provider.filter(|provider| provider.client_secret.is_some()) {
+        mark_client(app, &provider, Some(REPORTED)).await;
+    }
+    Ok(())
 }
 
 async fn current(app: &Arc<App>, token: Token) -> Result<Reported, BrokerError> {

@@ -10,6 +10,7 @@ use metrics::counter;
 use tokio::{sync::mpsc, time::Instant};
 use uuid::Uuid;
 
+use super::{exchange::client_of as request_client, provider::token_client};
 use crate::{
     app::App,
     oauth::{
@@ -71,23 +72,29 @@ enum Tried {
     Impossible,
 }
 
-/// How the grants of a provider are revoked; `None` where they cannot be. A static key was not given by the provider for
-/// us alone: it is only forgotten.
+/// How the grants of a provider are revoked; `None` where they cannot be.
 #[must_use]
 pub fn client_of(provider: &Provider) -> Option<RevocationClient> {
-    if provider.options.grant_type == GrantType::ApiKey {
-        return None;
-    }
-    let known = || known_revocation_url(&provider.token_url, &provider.client_id);
     Some(RevocationClient {
         provider_id: provider.provider_id.clone(),
-        revocation_url: provider.revocation_url.clone().or_else(known)?,
+        revocation_url: revocation_url(&token_client(provider), provider.revocation_url.as_ref())?,
         token_url: provider.token_url.clone(),
         client_id: provider.client_id.clone(),
         client_secret: provider.client_secret.clone(),
         authentication: provider.token_endpoint_auth_method,
         options: provider.options.clone(),
     })
+}
+
+/// Where the grants of a client are revoked: as the provider's record says, else where it is known of the provider.
+fn revocation_url(client: &Client<'_>, recorded: Option<&String>) -> Option<String> {
+    match client.options.grant_type {
+        GrantType::AuthorizationCode => recorded.cloned().or_else(|| known_revocation_url(client.token_url, client.id)),
+        // A service may give its client one token again and again: to end it is the operator's decision.
+        GrantType::ClientCredentials => recorded.cloned(),
+        // It was not given for us alone: it is only forgotten.
+        GrantType::ApiKey => None,
+    }
 }
 
 /// Deletes one token of a user; `None` if there is none.
@@ -168,8 +175,8 @@ pub async fn queue_grant_of_request(
     request: &AuthorizationRequest,
     grant: &Grant,
 ) -> Result<(), StoreError> {
-    let known = || known_revocation_url(&request.token_url, &request.client_id);
-    let client = request.revocation_url.clone().or_else(known).map(|revocation_url| RevocationClient {
+    let revocation_url = revocation_url(&request_client(request), request.revocation_url.as_ref());
+    let client = revocation_url.map(|revocation_url| RevocationClient {
         provider_id: request.provider_id.clone(),
         revocation_url,
         token_url: request.token_url.clone(),
@@ -261,9 +268,16 @@ async fn try_one(app: &App, id: Uuid) -> Tried {
 }
 
 async fn attempt(app: &App, mut revocation: Revocation) -> Result<Tried, StoreError> {
+    let count = |outcome| counter!("agent_auth_revocations_total", "outcome" => outcome).increment(1);
+    if !spare_others(app, &mut revocation).await? {
+        app.store.end_revocation(&revocation).await?;
+        count("spared");
+        let (id, provider) = (revocation.id, &revocation.client.provider_id);
+        tracing::warn!(revocation = %id, provider, "a token lives on: revoking it would end another one of its account");
+        return Ok(Tried::Impossible);
+    }
     let told = tell(app, &mut revocation).await;
     let (id, provider) = (revocation.id, revocation.client.provider_id.as_str());
-    let count = |outcome| counter!("agent_auth_revocations_total", "outcome" => outcome).increment(1);
     match told {
         // A dead access token without a refresh token is all there was of the grant.
         Ok(Revoked::Yes | Revoked::AccessTokenDead) => {
@@ -292,11 +306,28 @@ async fn attempt(app: &App, mut revocation: Revocation) -> Result<Tried, StoreEr
     }
 }
 
+/// Sees to it that no other token of the same account ends with this one: somebody else's, or one that was got since this
+/// one was deleted. `false` where that cannot be.
+async fn spare_others(app: &App, revocation: &mut Revocation) -> Result<bool, StoreError> {
+    let Some(account_id) = &revocation.account_id else { return Ok(true) };
+    let client = &mut revocation.client;
+    if !app.store.account_is_connected(&revocation.tenant, &client.provider_id, account_id).await? {
+        return Ok(true);
+    }
+    let Some(url) = revocation::sparing_others(&client.revocation_url, &client.options) else { return Ok(false) };
+    client.revocation_url = url;
+    Ok(true)
+}
+
 /// Tells the provider. One that takes nothing but a live access token is asked for one first, if the grant has a
 /// refresh token: else deleting a token that has expired would leave the grant alive.
 async fn tell(app: &App, revocation: &mut Revocation) -> Result<Revoked, RevocationFailure> {
     let told = tell_once(app, revocation).await?;
     let (Revoked::AccessTokenDead, Some(refresh_token)) = (told, &revocation.refresh_token) else { return Ok(told) };
+    if revocation.client.options.grant_type == GrantType::ClientCredentials {
+        // There is no refresh token, only a copy in its place.
+        return Ok(told);
+    }
     let grant = TokenGrant::Refresh(refresh_token);
     match request_token(&app.outbound, &client(revocation), grant, app.clock.now()).await {
         Ok(response) => {
@@ -346,6 +377,27 @@ fn backoff(attempts: i64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{client_authentication::ClientAuthentication, provider_options::ProviderOptions};
+
+    #[test]
+    fn what_was_given_to_our_client_alone_is_revoked_only_where_the_record_says_so() {
+        let address = |grant_type, recorded: Option<&str>| {
+            let options = ProviderOptions { grant_type, ..ProviderOptions::default() };
+            let client = Client {
+                token_url: "https://slack.com/api/oauth.v2.access",
+                id: "c",
+                secret: None,
+                authentication: ClientAuthentication::None,
+                options: &options,
+            };
+            revocation_url(&client, recorded.map(ToOwned::to_owned).as_ref())
+        };
+        let (known, own) = ("https://slack.com/api/auth.revoke", "https://acme.example/revoke");
+        assert_eq!(address(GrantType::AuthorizationCode, None).as_deref(), Some(known));
+        assert_eq!(address(GrantType::ClientCredentials, None), None);
+        assert_eq!(address(GrantType::ClientCredentials, Some(own)).as_deref(), Some(own));
+        assert_eq!(address(GrantType::ApiKey, Some(own)), None);
+    }
 
     #[test]
     fn the_backoff_doubles_up_to_six_hours() {

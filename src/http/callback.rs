@@ -27,7 +27,7 @@ use crate::{
     app::App,
     broker::{
         BrokerError,
-        authorization::{CodeResponse, Completion, ErrorResponse, complete, refuse},
+        authorization::{CodeResponse, Completion, ErrorResponse, Source, complete, refuse},
     },
     identity::{Caller, Permission},
     oauth::token::FailureKind,
@@ -168,7 +168,15 @@ pub async fn post(
     fields.finish()?;
     let invalid = |detail: &str| Err(ApiError::InvalidState(detail.to_owned()));
     rules::provider_id(&provider_id).map_err(|_| no_provider())?;
-    match complete(&app, &provider_id, &state, CodeResponse { code, iss, query: None }, Some(&caller.tenant)).await? {
+    match complete(
+        &app,
+        &provider_id,
+        &state,
+        CodeResponse { code, iss, query: None },
+        Source::Application(&caller.tenant),
+    )
+    .await?
+    {
         Completion::Completed(auth_id) | Completion::AlreadyCompleted(auth_id) => {
             Ok(Json(Finalized { status: "completed", provider_id, auth_id }))
         }
@@ -228,7 +236,7 @@ async fn come_back(app: &Arc<App>, provider_id: &str, visit: Visit) -> Response 
         }
         (None, Some(code)) if !code.is_empty() => {
             let response = CodeResponse { code: code.into(), iss: visit.iss, query: Some(visit.query) };
-            complete(app, provider_id, &state, response, None).await
+            complete(app, provider_id, &state, response, Source::Browser).await
         }
         (None, _) => return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters),
     };
@@ -243,7 +251,7 @@ pub(super) async fn finish(app: &Arc<App>, provider_id: &str, completion: Result
         Ok(Completion::InvalidState) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState),
         Ok(Completion::StateUsed) => failed(StatusCode::BAD_REQUEST, FailureReason::StateUsed),
         Ok(Completion::WrongProvider) => failed(StatusCode::BAD_REQUEST, FailureReason::WrongProvider),
-        Ok(Completion::Failed { id, error, error_description, kind }) => {
+        Ok(Completion::Failed { id, error, error_description, kind, .. }) => {
             let (status, reason) = failure(&error, kind);
             let provider = app.store.authorization_outcome(provider_id, id).await.ok().flatten();
             page(

@@ -1,6 +1,6 @@
 //! `/host-api-key/{provider_id}`: where a person enters the static key that an agent asked for.
-//! Owns: which texts are keys, and the page or way on for each end.
-//! Must not know: how a key is kept.
+//! Owns: the form's fields, and the page or way on for each end.
+//! Must not know: what a key may be, or how it is kept.
 
 use std::sync::Arc;
 
@@ -15,12 +15,15 @@ use url::form_urlencoded;
 use super::{
     body::whole,
     callback::{broken, failed, finish},
-    pages::{FailureReason, key::KEY_MAX, key::key_page},
+    pages::{FailureReason, key::key_page},
     rules,
 };
 use crate::{
     app::App,
-    broker::authorization::{CodeResponse, KeyWanted, complete, key_wanted},
+    broker::{
+        authorization::{CodeResponse, Source, complete},
+        static_key::{self, KeyWanted, key_wanted},
+    },
 };
 
 /// Shows the page, as often as it is asked for: nothing is used up.
@@ -41,17 +44,11 @@ pub async fn post(State(app): State<Arc<App>>, Path(provider_id): Path<String>, 
         return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters);
     };
     let key = SecretString::from(key.expose_secret().trim());
-    if let Err(problem) = check(key.expose_secret()) {
+    if let Err(problem) = static_key::check(&key) {
         return show(&app, &provider_id, &state, Some(problem)).await;
     }
-    match key_wanted(&app, &provider_id, &state).await {
-        Ok(KeyWanted::Unknown) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState),
-        Ok(KeyWanted::By(_) | KeyWanted::Ended(_)) => {
-            let response = CodeResponse { code: key, iss: None, query: None };
-            finish(&app, &provider_id, complete(&app, &provider_id, &state, response, None).await).await
-        }
-        Err(error) => broken(error.into()),
-    }
+    let response = CodeResponse { code: key, iss: None, query: None };
+    finish(&app, &provider_id, complete(&app, &provider_id, &state, response, Source::KeyPage).await).await
 }
 
 async fn show(app: &Arc<App>, provider_id: &str, state: &SecretString, problem: Option<&'static str>) -> Response {
@@ -67,20 +64,6 @@ async fn show(app: &Arc<App>, provider_id: &str, state: &SecretString, problem: 
         Ok(KeyWanted::Unknown) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState),
         Err(error) => broken(error.into()),
     }
-}
-
-/// A key goes into headers as it is (RFC 9110 section 5.5).
-fn check(key: &str) -> Result<(), &'static str> {
-    if key.is_empty() {
-        return Err("Enter the key.");
-    }
-    if key.len() > KEY_MAX {
-        return Err("That is longer than any key. Copy the key alone.");
-    }
-    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("That is not a key: it has spaces, line breaks or special characters. Copy the key alone.");
-    }
-    Ok(())
 }
 
 /// The first usable value of that name.

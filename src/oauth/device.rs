@@ -60,11 +60,10 @@ pub struct DeviceAuthorization {
 struct Fields {
     device_code: String,
     user_code: String,
-    // Google says `url`, from before there was an RFC.
-    #[serde(alias = "verification_url")]
-    verification_uri: String,
-    #[serde(alias = "verification_url_complete")]
+    verification_uri: Option<String>,
     verification_uri_complete: Option<String>,
+    // Google's name, from before there was an RFC. Some send both.
+    verification_url: Option<String>,
     expires_in: Option<Value>,
     interval: Option<Value>,
 }
@@ -104,14 +103,15 @@ fn read_authorization(outbound: &Outbound, answer: &Answer) -> Option<DeviceAuth
         uri.len() <= 2048 && url.is_some_and(|url| outbound.guard().check_url(&url).is_ok())
     };
     let user_code = printable(&fields.user_code, 64);
-    if user_code.is_empty() || !is_safe(&fields.verification_uri) {
+    let verification_uri = fields.verification_uri.or(fields.verification_url).filter(|uri| is_safe(uri))?;
+    if user_code.is_empty() {
         return None;
     }
     Some(DeviceAuthorization {
         device_code: fields.device_code.into(),
         user_code,
         verification_uri_complete: fields.verification_uri_complete.filter(|uri| is_safe(uri)),
-        verification_uri: fields.verification_uri,
+        verification_uri,
         expires_in: lifetime(fields.expires_in.as_ref()).unwrap_or(LIFETIME).min(LIFETIME_MAX),
         interval: lifetime(fields.interval.as_ref()).unwrap_or(INTERVAL).min(INTERVAL_MAX),
     })

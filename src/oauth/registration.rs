@@ -12,6 +12,7 @@ use url::{Host, Url};
 use super::{
     client::{CallError, Outbound},
     metadata::ServerMetadata,
+    token::DEVICE_CODE,
 };
 use crate::client_authentication::ClientAuthentication;
 
@@ -69,6 +70,17 @@ pub fn authentication(server: &ServerMetadata) -> ClientAuthentication {
         .unwrap_or(ClientAuthentication::None)
 }
 
+/// What a client is registered for.
+#[derive(Clone, Copy, Debug)]
+pub struct Purpose<'a> {
+    /// Where people come back to.
+    pub redirect_uri: &'a str,
+    /// Everything it may ask for; empty if the server names no scopes.
+    pub scopes: &'a [String],
+    /// Whether people consent on other devices, too (RFC 8628).
+    pub on_devices: bool,
+}
+
 /// What we say of ourselves. `redirect_uri` is where people come back to.
 #[must_use]
 pub fn client_metadata(redirect_uri: &str, authentication: ClientAuthentication) -> Value {
@@ -96,15 +108,18 @@ pub fn client_metadata(redirect_uri: &str, authentication: ClientAuthentication)
 pub async fn register(
     outbound: &Outbound,
     endpoint: &str,
-    redirect_uri: &str,
+    purpose: Purpose<'_>,
     asked: ClientAuthentication,
-    scopes: &[String],
     now: DateTime<Utc>,
 ) -> Result<Registered, RegistrationError> {
     let endpoint = Url::parse(endpoint).map_err(|_| RegistrationError::Unreadable("its endpoint is no URL"))?;
+    let Purpose { redirect_uri, scopes, on_devices } = purpose;
     let mut metadata = client_metadata(redirect_uri, asked);
     if !scopes.is_empty() {
         metadata["scope"] = scopes.join(" ").into();
+    }
+    if on_devices {
+        metadata["grant_types"] = json!(["authorization_code", "refresh_token", DEVICE_CODE]);
     }
     let request = outbound
         .post(&endpoint)?

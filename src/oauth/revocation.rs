@@ -92,6 +92,23 @@ pub fn known_revocation_url(token_url: &str, client_id: &str) -> Option<String> 
     token_url.join(&target.replace("{client_id}", &client_id)).ok().map(Into::into)
 }
 
+/// Where a token is revoked whose account has another one that is to live on, instead of at `revocation_url`. `None` where
+/// nothing but all of the account's grants can be ended.
+#[must_use]
+pub fn sparing_others(revocation_url: &str, options: &ProviderOptions) -> Option<String> {
+    let same = || Some(revocation_url.to_owned());
+    let Ok(url) = Url::parse(revocation_url) else { return same() };
+    match habit(&url, options) {
+        Some(RevocationHabit::GitHub) => match revocation_url.strip_suffix("/grant") {
+            Some(application) => Some(format!("{application}/token")),
+            None => same(),
+        },
+        Some(RevocationHabit::Stripe) => None,
+        Some(RevocationHabit::DeleteBearer) if url.path().ends_with("/permissions") => None,
+        _ => same(),
+    }
+}
+
 /// Has a grant revoked at `revocation_url`.
 ///
 /// # Errors
@@ -316,6 +333,18 @@ mod tests {
         }
         let common = Url::parse("https://as.example/v1/oauth/revoke").unwrap();
         assert_eq!(habit(&common, &ProviderOptions::default()), None, "by the book where the token endpoint is");
+    }
+
+    #[test]
+    fn others_of_the_account_are_spared_where_that_can_be() {
+        let spared = |url| sparing_others(url, &ProviderOptions::default());
+        assert_eq!(
+            spared("https://api.github.com/applications/Iv1/grant").as_deref(),
+            Some("https://api.github.com/applications/Iv1/token")
+        );
+        assert_eq!(spared("https://as.example/revoke").as_deref(), Some("https://as.example/revoke"));
+        assert_eq!(spared("https://connect.stripe.com/oauth/deauthorize"), None);
+        assert_eq!(spared("https://graph.facebook.com/me/permissions"), None);
     }
 
     #[test]

@@ -4,15 +4,6 @@
 
 use url::Url;
 
-/// What a static key is good for, as far as we know: whatever its owner may do.
-pub const EVERYTHING: &str = "*";
-
-/// True when a grant of these scopes is good for all that is asked for.
-#[must_use]
-pub fn suffice(granted: &[String], asked: &[String]) -> bool {
-    asked.iter().all(|scope| granted.contains(scope)) || granted.iter().any(|scope| scope == EVERYTHING)
-}
-
 /// Scopes that ask for a kind of answer and not for rights; providers do not tell that they granted them.
 const ASKS_FOR_AN_ANSWER: [&str; 4] = ["openid", "offline_access", "offline.access", "refresh_token"];
 

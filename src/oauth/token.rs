@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The grant type of a device's code.
-const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+pub(super) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// Our client at a token endpoint.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{StoreError, authorization_requests::AuthorizationRequest, db::Tx, grants::Grant};
+use super::{Store, StoreError, Tenant, authorization_requests::AuthorizationRequest, db::Tx, grants::Grant};
 
 /// What a renewed token keeps or gives on.
 #[derive(sqlx::FromRow)]
@@ -48,4 +48,31 @@ pub(super) async fn replaced_token(
         _ => None,
     };
     Ok(same.or(only).map(|position| tokens.swap_remove(position)))
+}
+
+impl Store {
+    /// Whether a living token of that account is there, whoever's it is in the workspace.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn account_is_connected(
+        &self,
+        tenant: &Tenant,
+        provider_id: &str,
+        account_id: &str,
+    ) -> Result<bool, StoreError> {
+        let (tokens,): (i64,) = self
+            .db
+            .query(
+                "SELECT count(*) FROM tokens t JOIN providers p ON p.id = t.provider
+                 WHERE t.organization_id = $1 AND t.workspace_id = $2 AND p.provider_id = $3 AND t.account_id = $4
+                   AND t.state = 'active'",
+            )
+            .within(tenant)
+            .bind(provider_id.to_owned())
+            .bind(account_id.to_owned())
+            .one()
+            .await?;
+        Ok(tokens > 0)
+    }
 }

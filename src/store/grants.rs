@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     Store, StoreError, Tenant,
     accounts::{ReplacedRow, replaced_token},
-    authorization_requests::AuthorizationRequest,
+    authorization_requests::{AuthorizationRequest, Status},
     db::Tx,
     tokens::{State, Token, token_place},
 };
@@ -78,6 +78,8 @@ impl Store {
     /// the subject's token of the same account and keeps its id, and with it the agents connected to it. Gives the
     /// token's id; `None` if the request was deleted meanwhile, with its provider.
     ///
+    /// Of the questions about a device a success is what counts, though a later one was told that the code is spent.
+    ///
     /// # Errors
     /// [`StoreError`]. On [`StoreError::Conflict`] another consent of the subject was kept at the same moment: try
     /// again.
@@ -103,7 +105,8 @@ impl Store {
                 "UPDATE authorization_requests
                  SET status = 'completed', token = $4, finished_at = $5, expires_at = $6, code_verifier = NULL,
                      client_secret = NULL, device_code = NULL, poll_at = NULL
-                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'exchanging'",
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3
+                   AND (status = 'exchanging' OR (poll_seconds IS NOT NULL AND status IN ('pending', 'failed')))",
             )
             .within(&request.subject.tenant)
             .bind(request.id)
@@ -113,10 +116,17 @@ impl Store {
             .execute()
             .await?;
         if finished == 0 {
-            return Ok(None);
+            drop(tx);
+            return self.kept_before(request).await;
         }
         tx.commit().await?;
         Ok(Some(id))
+    }
+
+    /// The token that was made of a request: of a commit whose confirmation was lost, which was tried again.
+    async fn kept_before(&self, request: &AuthorizationRequest) -> Result<Option<Uuid>, StoreError> {
+        let kept = self.authorization_request(&request.subject.tenant, request.id).await?;
+        Ok(kept.filter(|request| request.status == Status::Completed).and_then(|request| request.token))
     }
 
     async fn insert_token(

@@ -24,6 +24,9 @@ both_databases! {
     an_agent_bound_to_other_connections_gets_none,
     it_needs_a_secret_and_no_authorization_endpoint,
     a_provider_cannot_change_from_persons_to_clients,
+    a_scope_that_was_withdrawn_does_not_keep_the_others_back,
+    a_refusing_service_is_not_asked_at_the_speed_of_agents,
+    a_dead_token_is_got_anew_for_the_agents_connected_to_it,
 }
 
 const HOUR: u64 = 3600;
@@ -126,8 +129,12 @@ async fn a_refused_client_is_told_and_nothing_is_kept(app: TestApp) {
     let refused = refused.expect_error(502, "provider_misconfigured");
     assert!(refused["detail"].as_str().unwrap().contains("invalid_client"), "{refused}");
     assert!(app.tokens().await.is_empty());
+    let provider = app.get("/v2/auth/providers/acme").await.expect(200);
+    assert_eq!(provider["client_error"], "invalid_client");
+    app.advance(2);
     twin.answer("/token", granted("t1"));
     assert_eq!(app.token(&asking("alice", &["read"])).await, "t1");
+    assert!(app.get("/v2/auth/providers/acme").await.expect(200)["client_error"].is_null());
 }
 
 async fn a_failing_service_costs_no_token_that_still_works(app: TestApp) {
@@ -206,4 +213,57 @@ async fn a_provider_cannot_change_from_persons_to_clients(app: TestApp) {
     let same = json!({"grant_type": "client_credentials", "name": "Other"});
     assert_eq!(app.patch("/v2/auth/providers/acme", &same).await.expect(200)["name"], "Other");
     assert!(twin.asked_anywhere().is_empty());
+}
+
+async fn a_scope_that_was_withdrawn_does_not_keep_the_others_back(app: TestApp) {
+    let twin = start(&app).await;
+    twin.answer("/token", granted("t1"));
+    app.token(&asking("alice", &["read", "write"])).await;
+    app.advance(HOUR);
+    twin.answer("/token", Scripted::json(json!({"error": "invalid_scope"})).status(400));
+    twin.answer("/token", granted("t2"));
+    assert_eq!(app.token(&asking("alice", &["read"])).await, "t2");
+    assert_eq!(twin.asked("/token")[2].value("scope").as_deref(), Some("read"));
+}
+
+async fn a_refusing_service_is_not_asked_at_the_speed_of_agents(app: TestApp) {
+    let twin = start(&app).await;
+    twin.answer("/token", Scripted::json(json!({})).status(429).header("retry-after", "120"));
+    for _ in 0..5 {
+        let refused = app.try_authenticate(&asking("alice", &["read"])).await;
+        refused.expect_error(503, "provider_unavailable");
+        let wait: u64 = refused.header("retry-after").parse().unwrap();
+        assert!((110..=121).contains(&wait), "{wait}");
+    }
+    app.advance(100);
+    app.try_authenticate(&asking("bob", &["read"])).await.expect(503);
+    assert_eq!(twin.asked("/token").len(), 1, "the client is one, whoever asks");
+    twin.answer("/token", granted("t1"));
+    app.advance(21);
+    assert_eq!(app.token(&asking("alice", &["read"])).await, "t1");
+    twin.answer("/token", Scripted::json(json!({"error": "invalid_client"})).status(401));
+    app.try_authenticate(&asking("bob", &["read"])).await.expect(502);
+    app.patch("/v2/auth/providers/acme", &json!({"client_secret": "corrected"})).await.expect(200);
+    twin.answer("/token", granted("t2"));
+    assert_eq!(app.token(&asking("bob", &["read"])).await, "t2", "a corrected record counts at once");
+}
+
+async fn a_dead_token_is_got_anew_for_the_agents_connected_to_it(app: TestApp) {
+    let twin = start(&app).await;
+    twin.answer("/token", granted("t1"));
+    app.token(&asking("alice", &["read"])).await;
+    let token = app.tokens().await[0]["id"].clone();
+    app.connect_agent("helper", &token).await;
+    let helper = with(asking("alice", &["read"]), json!({"agent_id": "helper"}));
+    assert_eq!(app.token(&helper).await, "t1");
+    app.advance(HOUR);
+    twin.answer("/token", Scripted::json(json!({"error": "invalid_scope"})).status(400));
+    twin.answer("/token", granted("t2"));
+    assert_eq!(app.token(&helper).await, "t2");
+    let tokens = app.tokens().await;
+    assert_eq!((tokens.len(), &tokens[0]["id"]), (1, &token));
+    app.advance(HOUR);
+    twin.answer("/token", Scripted::json(json!({"error": "invalid_scope"})).status(400));
+    twin.answer("/token", granted("t3"));
+    assert_eq!(app.token(&with(helper, json!({"token_id": token}))).await, "t3", "also when it is named");
 }

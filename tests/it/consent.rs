@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_auth::store::grants::Grant;
 use axum::body::Body;
 use axum::http::Method;
 use futures_util::future::join_all;
@@ -41,6 +42,7 @@ both_databases! {
     the_setup_address_greets_an_update,
     an_installation_id_alone_is_worth_nothing,
     changing_the_provider_meanwhile_does_not_change_the_begun_request,
+    a_grant_whose_keeping_was_not_confirmed_is_written_again_without_harm,
 }
 
 async fn consent_stores_the_token(app: TestApp) {
@@ -355,4 +357,33 @@ async fn changing_the_provider_meanwhile_does_not_change_the_begun_request(app: 
     assert_eq!(moved_to.token_requests().len(), 0, "the code goes where the request was begun");
     let exchange = begun_at.exchange();
     assert_eq!(exchange.value("client_id"), Some("acme-client"));
+}
+
+async fn a_grant_whose_keeping_was_not_confirmed_is_written_again_without_harm(app: TestApp) {
+    let provider = FakeProvider::start().await;
+    app.register(&provider).await;
+    let pending = app.begin(&asking("alice", &["read"])).await;
+    app.come_back(&provider.consent(&pending.url)).await;
+    let before = app.authenticate(&asking("alice", &["read"])).await;
+    // The database kept it, and the connection broke before it could say so: what was kept is brought once more.
+    let (store, now) = (&app.app.store, app.app.clock.now());
+    let tenant = store.home_tenant(now).await.unwrap();
+    let request = store.authorization_request(&tenant, pending.auth_id.parse().unwrap()).await.unwrap().unwrap();
+    let token = store.token(&tenant, request.token.unwrap()).await.unwrap().unwrap();
+    let grant = Grant {
+        access_token: token.access_token.clone(),
+        refresh_token: None,
+        scopes: Some(token.scopes.clone()),
+        metadata: token.metadata.clone(),
+        account_id: None,
+        account_label: None,
+        expires_at: token.expires_at,
+        refresh_due_at: token.refresh_due_at,
+        refresh_token_expires_at: None,
+    };
+    let kept = store.keep_grant(&request, &grant, request.expires_at, now).await.unwrap();
+    assert_eq!(kept, Some(token.id), "it is there: nobody revokes it");
+    let again = store.token(&tenant, token.id).await.unwrap().unwrap();
+    assert_eq!((again.generation, app.tokens().await.len()), (token.generation, 1));
+    assert_eq!(app.authenticate(&asking("alice", &["read"])).await, before);
 }

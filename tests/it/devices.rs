@@ -31,6 +31,9 @@ both_databases! {
     nothing_is_begun_where_there_is_a_token,
     many_devices_are_asked_for_side_by_side,
     a_server_that_died_while_it_asked_is_succeeded,
+    a_token_that_comes_after_another_question_was_refused_is_kept,
+    a_static_key_is_asked_for_on_its_page,
+    both_names_of_the_address_may_be_there,
 }
 
 const HOUR: u64 = 3600;
@@ -311,4 +314,37 @@ async fn a_server_that_died_while_it_asked_is_succeeded(app: TestApp) {
     assert_eq!(app.look(id(&answer)).await["status"], "pending", "a waiter hears nothing of it");
     later(&app, &twin, 61).await;
     assert_eq!(app.wait(id(&answer)).await["token"], "t1");
+}
+
+async fn a_token_that_comes_after_another_question_was_refused_is_kept(app: TestApp) {
+    let twin = start(&app).await;
+    let answer = begun(&app, &twin).await;
+    // The provider takes its time, longer than anybody has reason to wait; another server asks, and hears that the code
+    // is spent.
+    twin.answer("/token", granted().after(Duration::from_secs(4)));
+    twin.answer("/token", error("invalid_grant"));
+    assert_eq!(later(&app, &twin, 6).await.len(), 1);
+    assert_eq!(later(&app, &twin, 61).await.len(), 1);
+    assert_eq!(app.look(id(&answer)).await["error"], "invalid_grant");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(app.look(id(&answer)).await["token"], "t1");
+    assert_eq!(app.token(&question()).await, "t1");
+}
+
+async fn a_static_key_is_asked_for_on_its_page(app: TestApp) {
+    let twin = Twin::start().await;
+    let key = json!({
+        "provider_id": "acme", "name": "Acme", "grant_type": "api_key", "client_id": "c",
+        "device_authorization_url": twin.at("/device"),
+    });
+    app.register_as(key).await;
+    assert!(app.begin(&question()).await.url.contains("/host-api-key/acme?state="));
+    assert!(twin.asked_anywhere().is_empty());
+}
+
+async fn both_names_of_the_address_may_be_there(app: TestApp) {
+    let twin = start(&app).await;
+    let both = with(codes(&twin), json!({"verification_url": twin.at("/old")}));
+    twin.answer("/device", Scripted::json(both));
+    assert_eq!(app.authenticate(&question()).await["verification_uri"], twin.at("/activate"));
 }

@@ -33,6 +33,8 @@ both_databases! {
     stripe_is_asked_to_let_go_of_the_account,
     an_account_that_stripe_is_not_connected_to_is_let_go_already,
     stripe_is_not_asked_without_an_account,
+    another_persons_token_of_the_same_account_is_spared,
+    a_token_got_since_the_deletion_is_spared,
     a_dead_access_token_without_a_refresh_token_is_a_dead_grant,
     where_only_a_live_access_token_is_taken_one_is_asked_for_first,
     a_grant_that_cannot_be_renewed_any_more_counts_as_revoked,
@@ -289,6 +291,41 @@ async fn stripe_is_not_asked_without_an_account(app: TestApp) {
     let (_provider, endpoint) = granted(&app, STRIPE, json!({}), grant()).await;
     assert_eq!(delete(&app).await, IMPOSSIBLE);
     assert!(endpoint.requests().is_empty());
+}
+
+async fn another_persons_token_of_the_same_account_is_spared(app: TestApp) {
+    for (path, asked_at, outcome) in [
+        (STRIPE, None, IMPOSSIBLE),
+        (FACEBOOK, None, IMPOSSIBLE),
+        (GITHUB, Some("/applications/acme-client/token"), REVOKED),
+        ("/revoke", Some("/revoke"), REVOKED),
+    ] {
+        let (provider, endpoint) = granted(&app, path, json!({}), grant_of_account()).await;
+        provider.answer_next(Scripted::json(grant_of_account()));
+        app.connect(&provider, &with(asking("bob", &["read"]), json!({"ls_user_id": "bob"}))).await;
+        for _ in 0..2 {
+            endpoint.answer_next(Scripted::json(json!({})));
+        }
+        assert_eq!(delete(&app).await, outcome, "{path}");
+        let asked: Vec<String> = endpoint.requests().into_iter().map(|request| request.path).collect();
+        assert!(asked.iter().all(|at| Some(at.as_str()) == asked_at), "{path}: {asked:?}");
+        assert_eq!(asked.is_empty(), asked_at.is_none(), "{path}");
+        app.delete("/v2/auth/providers/acme").await.expect(200);
+    }
+}
+
+async fn a_token_got_since_the_deletion_is_spared(app: TestApp) {
+    let (provider, endpoint) = granted(&app, STRIPE, json!({}), grant_of_account()).await;
+    endpoint.answer_next(Scripted::json(json!({})).status(503));
+    assert_eq!(delete(&app).await, QUEUED);
+    provider.answer_next(Scripted::json(grant_of_account()));
+    app.connect(&provider, &asking("alice", &["read"])).await;
+    app.advance(120);
+    agent_auth::broker::revoke::tell_due(&app.app).await.unwrap();
+    assert_eq!(endpoint.requests().len(), 1, "only the first attempt");
+    app.advance(86_400);
+    agent_auth::broker::revoke::tell_due(&app.app).await.unwrap();
+    assert_eq!(endpoint.requests().len(), 1, "and it is over");
 }
 
 async fn a_dead_access_token_without_a_refresh_token_is_a_dead_grant(app: TestApp) {

@@ -3,12 +3,13 @@
 //! Must not know how the page looks.
 
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::support::answer::Answer;
 use crate::support::app::TestApp;
 use crate::support::both_databases;
-use crate::support::caller::{Caller, Pending, asking};
+use crate::support::caller::{Caller, Pending, asking, with};
 use crate::support::database::PUBLIC_URL;
 
 both_databases! {
@@ -28,6 +29,11 @@ both_databases! {
     a_key_that_was_reported_invalid_is_asked_for_anew,
     a_key_is_never_shown_by_the_provider,
     deleting_ends_it_here,
+    a_key_never_comes_in_an_address,
+    the_providers_answer_cannot_make_a_token_good_for_everything,
+    a_replaced_key_reaches_the_agents_connected_to_the_old_one,
+    a_reported_key_of_the_workspace_is_shown_to_the_operator,
+    what_the_database_keeps_of_a_key_cannot_be_guessed_at,
 }
 
 const KEY: &str = "sk-live-4f9a8c1d";
@@ -246,4 +252,62 @@ async fn deleting_ends_it_here(app: TestApp) {
     let answer = app.delete("/v2/auth/tokens?provider_id=acme").await.expect(200);
     assert_eq!((&answer["upstream_revoked"], &answer["revocation_queued"]), (&json!(false), &json!(0)), "{answer}");
     app.begin(&asking("alice", &[])).await;
+}
+
+async fn a_key_never_comes_in_an_address(app: TestApp) {
+    start(&app).await;
+    let pending = app.begin(&asking("alice", &[])).await;
+    let state = pending.state();
+    for query in [format!("code=planted&state={state}"), format!("error=access_denied&state={state}")] {
+        let url = Url::parse(&format!("{PUBLIC_URL}/host-oauth-callback/acme?{query}")).unwrap();
+        app.visit(&url).await.expect_html(400);
+    }
+    let spaced = json!({"code": "two words", "state": state});
+    let faults = app.post("/v2/auth/callback/acme", &spaced).await.expect(422);
+    assert_eq!(faults["detail"][0]["loc"], json!(["body", "code"]));
+    assert_eq!(enter(&app, &pending, KEY).await.status, 303);
+    assert_eq!(app.token(&asking("alice", &[])).await, KEY);
+}
+
+async fn the_providers_answer_cannot_make_a_token_good_for_everything(app: TestApp) {
+    let provider = crate::support::fake_provider::FakeProvider::start().await;
+    app.register(&provider).await;
+    let all = json!({"access_token": "t1", "scope": "*", "token_type": "api_key", "expires_in": 3600});
+    provider.answer_next(crate::support::scripted::Scripted::json(all));
+    app.connect(&provider, &asking("alice", &["*"])).await;
+    app.begin(&asking("alice", &["write"])).await;
+}
+
+async fn a_replaced_key_reaches_the_agents_connected_to_the_old_one(app: TestApp) {
+    start_shared(&app).await;
+    app.token(&asking("alice", &[])).await;
+    let token = app.tokens().await[0]["id"].clone();
+    app.connect_agent("helper", &token).await;
+    app.patch("/v2/auth/providers/acme", &json!({"client_secret": "sk-live-new"})).await.expect(200);
+    let helper = with(asking("alice", &[]), json!({"agent_id": "helper"}));
+    assert_eq!(app.token(&helper).await, "sk-live-new");
+}
+
+async fn a_reported_key_of_the_workspace_is_shown_to_the_operator(app: TestApp) {
+    start_shared(&app).await;
+    app.token(&asking("alice", &[])).await;
+    let token = app.tokens().await[0]["id"].clone();
+    let path = format!("/v2/auth/tokens/{}/report-invalid", token.as_str().unwrap());
+    app.post_text(&path, "").await.expect(200);
+    assert_eq!(app.token(&asking("alice", &[])).await, KEY, "there is no other");
+    assert_eq!(app.get("/v2/auth/providers/acme").await.expect(200)["client_error"], "reported_invalid");
+    app.patch("/v2/auth/providers/acme", &json!({"client_secret": "sk-live-new"})).await.expect(200);
+    assert!(app.get("/v2/auth/providers/acme").await.expect(200)["client_error"].is_null());
+    assert_eq!(app.token(&asking("alice", &[])).await, "sk-live-new");
+}
+
+async fn what_the_database_keeps_of_a_key_cannot_be_guessed_at(app: TestApp) {
+    start(&app).await;
+    connected(&app, "alice", KEY).await;
+    let at_rest = app.database.everything_at_rest().await;
+    let digest = Sha256::digest(KEY);
+    // PostgreSQL's rows come as text, with bytes in hexadecimal digits.
+    for sought in [KEY.as_bytes().to_vec(), hex::encode(KEY).into(), digest.to_vec(), hex::encode(digest).into()] {
+        assert!(!at_rest.windows(sought.len()).any(|bytes| bytes == sought), "{sought:?}");
+    }
 }

@@ -7,9 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::outcome::Name;
-
-/// Characters of a key at the most.
-pub(crate) const KEY_MAX: usize = 8192;
+use crate::broker::static_key::KEY_MAX;
 
 #[derive(Template)]
 #[template(path = "http/pages/key.html")]
