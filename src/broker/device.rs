@@ -12,6 +12,7 @@ use super::{
     discovery::{is_forgotten, renewed},
     exchange::{client_of, conclude, granted},
     provider::token_client,
+    refresh::mark_client,
 };
 use crate::{
     app::App,
@@ -46,16 +47,28 @@ pub async fn begin_device(app: &App, provider: &Provider, ask: Begin) -> Result<
         let problem = "this provider has no device_authorization_url; set it with PATCH if the provider has one";
         return Err(BrokerError::Invalid { field: "grant", problem: problem.into() });
     };
-    let begun = match question(app, provider, url, &ask.scopes).await {
-        // Registered anew, once: whoever pruned our client takes the next one.
-        Err(failure) if is_forgotten(provider, &failure) => {
-            let renewed = renewed(app, provider.clone()).await;
-            let begun = question(app, &renewed, url, &ask.scopes).await.map_err(BrokerError::NoToken)?;
-            return pending(app, &renewed, ask, begun).await;
+    let anew;
+    let mut provider = provider;
+    let mut begun = question(app, provider, url, &ask.scopes).await;
+    if begun.as_ref().is_err_and(|failure| is_forgotten(provider, failure)) {
+        anew = renewed(app, provider.clone()).await;
+        provider = &anew;
+        begun = question(app, provider, url, &ask.scopes).await;
+    }
+    match begun {
+        Ok(begun) => {
+            if provider.client_error.is_some() {
+                mark_client(app, provider, None).await;
+            }
+            pending(app, provider, ask, begun).await
         }
-        begun => begun.map_err(BrokerError::NoToken)?,
-    };
-    pending(app, provider, ask, begun).await
+        Err(failure) => {
+            if failure.kind == FailureKind::MisconfiguredClient {
+                mark_client(app, provider, Some(&failure.error)).await;
+            }
+            Err(BrokerError::NoToken(failure))
+        }
+    }
 }
 
 async fn question(

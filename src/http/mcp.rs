@@ -89,6 +89,9 @@ pub(super) fn read(guard: &AddressGuard, tenant: Tenant, body: &JsonBody) -> Res
         let problem = "Input should be 'authorization_code' or 'client_credentials': a static key needs no discovery";
         fields.fault(&["grant_type".into()], ("literal_error", problem.into()));
     }
+    if grant_type == GrantType::ClientCredentials && client_id.is_some() && secret.is_none() {
+        fields.fault(&["client_secret".into()], ("missing", "Field required with client_credentials".into()));
+    }
     let server = McpServer {
         tenant,
         provider_id: fields.required_text("provider_id", &rules::provider_id),

@@ -22,6 +22,9 @@ both_databases! {
     a_response_of_another_issuer_leads_to_no_token_request,
     an_issuer_that_always_names_itself_is_not_believed_without_its_name,
     the_command_line_connects_a_server_too,
+    a_server_that_takes_our_own_tokens_needs_a_client_and_no_person,
+    a_server_that_knows_devices_is_told_of_them,
+    a_client_that_was_forgotten_is_registered_anew_for_a_device,
 }
 
 const DISCOVER: &str = "/v2/auth/providers/mcp-discover";
@@ -195,4 +198,63 @@ async fn the_command_line_connects_a_server_too(app: TestApp) {
     assert!(refused.stderr.contains("/host-oauth-callback/other"), "it says what to register: {refused:?}");
     let refused = binary::run(&["provider", "add", "third", "--mcp", "ftp://x/"], &environment).await;
     assert!(refused.stderr.contains("mcp_server_url"), "{refused:?}");
+}
+
+async fn a_server_that_takes_our_own_tokens_needs_a_client_and_no_person(app: TestApp) {
+    let server = McpServer::start().await;
+    let mut metadata = server.server_metadata();
+    metadata.as_object_mut().expect("an object").remove("code_challenge_methods_supported");
+    server.show(SERVER_METADATA, metadata);
+    let alone = json!({"grant_type": "client_credentials"});
+    let refused = app.post(DISCOVER, &server.connection_with(json!({"grant_type": "api_key"}))).await;
+    assert_eq!(refused.expect(422)["detail"][0]["loc"], json!(["body", "grant_type"]));
+    let no_secret = with(alone.clone(), json!({"client_id": "ours"}));
+    let refused = app.post(DISCOVER, &server.connection_with(no_secret)).await.expect(422);
+    assert_eq!(refused["detail"][0]["loc"], json!(["body", "client_secret"]));
+
+    let answer = app.post(DISCOVER, &server.connection_with(alone)).await.expect(409);
+    assert_eq!(answer["code"], "registration_required");
+    assert!(server.asked("/register").is_empty(), "what registers itself sends people");
+    let client = json!({"client_id": "ours", "client_secret": "a-secret-made-by-hand"});
+    app.patch("/v2/auth/providers/acme", &client).await.expect(200);
+    app.token(&asking("alice", &["read"])).await;
+    let asked = &server.asked("/token")[0];
+    assert_eq!(asked.field("grant_type").as_deref(), Some("client_credentials"));
+    assert_eq!((asked.field("scope").as_deref(), asked.field("resource")), (Some("read"), Some(server.url())));
+    assert_eq!(asked.field("client_secret").as_deref(), Some("a-secret-made-by-hand"));
+}
+
+fn on_devices(server: &McpServer) -> Value {
+    with(server.server_metadata(), json!({"device_authorization_endpoint": server.at("/device")}))
+}
+
+fn codes(server: &McpServer) -> Value {
+    json!({"device_code": "d", "user_code": "ABCD", "verification_uri": server.at("/activate")})
+}
+
+async fn a_server_that_knows_devices_is_told_of_them(app: TestApp) {
+    let server = McpServer::start().await;
+    server.show(SERVER_METADATA, on_devices(&server));
+    server.show("/device", codes(&server));
+    app.post(DISCOVER, &server.connection()).await.expect(200);
+    let registered: Value = serde_json::from_str(&server.asked("/register")[0].body).expect("JSON");
+    let grants = registered["grant_types"].as_array().expect("a list");
+    assert!(grants.contains(&"urn:ietf:params:oauth:grant-type:device_code".into()), "{registered}");
+    let answer = app.authenticate(&with(asking("alice", &[]), json!({"grant": "device"}))).await;
+    assert_eq!(answer["user_code"], "ABCD");
+    assert_eq!(server.asked("/device")[0].field("resource"), Some(server.url()));
+}
+
+async fn a_client_that_was_forgotten_is_registered_anew_for_a_device(app: TestApp) {
+    let server = McpServer::start().await;
+    server.show(SERVER_METADATA, on_devices(&server));
+    app.post(DISCOVER, &server.connection()).await.expect(200);
+    server.answer("/device", Scripted::json(json!({"error": "invalid_client"})).status(401));
+    let asked = with(asking("alice", &[]), json!({"grant": "device"}));
+    app.try_authenticate(&asked).await.expect_error(502, "provider_misconfigured");
+    assert_eq!((server.asked("/register").len(), server.asked("/device").len()), (2, 2));
+    app.try_authenticate(&asked).await.expect_error(502, "provider_misconfigured");
+    assert_eq!(server.asked("/register").len(), 2, "it did not help, so it is not done again and again");
+    server.show("/device", codes(&server));
+    assert_eq!(app.authenticate(&asked).await["user_code"], "ABCD");
 }
