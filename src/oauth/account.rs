@@ -102,4 +102,10 @@ mod tests {
         let account = of(json!({"team": {"id": "T1", "name": "Acme"}, "authed_user": {"id": "U1"}})).unwrap();
         assert_eq!((account.id.as_str(), account.label.as_deref()), ("T1|U1", Some("Acme")));
     }
+
+    #[test]
+    fn hubspot_accounts_are_told_apart_by_portal_and_person() {
+        let account = of(json!({"hub_id": 62_515, "user_id": 123})).unwrap();
+        assert_eq!((account.id.as_str(), account.label.as_deref()), ("62515|123", Some("62515")));
+    }
 }

@@ -124,6 +124,8 @@ pub const ACCOUNTS: &[(&[&str], &[&str])] = &[
     (&["/account_id"], &["/account_id"]),
     // Salesforce: the identity URL.
     (&["/instance_url", "/id"], &["/instance_url"]),
+    // HubSpot: a person has one id in all of their portals.
+    (&["/hub_id", "/user_id"], &["/hub_id"]),
     // Strava, Fitbit and others.
     (&["/athlete/id"], &["/athlete/username"]),
     (&["/user_id"], &[]),

@@ -195,7 +195,7 @@ pub const FACTS: [Facts; 31] = [
     Facts {
         name: "hubspot",
         paths: ("/oauth/authorize", "/oauth/2026-03/token"),
-        granted: r#"{"token_type":"bearer","refresh_token":"r1","access_token":"t1","hub_id":1,"expires_in":1800}"#,
+        granted: r#"{"token_type":"bearer","refresh_token":"r1","access_token":"t1","hub_id":1,"user_id":2,"scopes":["a","b"],"expires_in":1800}"#,
         renewed: Some(r#"{"token_type":"bearer","refresh_token":"r1","access_token":"t2","expires_in":1800}"#),
         revoking: Revoking::At("/oauth/2026-03/token/revoke"),
         ..BY_THE_BOOK
