@@ -116,7 +116,8 @@ fn granted(fields: Map<String, Value>) -> Option<TokenResponse> {
     Some(TokenResponse {
         access_token: secret(grant.get("access_token"))?,
         refresh_token: secret(grant.get("refresh_token")),
-        scopes: scopes(grant.get("scope")),
+        // HubSpot and Bitbucket: `scopes`.
+        scopes: scopes(grant.get("scope").or_else(|| grant.get("scopes"))),
         expires_in: lifetime(grant.get("expires_in")),
         refresh_token_expires_in: lifetime(
             grant.get("refresh_token_expires_in").or_else(|| grant.get("refresh_expires_in")),
@@ -232,6 +233,7 @@ mod tests {
             scopes.sort();
             assert_eq!(scopes, ["a", "b"], "{value}");
         }
+        assert_eq!(granted("{\"access_token\":\"t\",\"scopes\":[\"a\",\"b\"]}").scopes.unwrap(), ["a", "b"]);
         for value in ["\"\"", "\" \"", "[]", "null", "7"] {
             let body = format!("{{\"access_token\":\"t\",\"scope\":{value}}}");
             assert_eq!(granted(&body).scopes, None, "{value}");
