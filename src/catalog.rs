@@ -221,11 +221,10 @@ impl Entry {
     #[must_use]
     pub fn habits(&self, same_host: bool) -> ProviderOptions {
         let mut habits = ProviderOptions { template: None, default_scopes: Vec::new(), ..self.options() };
-        let there = |url: &String| same_host && host(url).is_some_and(|host| self.is_at(&host));
         // An address with a placeholder is nobody's.
-        let whole = |url: &String| !url.contains('{');
-        habits.refresh_url = habits.refresh_url.filter(|url| there(url) && whole(url));
-        habits.device_authorization_url = habits.device_authorization_url.filter(|url| there(url) && whole(url));
+        let there = |url: &String| same_host && !url.contains('{') && host(url).is_some_and(|host| self.is_at(&host));
+        habits.refresh_url = habits.refresh_url.filter(there);
+        habits.device_authorization_url = habits.device_authorization_url.filter(there);
         habits
     }
 

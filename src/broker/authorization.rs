@@ -4,7 +4,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -83,7 +82,12 @@ pub struct DeviceCodes {
 #[derive(Clone, Debug)]
 pub enum Completion {
     /// There is a token.
-    Completed(Uuid),
+    Completed {
+        /// The request.
+        id: Uuid,
+        /// What it became.
+        token: Uuid,
+    },
     /// It was there before: a reload or a double submit.
     AlreadyCompleted(Uuid),
     /// The person or the provider said no, or the exchange failed.
@@ -332,9 +336,9 @@ async fn completed_before(
     }
 }
 
-/// A state that nobody can guess.
-pub(super) fn random_state() -> SecretString {
-    SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
+/// Stands in the place of a state's hash where nobody comes back: there is no state.
+pub(super) fn no_state() -> [u8; 32] {
+    rand::random()
 }
 
 /// The hash of a code, or of a key in its place, together with its state: only the state's own hash is kept, so a reader

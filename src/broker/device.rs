@@ -8,11 +8,11 @@ use chrono::TimeDelta;
 
 use super::{
     BrokerError,
-    authorization::{Begin, DeviceCodes, Pending, hash, new_request, random_state},
+    authorization::{Begin, DeviceCodes, Pending, new_request, no_state},
     discovery::{is_forgotten, renewed},
     exchange::{client_of, conclude, granted},
     provider::token_client,
-    refresh::mark_client,
+    refresh::note_client,
 };
 use crate::{
     app::App,
@@ -55,19 +55,10 @@ pub async fn begin_device(app: &App, provider: &Provider, ask: Begin) -> Result<
         provider = &anew;
         begun = question(app, provider, url, &ask.scopes).await;
     }
+    note_client(app, provider, begun.as_ref().err()).await;
     match begun {
-        Ok(begun) => {
-            if provider.client_error.is_some() {
-                mark_client(app, provider, None).await;
-            }
-            pending(app, provider, ask, begun).await
-        }
-        Err(failure) => {
-            if failure.kind == FailureKind::MisconfiguredClient {
-                mark_client(app, provider, Some(&failure.error)).await;
-            }
-            Err(BrokerError::NoToken(failure))
-        }
+        Ok(begun) => pending(app, provider, ask, begun).await,
+        Err(failure) => Err(BrokerError::NoToken(failure)),
     }
 }
 
@@ -106,7 +97,7 @@ async fn pending(
     let now = app.clock.now();
     request.device = Some(Polling { device_code, seconds: i64::try_from(interval.as_secs()).unwrap_or(SECONDS_MAX) });
     request.expires_at = now + TimeDelta::from_std(expires_in).unwrap_or(TimeDelta::minutes(10));
-    app.store.create_authorization_request(&request, hash(&random_state()), now).await?;
+    app.store.create_authorization_request(&request, no_state(), now).await?;
     Ok(Pending {
         url: verification_uri_complete.clone().unwrap_or_else(|| verification_uri.clone()),
         id: request.id,

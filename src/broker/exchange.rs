@@ -23,7 +23,7 @@ use crate::{
         account::Account,
         callback_signature::is_signed,
         scopes::covered,
-        token::{Client, FailureKind, Grant as TokenGrant, TokenFailure, request_token},
+        token::{Client, FailureKind, Grant as TokenGrant, TokenFailure, failure, request_token},
         token_response::TokenResponse,
     },
     provider_options::ProviderOptions,
@@ -167,12 +167,8 @@ fn check_signature(request: &AuthorizationRequest, query: Option<&SecretString>)
     if request.client_secret.as_ref().is_some_and(|secret| is_signed(query, secret)) {
         return Ok(());
     }
-    Err(TokenFailure {
-        kind: FailureKind::Refused,
-        error: "signature_mismatch".into(),
-        error_description: Some("the address is not signed by the provider; check its client_secret".into()),
-        retry_after: None,
-    })
+    let problem = "the address is not signed by the provider; check its client_secret";
+    Err(failure(FailureKind::Refused, "signature_mismatch", problem))
 }
 
 /// A response that names another issuer than the one the person was sent to is an attack in which the code would go to
@@ -185,12 +181,7 @@ pub(super) fn check_issuer(request: &AuthorizationRequest, iss: Option<&str>) ->
         Some(_) => "the response names another authorization server than the one that was asked",
         None => "the response does not name its authorization server, which this one always does",
     };
-    Err(TokenFailure {
-        kind: FailureKind::Refused,
-        error: "issuer_mismatch".into(),
-        error_description: Some(problem.into()),
-        retry_after: None,
-    })
+    Err(failure(FailureKind::Refused, "issuer_mismatch", problem))
 }
 
 /// Keeps what was granted. The code is spent, so a database that is away for a moment must not cost the grant.
@@ -203,7 +194,7 @@ async fn keep(app: &Arc<App>, request: &AuthorizationRequest, grant: Grant) -> R
     match kept.await {
         Ok(Some(token)) => {
             tracing::info!(auth_id = %request.id, token_id = %token, provider = request.provider_id, "consent completed");
-            Ok(Completion::Completed(request.id))
+            Ok(Completion::Completed { id: request.id, token })
         }
         // The provider, and with it the request, was deleted while the person was away: nobody keeps the grant.
         Ok(None) => {

@@ -15,15 +15,15 @@ use uuid::Uuid;
 use super::{
     BrokerError,
     authenticate::covers,
-    authorization::{Begin, Completion, hash, new_request, random_state},
+    authorization::{Begin, Completion, new_request, no_state},
     exchange::{Proof, exchange},
-    refresh::mark_client,
+    refresh::note_client,
 };
 use crate::{
     app::App,
-    oauth::token::{FailureKind, TokenFailure},
+    oauth::token::{FailureKind, TokenFailure, failure},
     provider_options::GrantType,
-    store::{Tenant, authorization_requests::Status, providers::Provider, tokens::Token},
+    store::{authorization_requests::Status, providers::Provider, tokens::Token},
 };
 
 /// How long a provider that gave nothing is left alone, if it does not say, and at the most.
@@ -96,15 +96,13 @@ pub async fn obtain(
     match obtained {
         Ok(token) => {
             // That a key is kept does not say that it is good: an agent's report of it stays until it is replaced.
-            if provider.client_error.is_some() && provider.options.grant_type != GrantType::ApiKey {
-                mark_client(app, provider, None).await;
+            if provider.options.grant_type != GrantType::ApiKey {
+                note_client(app, provider, None).await;
             }
             unless_replaced(app, provider, ask, token, needed).await
         }
         Err(failure) => {
-            if failure.kind == FailureKind::MisconfiguredClient {
-                mark_client(app, provider, Some(&failure.error)).await;
-            }
+            note_client(app, provider, Some(&failure)).await;
             app.refusals.note(asked, &failure, app.clock.now());
             Err(BrokerError::NoToken(failure))
         }
@@ -122,25 +120,20 @@ async fn exchanged(
     let mut request = new_request(app, provider, ask);
     request.status = Status::Exchanging;
     request.taken_at = Some(now);
-    app.store.create_authorization_request(&request, hash(&random_state()), now).await?;
-    let (tenant, id) = (request.subject.tenant.clone(), request.id);
+    app.store.create_authorization_request(&request, no_state(), now).await?;
     // On its own task: a caller that goes away does not lose what the provider gave.
     let ended = app.tasks.spawn(exchange(Arc::clone(app), request, proof)).await;
     match ended.map_err(|error| BrokerError::Internal(error.to_string()))?? {
-        Completion::Completed(_) => kept(app, &tenant, id).await.map(Ok),
+        Completion::Completed { token, .. } => {
+            let token = app.store.token(&provider.tenant, token).await?;
+            token.map(|token| Ok(Box::new(token))).ok_or(BrokerError::NotFound("token"))
+        }
         Completion::Failed { error, error_description, kind, retry_after, .. } => {
             let kind = kind.unwrap_or(FailureKind::Refused);
             Ok(Err(TokenFailure { kind, error, error_description, retry_after }))
         }
         _ => Err(BrokerError::NotFound("provider")),
     }
-}
-
-async fn kept(app: &App, tenant: &Tenant, request: Uuid) -> Result<Box<Token>, BrokerError> {
-    let gone = || BrokerError::NotFound("token");
-    let request = app.store.authorization_request(tenant, request).await?;
-    let token = request.and_then(|request| request.token).ok_or_else(gone)?;
-    app.store.token(tenant, token).await?.map(Box::new).ok_or_else(gone)
 }
 
 /// The token, unless it is a key that was replaced in the provider's record while it was kept: then the new one. Whoever
@@ -168,10 +161,6 @@ async fn unless_replaced(
 }
 
 fn insufficient() -> TokenFailure {
-    TokenFailure {
-        kind: FailureKind::Refused,
-        error: "insufficient_scope".into(),
-        error_description: Some("the provider does not grant this server's client all of these scopes".into()),
-        retry_after: None,
-    }
+    let problem = "the provider does not grant this server's client all of these scopes";
+    failure(FailureKind::Refused, "insufficient_scope", problem)
 }

@@ -171,16 +171,12 @@ async fn run(app: Arc<App>, token: Token, lease: Lease) -> Result<Refreshed, Bro
                 Ok(response) => {
                     let grant = granted(&app, &response, &token.scopes, &provider.token_url);
                     let kept = keep(&app, &token, &provider, &lease, &grant).await;
-                    if provider.client_error.is_some() {
-                        mark_client(&app, &provider, None).await;
-                    }
+                    note_client(&app, &provider, None).await;
                     kept
                 }
                 Err(failure) => {
                     let failure = about_client(&provider, failure);
-                    if failure.kind == FailureKind::MisconfiguredClient {
-                        mark_client(&app, &provider, Some(&failure.error)).await;
-                    }
+                    note_client(&app, &provider, Some(&failure)).await;
                     fail(&app, &token, &lease, failure).await
                 }
             }
@@ -198,6 +194,17 @@ fn about_client(provider: &Provider, mut failure: TokenFailure) -> TokenFailure 
         failure.kind = FailureKind::DeadGrant;
     }
     failure
+}
+
+/// Notes what an answer says of the provider's client: wrong, if that is why it failed; right again, if it did not fail.
+pub(super) async fn note_client(app: &App, provider: &Provider, failure: Option<&TokenFailure>) {
+    match failure {
+        None if provider.client_error.is_some() => mark_client(app, provider, None).await,
+        Some(failure) if failure.kind == FailureKind::MisconfiguredClient => {
+            mark_client(app, provider, Some(&failure.error)).await;
+        }
+        _ => {}
+    }
 }
 
 /// Marks the provider's client as wrong, or as right again. A mark that cannot be written is no reason to fail.

@@ -2,13 +2,14 @@
 //! Owns: who is asked for a key, and that a key fits where agents put it.
 //! Must not know: how the page looks, or how a key is kept.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::{
     BrokerError,
-    authorization::{Completion, hash, random_state},
+    authorization::{Completion, hash},
 };
 use crate::{
     app::App,
@@ -58,7 +59,7 @@ pub fn check(key: &SecretString) -> Result<(), &'static str> {
 /// Our page on which a person enters a key, and the state in its address.
 #[must_use]
 pub fn key_page(app: &App, provider: &Provider) -> (String, SecretString) {
-    let state = random_state();
+    let state = SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
     let url = format!("{}/host-api-key/{}?state={}", app.public_url, provider.provider_id, state.expose_secret());
     (url, state)
 }

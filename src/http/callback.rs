@@ -28,6 +28,7 @@ use crate::{
     broker::{
         BrokerError,
         authorization::{CodeResponse, Completion, ErrorResponse, Source, complete, refuse},
+        provider::callback_address,
     },
     identity::{Caller, Permission},
     oauth::token::FailureKind,
@@ -177,7 +178,7 @@ pub async fn post(
     )
     .await?
     {
-        Completion::Completed(auth_id) | Completion::AlreadyCompleted(auth_id) => {
+        Completion::Completed { id: auth_id, .. } | Completion::AlreadyCompleted(auth_id) => {
             Ok(Json(Finalized { status: "completed", provider_id, auth_id }))
         }
         Completion::Failed { error, error_description, kind, .. } => {
@@ -246,7 +247,7 @@ async fn come_back(app: &Arc<App>, provider_id: &str, visit: Visit) -> Response 
 /// Where the browser goes, or what it shows, when a request has ended.
 pub(super) async fn finish(app: &Arc<App>, provider_id: &str, completion: Result<Completion, BrokerError>) -> Response {
     match completion {
-        Ok(Completion::Completed(id)) => see_other(app, provider_id, id, ""),
+        Ok(Completion::Completed { id, .. }) => see_other(app, provider_id, id, ""),
         Ok(Completion::AlreadyCompleted(id)) => see_other(app, provider_id, id, "?again"),
         Ok(Completion::InvalidState) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState),
         Ok(Completion::StateUsed) => failed(StatusCode::BAD_REQUEST, FailureReason::StateUsed),
@@ -270,7 +271,7 @@ pub(super) async fn finish(app: &Arc<App>, provider_id: &str, completion: Result
 
 /// To an address without code and state: neither stays in the browser's history, nor in what it sends on.
 fn see_other(app: &App, provider_id: &str, id: Uuid, query: &str) -> Response {
-    let location = format!("{}/host-oauth-callback/{provider_id}/{id}{query}", app.public_url);
+    let location = format!("{}/{id}{query}", callback_address(&app.public_url, provider_id));
     let headers = [
         (header::LOCATION, location),
         (header::CACHE_CONTROL, "no-store".to_owned()),

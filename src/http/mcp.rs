@@ -18,7 +18,7 @@ use super::{
     body::{Fields, JsonBody},
     error::{ApiError, ErrorBody, Faults, RegistrationRequired},
     provider_bodies::AuthMethod,
-    providers::{ProviderResponse, authentication_field, grant_type_field, no_provider},
+    providers::{ProviderResponse, authentication_field, grant_type_field, no_provider, require_secret},
     rules,
 };
 use crate::{
@@ -89,8 +89,8 @@ pub(super) fn read(guard: &AddressGuard, tenant: Tenant, body: &JsonBody) -> Res
         let problem = "Input should be 'authorization_code' or 'client_credentials': a static key needs no discovery";
         fields.fault(&["grant_type".into()], ("literal_error", problem.into()));
     }
-    if grant_type == GrantType::ClientCredentials && client_id.is_some() && secret.is_none() {
-        fields.fault(&["client_secret".into()], ("missing", "Field required with client_credentials".into()));
+    if client_id.is_some() && secret.is_none() {
+        require_secret(&mut fields, grant_type);
     }
     let server = McpServer {
         tenant,

@@ -312,8 +312,8 @@ fn read_new(
     replace(&mut provider.token_endpoint_auth_method, method);
     template::options(&mut fields, guard, &mut provider.options);
     provider.options.grant_type = grant_type;
-    if grant_type == GrantType::ClientCredentials && provider.client_secret.is_none() {
-        fields.fault(&["client_secret".into()], ("missing", "Field required with client_credentials".into()));
+    if provider.client_secret.is_none() {
+        require_secret(&mut fields, grant_type);
     }
     template::check_endpoints(&mut fields, &provider, &endpoint);
     fields.finish()?;
@@ -327,6 +327,13 @@ pub(super) fn grant_type_field(fields: &mut Fields<'_>) -> Option<GrantType> {
         of(text).map(drop).ok_or_else(|| literal("'authorization_code', 'client_credentials' or 'api_key'"))
     });
     named.as_deref().and_then(of)
+}
+
+/// Notes that the secret is missing, where our client has nothing else to show.
+pub(super) fn require_secret(fields: &mut Fields<'_>, grant_type: GrantType) {
+    if grant_type == GrantType::ClientCredentials {
+        fields.fault(&["client_secret".into()], ("missing", "Field required with client_credentials".into()));
+    }
 }
 
 /// Whether a provider cannot do without that field.

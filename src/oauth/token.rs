@@ -260,7 +260,9 @@ fn call_failure(error: &CallError) -> TokenFailure {
     failure(kind, code, &error.to_string())
 }
 
-pub(super) fn failure(kind: FailureKind, error: &str, description: &str) -> TokenFailure {
+/// A failure that says nothing of when to try again.
+#[must_use]
+pub fn failure(kind: FailureKind, error: &str, description: &str) -> TokenFailure {
     TokenFailure { kind, error: error.to_owned(), error_description: Some(description.to_owned()), retry_after: None }
 }
 

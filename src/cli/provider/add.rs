@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     app::public_url,
-    broker::discovery::McpServer,
+    broker::{discovery::McpServer, provider::callback_address},
     catalog::{Catalog, Entry},
     config::Settings,
     http::{mcp_server_of_json, provider_of_json},
@@ -151,7 +151,7 @@ pub(super) async fn run(
         .create_provider(&provider)
         .await
         .with_context(|| format!("the provider {} was not registered", provider.provider_id))?;
-    let redirect_uri = format!("{}/host-oauth-callback/{}", public_url(settings)?, provider.provider_id);
+    let redirect_uri = callback_address(&public_url(settings)?, &provider.provider_id);
     match provider.options.grant_type {
         GrantType::AuthorizationCode => {
             print(&format!("Registered {}. Enter this redirect URI there:\n{redirect_uri}", provider.provider_id))?;
@@ -171,7 +171,7 @@ pub(super) async fn run(
 
 impl Add {
     fn mcp_server(&self, tenant: Tenant, url: &str, guard: &AddressGuard) -> anyhow::Result<McpServer> {
-        let mut body = json!({
+        let body = json!({
             "provider_id": self.provider_id,
             "name": self.name.as_ref().unwrap_or(&self.provider_id),
             "mcp_server_url": url,
@@ -180,9 +180,6 @@ impl Add {
             "token_endpoint_auth_method": self.auth_method,
             "grant_type": self.grant_type,
         });
-        if let Value::Object(fields) = &mut body {
-            fields.retain(|_, value| !value.is_null());
-        }
         mcp_server_of_json(guard, tenant, body).map_err(anyhow::Error::msg)
     }
 

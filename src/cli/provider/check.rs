@@ -8,7 +8,10 @@ use chrono::{DateTime, Utc};
 use super::{super::print, outbound};
 use crate::{
     app::public_url,
-    broker::{exchange::client_scope, provider::token_client},
+    broker::{
+        exchange::client_scope,
+        provider::{callback_address, token_client},
+    },
     config::Settings,
     oauth::{
         authorize::Authorization,
@@ -21,7 +24,7 @@ use crate::{
 
 pub(super) async fn run(provider: &Provider, settings: &Settings, now: DateTime<Utc>) -> anyhow::Result<()> {
     let outbound = outbound(settings)?;
-    let redirect_uri = format!("{}/host-oauth-callback/{}", public_url(settings)?, provider.provider_id);
+    let redirect_uri = callback_address(&public_url(settings)?, &provider.provider_id);
     let client = token_client(provider);
     let authorization = Authorization {
         auth_url: &provider.auth_url,
