@@ -98,9 +98,6 @@ pub enum StartError {
 
 impl App {
     /// Opens the database, brings it up to date, makes the first key and starts what runs in the background.
-    ///
-    /// # Errors
-    /// [`StartError`].
     pub async fn start(settings: Settings, clock: Clock) -> Result<Arc<Self>, StartError> {
         let public_url = public_url(&settings)?;
         let catalog = Catalog::load(settings.catalog_file.as_deref())?;
@@ -157,9 +154,6 @@ impl App {
 }
 
 /// Opens the database the settings name, with the keys they name.
-///
-/// # Errors
-/// [`StartError`].
 pub async fn open_store(settings: &Settings, clock: &Clock) -> Result<Store, StartError> {
     let (location, keys) = match &settings.database_url {
         Some(url) => {
@@ -182,9 +176,6 @@ pub async fn open_store(settings: &Settings, clock: &Clock) -> Result<Store, Sta
 }
 
 /// The address browsers reach the server at: as configured, else where it listens.
-///
-/// # Errors
-/// [`StartError::Setting`].
 pub fn public_url(settings: &Settings) -> Result<String, StartError> {
     let Some(configured) = &settings.public_url else { return Ok(format!("http://{}", settings.listen)) };
     let url = Url::parse(configured).ok().filter(|url| {
@@ -197,9 +188,6 @@ pub fn public_url(settings: &Settings) -> Result<String, StartError> {
 }
 
 /// Makes a folder that only its owner can look into, if it is not there.
-///
-/// # Errors
-/// [`io::Error`].
 pub fn private_folder(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
@@ -207,18 +195,12 @@ pub fn private_folder(folder: &Path) -> io::Result<()> {
 
 /// Opens a file that only its owner can read, made if it is not there. (SQLite gives its journal files the mode of the
 /// database file, so that one decides for all.)
-///
-/// # Errors
-/// [`io::Error`].
 pub fn private_file(file: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(file)
 }
 
 /// Checks what can be told from the settings alone, before anything is touched.
-///
-/// # Errors
-/// [`StartError`].
 pub fn check(settings: &Settings) -> Result<(), StartError> {
     public_url(settings)?;
     guard(settings)?;

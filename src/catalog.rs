@@ -161,9 +161,6 @@ impl Catalog {
 
 impl Entry {
     /// The entry with its placeholders filled in.
-    ///
-    /// # Errors
-    /// Every [`ParamError`].
     pub fn filled(&self, values: &BTreeMap<String, String>) -> Result<Self, Vec<ParamError>> {
         let mut errors: Vec<ParamError> = Vec::new();
         for (name, meaning) in &self.params {

@@ -253,9 +253,6 @@ fn may_complete(request: &AuthorizationRequest, source: Source<'_>) -> bool {
 }
 
 /// Ends the authorization request of `state`, because the provider sent the person back with an error.
-///
-/// # Errors
-/// [`BrokerError::Store`].
 pub async fn refuse(
     app: &App,
     provider_id: &str,

@@ -107,9 +107,6 @@ async fn pending(
 
 /// Asks for every request whose time has come, on whichever replica, each on a task of its own: a provider that is slow
 /// keeps nobody else waiting.
-///
-/// # Errors
-/// [`BrokerError::Store`].
 pub async fn ask_due(app: &Arc<App>) -> Result<(), BrokerError> {
     let now = app.clock.now();
     let free = i64::try_from(app.device_questions.available_permits()).unwrap_or(0);

@@ -86,9 +86,6 @@ impl<'a> Connector<'a> {
 }
 
 /// Discovers an MCP server, gets a client at its authorization server, and keeps both as a provider.
-///
-/// # Errors
-/// [`ConnectError`].
 pub async fn connect(connector: &Connector<'_>, server: McpServer) -> Result<Provider, ConnectError> {
     let is_taken =
         connector.store.provider(&server.tenant, &server.provider_id).await.map_err(BrokerError::from)?.is_some();
@@ -241,9 +238,6 @@ async fn own_client(
 
 /// Makes sure that there is a client at the provider: an authorization server may let none register itself, and then
 /// somebody has to do it by hand.
-///
-/// # Errors
-/// [`BrokerError::RegistrationRequired`].
 pub fn has_client(public_url: &str, provider: &Provider) -> Result<(), BrokerError> {
     if !provider.client_id.is_empty() {
         return Ok(());

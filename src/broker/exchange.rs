@@ -60,9 +60,6 @@ pub async fn exchange(app: Arc<App>, request: AuthorizationRequest, proof: Proof
 }
 
 /// Keeps what was granted, or the failure, and tells those who wait.
-///
-/// # Errors
-/// Those of [`exchange`].
 pub async fn conclude(
     app: &Arc<App>,
     request: &AuthorizationRequest,

@@ -66,9 +66,6 @@ impl Kept {
 
 /// Refreshes a batch of tokens, unless another replica is at it: those that were handed out lately and are about to
 /// expire, and, if the settings say so, those whose refresh token is about to die. `None`: another one is at it.
-///
-/// # Errors
-/// [`BrokerError`]; one token that fails is logged and does not stop the others.
 pub async fn run_once(app: &Arc<App>) -> Result<Option<Kept>, BrokerError> {
     if app.settings.keep_alive_used_within_hours == 0 && app.settings.keep_alive_idle_days == 0 {
         return Ok(Some(Kept::default()));

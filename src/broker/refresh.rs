@@ -66,9 +66,6 @@ pub enum Refreshed {
 }
 
 /// Refreshes `token`, or waits for whoever does. The caller's going away does not stop a refresh.
-///
-/// # Errors
-/// [`BrokerError::Store`].
 pub async fn refresh(app: &Arc<App>, token: Token) -> Result<Refreshed, BrokerError> {
     let deadline = Instant::now() + Duration::from_secs(app.settings.provider_timeout_seconds) + PATIENCE;
     loop {

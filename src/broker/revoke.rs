@@ -98,9 +98,6 @@ fn revocation_url(client: &Client<'_>, recorded: Option<&String>) -> Option<Stri
 }
 
 /// Deletes one token of a user; `None` if there is none.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn delete_token(
     app: &Arc<App>,
     tenant: &Tenant,
@@ -112,9 +109,6 @@ pub async fn delete_token(
 }
 
 /// Deletes the tokens of a user at a provider.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn delete_tokens_of_user(
     app: &Arc<App>,
     tenant: &Tenant,
@@ -126,9 +120,6 @@ pub async fn delete_tokens_of_user(
 }
 
 /// Deletes every token of a workspace at providers of that type.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn delete_tokens_of_workspace(
     app: &Arc<App>,
     tenant: &Tenant,
@@ -139,9 +130,6 @@ pub async fn delete_tokens_of_workspace(
 }
 
 /// Deletes a provider with its tokens; `None` if there is none.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn delete_provider(
     app: &Arc<App>,
     tenant: &Tenant,
@@ -154,9 +142,6 @@ pub async fn delete_provider(
 }
 
 /// Revokes a grant that came from the provider after its token was deleted here.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn queue_grant(
     app: &Arc<App>,
     tenant: &Tenant,
@@ -167,9 +152,6 @@ pub async fn queue_grant(
 }
 
 /// Revokes a grant whose authorization request was deleted while it came, with its provider.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn queue_grant_of_request(
     app: &Arc<App>,
     request: &AuthorizationRequest,
@@ -189,9 +171,6 @@ pub async fn queue_grant_of_request(
 }
 
 /// Tells the providers what is due: what an earlier process left, and what failed before.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn tell_due(app: &Arc<App>) -> Result<(), StoreError> {
     let now = app.clock.now();
     for lost in app.store.give_up_revocations(ATTEMPTS_MAX, now).await? {

@@ -39,9 +39,6 @@ pub fn is_static_key(token: &Token) -> bool {
 }
 
 /// Checks that a text can be a key: agents put it into headers as it is (RFC 9110 section 5.5).
-///
-/// # Errors
-/// What is wrong, for the person who entered it.
 pub fn check(key: &SecretString) -> Result<(), &'static str> {
     let key = key.expose_secret();
     if key.is_empty() {
@@ -76,9 +73,6 @@ pub enum KeyWanted {
 }
 
 /// Which provider a person with this `state` is to enter a key for.
-///
-/// # Errors
-/// [`BrokerError::Store`].
 pub async fn key_wanted(app: &App, provider_id: &str, state: &SecretString) -> Result<KeyWanted, BrokerError> {
     let request = app.store.authorization_request_of_state(hash(state)).await?;
     let Some(request) = request.filter(|request| wants_key(request, provider_id, app.clock.now())) else {

@@ -34,9 +34,6 @@ pub struct Swept {
 
 /// Removes what is over, unless another replica is at it; stops where it is when the server stops. `None`: another one
 /// is at it.
-///
-/// # Errors
-/// [`BrokerError`].
 pub async fn run_once(app: &Arc<App>) -> Result<Option<Swept>, BrokerError> {
     let remove = Box::pin(remove(&app.store, &app.settings, app.clock.now()));
     let work = async { app.shutdown.run_until_cancelled(remove).await.unwrap_or(Ok(Swept::default())) };
@@ -44,9 +41,6 @@ pub async fn run_once(app: &Arc<App>) -> Result<Option<Swept>, BrokerError> {
 }
 
 /// Removes what is over at `now` by these settings. `None`: a server is at it.
-///
-/// # Errors
-/// [`BrokerError`].
 pub async fn sweep(store: &Store, settings: &Settings, now: DateTime<Utc>) -> Result<Option<Swept>, BrokerError> {
     alone(store, JOB, MOST, Box::pin(remove(store, settings, now))).await
 }
@@ -76,9 +70,6 @@ async fn remove(store: &Store, settings: &Settings, now: DateTime<Utc>) -> Resul
 }
 
 /// Counts what [`sweep`] would remove, and removes nothing.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn count(store: &Store, settings: &Settings, now: DateTime<Utc>) -> Result<Swept, StoreError> {
     Ok(Swept {
         authorization_requests: store.count_expired_authorization_requests(now - REQUESTS_KEPT_FOR).await?,

@@ -67,9 +67,6 @@ impl Usage {
 }
 
 /// Writes what was noted. What could not be written is kept for the next time.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn write(app: &App) -> Result<(), StoreError> {
     let uses = app.usage.take();
     let mut written = 0;

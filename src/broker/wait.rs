@@ -38,9 +38,6 @@ pub enum Waited {
 }
 
 /// Waits until the authorization request `id` has ended, for `timeout` at the most.
-///
-/// # Errors
-/// [`BrokerError`].
 pub async fn wait(app: &Arc<App>, tenant: &Tenant, id: Uuid, timeout: Duration) -> Result<Waited, BrokerError> {
     let deadline = Instant::now() + timeout;
     let waiter = app.waiters.register(id);

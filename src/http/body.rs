@@ -205,9 +205,6 @@ impl<'v> Fields<'v> {
     }
 
     /// The end of reading.
-    ///
-    /// # Errors
-    /// [`ApiError::Faults`] with every fault that was found.
     pub fn finish(self) -> Result<(), ApiError> {
         if self.faults.is_empty() { Ok(()) } else { Err(ApiError::Faults(self.faults)) }
     }

@@ -35,9 +35,6 @@ impl FromRequestParts<Arc<App>> for Caller {
 
 impl Caller {
     /// Makes sure that the caller may do this.
-    ///
-    /// # Errors
-    /// [`ApiError::Forbidden`].
     pub fn needs(&self, permission: Permission) -> Result<(), ApiError> {
         match (self.may(permission), permission) {
             (true, _) => Ok(()),
@@ -47,9 +44,6 @@ impl Caller {
     }
 
     /// The user whose tokens are meant.
-    ///
-    /// # Errors
-    /// A fault, when a service key names nobody.
     pub fn user(&self) -> Result<&str, ApiError> {
         self.user.as_deref().ok_or_else(|| {
             let problem = "Field required: a service key names the user it acts for";

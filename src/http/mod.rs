@@ -126,9 +126,6 @@ pub fn description() -> utoipa::openapi::OpenApi {
 }
 
 /// A provider of the JSON that `POST /v2/auth/providers` takes, for those who do not come over HTTP.
-///
-/// # Errors
-/// Every fault, one a line.
 pub async fn provider_of_json(
     outbound: &Outbound,
     catalog: &Catalog,
@@ -142,9 +139,6 @@ pub async fn provider_of_json(
 }
 
 /// An MCP server of the JSON that `POST /v2/auth/providers/mcp-discover` takes, likewise.
-///
-/// # Errors
-/// Every fault, one a line.
 pub fn mcp_server_of_json(guard: &AddressGuard, tenant: Tenant, json: serde_json::Value) -> Result<McpServer, String> {
     mcp::read(guard, tenant, &body::JsonBody(json)).map_err(lines)
 }

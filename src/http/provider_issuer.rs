@@ -19,9 +19,6 @@ use crate::oauth::{
 };
 
 /// The issuer that the body names.
-///
-/// # Errors
-/// [`ApiError`] when it is none.
 pub(super) fn named(guard: &AddressGuard, body: &JsonBody) -> Result<Option<String>, ApiError> {
     let mut fields = Fields::of_body(body);
     let issuer = fields.optional_text("issuer", &|url| rules::endpoint(guard, url));
@@ -33,9 +30,6 @@ pub(super) fn named(guard: &AddressGuard, body: &JsonBody) -> Result<Option<Stri
 }
 
 /// The body with what the metadata of `issuer` says, and that metadata.
-///
-/// # Errors
-/// [`ApiError`] when there is no believable metadata.
 pub(super) async fn described(
     outbound: &Outbound,
     issuer: &str,

@@ -20,57 +20,36 @@ pub const MIN_TTL_MAX: i64 = 86_400;
 const URL_MAX: usize = 2048;
 
 /// A name for people.
-///
-/// # Errors
-/// What is wrong.
 pub fn display_name(text: &str) -> Result<(), Problem> {
     printable(text, 1, 256)
 }
 
 /// An id that others made: of a user, an agent, a client.
-///
-/// # Errors
-/// What is wrong.
 pub fn identifier(text: &str) -> Result<(), Problem> {
     printable(text, 1, 512)
 }
 
 /// A client secret.
-///
-/// # Errors
-/// What is wrong.
 pub fn secret(text: &str) -> Result<(), Problem> {
     printable(text, 1, 8192)
 }
 
 /// A code or a state that a provider handed to an application.
-///
-/// # Errors
-/// What is wrong.
 pub fn opaque(text: &str) -> Result<(), Problem> {
     printable(text, 1, 8192)
 }
 
 /// The value of an extra authorization parameter.
-///
-/// # Errors
-/// What is wrong.
 pub fn parameter_value(text: &str) -> Result<(), Problem> {
     printable(text, 0, 2048)
 }
 
 /// The name of an extra authorization parameter.
-///
-/// # Errors
-/// What is wrong.
 pub fn parameter_name(text: &str) -> Result<(), Problem> {
     printable(text, 1, 128)
 }
 
 /// A provider's name on the wire. It becomes part of paths, so it is plain.
-///
-/// # Errors
-/// What is wrong.
 pub fn provider_id(text: &str) -> Result<(), Problem> {
     printable(text, 1, 128)?;
     let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
@@ -81,9 +60,6 @@ pub fn provider_id(text: &str) -> Result<(), Problem> {
 }
 
 /// A scope: visible ASCII without `"` and `\` (RFC 6749 section 3.3).
-///
-/// # Errors
-/// What is wrong.
 pub fn scope(text: &str) -> Result<(), Problem> {
     printable(text, 1, 512)?;
     let token = text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
@@ -92,9 +68,6 @@ pub fn scope(text: &str) -> Result<(), Problem> {
 }
 
 /// What stands between two scopes.
-///
-/// # Errors
-/// What is wrong.
 pub fn scope_separator(text: &str) -> Result<(), Problem> {
     if [" ", ",", ";", "+"].contains(&text) {
         Ok(())
@@ -104,9 +77,6 @@ pub fn scope_separator(text: &str) -> Result<(), Problem> {
 }
 
 /// A resource indicator: an absolute URI without a fragment (RFC 8707 section 2).
-///
-/// # Errors
-/// What is wrong.
 pub fn resource(text: &str) -> Result<(), Problem> {
     printable(text, 1, URL_MAX)?;
     let absolute = Url::parse(text).is_ok_and(|url| url.fragment().is_none());
@@ -114,9 +84,6 @@ pub fn resource(text: &str) -> Result<(), Problem> {
 }
 
 /// An endpoint of a provider.
-///
-/// # Errors
-/// What is wrong.
 pub fn endpoint(guard: &AddressGuard, text: &str) -> Result<(), Problem> {
     // As a host they do not parse, as a path they do: either way this is what is wrong.
     if text.contains(['{', '}', '<', '>']) || text.contains("YOUR_") || text.contains("YOUR-") {
@@ -134,9 +101,6 @@ pub fn endpoint(guard: &AddressGuard, text: &str) -> Result<(), Problem> {
 }
 
 /// Where an application receives a redirect: https, or http on the machine itself (RFC 8252 section 7.3).
-///
-/// # Errors
-/// What is wrong.
 pub fn redirect_uri(text: &str) -> Result<(), Problem> {
     let url = parsed(text)?;
     let loopback = match url.host() {

@@ -46,9 +46,6 @@ impl ApiKeys {
     }
 
     /// The key's record while it works.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn look_up(&self, key: &str, now: DateTime<Utc>) -> Result<Option<Arc<ApiKey>>, StoreError> {
         let digest = digest(key);
         if let Some(known) = self.remembered.as_ref().and_then(|remembered| remembered.get(&digest)) {
@@ -89,9 +86,6 @@ pub fn generate(wish: KeyWish, now: DateTime<Utc>) -> (SecretString, NewApiKey) 
 
 /// Makes the keys a server starts with: the configured one if it is absent, or, when there is no key at all, a new
 /// one, which is given back to be shown once.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn bootstrap(
     store: &Store,
     settings: &Settings,

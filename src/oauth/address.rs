@@ -107,9 +107,6 @@ impl AddressGuard {
 
     /// Checks what can be told from the URL alone: its scheme, and its host if that is an address. (The parser has
     /// already turned `2130706433`, `0x7f.1` and the like into addresses, which no resolver would ever see.)
-    ///
-    /// # Errors
-    /// [`Refusal`].
     pub fn check_url(&self, url: &Url) -> Result<(), Refusal> {
         let host = url.host().ok_or(Refusal::Scheme)?;
         let plain_http = match &host {

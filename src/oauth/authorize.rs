@@ -60,9 +60,6 @@ pub struct Begun {
 
 impl Authorization<'_> {
     /// The URL, with a new state and a new verifier.
-    ///
-    /// # Errors
-    /// When the stored URLs do not parse, which their validation should have prevented.
     pub fn begin(&self) -> Result<Begun, url::ParseError> {
         let quirk = quirk(self.auth_url, self.provider_type);
         let state = CsrfToken::new_random_len(RANDOM_BYTES);

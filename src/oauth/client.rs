@@ -88,27 +88,18 @@ impl Outbound {
     }
 
     /// A POST to `url`, to be completed and given to [`Self::send`].
-    ///
-    /// # Errors
-    /// [`CallError::Refused`].
     pub fn post(&self, url: &Url) -> Result<RequestBuilder, CallError> {
         self.guard.check_url(url)?;
         Ok(self.client.post(url.clone()))
     }
 
     /// A GET of `url`, likewise.
-    ///
-    /// # Errors
-    /// [`CallError::Refused`].
     pub fn get(&self, url: &Url) -> Result<RequestBuilder, CallError> {
         self.guard.check_url(url)?;
         Ok(self.client.get(url.clone()))
     }
 
     /// A DELETE of `url`, likewise.
-    ///
-    /// # Errors
-    /// [`CallError::Refused`].
     pub fn delete(&self, url: &Url) -> Result<RequestBuilder, CallError> {
         self.guard.check_url(url)?;
         Ok(self.client.delete(url.clone()))

@@ -69,9 +69,6 @@ struct Fields {
 }
 
 /// Begins the authorization of a device.
-///
-/// # Errors
-/// [`TokenFailure`].
 pub async fn authorize_device(
     outbound: &Outbound,
     request: &DeviceRequest<'_>,

@@ -132,9 +132,6 @@ impl<'a> Discovery<'a> {
     }
 
     /// Finds out how to get tokens for the MCP server at `url`.
-    ///
-    /// # Errors
-    /// [`DiscoveryError`].
     pub async fn of_mcp_server(&mut self, url: &Url) -> Result<Discovered, DiscoveryError> {
         let probe = self.probe(url).await?;
         let challenged = probe.challenge.unwrap_or_default();
@@ -159,9 +156,6 @@ impl<'a> Discovery<'a> {
     }
 
     /// The metadata of an authorization server, at the places where it may be (RFC 8414 section 3.1).
-    ///
-    /// # Errors
-    /// [`DiscoveryError`].
     pub async fn of_issuer(&mut self, issuer: &str) -> Result<ServerMetadata, DiscoveryError> {
         let url = Url::parse(issuer)
             .ok()

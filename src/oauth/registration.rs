@@ -102,9 +102,6 @@ pub fn client_metadata(redirect_uri: &str, authentication: ClientAuthentication)
 }
 
 /// Registers a client at `endpoint`.
-///
-/// # Errors
-/// [`RegistrationError`].
 pub async fn register(
     outbound: &Outbound,
     endpoint: &str,

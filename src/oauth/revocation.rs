@@ -110,9 +110,6 @@ pub fn sparing_others(revocation_url: &str, options: &ProviderOptions) -> Option
 }
 
 /// Has a grant revoked at `revocation_url`.
-///
-/// # Errors
-/// [`RevocationFailure`].
 pub async fn revoke(
     outbound: &Outbound,
     client: &Client<'_>,

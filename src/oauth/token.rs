@@ -98,9 +98,6 @@ pub struct TokenFailure {
 }
 
 /// Brings `grant` to the token endpoint.
-///
-/// # Errors
-/// [`TokenFailure`] says what kind of failure it was.
 pub async fn request_token(
     outbound: &Outbound,
     client: &Client<'_>,

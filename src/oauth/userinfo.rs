@@ -57,9 +57,6 @@ impl<'a> Userinfo<'a> {
     }
 
     /// Asks whose `access_token` is.
-    ///
-    /// # Errors
-    /// [`Unnamed`].
     pub async fn ask(
         self,
         outbound: &Outbound,

@@ -52,9 +52,6 @@ pub(super) async fn replaced_token(
 
 impl Store {
     /// Whether a living token of that account is there, whoever's it is in the workspace.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn account_is_connected(
         &self,
         tenant: &Tenant,

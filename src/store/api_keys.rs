@@ -92,9 +92,6 @@ impl NewApiKey {
 
 impl Store {
     /// Keeps a key. One that is there already stays as it is.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn keep_api_key(&self, key: &NewApiKey) -> Result<(), StoreError> {
         let mut tx = self.db.begin().await?;
         key.insert(&mut tx).await?;
@@ -103,9 +100,6 @@ impl Store {
 
     /// The key with this digest. The look-up by digest is what makes the comparison safe: an attacker cannot
     /// steer SHA-256 of a guess towards a stored value.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn api_key(&self, digest: [u8; 32]) -> Result<Option<ApiKey>, StoreError> {
         self.db
             .query(
@@ -119,9 +113,6 @@ impl Store {
     }
 
     /// Every key of the database, newest first, for its operator.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
         self.db
             .query(
@@ -134,9 +125,6 @@ impl Store {
     }
 
     /// Revokes a key and says whether there was one to revoke.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn revoke_api_key(&self, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let revoked = self
             .db

@@ -130,9 +130,6 @@ fn place<'a>(tenant: &'a Tenant, column: &'static str, id: Uuid) -> Place<'a> {
 
 impl Store {
     /// Keeps a new authorization request under the SHA-256 of its state.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn create_authorization_request(
         &self,
         request: &AuthorizationRequest,
@@ -192,9 +189,6 @@ impl Store {
     /// Takes the pending request of this state for the exchange of a code: of any number of callers, one gets it.
     /// A state that belongs to another provider than the callback's is not taken (a provider must not be able to
     /// have another one's code sent to itself).
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn take_authorization_request(
         &self,
         state_hash: [u8; 32],
@@ -235,9 +229,6 @@ impl Store {
     }
 
     /// Ends the pending request of this state because the provider sent the person back with an error.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn refuse_authorization_request(
         &self,
         state_hash: [u8; 32],
@@ -266,9 +257,6 @@ impl Store {
     }
 
     /// Ends a request whose code could not be exchanged.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn fail_authorization_request(
         &self,
         request: &AuthorizationRequest,
@@ -295,9 +283,6 @@ impl Store {
 
     /// The request of this state, in whatever status, for a browser that comes back again. The state itself is the
     /// proof that the browser belongs to it; no tenant is known yet.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn authorization_request_of_state(
         &self,
         state_hash: [u8; 32],
@@ -312,9 +297,6 @@ impl Store {
     }
 
     /// The request an application waits for.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn authorization_request(
         &self,
         tenant: &Tenant,
@@ -331,9 +313,6 @@ impl Store {
     }
 
     /// What the page after the callback says: the provider's name for people, and where the request stands.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn authorization_outcome(
         &self,
         provider_id: &str,
@@ -351,9 +330,6 @@ impl Store {
     }
 
     /// The requests of all tenants that ended since `since`: what waiters of a replica that missed a hint look for.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn authorization_requests_finished_since(&self, since: DateTime<Utc>) -> Result<Vec<Uuid>, StoreError> {
         let finished: Vec<(Uuid,)> =
             self.db.query("SELECT id FROM authorization_requests WHERE finished_at >= $1").bind(since).all().await?;

@@ -9,9 +9,6 @@ use super::{Store, StoreError, Tenant};
 
 impl Store {
     /// Marks a provider with the code its token endpoint gave, or, with none, takes the mark away.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn mark_client_error(
         &self,
         tenant: &Tenant,

@@ -34,9 +34,6 @@ pub struct AgentConnection {
 impl Store {
     /// Connects a token of this tenant to an agent. A connection that is there already is given back as it is.
     /// `None`: the tenant has no such token, or none that belongs to `user` when one is named.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn connect_agent(
         &self,
         tenant: &Tenant,
@@ -68,9 +65,6 @@ impl Store {
     }
 
     /// The connections of an agent, newest first; only those with tokens of `user` when one is named.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn agent_connections(
         &self,
         tenant: &Tenant,
@@ -94,9 +88,6 @@ impl Store {
     }
 
     /// True when the agent has any connection to that provider.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn agent_is_connected(
         &self,
         tenant: &Tenant,
@@ -118,9 +109,6 @@ impl Store {
     }
 
     /// Removes a connection; the token stays. Says whether there was one.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn disconnect_agent(
         &self,
         tenant: &Tenant,

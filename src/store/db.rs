@@ -103,9 +103,6 @@ impl Manager for OpenPostgres {
 
 impl Db {
     /// Opens the database and brings its schema up to date. Replicas that start together wait for one another.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database cannot be reached or the schema is not ours.
     pub async fn open(location: &Location) -> Result<Self, StoreError> {
         let db = match location {
             Location::Postgres(url, connections) => Self::open_postgres(url, *connections)?,
@@ -212,9 +209,6 @@ impl Db {
 
     /// Begins a transaction. On SQLite it takes the write lock at once (`BEGIN IMMEDIATE`): a transaction that reads
     /// first and writes later would be refused when another wrote in between.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] when no connection can be had.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         match &self.0 {
             Backend::Postgres(pool) => {
@@ -409,36 +403,24 @@ impl Query<'_> {
     }
 
     /// All rows.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn all<R: Row>(self) -> Result<Vec<R>, StoreError> {
         let sql = self.sql;
         on_connection!(self, |connection, args| query_as_with::<_, R, _>(sql, args).fetch_all(connection))
     }
 
     /// The row, if there is one.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn optional<R: Row>(self) -> Result<Option<R>, StoreError> {
         let sql = self.sql;
         on_connection!(self, |connection, args| query_as_with::<_, R, _>(sql, args).fetch_optional(connection))
     }
 
     /// The one row there must be.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn one<R: Row>(self) -> Result<R, StoreError> {
         let sql = self.sql;
         on_connection!(self, |connection, args| query_as_with::<_, R, _>(sql, args).fetch_one(connection))
     }
 
     /// Runs the statement and counts the rows it changed.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn execute(self) -> Result<u64, StoreError> {
         let sql = self.sql;
         on_connection!(self, |connection, args| async {

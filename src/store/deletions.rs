@@ -37,9 +37,6 @@ struct DeletedRow {
 
 impl Store {
     /// Deletes one token of a user.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn delete_token(
         &self,
         tenant: &Tenant,
@@ -64,9 +61,6 @@ impl Store {
     }
 
     /// Deletes the tokens of a user at a provider.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn delete_tokens_of_user(
         &self,
         tenant: &Tenant,
@@ -94,9 +88,6 @@ impl Store {
     }
 
     /// Deletes every token of a workspace at providers of that type.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn delete_tokens_of_workspace(
         &self,
         tenant: &Tenant,
@@ -120,9 +111,6 @@ impl Store {
     }
 
     /// Deletes a provider with its tokens and authorization requests; `None` if there was none.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn delete_provider(
         &self,
         tenant: &Tenant,

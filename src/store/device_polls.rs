@@ -12,9 +12,6 @@ use super::{
 impl Store {
     /// Takes the requests of all tenants whose time to ask has come, `most` at the most; each carries its tenant. Until
     /// `taken_until` nobody else takes them. One that this server cannot open (it lacks a key) is left to others.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn take_due_polls(
         &self,
         now: DateTime<Utc>,
@@ -46,9 +43,6 @@ impl Store {
     }
 
     /// Gives a taken request back, to be asked for again at `poll_at` and then every so many `seconds`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn postpone_poll(
         &self,
         request: &AuthorizationRequest,

@@ -220,9 +220,6 @@ impl Store {
     /// Takes the right to refresh `token` for `milliseconds`, by the database's clock. Of all replicas one gets it;
     /// `None` when another holds it, when a refresh failed a moment ago, when the database was away a moment ago and
     /// another may still hold it, or when the token was written, deleted or found dead meanwhile.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn take_refresh_lease(
         &self,
         token: &Token,
@@ -257,9 +254,6 @@ impl Store {
     }
 
     /// Holds a lease for `milliseconds` more, by the database's clock. `false`: it was lost.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn extend_refresh_lease(
         &self,
         tenant: &Tenant,
@@ -285,18 +279,12 @@ impl Store {
 
     /// Ends every lease, but not what was begun under it. For a database with one server, when it starts: whoever held
     /// one is gone.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn end_refresh_leases(&self) -> Result<(), StoreError> {
         self.db.query("UPDATE tokens SET refresh_until = NULL WHERE refresh_until IS NOT NULL").execute().await?;
         Ok(())
     }
 
     /// Lets the tokens of a provider be refreshed at once again, because its record was corrected.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn end_cool_down(&self, tenant: &Tenant, provider: Uuid) -> Result<(), StoreError> {
         self.db
             .query(
@@ -315,9 +303,6 @@ impl Store {
     /// A result that comes late, after somebody else took the lease over, is still written while the token is as it
     /// was: it is newer than what it replaces, and it spent the refresh token that the other is trying. The other's
     /// own result then goes on top of it, being newer still.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn keep_refreshed(
         &self,
         tenant: &Tenant,
@@ -388,9 +373,6 @@ impl Store {
     }
 
     /// Gives a lease back after a refresh that gave nothing. Does nothing if the lease no longer holds.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn keep_refresh_failure(
         &self,
         tenant: &Tenant,

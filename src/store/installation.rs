@@ -9,9 +9,6 @@ use super::{Store, StoreError, Tenant, api_keys::NewApiKey};
 
 impl Store {
     /// The tenant this database began with, made now if this is its first start.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn home_tenant(&self, now: DateTime<Utc>) -> Result<Tenant, StoreError> {
         self.db
             .query(
@@ -30,9 +27,6 @@ impl Store {
 
     /// Keeps `key` if there is no API key at all, in one statement, and says whether it did. The row of the
     /// installation is locked first, so that of several replicas starting together one wins.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn keep_first_api_key(&self, key: &NewApiKey) -> Result<bool, StoreError> {
         let mut tx = self.db.begin().await?;
         tx.query("UPDATE installation SET id = 1 WHERE id = 1").execute().await?;

@@ -9,9 +9,6 @@ use super::{Store, StoreError};
 impl Store {
     /// Takes the job `name` for `milliseconds`, by the database's clock. Of all replicas one gets it, in one statement;
     /// `false` while another holds it. Jobs belong to the installation and not to a tenant.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn take_job(&self, name: &'static str, owner: Uuid, milliseconds: i64) -> Result<bool, StoreError> {
         let taken: Option<(String,)> = self
             .db
@@ -30,9 +27,6 @@ impl Store {
     }
 
     /// Gives a job back before its time is over. Does nothing if another has it by now.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn give_job_back(&self, name: &'static str, owner: Uuid) -> Result<(), StoreError> {
         self.db
             .query("UPDATE jobs SET until = 0 WHERE name = $1 AND owner = $2")

@@ -89,9 +89,6 @@ macro_rules! candidates {
 impl Store {
     /// The tokens of all tenants whose refresh was begun and came to no end: their lease is over and was not given back.
     /// `most` at the most; each carries its tenant.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn refreshes_broken_off(&self, now: DateTime<Utc>, most: i64) -> Result<Vec<Candidate>, StoreError> {
         let found = self
             .db
@@ -110,9 +107,6 @@ impl Store {
     }
 
     /// The tokens of all tenants that are in use and about to expire, `most` at the most; each carries its tenant.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn tokens_in_use(&self, in_use: &InUse, rest: &Rest, most: i64) -> Result<Vec<Candidate>, StoreError> {
         let found = self
             .db
@@ -130,9 +124,6 @@ impl Store {
 
     /// The tokens of all tenants whose refresh token is about to die, whether they are in use or not, `most` at the
     /// most; each carries its tenant.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn tokens_dying(&self, dying: &Dying, rest: &Rest, most: i64) -> Result<Vec<Candidate>, StoreError> {
         let found = self
             .db

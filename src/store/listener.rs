@@ -21,9 +21,6 @@ pub enum Heard {
 
 impl Store {
     /// Listens to a channel. `None` on SQLite, where there is nobody to hear.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn listen(&self, channel: &str) -> Result<Option<Listener>, StoreError> {
         let Some(options) = self.db.postgres_options() else { return Ok(None) };
         let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);

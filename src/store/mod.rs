@@ -173,18 +173,12 @@ impl Store {
     }
 
     /// Makes sure that the database answers.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] when it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let _: (i64,) = self.db.query("SELECT now_ms FROM database_clock").one().await?;
         Ok(())
     }
 
     /// Tells the other replicas that something waited for may have happened. A hint: it may be lost.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database does not take it.
     pub async fn notify(&self, channel: &'static str, id: uuid::Uuid) -> Result<(), StoreError> {
         self.db.notify(channel, id.to_string()).await
     }

@@ -195,9 +195,6 @@ impl Store {
     }
 
     /// The provider an application calls `provider_id`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn provider(&self, tenant: &Tenant, provider_id: &str) -> Result<Option<Provider>, StoreError> {
         let row: Option<ProviderRow> = self
             .db
@@ -210,9 +207,6 @@ impl Store {
     }
 
     /// Every provider of a tenant, by name of the wire.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn providers(&self, tenant: &Tenant) -> Result<Vec<Provider>, StoreError> {
         let rows: Vec<ProviderRow> = self
             .db

@@ -92,9 +92,6 @@ fn place<'a>(tenant: &'a Tenant, column: &'static str, id: Uuid) -> Place<'a> {
 
 impl Store {
     /// Queues the revocation of a grant, due at once, and gives its id.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn queue_revocation(
         &self,
         tenant: &Tenant,
@@ -147,9 +144,6 @@ impl Store {
     }
 
     /// The revocations of all tenants that are due, the longest waiting first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn due_revocations(&self, now: DateTime<Utc>, most: i64) -> Result<Vec<Uuid>, StoreError> {
         let due: Vec<(Uuid,)> = self
             .db
@@ -162,9 +156,6 @@ impl Store {
     }
 
     /// Takes a due revocation for an attempt, which must have ended at `until`. Of all replicas one gets it.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn take_revocation(
         &self,
         id: Uuid,
@@ -186,9 +177,6 @@ impl Store {
     }
 
     /// Writes the tokens of a revocation anew: a provider that takes only a live access token had to be asked for one.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn renew_revocation(&self, revocation: &Revocation) -> Result<(), StoreError> {
         let tenant = &revocation.tenant;
         let seal = |column, value: &SecretString| self.keys.seal(&place(tenant, column, revocation.id), value);
@@ -208,9 +196,6 @@ impl Store {
     }
 
     /// Puts a revocation off to `next_at`, because the attempt failed.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn postpone_revocation(
         &self,
         revocation: &Revocation,
@@ -232,9 +217,6 @@ impl Store {
     }
 
     /// Takes a revocation off the queue: there is nothing left to do.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn end_revocation(&self, revocation: &Revocation) -> Result<(), StoreError> {
         self.db
             .query("DELETE FROM revocations WHERE organization_id = $1 AND workspace_id = $2 AND id = $3")
@@ -247,9 +229,6 @@ impl Store {
 
     /// Takes off the queue what is due again after `attempts` attempts, of all tenants. Attempts count when they
     /// begin, so that a row that cannot even be opened ends here too.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn give_up_revocations(&self, attempts: i64, now: DateTime<Utc>) -> Result<Vec<GivenUp>, StoreError> {
         self.db
             .query(

@@ -9,9 +9,6 @@ use super::{Store, StoreError};
 
 impl Store {
     /// Counts the authorization requests of all tenants that expired before `before`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn count_expired_authorization_requests(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
         let (found,): (i64,) = self
             .db
@@ -24,9 +21,6 @@ impl Store {
 
     /// Deletes the authorization requests of all tenants that expired before `before`, `most` at the most, and counts
     /// them.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn delete_expired_authorization_requests(
         &self,
         before: DateTime<Utc>,
@@ -45,9 +39,6 @@ impl Store {
     }
 
     /// Counts the tokens of all tenants that have been dead since before `before`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn count_dead_tokens(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
         let (found,): (i64,) = self
             .db
@@ -63,9 +54,6 @@ impl Store {
 
     /// Deletes the tokens of all tenants that have been dead since before `before`, `most` at the most, and counts
     /// them. There is nothing to revoke: their providers said that they are dead.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn delete_dead_tokens(&self, before: DateTime<Utc>, most: i64) -> Result<u64, StoreError> {
         self.db
             .query(

@@ -60,9 +60,6 @@ pub struct TokenState {
 
 impl Store {
     /// How a token of a user (as `user_id` or `ls_user_id`) stands.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn token_state(&self, tenant: &Tenant, user: &str, id: Uuid) -> Result<Option<TokenState>, StoreError> {
         self.db
             .query(
@@ -86,9 +83,6 @@ impl Store {
 
     /// Notes that a grant without a refresh token is dead, with a code that says why. `false`: the token was written or
     /// deleted since it was read.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn end_grant(&self, token: &Token, error: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let tenant = &token.subject.tenant;
         let ended = self
@@ -109,9 +103,6 @@ impl Store {
     }
 
     /// Notes that all grants of a provider are dead, with a code that says why.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn end_grants(
         &self,
         tenant: &Tenant,

@@ -158,9 +158,6 @@ pub(super) fn token_place<'a>(tenant: &'a Tenant, column: &'static str, id: Uuid
 
 impl Store {
     /// A token of a tenant.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn token(&self, tenant: &Tenant, id: Uuid) -> Result<Option<Token>, StoreError> {
         let row: Option<NamedToken> = self
             .db
@@ -179,9 +176,6 @@ impl Store {
     }
 
     /// The tokens of a user (as `user_id` or `ls_user_id`), at one provider or at all of them.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn tokens_of_user(
         &self,
         tenant: &Tenant,
@@ -205,9 +199,6 @@ impl Store {
     }
 
     /// The providers at which a user has a living token.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn providers_with_token(&self, tenant: &Tenant, user: &str) -> Result<Vec<String>, StoreError> {
         let rows: Vec<(String,)> = self
             .db
@@ -224,9 +215,6 @@ impl Store {
     }
 
     /// True when the workspace has a living token at any provider of that type.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn workspace_has_token(&self, tenant: &Tenant, provider_type: &str) -> Result<bool, StoreError> {
         let (tokens,): (i64,) = self
             .db

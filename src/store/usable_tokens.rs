@@ -30,9 +30,6 @@ impl ProviderNames {
 impl Store {
     /// The tokens a subject may use at a provider, the preferred one first: its own, and, for an agent, those of
     /// the same user that are connected to it.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn usable_tokens(&self, subject: &Subject, provider_id: &str) -> Result<Vec<Token>, StoreError> {
         let name = (subject.tenant.clone(), provider_id.to_owned());
         let remembered = self.provider_names.0.get(&name);
