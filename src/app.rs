@@ -13,21 +13,22 @@ use uuid::Uuid;
 
 use crate::{
     broker::{
-        authorization::WAKE_CHANNEL,
-        background, device,
-        discovery_limit::Discoveries,
-        machine::Refusals,
-        refresh::Refreshing,
-        usage::{self, Usage},
-        waiters::Waiters,
+        consent::{authorization::WAKE_CHANNEL, client_credentials::Refusals, device},
+        jobs::schedule,
+        limits::Discoveries,
+        notifications::Waiters,
+        tokens::{
+            refresh::Refreshing,
+            usage::{self, Usage},
+        },
     },
     catalog::{Catalog, CatalogError},
     cipher::{CipherError, KeyRing},
     clock::Clock,
     config::Settings,
     identity::api_keys::{ApiKeys, bootstrap},
-    oauth::{address::AddressGuard, client::Outbound},
-    store::{Store, StoreError, db::Location, listener::Heard},
+    outbound::{address::AddressGuard, client::Outbound},
+    store::{Store, StoreError, db::Location, notify::Heard},
 };
 
 /// How often a replica looks for ended authorization requests whose hint it may have missed.
@@ -130,7 +131,7 @@ impl App {
             tokio::spawn(app.shutdown.clone().run_until_cancelled_owned(hear(Arc::clone(&app))));
             tokio::spawn(app.shutdown.clone().run_until_cancelled_owned(catch_up_now_and_then(Arc::clone(&app))));
         }
-        background::start(&app);
+        schedule::start(&app);
         Ok(app)
     }
 

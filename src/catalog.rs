@@ -8,9 +8,9 @@ use serde::Deserialize;
 use toml::{Table, Value};
 use url::Url;
 
-use crate::{
-    client_authentication::ClientAuthentication,
-    provider_options::{ProviderOptions, TokenFormat},
+use crate::model::{
+    client::ClientAuthentication,
+    options::{ProviderOptions, TokenFormat},
 };
 
 /// The embedded catalogue, which also says what each field means.

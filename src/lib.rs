@@ -1,28 +1,32 @@
 //! agent-auth: a self-hosted OAuth token broker for AI agents.
 //!
-//! The map. Knowledge goes one way: `http` -> `broker` -> `oauth` and `store`.
+//! The map. Knowledge goes down only: `cli`, `demo` -> `server` -> `http` -> `broker`, `identity` -> `oauth`, `store` ->
+//! `outbound`, `model`. `tests/architecture.rs` checks it.
 //!
-//! `POST /v2/auth/authenticate`: `http/mod.rs` (the route) -> `http/authenticate.rs` (body, caller, answer) ->
-//! `broker/authenticate.rs` (which token; refresh; begin) -> `store/tokens.rs`, and when a token is due
-//! `broker/refresh.rs` -> `oauth/token.rs`, when there is none `broker/authorization.rs` -> `oauth/authorize.rs`.
+//! `POST /v2/auth/authenticate`: `http/mod.rs` (the route) -> `http/api/authenticate.rs` (body, caller, answer) ->
+//! `broker/authenticate.rs` (which token; refresh; begin) -> `store/tokens/usable.rs`, and when a token is due
+//! `broker/tokens/refresh.rs` -> `oauth/token.rs`, when there is none `broker/consent/authorization.rs` ->
+//! `oauth/authorize.rs`.
 //!
-//! `GET /host-oauth-callback/{provider_id}`: `http/mod.rs` -> `http/callback.rs` -> `broker/authorization.rs`
-//! (`complete`) -> `store/authorization_requests.rs` (the state is taken) -> `oauth/token.rs` (the code is exchanged,
-//! with nothing held) -> `store/grants.rs` (the token is kept) -> `broker/waiters.rs` (wake) -> `http/pages`.
+//! `GET /host-oauth-callback/{provider_id}`: `http/mod.rs` -> `http/browser/callback.rs` ->
+//! `broker/consent/authorization.rs` (`complete`: the state is taken) -> `broker/consent/exchange.rs` ->
+//! `oauth/token.rs` (the code is exchanged, with nothing held) -> `store/tokens/grant.rs` (the token is kept) ->
+//! `broker/notifications.rs` (wake) -> `http/browser/pages`.
 
 pub mod app;
 pub mod broker;
 pub mod catalog;
 pub mod cipher;
 pub mod cli;
-pub mod client_authentication;
 pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod http;
 pub mod identity;
+pub mod model;
 pub mod oauth;
-pub mod provider_options;
-pub mod serve;
+pub mod outbound;
+pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod terminal;

@@ -9,22 +9,24 @@ use uuid::Uuid;
 
 use super::{
     BrokerError,
-    authorization::{Begin, Pending, begin},
-    device::begin_device,
-    discovery::{has_client, has_expired, renewed},
-    machine::{obtain, proof_of},
-    provider::redirect_uri,
-    refresh::{Refreshed, refresh, refresh_behind},
-    static_key::is_static_key,
+    clients::redirect_uri::redirect_uri,
+    consent::{
+        authorization::{Begin, Pending, begin},
+        client_credentials::{obtain, proof_of},
+        device::begin_device,
+        static_key::is_static_key,
+    },
+    providers::mcp::{has_client, has_expired, renewed},
+    tokens::refresh::{Refreshed, refresh, refresh_behind},
 };
 use crate::{
     app::App,
+    model::options::GrantType,
     oauth::token::TokenFailure,
-    provider_options::GrantType,
     store::{
         Subject,
         providers::Provider,
-        tokens::{State, Token},
+        tokens::row::{State, Token},
     },
 };
 
@@ -163,7 +165,7 @@ fn preferred(tokens: &[Token], scopes: &[String]) -> Option<usize> {
 }
 
 /// True when the token is good for all of these scopes.
-pub(super) fn covers(token: &Token, scopes: &[String]) -> bool {
+pub(in crate::broker) fn covers(token: &Token, scopes: &[String]) -> bool {
     scopes.iter().all(|scope| token.scopes.contains(scope)) || is_static_key(token)
 }
 

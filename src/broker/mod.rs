@@ -3,27 +3,13 @@
 //! Must not know: HTTP status codes, SQL, the wire of authorization servers.
 
 pub mod authenticate;
-pub mod authorization;
-pub mod background;
-pub mod device;
-pub mod discovery;
-pub mod discovery_limit;
-pub mod exchange;
-pub mod expiry;
-pub mod explain;
-pub mod identify;
-pub mod keep_alive;
-pub mod machine;
-pub mod provider;
-pub mod refresh;
-pub mod report;
-pub mod resume;
-pub mod revoke;
-pub mod static_key;
-pub mod sweep;
-pub mod usage;
-pub mod wait;
-pub mod waiters;
+pub mod clients;
+pub mod consent;
+pub mod jobs;
+pub mod limits;
+pub mod notifications;
+pub mod providers;
+pub mod tokens;
 
 use std::time::Duration;
 

@@ -8,7 +8,6 @@ use clap::{Args, Subcommand, ValueEnum};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
-use super::{explain, print};
 use crate::{
     app::open_store,
     clock::Clock,
@@ -18,6 +17,7 @@ use crate::{
         Store, Tenant,
         api_keys::{Kind, Role},
     },
+    terminal::{explain, print},
 };
 
 #[derive(Debug, Subcommand)]

@@ -11,8 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::print;
-use crate::config::Settings;
+use crate::{config::Settings, terminal::print};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 

@@ -11,10 +11,9 @@
 mod api_key;
 mod healthcheck;
 mod provider;
-pub(crate) mod server;
 mod sweep;
 
-use std::{collections::BTreeMap, io::Write, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -25,7 +24,8 @@ use crate::{
     cipher::KeyRing,
     clock::Clock,
     config::{DEFAULT, Settings},
-    http,
+    http, server,
+    terminal::print,
 };
 
 /// Get a person's consent once, then live access tokens for agents: a self-hosted OAuth token broker.
@@ -140,15 +140,4 @@ impl Sources {
         .collect();
         Ok(Settings::load(self.config.as_deref(), flags)?)
     }
-}
-
-/// A line on standard output, flushed, so that a pipe sees it at once.
-pub(crate) fn print(line: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).context("standard output is closed")
-}
-
-/// A line for people, beside what a program reads from standard output.
-pub(crate) fn explain(line: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stderr(), "{line}").context("standard error is closed")
 }

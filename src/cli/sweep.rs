@@ -4,8 +4,7 @@
 
 use anyhow::Context;
 
-use super::print;
-use crate::{app::open_store, broker::sweep, clock::Clock, config::Settings};
+use crate::{app::open_store, broker::jobs::sweep, clock::Clock, config::Settings, terminal::print};
 
 pub(super) async fn run(dry_run: bool, settings: &Settings) -> anyhow::Result<()> {
     let clock = Clock::system();

@@ -15,18 +15,15 @@ use uuid::Uuid;
 use self::sample_provider::SampleProvider;
 use crate::{
     app::App,
-    broker::provider::callback_address,
-    cli::{
-        print,
-        server::{self, lock_folder},
-    },
-    client_authentication::ClientAuthentication,
+    broker::clients::redirect_uri::callback_address,
     clock::Clock,
     config::Settings,
-    provider_options::ProviderOptions,
-    serve,
+    http::serve,
+    model::{client::ClientAuthentication, options::ProviderOptions},
+    server::{self, lock_folder},
     store::providers::Provider,
     telemetry,
+    terminal::print,
 };
 
 const PROVIDER_ID: &str = "sample";

@@ -18,9 +18,11 @@ use secrecy::SecretString;
 use serde_json::json;
 use url::form_urlencoded::Serializer;
 
-use self::memory::{Answer, Asked, Memory};
-use self::parameters::Parameters;
-use crate::http::pages;
+use self::{
+    memory::{Answer, Asked, Memory},
+    parameters::Parameters,
+};
+use crate::http::browser::pages;
 
 mod memory;
 mod parameters;

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, header::AUTHORIZATION, request::Parts},
 };
 
-use super::{error::ApiError, rules};
+use super::{body::rules, error::ApiError};
 use crate::{
     app::App,
     identity::{Caller, Permission},

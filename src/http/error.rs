@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::{
-    broker::{BrokerError, discovery_limit::DISCOVERIES_MAX},
+    broker::{BrokerError, limits::DISCOVERIES_MAX},
     oauth::token::FailureKind,
     store::StoreError,
 };

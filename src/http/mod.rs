@@ -2,25 +2,14 @@
 //! Owns: paths, limits, the OpenAPI description.
 //! Must not know: the rules of the broker. A handler only translates.
 
-mod authenticate;
-mod body;
-mod callback;
+pub mod api;
+pub mod body;
+pub mod browser;
 mod caller;
-mod connections;
 mod error;
 mod health;
-mod key_entry;
-mod mcp;
 mod observe;
-pub mod pages;
-mod provider_bodies;
-mod provider_issuer;
-mod provider_template;
-mod providers;
-mod rules;
-mod token_state;
-mod tokens;
-mod wait;
+pub mod serve;
 
 use std::{any::Any, sync::Arc};
 
@@ -46,12 +35,16 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
-use self::error::ApiError;
+use self::{
+    api::{authenticate, connections, mcp, provider_issuer, providers, token_state, tokens, wait},
+    browser::{callback, key_entry},
+    error::ApiError,
+};
 use crate::{
     app::App,
-    broker::discovery::McpServer,
+    broker::providers::mcp::McpServer,
     catalog::Catalog,
-    oauth::{address::AddressGuard, client::Outbound},
+    outbound::{address::AddressGuard, client::Outbound},
     store::{Tenant, providers::Provider},
 };
 

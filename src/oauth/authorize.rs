@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::quirks::{AUTHORIZATION, AppliesTo, AuthorizationQuirk};
-use crate::provider_options::ProviderOptions;
+use crate::model::options::ProviderOptions;
 
 /// The parameters of the protocol itself. `authorization_params` and an endpoint's own query cannot set them.
 pub const RESERVED: [&str; 9] = [

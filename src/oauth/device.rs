@@ -12,10 +12,10 @@ use url::Url;
 
 use super::{
     authorize::{quirk, scope_parameter},
-    client::{Answer, Outbound},
     token::{Client, FailureKind, TokenFailure, ask, failure, printable, refusal},
     token_response::{Reading, lifetime, read},
 };
+use crate::outbound::client::{Answer, Outbound};
 
 /// How often the token endpoint may be asked if the provider does not say (RFC 8628 section 3.2), and at the most.
 const INTERVAL: Duration = Duration::from_secs(5);

@@ -12,10 +12,8 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
-use super::{
-    challenge::Challenge,
-    client::{CallError, Outbound},
-};
+use super::challenge::Challenge;
+use crate::outbound::client::{CallError, Outbound};
 
 /// All of a discovery together takes no longer than this.
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -35,7 +33,7 @@ const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","param
 pub enum DiscoveryError {
     /// A URL, ours or one of a document, that we do not connect to or send people to.
     #[error("{0}: the URL {1}")]
-    Refused(&'static str, super::address::Refusal),
+    Refused(&'static str, crate::outbound::address::Refusal),
     /// The server cannot be reached.
     #[error("{0}: {1}")]
     Unreachable(&'static str, CallError),

@@ -3,11 +3,9 @@
 //! Must not know: the store, who a token is for, HTTP status codes of our own.
 
 pub mod account;
-pub mod address;
 pub mod authorize;
 pub mod callback_signature;
 pub mod challenge;
-pub mod client;
 pub mod device;
 pub mod metadata;
 pub mod probe;

@@ -8,10 +8,10 @@ use url::Url;
 
 use super::{
     authorize::Authorization,
-    client::{CallError, Outbound},
     revocation::{Granted, revoke},
     token::{Client, FailureKind, Grant, TokenFailure, request_token},
 };
+use crate::outbound::client::{CallError, Outbound};
 
 /// Neither a code nor a token of anybody.
 const MADE_UP: &str = "agent-auth-checks-this-provider-with-a-made-up-value";

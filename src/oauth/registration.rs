@@ -9,12 +9,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::{Host, Url};
 
-use super::{
-    client::{CallError, Outbound},
-    metadata::ServerMetadata,
-    token::DEVICE_CODE,
+use super::{metadata::ServerMetadata, token::DEVICE_CODE};
+use crate::{
+    model::client::ClientAuthentication,
+    outbound::client::{CallError, Outbound},
 };
-use crate::client_authentication::ClientAuthentication;
 
 /// What people read on a consent page.
 const CLIENT_NAME: &str = "agent-auth";

@@ -14,7 +14,6 @@ use serde_json::{Map, Value, json};
 use url::{Url, form_urlencoded};
 
 use super::{
-    client::{Answer, CallError, Outbound},
     quirks::{
         DEAD_ACCESS_TOKEN, NOTION_VERSION, REVOCATION, REVOCATION_HABITS, RevocationHabit, RevocationPath,
         STRIPE_NOT_CONNECTED,
@@ -22,8 +21,11 @@ use super::{
     token::{Client, TokenFailure, basic, client_fields, printable},
 };
 use crate::{
-    client_authentication::ClientAuthentication,
-    provider_options::{ProviderOptions, TokenFormat},
+    model::{
+        client::ClientAuthentication,
+        options::{ProviderOptions, TokenFormat},
+    },
+    outbound::client::{Answer, CallError, Outbound},
 };
 
 /// A grant to revoke.

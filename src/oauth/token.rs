@@ -11,13 +11,15 @@ use secrecy::{ExposeSecret, SecretString};
 use url::{Url, form_urlencoded};
 
 use super::{
-    client::{Answer, CallError, Outbound},
     quirks::{DEAD_GRANT, MISCONFIGURED_CLIENT},
     token_response::{ErrorResponse, Reading, TokenResponse, read},
 };
 use crate::{
-    client_authentication::ClientAuthentication,
-    provider_options::{ProviderOptions, TokenFormat},
+    model::{
+        client::ClientAuthentication,
+        options::{ProviderOptions, TokenFormat},
+    },
+    outbound::client::{Answer, CallError, Outbound},
 };
 
 /// The grant type of a device's code.

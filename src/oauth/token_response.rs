@@ -8,7 +8,8 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use super::{client::Answer, quirks::METADATA_FIELDS};
+use super::quirks::METADATA_FIELDS;
+use crate::outbound::client::Answer;
 
 /// A lifetime beyond ten years is a mistake or "never": unknown.
 const LIFETIME_MAX_SECONDS: f64 = 10.0 * 365.0 * 86_400.0;

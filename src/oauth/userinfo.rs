@@ -12,9 +12,9 @@ use url::Url;
 
 use super::{
     account::{Account, named},
-    client::{CallError, Outbound},
     quirks::{USERINFO, USERINFO_ELSEWHERE, UserinfoQuirk},
 };
+use crate::outbound::client::{CallError, Outbound};
 
 /// A person waits for the end of their consent meanwhile.
 const TIMEOUT: Duration = Duration::from_secs(3);

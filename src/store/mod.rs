@@ -8,34 +8,25 @@
 //! - one-time things (a state, a lease) are taken by one statement, so that one caller wins;
 //! - secrets go in and come out as `SecretString`, and lie in the database sealed for their row.
 
-mod accounts;
 pub mod api_keys;
 pub mod authorization_requests;
 pub mod client_errors;
 pub mod connections;
 pub mod db;
-pub mod deletions;
-pub mod device_polls;
-pub mod grants;
 pub mod installation;
 pub mod jobs;
-pub mod keep_alive;
-pub mod listener;
+pub mod notify;
 pub mod providers;
 pub mod revocations;
-mod shared_reads;
 pub mod sweep;
-pub mod token_state;
 pub mod tokens;
-mod usable_tokens;
-pub mod usage;
 
 use std::sync::Arc;
 
 use crate::cipher::{CipherError, KeyRing, Place};
 use db::{Db, Location};
-use shared_reads::SharedReads;
-use usable_tokens::ProviderNames;
+use tokens::shared_reads::SharedReads;
+use tokens::usable::ProviderNames;
 
 /// The organization and workspace that own a record. Every statement is bound to one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -10,7 +10,10 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{Store, StoreError, Tenant};
-use crate::{cipher::Place, client_authentication::ClientAuthentication, provider_options::ProviderOptions};
+use crate::{
+    cipher::Place,
+    model::{client::ClientAuthentication, options::ProviderOptions},
+};
 
 /// A provider. What a person may set, with the names of the wire.
 #[derive(Clone, Debug)]

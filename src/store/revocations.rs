@@ -7,8 +7,11 @@ use secrecy::SecretString;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Store, StoreError, Tenant, db::Tx, grants::Grant, providers::Provider};
-use crate::{cipher::Place, client_authentication::ClientAuthentication, provider_options::ProviderOptions};
+use super::{Store, StoreError, Tenant, db::Tx, providers::Provider, tokens::grant::Grant};
+use crate::{
+    cipher::Place,
+    model::{client::ClientAuthentication, options::ProviderOptions},
+};
 
 /// Our client at a provider and where it revokes: a copy, because the provider's record may be gone by then.
 #[derive(Clone, Debug)]

@@ -9,20 +9,18 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{
-    super::{api_key::TenantArgs, print},
-    catalog::steps,
-    mcp, outbound, unknown,
-};
+use super::{catalog::steps, mcp, outbound, unknown};
 use crate::{
     app::public_url,
-    broker::{discovery::McpServer, provider::callback_address},
+    broker::{clients::redirect_uri::callback_address, providers::mcp::McpServer},
     catalog::{Catalog, Entry},
+    cli::api_key::TenantArgs,
     config::Settings,
     http::{mcp_server_of_json, provider_of_json},
-    oauth::address::AddressGuard,
-    provider_options::GrantType,
+    model::options::GrantType,
+    outbound::address::AddressGuard,
     store::{Store, Tenant},
+    terminal::print,
 };
 
 pub(super) const EXAMPLES: &str = "\

@@ -4,12 +4,13 @@
 
 use anyhow::bail;
 
-use super::{super::print, unknown};
+use super::unknown;
 use crate::{
     app::public_url,
-    broker::provider::callback_address,
+    broker::clients::redirect_uri::callback_address,
     catalog::{Catalog, Entry},
     config::Settings,
+    terminal::print,
 };
 
 pub(super) fn show(catalog: &Catalog, name: Option<&str>, settings: &Settings) -> anyhow::Result<()> {

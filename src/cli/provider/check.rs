@@ -5,21 +5,22 @@
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 
-use super::{super::print, outbound};
+use super::outbound;
 use crate::{
     app::public_url,
     broker::{
-        exchange::client_scope,
-        provider::{callback_address, token_client},
+        clients::redirect_uri::{callback_address, token_client},
+        consent::exchange::client_scope,
     },
     config::Settings,
+    model::options::GrantType,
     oauth::{
         authorize::Authorization,
         probe::{self, Verdict},
         revocation::known_revocation_url,
     },
-    provider_options::GrantType,
     store::providers::Provider,
+    terminal::print,
 };
 
 pub(super) async fn run(provider: &Provider, settings: &Settings, now: DateTime<Utc>) -> anyhow::Result<()> {

@@ -5,16 +5,16 @@
 use anyhow::{anyhow, bail};
 use chrono::{DateTime, Utc};
 
-use super::super::print;
 use crate::{
     app::public_url,
     broker::{
         BrokerError,
-        discovery::{ConnectError, Connector, McpServer, connect},
+        providers::mcp::{ConnectError, Connector, McpServer, connect},
     },
     config::Settings,
-    oauth::client::Outbound,
+    outbound::client::Outbound,
     store::Store,
+    terminal::print,
 };
 
 pub(super) async fn run(

@@ -16,9 +16,11 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::SampleProvider;
-use super::memory::{ACCESS_TOKEN_LIFETIME, Issued, Refused};
-use super::parameters::{self, Parameters};
+use super::{
+    SampleProvider,
+    memory::{ACCESS_TOKEN_LIFETIME, Issued, Refused},
+    parameters::{self, Parameters},
+};
 
 /// `POST /token` (RFC 6749, sections 4.1.3 and 6).
 pub(super) async fn token(State(provider): State<Arc<SampleProvider>>, headers: HeaderMap, body: Bytes) -> Response {

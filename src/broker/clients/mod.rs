@@ -1,0 +1,3 @@
+//! Our client at an authorization server.
+
+pub mod redirect_uri;

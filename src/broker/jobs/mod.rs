@@ -1,0 +1,6 @@
+//! Background work.
+
+pub mod keep_alive;
+pub mod resume;
+pub mod schedule;
+pub mod sweep;

@@ -1,0 +1,3 @@
+//! Creating and changing providers.
+
+pub mod mcp;

@@ -1,0 +1,228 @@
+//! `POST /v2/auth/authenticate`: a token, or where to get consent.
+//! Owns: the shape of the question and the answer.
+//! Must not know: which token is chosen, or when it is refreshed.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use chrono::TimeDelta;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use secrecy::ExposeSecret;
+
+use crate::{
+    app::App,
+    broker::{
+        authenticate::{Ask, ConsentOn, Outcome, authenticate as ask_broker},
+        consent::authorization::Pending,
+    },
+    http::{
+        body::{Fields, JsonBody, Problem, rules},
+        error::{ApiError, ErrorBody, Faults},
+    },
+    identity::{Caller, Permission},
+    oauth::challenge::Challenge,
+    store::{Subject, tokens::row::Token},
+};
+
+/// What an agent asks for.
+#[derive(ToSchema)]
+#[schema(as = AuthAuthenticateRequest)]
+#[expect(dead_code, clippy::struct_excessive_bools, reason = "describes the body that `read` reads")]
+pub struct AuthenticateRequest {
+    /// The provider's id.
+    provider: String,
+    /// The scopes the token must have.
+    scopes: Vec<String>,
+    /// Whose token. Absent: `ls_user_id`, else the current user.
+    user_id: Option<String>,
+    /// The caller as the platform names it. Absent: the current user.
+    ls_user_id: Option<String>,
+    /// The agent the token is for, if it is for one.
+    agent_id: Option<String>,
+    /// Accepted for compatibility; there are no public clients here.
+    #[schema(default = false, required = false)]
+    use_agent_builder_public_oauth: bool,
+    /// Begin a consent even if there is a token.
+    #[schema(default = false, required = false)]
+    force_new: bool,
+    /// This token and no other.
+    token_id: Option<Uuid>,
+    /// Whether a new token becomes the default.
+    #[schema(default = true, required = false)]
+    is_default: bool,
+    /// One of the provider's `allowed_redirect_uris`.
+    redirect_uri: Option<String>,
+    /// Begin nothing.
+    #[schema(default = false, required = false)]
+    check_only: bool,
+    /// Seconds the token has to be good for at the least, from 0 to 86400; refreshed first if it is not.
+    min_ttl: Option<i64>,
+    /// The `WWW-Authenticate` header with which an API or an MCP server refused a token, as it came: the scopes it names
+    /// are asked for too.
+    challenge: Option<String>,
+    /// `device`: the person consents on another device than the agent's (RFC 8628), with the `user_code` of the answer.
+    grant: Option<AuthGrant>,
+}
+
+/// How consent is asked for.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes a field of the body")]
+pub enum AuthGrant {
+    /// In a browser that comes back here.
+    AuthorizationCode,
+    /// On another device.
+    Device,
+}
+
+/// The answer.
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = AuthAuthenticateResponse)]
+pub struct AuthenticateResponse {
+    status: AuthStatus,
+    /// Where to send the person.
+    url: Option<String>,
+    /// What to wait for.
+    auth_id: Option<Uuid>,
+    /// The access token, to be sent as a Bearer token.
+    token: Option<String>,
+    user_id: Option<String>,
+    /// What is known of the token.
+    metadata: Option<Map<String, Value>>,
+    /// With `grant: "device"`: what the person enters ...
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_code: Option<String>,
+    /// ... here ...
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification_uri: Option<String>,
+    /// ... or opens, with the code in it; `url` is the same, if the provider has it ...
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification_uri_complete: Option<String>,
+    /// ... within so many seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<u64>,
+}
+
+/// How it stands.
+#[derive(Default, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthStatus {
+    /// There is a token.
+    Completed,
+    /// A person has to consent at `url`.
+    #[default]
+    Pending,
+    /// Nothing this agent may use; nothing was begun.
+    ConnectionRequired,
+    /// The named token is dead.
+    TokenExpired,
+}
+
+/// Gives a live access token, or begins to get consent for one.
+#[utoipa::path(post, path = "/v2/auth/authenticate", tag = "Authentication", request_body = AuthenticateRequest,
+    responses((status = 200, body = AuthenticateResponse), (status = 404, body = ErrorBody),
+              (status = 422, body = Faults), (status = 502, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub async fn authenticate(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    body: JsonBody,
+) -> Result<Json<AuthenticateResponse>, ApiError> {
+    caller.needs(Permission::Authenticate)?;
+    let ask = read(caller, &body)?;
+    let user_id = Some(ask.subject.user_id.clone());
+    let answer = match ask_broker(&app, ask).await? {
+        Outcome::Completed(token) => AuthenticateResponse {
+            status: AuthStatus::Completed,
+            token: Some(token.access_token.expose_secret().to_owned()),
+            metadata: Some(metadata(*token)),
+            user_id,
+            ..AuthenticateResponse::default()
+        },
+        Outcome::Pending(Pending { url, id, device }) => AuthenticateResponse {
+            status: AuthStatus::Pending,
+            url: Some(url),
+            auth_id: Some(id),
+            user_id,
+            expires_in: device.as_ref().map(|codes| codes.expires_in.as_secs()),
+            user_code: device.as_ref().map(|codes| codes.user_code.clone()),
+            verification_uri_complete: device.as_ref().and_then(|codes| codes.verification_uri_complete.clone()),
+            verification_uri: device.map(|codes| codes.verification_uri),
+            ..AuthenticateResponse::default()
+        },
+        Outcome::ConnectionRequired => {
+            AuthenticateResponse { status: AuthStatus::ConnectionRequired, user_id, ..AuthenticateResponse::default() }
+        }
+        Outcome::TokenExpired => {
+            AuthenticateResponse { status: AuthStatus::TokenExpired, user_id, ..AuthenticateResponse::default() }
+        }
+    };
+    Ok(Json(answer))
+}
+
+fn read(caller: Caller, body: &JsonBody) -> Result<Ask, ApiError> {
+    let mut fields = Fields::of_body(body);
+    let named_user = fields.optional_text("user_id", &rules::identifier);
+    let ls_user_id = fields.optional_text("ls_user_id", &rules::identifier);
+    let user_id = named_user.or_else(|| ls_user_id.clone()).or_else(|| caller.user.clone());
+    if user_id.is_none() && fields.is_absent("user_id") && fields.is_absent("ls_user_id") {
+        let problem = "Field required: name the user in user_id, or in X-User-Id with a service key";
+        fields.fault(&["user_id".into()], ("missing", problem.into()));
+    }
+    fields.boolean("use_agent_builder_public_oauth", false);
+    let mut scopes = fields.required_texts("scopes", rules::SCOPES_MAX, &rules::scope);
+    let challenge = fields.optional_text("challenge", &rules::opaque);
+    for scope in challenge.and_then(|header| Challenge::of_headers([header.as_str()])).unwrap_or_default().scopes {
+        if rules::scope(&scope).is_ok() && !scopes.contains(&scope) && scopes.len() < rules::SCOPES_MAX {
+            scopes.push(scope);
+        }
+    }
+    let ask = Ask {
+        provider_id: fields.required_text("provider", &rules::provider_id),
+        scopes,
+        force_new: fields.boolean("force_new", false),
+        token_id: fields.optional_uuid("token_id"),
+        is_default: fields.boolean("is_default", true),
+        redirect_uri: fields.optional_text("redirect_uri", &rules::redirect_uri),
+        check_only: fields.boolean("check_only", false),
+        consent_on: match fields.optional_text("grant", &grant).as_deref() {
+            Some("device") => ConsentOn::Device,
+            _ => ConsentOn::Browser,
+        },
+        least: fields.optional_seconds("min_ttl", rules::MIN_TTL_MAX).map(TimeDelta::seconds),
+        ls_user_id: ls_user_id.or(caller.user),
+        subject: Subject {
+            tenant: caller.tenant,
+            user_id: user_id.unwrap_or_default(),
+            agent_id: fields.optional_text("agent_id", &rules::identifier).unwrap_or_default(),
+        },
+    };
+    fields.finish()?;
+    Ok(ask)
+}
+
+fn grant(text: &str) -> Result<(), Problem> {
+    if ["authorization_code", "device"].contains(&text) {
+        Ok(())
+    } else {
+        Err(("literal_error", "Input should be 'authorization_code' or 'device'".into()))
+    }
+}
+
+/// What an agent may want to know of its token beside the token itself: what the provider told, and what we know.
+fn metadata(token: Token) -> Map<String, Value> {
+    let mut metadata = token.metadata;
+    metadata.entry("token_type").or_insert_with(|| "Bearer".into());
+    let known = [
+        ("token_id", json!(token.id)),
+        ("provider_account_label", token.account_label.into()),
+        ("scopes", token.scopes.into()),
+        ("expires_at", json!(token.expires_at)),
+        ("is_default", token.is_default.into()),
+    ];
+    metadata.extend(known.map(|(name, value)| (name.to_owned(), value)));
+    metadata
+}

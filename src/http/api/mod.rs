@@ -1,0 +1,10 @@
+pub mod authenticate;
+pub mod connections;
+pub mod mcp;
+pub mod provider_bodies;
+pub mod provider_issuer;
+pub mod provider_template;
+pub mod providers;
+pub mod token_state;
+pub mod tokens;
+pub mod wait;

@@ -1,0 +1,202 @@
+//! `/v2/auth/tokens/{token_id}`: how a token stands, and what an agent does whose token an API refused.
+//! Owns: the shapes on the wire.
+//! Must not know: when a token is refreshed.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::tokens::{no_token, token};
+use crate::{
+    app::App,
+    broker::tokens::{
+        explain::{Condition, explain},
+        report::{Reported, report_invalid},
+    },
+    http::{
+        body::{Fields, JsonBody},
+        error::{ApiError, ErrorBody, Faults},
+    },
+    identity::{Caller, Permission},
+    store::tokens::state::TokenState,
+};
+
+/// How a token stands. Never a secret.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OAuthTokenState)]
+pub struct TokenStateResponse {
+    id: Uuid,
+    provider_id: String,
+    provider_account_label: Option<String>,
+    state: TokenCondition,
+    /// The reason, if the token is not simply well.
+    why: Option<String>,
+    /// One sentence.
+    what_to_do: String,
+    scopes: Vec<String>,
+    is_default: bool,
+    expires_at: Option<DateTime<Utc>>,
+    /// From when on it is refreshed before it is handed out.
+    refresh_due_at: Option<DateTime<Utc>>,
+    has_refresh_token: bool,
+    refresh_token_expires_at: Option<DateTime<Utc>>,
+    last_refreshed_at: Option<DateTime<Utc>>,
+    /// The code of the last failure since then.
+    last_error: Option<String>,
+    last_error_at: Option<DateTime<Utc>>,
+    /// How many refreshes failed in a row.
+    refresh_failures: i64,
+    /// Before when no further one is tried.
+    retry_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    /// The code with which the provider refuses this server's client, if it does: nobody's token can be refreshed there.
+    provider_client_error: Option<String>,
+    provider_client_error_at: Option<DateTime<Utc>>,
+}
+
+/// In one word.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenCondition {
+    /// It is handed out, and refreshed when it is due.
+    Active,
+    /// A refresh is under way.
+    Refreshing,
+    /// The last refresh failed; the grant is kept.
+    Failing,
+    /// Only a new consent helps.
+    ConsentNeeded,
+}
+
+/// What an agent tells of a token that an API refused.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body that `report` reads")]
+pub struct TokenReportRequest {
+    /// The access token that was refused. With it, a report that comes late does no harm.
+    token: Option<String>,
+}
+
+/// What a report led to.
+#[derive(Serialize, ToSchema)]
+pub struct TokenReportResponse {
+    status: TokenReportStatus,
+    /// The access token to go on with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    /// When that expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<DateTime<Utc>>,
+    /// One sentence.
+    detail: &'static str,
+}
+
+/// In one word.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenReportStatus {
+    /// There is a newer access token.
+    Refreshed,
+    /// Only a new consent helps.
+    ConsentNeeded,
+}
+
+/// Tells how a token of the current user stands, why, and what to do.
+#[utoipa::path(get, path = "/v2/auth/tokens/{token_id}", tag = "Tokens", params(("token_id" = String, Path)),
+    responses((status = 200, body = TokenStateResponse), (status = 404, body = ErrorBody),
+              (status = 422, body = Faults)))]
+pub async fn get(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(token_id): Path<String>,
+) -> Result<Json<TokenStateResponse>, ApiError> {
+    caller.needs(Permission::List)?;
+    let state = app.store.token_state(&caller.tenant, caller.user()?, token(&token_id)?).await?;
+    Ok(Json(answer(state.ok_or_else(no_token)?, app.clock.now())))
+}
+
+/// Takes the report of an agent whose token an API refused: refreshes the token once, or says that a person has to
+/// consent again.
+#[utoipa::path(post, path = "/v2/auth/tokens/{token_id}/report-invalid", tag = "Tokens",
+    params(("token_id" = String, Path)), request_body = Option<TokenReportRequest>,
+    responses((status = 200, body = TokenReportResponse), (status = 404, body = ErrorBody),
+              (status = 422, body = Faults), (status = 502, body = ErrorBody), (status = 503, body = ErrorBody),
+              (status = 504, body = ErrorBody)))]
+pub async fn report(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(token_id): Path<String>,
+    body: Option<JsonBody>,
+) -> Result<Json<TokenReportResponse>, ApiError> {
+    caller.needs(Permission::Authenticate)?;
+    let mut refused = None;
+    if let Some(body) = body {
+        let mut fields = Fields::of_body(&body);
+        refused = fields.optional_text("token", &|_| Ok(())).map(SecretString::from);
+        fields.finish()?;
+    }
+    let id = Uuid::try_parse(&token_id)
+        .map_err(|_| ApiError::NotFound("There is no token of that id in this workspace.".into()))?;
+    let (status, token, detail) = match report_invalid(&app, &caller.tenant, id, refused.as_ref()).await? {
+        Reported::Refreshed(token) => (TokenReportStatus::Refreshed, Some(token), "The token was refreshed."),
+        Reported::ReplacedBefore(token) => (
+            TokenReportStatus::Refreshed,
+            Some(token),
+            "The token was replaced before this report. If the API refuses this one too, a refresh does not help: check \
+             what the API says, or call POST /v2/auth/authenticate with force_new.",
+        ),
+        Reported::ConsentNeeded => (
+            TokenReportStatus::ConsentNeeded,
+            None,
+            "The grant is dead: call POST /v2/auth/authenticate, and send the person to the url it answers.",
+        ),
+    };
+    Ok(Json(TokenReportResponse {
+        status,
+        expires_at: token.as_ref().and_then(|token| token.expires_at),
+        token: token.map(|token| token.access_token.expose_secret().to_owned()),
+        detail,
+    }))
+}
+
+fn answer(token: TokenState, now: DateTime<Utc>) -> TokenStateResponse {
+    let explanation = explain(&token, now);
+    TokenStateResponse {
+        id: token.id,
+        provider_id: token.provider_id,
+        provider_account_label: token.account_label,
+        state: match explanation.condition {
+            Condition::Active => TokenCondition::Active,
+            Condition::Refreshing => TokenCondition::Refreshing,
+            Condition::Failing => TokenCondition::Failing,
+            Condition::ConsentNeeded => TokenCondition::ConsentNeeded,
+        },
+        why: explanation.why,
+        what_to_do: explanation.what_to_do,
+        scopes: token.scopes.0,
+        is_default: token.is_default,
+        expires_at: token.expires_at,
+        refresh_due_at: token.refresh_due_at,
+        has_refresh_token: token.has_refresh_token,
+        refresh_token_expires_at: token.refresh_token_expires_at,
+        last_refreshed_at: token.last_refreshed_at,
+        last_error: token.last_error,
+        last_error_at: token.last_error_at,
+        refresh_failures: token.refresh_failures,
+        retry_at: token.retry_at,
+        last_used_at: token.last_used_at,
+        created_at: token.created_at,
+        updated_at: token.updated_at,
+        provider_client_error: token.client_error,
+        provider_client_error_at: token.client_error_at,
+    }
+}

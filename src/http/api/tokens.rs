@@ -1,0 +1,261 @@
+//! `/v2/auth/tokens`: what the current user has, and taking it away.
+//! Owns: the shapes on the wire. No token itself is ever shown here.
+//! Must not know: how tokens are obtained or refreshed.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json,
+    extract::{Path, RawQuery, State},
+    http::{HeaderName, HeaderValue, StatusCode},
+};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use url::form_urlencoded;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::providers::no_provider;
+use crate::{
+    app::App,
+    broker::tokens::revoke::{self, Deletion},
+    http::{
+        body::{Fields, JsonBody, rules},
+        error::{ApiError, ErrorBody, Faults},
+    },
+    identity::{Caller, Permission},
+    store::tokens::row::{TokenChange, TokenSummary as StoredSummary},
+};
+
+/// The type of provider that the two workspace operations are about.
+const SLACK: &str = "slack";
+/// Tells whether the grant of a deleted token is revoked at the provider by now.
+const UPSTREAM_REVOKED: HeaderName = HeaderName::from_static("x-upstream-revoked");
+
+/// A token as it is listed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OAuthTokenSummary)]
+pub struct TokenSummary {
+    id: Uuid,
+    provider_id: String,
+    provider_account_label: Option<String>,
+    scopes: Vec<String>,
+    expires_at: Option<DateTime<Utc>>,
+    is_default: bool,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// Whether there is a token.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OAuthTokenStatusResponse)]
+pub struct TokenStatus {
+    has_token: bool,
+}
+
+/// Providers to ask for.
+#[derive(ToSchema)]
+#[schema(as = OAuthTokenStatusBatchRequest)]
+#[expect(dead_code, reason = "describes the body that `exists_batch` reads")]
+pub struct TokenStatusBatchRequest {
+    provider_ids: Vec<String>,
+}
+
+/// Whether there is a token, by provider.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OAuthTokenStatusBatchResponse)]
+pub struct TokenStatusBatch {
+    has_token: BTreeMap<String, bool>,
+}
+
+/// A change of a token: what is absent stays; a label of null is taken away.
+#[derive(ToSchema)]
+#[schema(as = OAuthTokenUpdateRequest)]
+#[expect(dead_code, reason = "describes the body that `update_metadata` reads")]
+pub struct TokenUpdateRequest {
+    provider_account_label: Option<String>,
+    is_default: Option<bool>,
+}
+
+/// What was deleted.
+#[derive(Serialize, ToSchema)]
+pub struct Deleted {
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_id: Option<String>,
+    /// How many tokens.
+    tokens: usize,
+    /// Whether every grant of theirs is revoked at the provider by now.
+    upstream_revoked: bool,
+    /// How many are yet to be revoked there: they are tried again in the background.
+    revocation_queued: usize,
+}
+
+impl Deleted {
+    fn new(deletion: Deletion, provider_id: Option<String>, message: String) -> Json<Self> {
+        Json(Self {
+            message,
+            provider_id,
+            tokens: deletion.tokens,
+            upstream_revoked: deletion.upstream_revoked(),
+            revocation_queued: deletion.queued,
+        })
+    }
+}
+
+/// Lists the current user's tokens.
+#[utoipa::path(get, path = "/v2/auth/tokens", tag = "Tokens", params(("provider_id" = Option<String>, Query)),
+    responses((status = 200, body = Vec<TokenSummary>), (status = 422, body = Faults)))]
+pub async fn list(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Vec<TokenSummary>>, ApiError> {
+    caller.needs(Permission::List)?;
+    let provider_id = parameter(query.as_deref(), "provider_id");
+    let tokens = app.store.tokens_of_user(&caller.tenant, caller.user()?, provider_id.as_deref()).await?;
+    Ok(Json(tokens.into_iter().map(TokenSummary::from).collect()))
+}
+
+/// Tells whether the current user has a token at a provider.
+#[utoipa::path(get, path = "/v2/auth/tokens/exists", tag = "Tokens", params(("provider_id" = String, Query)),
+    responses((status = 200, body = TokenStatus), (status = 422, body = Faults)))]
+pub async fn exists(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    RawQuery(query): RawQuery,
+) -> Result<Json<TokenStatus>, ApiError> {
+    caller.needs(Permission::Authenticate)?;
+    let provider_id = required_parameter(query.as_deref(), "provider_id")?;
+    let providers = app.store.providers_with_token(&caller.tenant, caller.user()?).await?;
+    Ok(Json(TokenStatus { has_token: providers.contains(&provider_id) }))
+}
+
+/// Tells the same for several providers.
+#[utoipa::path(post, path = "/v2/auth/tokens/exists/batch", tag = "Tokens", request_body = TokenStatusBatchRequest,
+    responses((status = 200, body = TokenStatusBatch), (status = 422, body = Faults)))]
+pub async fn exists_batch(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    body: JsonBody,
+) -> Result<Json<TokenStatusBatch>, ApiError> {
+    caller.needs(Permission::Authenticate)?;
+    let mut fields = Fields::of_body(&body);
+    let asked = fields.required_texts("provider_ids", rules::BATCH_MAX, &rules::identifier);
+    fields.finish()?;
+    let providers = app.store.providers_with_token(&caller.tenant, caller.user()?).await?;
+    let has_token = asked.into_iter().map(|asked| (asked.clone(), providers.contains(&asked))).collect();
+    Ok(Json(TokenStatusBatch { has_token }))
+}
+
+/// Deletes the current user's tokens at a provider, and revokes their grants there.
+#[utoipa::path(delete, path = "/v2/auth/tokens", tag = "Tokens", params(("provider_id" = String, Query)),
+    responses((status = 200, body = Deleted), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
+pub async fn delete_for_user(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Deleted>, ApiError> {
+    caller.needs(Permission::Administer)?;
+    let provider_id = required_parameter(query.as_deref(), "provider_id")?;
+    let user = caller.user()?;
+    if app.store.provider(&caller.tenant, &provider_id).await?.is_none() {
+        return Err(no_provider());
+    }
+    let deletion = revoke::delete_tokens_of_user(&app, &caller.tenant, user, &provider_id).await?;
+    let message = format!("{} token(s) of the current user at {provider_id} were deleted.", deletion.tokens);
+    Ok(Deleted::new(deletion, Some(provider_id), message))
+}
+
+/// Deletes one token of the current user, and revokes its grant at the provider.
+#[utoipa::path(delete, path = "/v2/auth/tokens/{token_id}", tag = "Tokens", params(("token_id" = String, Path)),
+    responses(
+        (status = 204, headers(("X-Upstream-Revoked" = bool, description = "Whether its grant is revoked at the provider by now"))),
+        (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(token_id): Path<String>,
+) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1]), ApiError> {
+    caller.needs(Permission::Administer)?;
+    let deletion = revoke::delete_token(&app, &caller.tenant, caller.user()?, token(&token_id)?).await?;
+    let revoked = deletion.ok_or_else(no_token)?.upstream_revoked();
+    let revoked = HeaderValue::from_static(if revoked { "true" } else { "false" });
+    Ok((StatusCode::NO_CONTENT, [(UPSTREAM_REVOKED, revoked)]))
+}
+
+/// Changes the label or the default mark of a token.
+#[utoipa::path(patch, path = "/v2/auth/tokens/{token_id}/metadata", tag = "Tokens",
+    params(("token_id" = String, Path)), request_body = TokenUpdateRequest,
+    responses((status = 200, body = TokenSummary), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
+pub async fn update_metadata(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(token_id): Path<String>,
+    body: JsonBody,
+) -> Result<Json<TokenSummary>, ApiError> {
+    caller.needs(Permission::Administer)?;
+    let mut fields = Fields::of_body(&body);
+    let label = fields.optional_text("provider_account_label", &rules::display_name);
+    let change = TokenChange {
+        account_label: fields.has("provider_account_label").then_some(label),
+        is_default: fields.optional_boolean("is_default"),
+    };
+    fields.finish()?;
+    let id = token(&token_id)?;
+    let changed = app.store.change_token(&caller.tenant, caller.user()?, id, &change, app.clock.now()).await?;
+    changed.map(|token| Json(token.into())).ok_or_else(no_token)
+}
+
+/// Tells whether anybody in the workspace has a token at a Slack provider.
+#[utoipa::path(get, path = "/v2/auth/tokens/workspace/slack/exists", tag = "Tokens",
+    responses((status = 200, body = TokenStatus)))]
+pub async fn workspace_slack_exists(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+) -> Result<Json<TokenStatus>, ApiError> {
+    caller.needs(Permission::Authenticate)?;
+    Ok(Json(TokenStatus { has_token: app.store.workspace_has_token(&caller.tenant, SLACK).await? }))
+}
+
+/// Deletes every Slack token of the workspace, and revokes their grants at Slack.
+#[utoipa::path(delete, path = "/v2/auth/tokens/workspace/slack", tag = "Tokens", responses((status = 200, body = Deleted)))]
+pub async fn delete_workspace_slack(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Deleted>, ApiError> {
+    caller.needs(Permission::Administer)?;
+    let deletion = revoke::delete_tokens_of_workspace(&app, &caller.tenant, SLACK).await?;
+    let message = format!("{} Slack token(s) of the workspace were deleted.", deletion.tokens);
+    Ok(Deleted::new(deletion, None, message))
+}
+
+pub(in crate::http) fn no_token() -> ApiError {
+    ApiError::NotFound("There is no token of that id among those of the current user.".into())
+}
+
+/// What is no id of ours is not there.
+pub(in crate::http) fn token(id: &str) -> Result<Uuid, ApiError> {
+    Uuid::try_parse(id).map_err(|_| no_token())
+}
+
+fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs.find(|(key, value)| key == name && !value.contains('\0')).map(|(_, value)| value.into_owned())
+}
+
+fn required_parameter(query: Option<&str>, name: &'static str) -> Result<String, ApiError> {
+    parameter(query, name).ok_or_else(|| ApiError::fault(["query", name], "missing", "Field required"))
+}
+
+impl From<StoredSummary> for TokenSummary {
+    fn from(token: StoredSummary) -> Self {
+        Self {
+            id: token.id,
+            provider_id: token.provider_id,
+            provider_account_label: token.account_label,
+            scopes: token.scopes.0,
+            expires_at: token.expires_at,
+            is_default: token.is_default,
+            created_at: token.created_at,
+            updated_at: token.updated_at,
+        }
+    }
+}

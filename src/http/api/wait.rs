@@ -1,0 +1,96 @@
+//! `GET /v2/auth/wait/{auth_id}`: sleep until the person has consented.
+//! Owns: the shape of the answer, and the range of the time-out.
+//! Must not know: what wakes a waiter.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{Path, RawQuery, State},
+};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use url::form_urlencoded;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    app::App,
+    broker::consent::wait::{Waited, wait as wait_for},
+    http::error::{ApiError, ErrorBody, Faults},
+    identity::{Caller, Permission},
+};
+
+/// The answer.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuthWaitResponse)]
+pub struct WaitResponse {
+    status: AuthWaitStatus,
+    /// The access token.
+    token: Option<String>,
+    /// Why the consent ended without a token: the provider's code, or ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// The same for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_description: Option<String>,
+}
+
+/// How it stands.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthWaitStatus {
+    /// There is a token.
+    Completed,
+    /// Not yet; `timeout` was 0.
+    Pending,
+    /// Not yet, and the time is over.
+    Timeout,
+    /// Unknown, expired, or ended without a token.
+    NotFound,
+}
+
+/// Waits until a consent has ended.
+#[utoipa::path(get, path = "/v2/auth/wait/{auth_id}", tag = "Authentication",
+    params(("auth_id" = String, Path),
+           ("timeout" = Option<i64>, Query, description = "Seconds, from 0 to the server's WAIT_MAX_SECONDS, its default.")),
+    responses((status = 200, body = WaitResponse), (status = 401, body = ErrorBody), (status = 422, body = Faults)))]
+pub async fn wait(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(auth_id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<WaitResponse>, ApiError> {
+    caller.needs(Permission::Authenticate)?;
+    let timeout = timeout(query.as_deref().unwrap_or_default(), app.settings.wait_max_seconds)?;
+    let waited = match Uuid::try_parse(&auth_id) {
+        Ok(id) => wait_for(&app, &caller.tenant, id, timeout).await?,
+        Err(_) => Waited::NotFound { error: None, error_description: None },
+    };
+    let answer = |status, token| WaitResponse { status, token, error: None, error_description: None };
+    Ok(Json(match waited {
+        Waited::Completed(token) => {
+            answer(AuthWaitStatus::Completed, Some(token.access_token.expose_secret().to_owned()))
+        }
+        Waited::Pending => answer(AuthWaitStatus::Pending, None),
+        Waited::Timeout => answer(AuthWaitStatus::Timeout, None),
+        Waited::NotFound { error, error_description } => {
+            WaitResponse { error, error_description, ..answer(AuthWaitStatus::NotFound, None) }
+        }
+    }))
+}
+
+fn timeout(query: &str, most: i64) -> Result<Duration, ApiError> {
+    let refuse = |kind, problem: String| Err(ApiError::fault(["query", "timeout"], kind, problem));
+    let Some((_, value)) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "timeout") else {
+        return Ok(Duration::from_secs(most.unsigned_abs()));
+    };
+    match value.trim().parse::<i64>() {
+        Err(_) => refuse("int_parsing", "Input should be a valid integer, unable to parse string as an integer".into()),
+        Ok(seconds) if seconds < 0 => refuse("greater_than_equal", "Input should be greater than or equal to 0".into()),
+        Ok(seconds) if seconds > most => {
+            refuse("less_than_equal", format!("Input should be less than or equal to {most}"))
+        }
+        Ok(seconds) => Ok(Duration::from_secs(seconds.unsigned_abs())),
+    }
+}

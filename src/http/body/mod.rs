@@ -1,0 +1,263 @@
+//! Reading of requests: JSON bodies field by field, so that every fault is told at once.
+//! Owns: the limits of what is accepted, and the names of faults (those of pydantic, which clients know).
+//! Must not know: what the fields are for.
+
+pub mod rules;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, OptionalFromRequest, Request},
+};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::error::{ApiError, Fault};
+
+/// A JSON body must have come whole in this time.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What is wrong with a value: its name for programs, and a sentence.
+pub type Problem = (&'static str, String);
+/// A rule for a text.
+pub type Rule<'r> = &'r dyn Fn(&str) -> Result<(), Problem>;
+
+/// A JSON body, not yet looked into.
+pub struct JsonBody(pub Value);
+
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let bytes = whole(request, state).await?;
+        if bytes.is_empty() {
+            let fault = Fault { loc: vec!["body".into()], msg: "Field required".into(), kind: "missing" };
+            return Err(ApiError::Faults(vec![fault]));
+        }
+        parse(&bytes)
+    }
+}
+
+/// For operations whose body may be left out.
+impl<S: Send + Sync> OptionalFromRequest<S> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, ApiError> {
+        let bytes = whole(request, state).await?;
+        if bytes.is_empty() { Ok(None) } else { parse(&bytes).map(Some) }
+    }
+}
+
+/// The whole body, if it comes in time and is not too large.
+pub(in crate::http) async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state))
+        .await
+        .map_err(|_| ApiError::BodyTimeout)?
+        .map_err(|_| ApiError::TooLarge)
+}
+
+fn parse(bytes: &[u8]) -> Result<JsonBody, ApiError> {
+    serde_json::from_slice(bytes).map(JsonBody).map_err(|error| {
+        let position = byte_position(bytes, error.line(), error.column());
+        let loc = vec!["body".into(), position.into()];
+        ApiError::Faults(vec![Fault { loc, msg: "JSON decode error".into(), kind: "json_invalid" }])
+    })
+}
+
+fn byte_position(bytes: &[u8], line: usize, column: usize) -> usize {
+    let before: usize =
+        bytes.split_inclusive(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
+    (before + column.saturating_sub(1)).min(bytes.len())
+}
+
+/// The fields of an object, read one after the other. Faults are gathered; [`Fields::finish`] tells them all.
+pub struct Fields<'v> {
+    object: Option<&'v Map<String, Value>>,
+    faults: Vec<Fault>,
+}
+
+impl<'v> Fields<'v> {
+    /// The fields of a body.
+    #[must_use]
+    pub fn of_body(body: &'v JsonBody) -> Self {
+        let mut fields = Self { object: body.0.as_object(), faults: Vec::new() };
+        if fields.object.is_none() {
+            let msg = "Input should be a valid dictionary or object to extract fields from";
+            fields.fault(&[], ("model_attributes_type", msg.into()));
+        }
+        fields
+    }
+
+    /// A text that must be there.
+    pub fn required_text(&mut self, name: &'static str, rule: Rule<'_>) -> String {
+        match self.required(name) {
+            Some(value) => self.text(&[name.into()], value, rule).unwrap_or_default(),
+            None => String::new(),
+        }
+    }
+
+    /// A text that may be absent or null.
+    pub fn optional_text(&mut self, name: &'static str, rule: Rule<'_>) -> Option<String> {
+        let value = self.present(name)?;
+        self.text(&[name.into()], value, rule)
+    }
+
+    /// A list of texts that must be there.
+    pub fn required_texts(&mut self, name: &'static str, most: usize, rule: Rule<'_>) -> Vec<String> {
+        match self.required(name) {
+            Some(value) => self.texts(name, value, most, rule),
+            None => Vec::new(),
+        }
+    }
+
+    /// A list of texts that may be absent or null.
+    pub fn optional_texts(&mut self, name: &'static str, most: usize, rule: Rule<'_>) -> Option<Vec<String>> {
+        let value = self.present(name)?;
+        Some(self.texts(name, value, most, rule))
+    }
+
+    /// An object of texts that may be absent or null.
+    pub fn optional_map(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        rule: Rule<'_>,
+    ) -> Option<BTreeMap<String, String>> {
+        let Value::Object(object) = self.present(name)? else {
+            self.fault(&[name.into()], ("dict_type", "Input should be a valid dictionary".into()));
+            return None;
+        };
+        if object.len() > most {
+            self.fault(&[name.into()], ("too_long", format!("Dictionary should have at most {most} items")));
+            return None;
+        }
+        let mut map = BTreeMap::new();
+        for (key, value) in object {
+            // The key is input: it may not stand in the fault unless it is harmless.
+            let harmless = key.len() <= 64 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+            let step = if harmless { key.as_str() } else { "[key]" };
+            if let Err(problem) = rules::parameter_name(key) {
+                self.fault(&[name.into(), step.into()], problem);
+            }
+            if let Some(text) = self.text(&[name.into(), step.into()], value, rule) {
+                map.insert(key.clone(), text);
+            }
+        }
+        Some(map)
+    }
+
+    /// True or false, with a default.
+    pub fn boolean(&mut self, name: &'static str, default: bool) -> bool {
+        match self.object.and_then(|object| object.get(name)) {
+            None => default,
+            Some(value) => self.bool(name, value).unwrap_or(default),
+        }
+    }
+
+    /// True or false, or absent or null.
+    pub fn optional_boolean(&mut self, name: &'static str) -> Option<bool> {
+        let value = self.present(name)?;
+        self.bool(name, value)
+    }
+
+    /// Whole seconds from 0 to `most` that may be absent or null.
+    pub fn optional_seconds(&mut self, name: &'static str, most: i64) -> Option<i64> {
+        let value = self.present(name)?;
+        let problem = match value.as_i64() {
+            Some(seconds) if seconds < 0 => ("greater_than_equal", "Input should be greater than or equal to 0".into()),
+            Some(seconds) if seconds > most => {
+                ("less_than_equal", format!("Input should be less than or equal to {most}"))
+            }
+            Some(seconds) => return Some(seconds),
+            None if value.is_string() => ("int_parsing", "Input should be a valid integer, not a string".to_owned()),
+            None => ("int_type", "Input should be a valid integer".to_owned()),
+        };
+        self.fault(&[name.into()], problem);
+        None
+    }
+
+    /// A UUID that may be absent or null.
+    pub fn optional_uuid(&mut self, name: &'static str) -> Option<Uuid> {
+        let value = self.present(name)?;
+        let text = self.text(&[name.into()], value, &|_| Ok(()))?;
+        let parsed = Uuid::try_parse(&text).ok();
+        if parsed.is_none() {
+            self.fault(&[name.into()], ("uuid_parsing", "Input should be a valid UUID".into()));
+        }
+        parsed
+    }
+
+    /// True when the field is there, be it null.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.object.is_some_and(|object| object.contains_key(name))
+    }
+
+    /// True when the field is not there, or null.
+    #[must_use]
+    pub fn is_absent(&self, name: &str) -> bool {
+        self.present(name).is_none()
+    }
+
+    /// Notes a fault that the rules of single fields do not see.
+    pub fn fault(&mut self, path: &[Value], (kind, msg): Problem) {
+        let loc = std::iter::once(Value::from("body")).chain(path.iter().cloned()).collect();
+        self.faults.push(Fault { loc, msg, kind });
+    }
+
+    /// The end of reading.
+    pub fn finish(self) -> Result<(), ApiError> {
+        if self.faults.is_empty() { Ok(()) } else { Err(ApiError::Faults(self.faults)) }
+    }
+
+    fn required(&mut self, name: &'static str) -> Option<&'v Value> {
+        let value = self.object?.get(name);
+        if value.is_none() {
+            self.fault(&[name.into()], ("missing", "Field required".into()));
+        }
+        value
+    }
+
+    fn present(&self, name: &str) -> Option<&'v Value> {
+        self.object?.get(name).filter(|value| !value.is_null())
+    }
+
+    fn text(&mut self, path: &[Value], value: &Value, rule: Rule<'_>) -> Option<String> {
+        let checked = match value.as_str() {
+            None => Err(("string_type", "Input should be a valid string".into())),
+            Some(text) => rule(text).map(|()| text.to_owned()),
+        };
+        checked.map_err(|problem| self.fault(path, problem)).ok()
+    }
+
+    fn texts(&mut self, name: &'static str, value: &Value, most: usize, rule: Rule<'_>) -> Vec<String> {
+        let Some(list) = value.as_array() else {
+            self.fault(&[name.into()], ("list_type", "Input should be a valid list".into()));
+            return Vec::new();
+        };
+        if list.len() > most {
+            let problem = format!("List should have at most {most} items after validation, not {}", list.len());
+            self.fault(&[name.into()], ("too_long", problem));
+            return Vec::new();
+        }
+        let mut texts: Vec<String> = Vec::with_capacity(list.len());
+        for (index, value) in list.iter().enumerate() {
+            let text = self.text(&[name.into(), index.into()], value, rule);
+            texts.extend(text.filter(|text| !texts.contains(text)));
+        }
+        texts
+    }
+
+    fn bool(&mut self, name: &'static str, value: &Value) -> Option<bool> {
+        let problem = match value {
+            Value::Bool(value) => return Some(*value),
+            Value::String(_) => {
+                ("bool_parsing", "Input should be a valid boolean, unable to interpret input".to_owned())
+            }
+            _ => ("bool_type", "Input should be a valid boolean".to_owned()),
+        };
+        self.fault(&[name.into()], problem);
+        None
+    }
+}

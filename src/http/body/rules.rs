@@ -1,0 +1,143 @@
+//! Rules for single texts: how long, of what characters, which URLs.
+//! Owns: the limits.
+//! Must not know: which field a text is.
+
+use url::Url;
+
+use super::Problem;
+use crate::outbound::address::{AddressGuard, Refusal};
+
+/// Scopes of one request.
+pub const SCOPES_MAX: usize = 200;
+/// Redirect URIs of one provider.
+pub const REDIRECT_URIS_MAX: usize = 50;
+/// Extra authorization parameters of one provider.
+pub const PARAMETERS_MAX: usize = 50;
+/// Providers asked for in one batch.
+pub const BATCH_MAX: usize = 200;
+/// Seconds a caller may ask a token to be good for.
+pub const MIN_TTL_MAX: i64 = 86_400;
+const URL_MAX: usize = 2048;
+
+/// A name for people.
+pub fn display_name(text: &str) -> Result<(), Problem> {
+    printable(text, 1, 256)
+}
+
+/// An id that others made: of a user, an agent, a client.
+pub fn identifier(text: &str) -> Result<(), Problem> {
+    printable(text, 1, 512)
+}
+
+/// A client secret.
+pub fn secret(text: &str) -> Result<(), Problem> {
+    printable(text, 1, 8192)
+}
+
+/// A code or a state that a provider handed to an application.
+pub fn opaque(text: &str) -> Result<(), Problem> {
+    printable(text, 1, 8192)
+}
+
+/// The value of an extra authorization parameter.
+pub fn parameter_value(text: &str) -> Result<(), Problem> {
+    printable(text, 0, 2048)
+}
+
+/// The name of an extra authorization parameter.
+pub fn parameter_name(text: &str) -> Result<(), Problem> {
+    printable(text, 1, 128)
+}
+
+/// A provider's name on the wire. It becomes part of paths, so it is plain.
+pub fn provider_id(text: &str) -> Result<(), Problem> {
+    printable(text, 1, 128)?;
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && !text.contains("..");
+    let problem = "String should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$' and not contain '..'";
+    if plain { Ok(()) } else { Err(("string_pattern_mismatch", problem.into())) }
+}
+
+/// A scope: visible ASCII without `"` and `\` (RFC 6749 section 3.3).
+pub fn scope(text: &str) -> Result<(), Problem> {
+    printable(text, 1, 512)?;
+    let token = text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+    let problem = "String should be one scope: visible ASCII characters without spaces, quotes and backslashes";
+    if token { Ok(()) } else { Err(("string_pattern_mismatch", problem.into())) }
+}
+
+/// What stands between two scopes.
+pub fn scope_separator(text: &str) -> Result<(), Problem> {
+    if [" ", ",", ";", "+"].contains(&text) {
+        Ok(())
+    } else {
+        Err(("literal_error", "Input should be ' ', ',', ';' or '+'".into()))
+    }
+}
+
+/// A resource indicator: an absolute URI without a fragment (RFC 8707 section 2).
+pub fn resource(text: &str) -> Result<(), Problem> {
+    printable(text, 1, URL_MAX)?;
+    let absolute = Url::parse(text).is_ok_and(|url| url.fragment().is_none());
+    if absolute { Ok(()) } else { Err(("url_parsing", "Input should be an absolute URI without a fragment".into())) }
+}
+
+/// An endpoint of a provider.
+pub fn endpoint(guard: &AddressGuard, text: &str) -> Result<(), Problem> {
+    // As a host they do not parse, as a path they do: either way this is what is wrong.
+    if text.contains(['{', '}', '<', '>']) || text.contains("YOUR_") || text.contains("YOUR-") {
+        let problem = "The URL still has a placeholder, such as {tenant}, <tenant> or YOUR_TENANT: put your own value";
+        return Err(("value_error", problem.into()));
+    }
+    let url = parsed(text)?;
+    guard.check_url(&url).map_err(|refusal| {
+        let kind = match refusal {
+            Refusal::Scheme => "url_scheme",
+            Refusal::PrivateAddress => "value_error",
+        };
+        (kind, format!("The URL {refusal}"))
+    })
+}
+
+/// Where an application receives a redirect: https, or http on the machine itself (RFC 8252 section 7.3).
+pub fn redirect_uri(text: &str) -> Result<(), Problem> {
+    let url = parsed(text)?;
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    match url.scheme() {
+        "https" => Ok(()),
+        "http" if loopback => Ok(()),
+        _ => Err(("url_scheme", "URL scheme should be 'https', or 'http' on a loopback address".into())),
+    }
+}
+
+fn parsed(text: &str) -> Result<Url, Problem> {
+    printable(text, 1, URL_MAX)?;
+    let url = Url::parse(text).map_err(|_| ("url_parsing", "Input should be a valid URL".to_owned()))?;
+    if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
+        return Err(("url_scheme", "URL scheme should be 'https'".into()));
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err(("value_error", "The URL should have neither user, password nor fragment".into()));
+    }
+    Ok(url)
+}
+
+fn printable(text: &str, least: usize, most: usize) -> Result<(), Problem> {
+    let length = text.chars().count();
+    if length < least {
+        return Err(("string_too_short", format!("String should have at least {least} character")));
+    }
+    if length > most {
+        return Err(("string_too_long", format!("String should have at most {most} characters")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(("value_error", "String should not have control characters".into()));
+    }
+    Ok(())
+}

@@ -1,0 +1,318 @@
+//! Callbacks: where providers send the browser, and where applications bring a code they received themselves.
+//! Owns: which visits count (no prefetch, no HEAD, no preview), and the page or answer for each end.
+//! Must not know: how a code is exchanged.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use secrecy::SecretString;
+use serde::Serialize;
+use url::form_urlencoded;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::pages::{FailureReason, Page, page};
+use crate::{
+    app::App,
+    broker::{
+        BrokerError,
+        clients::redirect_uri::callback_address,
+        consent::authorization::{CodeResponse, Completion, ErrorResponse, Source, complete, refuse},
+    },
+    http::{
+        api::providers::no_provider,
+        body::{Fields, JsonBody, rules},
+        error::{ApiError, ErrorBody, Faults},
+    },
+    identity::{Caller, Permission},
+    oauth::token::FailureKind,
+    store::authorization_requests::row::Status,
+};
+
+/// Programs that open links to show a preview of them.
+const PREVIEWERS: [&str; 10] = [
+    "slackbot",
+    "slack-imgproxy",
+    "facebookexternalhit",
+    "twitterbot",
+    "discordbot",
+    "telegrambot",
+    "whatsapp",
+    "linkedinbot",
+    "skypeuripreview",
+    "googlebot",
+];
+
+/// A code an application received.
+#[derive(ToSchema)]
+#[schema(as = OAuthFinalizeRequest)]
+#[expect(dead_code, reason = "describes the body that `post` reads")]
+pub struct FinalizeRequest {
+    code: String,
+    state: String,
+    /// The `iss` parameter of the redirect (RFC 9207), if there was one.
+    iss: Option<String>,
+}
+
+/// A consent that is complete.
+#[derive(Serialize, ToSchema)]
+pub struct Finalized {
+    status: &'static str,
+    provider_id: String,
+    auth_id: Uuid,
+}
+
+/// What a browser brings along.
+#[derive(Default)]
+struct Visit {
+    code: Option<String>,
+    state: Option<String>,
+    error: Option<String>,
+    error_description: Option<String>,
+    iss: Option<String>,
+    setup_action: Option<String>,
+    /// All of it, as it came.
+    query: SecretString,
+}
+
+impl Visit {
+    fn read(query: Option<&str>) -> Self {
+        let mut visit = Self { query: query.unwrap_or_default().into(), ..Self::default() };
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            let field = match name.as_ref() {
+                "code" => &mut visit.code,
+                "state" => &mut visit.state,
+                "error" => &mut visit.error,
+                "error_description" => &mut visit.error_description,
+                "iss" => &mut visit.iss,
+                "setup_action" => &mut visit.setup_action,
+                _ => continue,
+            };
+            let usable = rules::opaque(&value).is_ok() || name == "error_description";
+            field.get_or_insert_with(|| if usable { value.into_owned() } else { String::new() });
+        }
+        visit
+    }
+}
+
+/// Takes the person's browser back from the provider.
+#[utoipa::path(get, path = "/v2/auth/callback/{provider_id}", tag = "Callbacks",
+    params(("provider_id" = String, Path), ("code" = Option<String>, Query), ("state" = Option<String>, Query),
+           ("error" = Option<String>, Query), ("error_description" = Option<String>, Query)),
+    responses((status = 200, description = "The page after a consent, where the browser ends up", content_type = "text/html"),
+              (status = 303, description = "To the page after a consent, at an address without code and state"),
+              (status = 400, description = "A page that says why there is no token", content_type = "text/html"),
+              (status = 422, body = Faults)))]
+pub async fn get(
+    State(app): State<Arc<App>>,
+    method: Method,
+    headers: HeaderMap,
+    Path(provider_id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    if method == Method::HEAD || is_no_visit(&headers) {
+        return (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response();
+    }
+    come_back(&app, &provider_id, Visit::read(query.as_deref())).await
+}
+
+/// Takes the person's browser back from installing or changing a GitHub App. An `installation_id` alone proves
+/// nothing: anybody can put one into a link.
+#[utoipa::path(get, path = "/v2/auth/setup/{provider_id}", tag = "Callbacks",
+    params(("provider_id" = String, Path), ("code" = Option<String>, Query), ("state" = Option<String>, Query),
+           ("setup_action" = Option<String>, Query), ("installation_id" = Option<i64>, Query),
+           ("error" = Option<String>, Query), ("error_description" = Option<String>, Query)),
+    responses((status = 200, description = "A page", content_type = "text/html"),
+              (status = 303, description = "To the page after a consent"), (status = 422, body = Faults)))]
+pub async fn setup(
+    State(app): State<Arc<App>>,
+    method: Method,
+    headers: HeaderMap,
+    Path(provider_id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    if method == Method::HEAD || is_no_visit(&headers) {
+        return (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response();
+    }
+    let visit = Visit::read(query.as_deref());
+    match visit.setup_action.as_deref() {
+        Some("update") => page(StatusCode::OK, &Page::Updated),
+        _ if visit.state.is_some() && (visit.code.is_some() || visit.error.is_some()) => {
+            come_back(&app, &provider_id, visit).await
+        }
+        _ => page(StatusCode::OK, &Page::Installed),
+    }
+}
+
+/// Takes a code from an application that received the redirect itself.
+#[utoipa::path(post, path = "/v2/auth/callback/{provider_id}", tag = "Callbacks",
+    params(("provider_id" = String, Path)), request_body = FinalizeRequest,
+    responses((status = 200, body = Finalized), (status = 400, body = ErrorBody), (status = 422, body = Faults),
+              (status = 502, body = ErrorBody)))]
+pub async fn post(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(provider_id): Path<String>,
+    body: JsonBody,
+) -> Result<Json<Finalized>, ApiError> {
+    caller.needs(Permission::Authenticate)?;
+    let mut fields = Fields::of_body(&body);
+    let code = SecretString::from(fields.required_text("code", &rules::opaque));
+    let state = SecretString::from(fields.required_text("state", &rules::opaque));
+    let iss = fields.optional_text("iss", &rules::opaque);
+    fields.finish()?;
+    let invalid = |detail: &str| Err(ApiError::InvalidState(detail.to_owned()));
+    rules::provider_id(&provider_id).map_err(|_| no_provider())?;
+    match complete(
+        &app,
+        &provider_id,
+        &state,
+        CodeResponse { code, iss, query: None },
+        Source::Application(&caller.tenant),
+    )
+    .await?
+    {
+        Completion::Completed { id: auth_id, .. } | Completion::AlreadyCompleted(auth_id) => {
+            Ok(Json(Finalized { status: "completed", provider_id, auth_id }))
+        }
+        Completion::Failed { error, error_description, kind, .. } => {
+            let why = error_description.map_or_else(String::new, |text| format!(": {text}"));
+            let detail = format!("The code could not be exchanged ({error}{why}). Authenticate again for a new URL.");
+            Err(ApiError::Provider(kind.unwrap_or(FailureKind::Refused), detail, None))
+        }
+        Completion::InvalidState => Err(ApiError::NotFound(
+            "There is no pending consent of that state. Authenticate again for a new URL.".into(),
+        )),
+        Completion::StateUsed => invalid("The state was used with another code. Authenticate again for a new URL."),
+        Completion::WrongProvider => invalid("The state belongs to another provider than the one in the path."),
+    }
+}
+
+/// The page after a consent, at an address that can be reloaded, kept and shared without harm.
+pub async fn outcome(
+    State(app): State<Arc<App>>,
+    Path((provider_id, auth_id)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let found = match Uuid::try_parse(&auth_id) {
+        Ok(id) if rules::provider_id(&provider_id).is_ok() => app.store.authorization_outcome(&provider_id, id).await,
+        _ => Ok(None),
+    };
+    match found {
+        Ok(Some((provider, Status::Completed))) if query.as_deref() == Some("again") => {
+            page(StatusCode::OK, &Page::AlreadyConnected { provider: &provider })
+        }
+        Ok(Some((provider, Status::Completed))) => page(StatusCode::OK, &Page::Connected { provider: &provider }),
+        Ok(_) => failed(StatusCode::NOT_FOUND, FailureReason::InvalidState),
+        Err(error) => broken(error.into()),
+    }
+}
+
+async fn come_back(app: &Arc<App>, provider_id: &str, visit: Visit) -> Response {
+    let Some(state) = visit.state.filter(|state| !state.is_empty()).map(SecretString::from) else {
+        return page(
+            StatusCode::BAD_REQUEST,
+            &Page::Failed {
+                provider: None,
+                reason: FailureReason::MissingParameters,
+                error: visit.error.as_deref(),
+                error_description: visit.error_description.as_deref(),
+            },
+        );
+    };
+    if rules::provider_id(provider_id).is_err() {
+        return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState);
+    }
+    let completion = match (visit.error.filter(|error| !error.is_empty()), visit.code) {
+        (Some(error), _) => {
+            let error_description = visit.error_description.as_deref();
+            let response = ErrorResponse { error: &error, error_description, iss: visit.iss.as_deref() };
+            refuse(app, provider_id, &state, response).await
+        }
+        (None, Some(code)) if !code.is_empty() => {
+            let response = CodeResponse { code: code.into(), iss: visit.iss, query: Some(visit.query) };
+            complete(app, provider_id, &state, response, Source::Browser).await
+        }
+        (None, _) => return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters),
+    };
+    finish(app, provider_id, completion).await
+}
+
+/// Where the browser goes, or what it shows, when a request has ended.
+pub(in crate::http) async fn finish(
+    app: &Arc<App>,
+    provider_id: &str,
+    completion: Result<Completion, BrokerError>,
+) -> Response {
+    match completion {
+        Ok(Completion::Completed { id, .. }) => see_other(app, provider_id, id, ""),
+        Ok(Completion::AlreadyCompleted(id)) => see_other(app, provider_id, id, "?again"),
+        Ok(Completion::InvalidState) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState),
+        Ok(Completion::StateUsed) => failed(StatusCode::BAD_REQUEST, FailureReason::StateUsed),
+        Ok(Completion::WrongProvider) => failed(StatusCode::BAD_REQUEST, FailureReason::WrongProvider),
+        Ok(Completion::Failed { id, error, error_description, kind, .. }) => {
+            let (status, reason) = failure(&error, kind);
+            let provider = app.store.authorization_outcome(provider_id, id).await.ok().flatten();
+            page(
+                status,
+                &Page::Failed {
+                    provider: provider.as_ref().map(|(name, _)| name.as_str()),
+                    reason,
+                    error: Some(&error),
+                    error_description: error_description.as_deref(),
+                },
+            )
+        }
+        Err(error) => broken(error.into()),
+    }
+}
+
+/// To an address without code and state: neither stays in the browser's history, nor in what it sends on.
+fn see_other(app: &App, provider_id: &str, id: Uuid, query: &str) -> Response {
+    let location = format!("{}/{id}{query}", callback_address(&app.public_url, provider_id));
+    let headers = [
+        (header::LOCATION, location),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+        (header::REFERRER_POLICY, "no-referrer".to_owned()),
+    ];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}
+
+fn failure(error: &str, kind: Option<FailureKind>) -> (StatusCode, FailureReason) {
+    // Beside the standard's code: what LinkedIn and others say when a person presses Cancel.
+    let denied = ["access_denied", "user_cancelled_login", "user_cancelled_authorize", "user_denied"];
+    match kind {
+        None if denied.contains(&error) => (StatusCode::BAD_REQUEST, FailureReason::Denied),
+        None => (StatusCode::BAD_REQUEST, FailureReason::ProviderRefused),
+        Some(FailureKind::Unavailable | FailureKind::RateLimited) => {
+            (StatusCode::SERVICE_UNAVAILABLE, FailureReason::ProviderUnavailable)
+        }
+        Some(FailureKind::TimedOut) => (StatusCode::GATEWAY_TIMEOUT, FailureReason::ProviderUnavailable),
+        Some(_) => (StatusCode::BAD_GATEWAY, FailureReason::ExchangeFailed),
+    }
+}
+
+pub(in crate::http) fn failed(status: StatusCode, reason: FailureReason) -> Response {
+    page(status, &Page::Failed { provider: None, reason, error: None, error_description: None })
+}
+
+/// Our own failure, as a page. The status is the one the API would give.
+pub(in crate::http) fn broken(error: ApiError) -> Response {
+    failed(error.into_response().status(), FailureReason::Internal)
+}
+
+/// True when this is no person's visit: a browser that looks ahead, or a preview of the link.
+fn is_no_visit(headers: &HeaderMap) -> bool {
+    let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_lowercase();
+    let looks_ahead = ["sec-purpose", "purpose", "x-purpose", "x-moz"].iter().any(|name| {
+        let purpose = value(name);
+        ["prefetch", "prerender", "preview"].iter().any(|word| purpose.contains(word))
+    });
+    let agent = value("user-agent");
+    looks_ahead || PREVIEWERS.iter().any(|previewer| agent.contains(previewer))
+}

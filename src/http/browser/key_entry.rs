@@ -1,0 +1,72 @@
+//! `/host-api-key/{provider_id}`: where a person enters the static key that an agent asked for.
+//! Owns: the form's fields, and the page or way on for each end.
+//! Must not know: what a key may be, or how it is kept.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, RawQuery, Request, State},
+    http::StatusCode,
+    response::Response,
+};
+use secrecy::{ExposeSecret, SecretString};
+use url::form_urlencoded;
+
+use super::{
+    callback::{broken, failed, finish},
+    pages::{FailureReason, key::key_page},
+};
+use crate::{
+    app::App,
+    broker::consent::{
+        authorization::{CodeResponse, Source, complete},
+        static_key::{self, KeyWanted, key_wanted},
+    },
+    http::body::{rules, whole},
+};
+
+/// Shows the page, as often as it is asked for: nothing is used up.
+pub async fn get(State(app): State<Arc<App>>, Path(provider_id): Path<String>, RawQuery(query): RawQuery) -> Response {
+    let Some(state) = field(query.unwrap_or_default().as_bytes(), "state") else {
+        return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters);
+    };
+    show(&app, &provider_id, &state, None).await
+}
+
+/// Takes the key: once for each link, whoever presses the button how often.
+pub async fn post(State(app): State<Arc<App>>, Path(provider_id): Path<String>, request: Request) -> Response {
+    let form = match whole(request, &()).await {
+        Ok(form) => form,
+        Err(error) => return broken(error),
+    };
+    let (Some(state), Some(key)) = (field(&form, "state"), field(&form, "key")) else {
+        return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters);
+    };
+    let key = SecretString::from(key.expose_secret().trim());
+    if let Err(problem) = static_key::check(&key) {
+        return show(&app, &provider_id, &state, Some(problem)).await;
+    }
+    let response = CodeResponse { code: key, iss: None, query: None };
+    finish(&app, &provider_id, complete(&app, &provider_id, &state, response, Source::KeyPage).await).await
+}
+
+async fn show(app: &Arc<App>, provider_id: &str, state: &SecretString, problem: Option<&'static str>) -> Response {
+    if rules::provider_id(provider_id).is_err() {
+        return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState);
+    }
+    match key_wanted(app, provider_id, state).await {
+        Ok(KeyWanted::By(provider)) => {
+            let action = format!("{}/host-api-key/{provider_id}", app.public_url);
+            key_page(&provider, &action, state.expose_secret(), problem)
+        }
+        Ok(KeyWanted::Ended(completion)) => finish(app, provider_id, Ok(completion)).await,
+        Ok(KeyWanted::Unknown) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState),
+        Err(error) => broken(error.into()),
+    }
+}
+
+/// The first usable value of that name.
+fn field(form: &[u8], name: &str) -> Option<SecretString> {
+    let mut values = form_urlencoded::parse(form).filter(|(field, _)| field == name).map(|(_, value)| value);
+    values.next().filter(|value| !value.is_empty() || name == "key").map(|value| SecretString::from(value.into_owned()))
+}

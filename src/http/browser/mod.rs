@@ -1,0 +1,3 @@
+pub mod callback;
+pub mod key_entry;
+pub mod pages;

@@ -1,0 +1,197 @@
+//! The words of each page: what happened, what the provider answered, what to do next.
+//! Owns the sentences and whose texts may appear between them.
+//! Must not know headers, status codes or how a consent is carried out.
+
+use askama::Template;
+
+use super::{
+    FailureReason, Page,
+    text::{cleaned, is_error_code},
+};
+
+const ERROR_CHARS: usize = 64;
+const DESCRIPTION_CHARS: usize = 300;
+const PROVIDER_CHARS: usize = 80;
+
+const RETURN: &str = "You can close this window and return to your agent.";
+const AGAIN: &str = "Return to your agent and connect again. It will give you a fresh link.";
+const AGAIN_THEN_REPORT: &str =
+    "Return to your agent and connect again. If this page comes back, show it to whoever runs your agent.";
+
+/// One page, ready to render.
+#[derive(Template)]
+#[template(path = "http/browser/pages/outcome.html")]
+pub(in crate::http) struct Outcome {
+    mark: Mark,
+    title: String,
+    happened: String,
+    answer: Option<Answer>,
+    next: &'static str,
+}
+
+/// The sign above the heading. The heading says the same in words.
+#[derive(Clone, Copy)]
+enum Mark {
+    Done,
+    Waiting,
+    Stopped,
+}
+
+impl Mark {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Waiting => "waiting",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What the provider said about a failure, marked as its words.
+struct Answer {
+    heading: String,
+    error: Option<String>,
+    description: Option<String>,
+}
+
+impl Outcome {
+    pub(in crate::http) fn of(page: &Page<'_>) -> Self {
+        match *page {
+            Page::Connected { provider } => {
+                let name = Name::of(Some(provider));
+                Self::without_answer(
+                    Mark::Done,
+                    format!("Connected to {}", name.within),
+                    format!("Your agent can now use {} on your behalf.", name.within),
+                    RETURN,
+                )
+            }
+            Page::AlreadyConnected { provider } => {
+                let name = Name::of(Some(provider));
+                Self::without_answer(
+                    Mark::Done,
+                    format!("Already connected to {}", name.within),
+                    "This request was completed before. Opening the page again changed nothing.".to_owned(),
+                    RETURN,
+                )
+            }
+            Page::Updated => Self::without_answer(
+                Mark::Done,
+                "Installation updated".to_owned(),
+                "The provider has saved the changes to the app's installation.".to_owned(),
+                RETURN,
+            ),
+            Page::Installed => Self::without_answer(
+                Mark::Waiting,
+                "One step left".to_owned(),
+                "The app was installed, or its installation was requested. It is not connected to your account yet."
+                    .to_owned(),
+                "Return to your agent and connect: it will give you a link that finishes the job.",
+            ),
+            Page::Failed { provider, reason, error, error_description } => {
+                Self::failed(&Name::of(provider), reason, error, error_description)
+            }
+        }
+    }
+
+    fn without_answer(mark: Mark, title: String, happened: String, next: &'static str) -> Self {
+        Self { mark, title, happened, answer: None, next }
+    }
+
+    fn failed(name: &Name, reason: FailureReason, error: Option<&str>, description: Option<&str>) -> Self {
+        let (title, happened, next) = words(name, reason);
+        let error = error.and_then(|error| cleaned(error, ERROR_CHARS));
+        let description = description.and_then(|description| cleaned(description, DESCRIPTION_CHARS));
+        // Whoever sends a link can write its `error` and `error_description`. Without a request that it answers, nothing
+        // vouches for them, so no sentence of theirs appears under our address; a bare code still helps to find a fault.
+        let (heading, error, description) = if answers_known_request(reason) {
+            (format!("{} answered", name.first), error, description)
+        } else {
+            ("Error code in the address".to_owned(), error.filter(|error| is_error_code(error)), None)
+        };
+        let answer = (error.is_some() || description.is_some()).then_some(Answer { heading, error, description });
+        Self { mark: Mark::Stopped, title, happened, answer, next }
+    }
+}
+
+/// Whether the failure belongs to an authorization request that we began and that is still open at this provider.
+fn answers_known_request(reason: FailureReason) -> bool {
+    match reason {
+        FailureReason::Denied
+        | FailureReason::ProviderRefused
+        | FailureReason::ExchangeFailed
+        | FailureReason::ProviderUnavailable
+        | FailureReason::Internal => true,
+        FailureReason::InvalidState
+        | FailureReason::StateUsed
+        | FailureReason::WrongProvider
+        | FailureReason::MissingParameters => false,
+    }
+}
+
+/// Title, what happened, what to do next.
+fn words(Name { first, within }: &Name, reason: FailureReason) -> (String, String, &'static str) {
+    match reason {
+        FailureReason::Denied => (
+            "Access was not granted".to_owned(),
+            format!("The request was declined, so your agent was not connected to {within}. Nothing else has changed."),
+            "You can close this window. If you did not mean to decline, return to your agent and connect again.",
+        ),
+        FailureReason::ProviderRefused => (
+            format!("{first} refused the request"),
+            "No access was granted, and nothing has changed.".to_owned(),
+            AGAIN_THEN_REPORT,
+        ),
+        FailureReason::InvalidState => (
+            "This link is no longer valid".to_owned(),
+            "It has expired, or it is not one of ours. Nothing has changed.".to_owned(),
+            AGAIN,
+        ),
+        FailureReason::StateUsed => (
+            "This link was already used".to_owned(),
+            "Each link works once, and the answer to this one has already arrived. Opening it again changed nothing.".to_owned(),
+            "You can close this window. If your agent is still waiting, connect again from there.",
+        ),
+        FailureReason::WrongProvider => (
+            "This answer belongs to another provider".to_owned(),
+            "It did not come back to the provider that the request was made for. It was stopped here, and nothing has changed."
+                .to_owned(),
+            AGAIN_THEN_REPORT,
+        ),
+        FailureReason::MissingParameters => (
+            "This link is incomplete".to_owned(),
+            "A part of the address is missing, so it cannot be matched to a request. Nothing has changed.".to_owned(),
+            AGAIN,
+        ),
+        FailureReason::ExchangeFailed => (
+            format!("{first} did not finish connecting"),
+            "You gave your consent, but the last step between us and the provider was turned down.".to_owned(),
+            AGAIN_THEN_REPORT,
+        ),
+        FailureReason::ProviderUnavailable => (
+            format!("{first} is not answering"),
+            "You gave your consent, but the provider could not be reached for the last step.".to_owned(),
+            "Wait a few minutes, then return to your agent and connect again.",
+        ),
+        FailureReason::Internal => (
+            "Something went wrong here".to_owned(),
+            format!("The fault is ours: the connection to {within} could not be completed."),
+            "Wait a few minutes, then return to your agent and connect again. If this page comes back, show it to whoever runs your agent.",
+        ),
+    }
+}
+
+/// The provider as a sentence names it: at its beginning, and within it.
+pub(in crate::http) struct Name {
+    first: String,
+    pub(in crate::http) within: String,
+}
+
+impl Name {
+    pub(in crate::http) fn of(provider: Option<&str>) -> Self {
+        match provider.and_then(|name| cleaned(name, PROVIDER_CHARS)) {
+            Some(name) => Self { first: name.clone(), within: name },
+            None => Self { first: "The provider".to_owned(), within: "the provider".to_owned() },
+        }
+    }
+}

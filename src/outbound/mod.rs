@@ -1,0 +1,6 @@
+//! The way out: every request this server makes to another one.
+//! Owns: time-outs, the size limit, the address guard, and that no redirect is followed.
+//! Must not know: what is requested, or why.
+
+pub mod address;
+pub mod client;

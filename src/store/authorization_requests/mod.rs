@@ -1,0 +1,2 @@
+pub mod polls;
+pub mod row;

@@ -1,0 +1,153 @@
+//! Which tokens are worth a refresh that nobody asked for.
+//! Owns: the statements that find them, over all tenants.
+//! Must not know: the settings behind the times it is given, or how a refresh is done.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::store::{Store, StoreError, Tenant};
+
+/// Which tokens are left alone in any case, as points in time.
+#[derive(Clone, Copy, Debug)]
+pub struct Rest {
+    /// Cooling down until after this.
+    pub now: DateTime<Utc>,
+    /// Refreshed, or failed to be, after this.
+    pub since: DateTime<Utc>,
+}
+
+/// Which tokens are about to expire while they are in use, as points in time.
+#[derive(Clone, Copy, Debug)]
+pub struct InUse {
+    /// Due before this.
+    pub due_before: DateTime<Utc>,
+    /// No token that was handed out lately was due before this.
+    pub due_since: DateTime<Utc>,
+    /// Handed out after this.
+    pub used_since: DateTime<Utc>,
+}
+
+/// Which refresh tokens are about to die, as points in time.
+#[derive(Clone, Copy, Debug)]
+pub struct Dying {
+    /// Of idleness: last used before this.
+    pub idle_since: DateTime<Utc>,
+    /// They expire before this ...
+    pub ends_before: DateTime<Utc>,
+    /// ... and were last used before this.
+    pub tried_before: DateTime<Utc>,
+}
+
+/// A token that is worth a refresh.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// The token.
+    pub token: Uuid,
+    /// The provider's record.
+    pub provider: Uuid,
+    /// The generation it was found in.
+    pub generation: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct CandidateRow {
+    organization_id: String,
+    workspace_id: String,
+    id: Uuid,
+    provider: Uuid,
+    generation: i64,
+}
+
+/// The statement, with the reason why a token is worth a refresh. `$1`: now, `$2`: rests since, `$3`: how many.
+///
+/// The providers take turns, and what failed before comes after what did not, so that neither a provider that is down
+/// nor a token that always fails keeps the others waiting.
+macro_rules! candidates {
+    ($reason:literal) => {
+        concat!(
+            "SELECT organization_id, workspace_id, id, provider, generation FROM (
+                SELECT t.organization_id, t.workspace_id, t.id, t.provider, t.generation, t.refresh_failures,
+                       row_number() OVER (
+                           PARTITION BY t.provider ORDER BY t.refresh_failures, t.refresh_due_at, t.id) AS turn
+                FROM tokens t JOIN providers p ON p.id = t.provider
+                WHERE t.state = 'active' AND t.refresh_token IS NOT NULL
+                  AND (t.retry_at IS NULL OR t.retry_at <= $1)
+                  AND (t.refresh_until IS NULL OR t.refresh_until < (SELECT now_ms FROM database_clock))
+                  AND (t.last_refreshed_at IS NULL OR t.last_refreshed_at <= $2)
+                  AND (t.last_error_at IS NULL OR t.last_error_at <= $2)
+                  AND (p.client_error_at IS NULL OR p.client_error_at <= $2)
+                  AND (t.refresh_token_expires_at IS NULL OR t.refresh_token_expires_at > $1)
+                  AND (",
+            $reason,
+            ")) candidates ORDER BY turn, refresh_failures, id LIMIT $3"
+        )
+    };
+}
+
+impl Store {
+    /// The tokens of all tenants whose refresh was begun and came to no end: their lease is over and was not given back.
+    /// `most` at the most; each carries its tenant.
+    pub async fn refreshes_broken_off(&self, now: DateTime<Utc>, most: i64) -> Result<Vec<Candidate>, StoreError> {
+        let found = self
+            .db
+            .query(
+                "SELECT organization_id, workspace_id, id, provider, generation FROM tokens
+                 WHERE refresh_owner IS NOT NULL AND state = 'active' AND refresh_token IS NOT NULL
+                   AND (refresh_until IS NULL OR refresh_until < (SELECT now_ms FROM database_clock))
+                   AND (retry_at IS NULL OR retry_at <= $1)
+                 ORDER BY id LIMIT $2",
+            )
+            .bind(now)
+            .bind(most)
+            .all()
+            .await?;
+        Ok(found.into_iter().map(candidate).collect())
+    }
+
+    /// The tokens of all tenants that are in use and about to expire, `most` at the most; each carries its tenant.
+    pub async fn tokens_in_use(&self, in_use: &InUse, rest: &Rest, most: i64) -> Result<Vec<Candidate>, StoreError> {
+        let found = self
+            .db
+            .query(candidates!("t.refresh_due_at <= $4 AND t.refresh_due_at >= $5 AND t.last_used_at >= $6"))
+            .bind(rest.now)
+            .bind(rest.since)
+            .bind(most)
+            .bind(in_use.due_before)
+            .bind(in_use.due_since)
+            .bind(in_use.used_since)
+            .all()
+            .await?;
+        Ok(found.into_iter().map(candidate).collect())
+    }
+
+    /// The tokens of all tenants whose refresh token is about to die, whether they are in use or not, `most` at the
+    /// most; each carries its tenant.
+    pub async fn tokens_dying(&self, dying: &Dying, rest: &Rest, most: i64) -> Result<Vec<Candidate>, StoreError> {
+        let found = self
+            .db
+            .query(candidates!(
+                "COALESCE(t.last_refreshed_at, t.created_at) <= $4
+                 OR (t.refresh_token_expires_at <= $5 AND COALESCE(t.last_refreshed_at, t.created_at) <= $6)"
+            ))
+            .bind(rest.now)
+            .bind(rest.since)
+            .bind(most)
+            .bind(dying.idle_since)
+            .bind(dying.ends_before)
+            .bind(dying.tried_before)
+            .all()
+            .await?;
+        Ok(found.into_iter().map(candidate).collect())
+    }
+}
+
+fn candidate(row: CandidateRow) -> Candidate {
+    Candidate {
+        tenant: Tenant { organization: row.organization_id, workspace: row.workspace_id },
+        token: row.id,
+        provider: row.provider,
+        generation: row.generation,
+    }
+}

@@ -1,0 +1,76 @@
+//! Which of a subject's tokens a new consent renews.
+//! Owns: how accounts at a provider are matched, also when one of them is unknown.
+//! Must not know: what is written to the token.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::grant::Grant;
+use crate::store::{Store, StoreError, Tenant, authorization_requests::row::AuthorizationRequest, db::Tx};
+
+/// What a renewed token keeps or gives on.
+#[derive(sqlx::FromRow)]
+pub(in crate::store) struct ReplacedRow {
+    pub(in crate::store) id: Uuid,
+    pub(in crate::store) generation: i64,
+    pub(in crate::store) refresh_token: Option<Vec<u8>>,
+    pub(in crate::store) refresh_token_expires_at: Option<DateTime<Utc>>,
+    account_id: Option<String>,
+    pub(in crate::store) account_label: Option<String>,
+}
+
+/// The token that a consent renews: the one of the same account. Where the account is or was unknown, and no second
+/// one was asked for, a token that is the subject's only one is taken for the same: its provider was not asked before,
+/// or did not answer this time.
+pub(in crate::store) async fn replaced_token(
+    tx: &mut Tx,
+    request: &AuthorizationRequest,
+    grant: &Grant,
+) -> Result<Option<ReplacedRow>, StoreError> {
+    let subject = &request.subject;
+    if grant.account_id.is_none() && request.force_new {
+        return Ok(None);
+    }
+    let mut tokens: Vec<ReplacedRow> = tx
+        .query(
+            "SELECT id, generation, refresh_token, refresh_token_expires_at, account_id, account_label FROM tokens
+             WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3 AND user_id = $4 AND agent_id = $5
+             ORDER BY is_default DESC, created_at DESC",
+        )
+        .within(&subject.tenant)
+        .bind(request.provider)
+        .bind(subject.user_id.clone())
+        .bind(subject.agent_id.clone())
+        .all()
+        .await?;
+    let same = tokens.iter().position(|token| token.account_id == grant.account_id);
+    let only = match &tokens[..] {
+        [token] if !request.force_new && (token.account_id.is_none() || grant.account_id.is_none()) => Some(0),
+        _ => None,
+    };
+    Ok(same.or(only).map(|position| tokens.swap_remove(position)))
+}
+
+impl Store {
+    /// Whether a living token of that account is there, whoever's it is in the workspace.
+    pub async fn account_is_connected(
+        &self,
+        tenant: &Tenant,
+        provider_id: &str,
+        account_id: &str,
+    ) -> Result<bool, StoreError> {
+        let (tokens,): (i64,) = self
+            .db
+            .query(
+                "SELECT count(*) FROM tokens t JOIN providers p ON p.id = t.provider
+                 WHERE t.organization_id = $1 AND t.workspace_id = $2 AND p.provider_id = $3 AND t.account_id = $4
+                   AND t.state = 'active'",
+            )
+            .within(tenant)
+            .bind(provider_id.to_owned())
+            .bind(account_id.to_owned())
+            .one()
+            .await?;
+        Ok(tokens > 0)
+    }
+}

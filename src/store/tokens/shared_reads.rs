@@ -1,0 +1,117 @@
+//! Shared reads: callers that come while the database is busy with others are read for together.
+//! Owns: who reads alone, who is gathered, and how many statements are under way.
+//! Must not know: what is read.
+//!
+//! On PostgreSQL a statement for thirty subjects costs little more than one for a single subject. So few are under way
+//! at a time: a caller that finds one free reads alone and at once, and those who come meanwhile are gathered and read
+//! for as soon as one ends. Under load that answers more callers in less time; without load it changes nothing.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+};
+
+use super::{
+    row::StoredToken,
+    usable::{Reader, read_for_one, read_for_several},
+};
+use crate::store::{StoreError, db::Db};
+
+/// For as many one statement reads.
+const TOGETHER_MAX: usize = 64;
+
+/// The reads of one process, cheap to clone.
+#[derive(Clone)]
+pub(in crate::store) struct SharedReads(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    free: Arc<Semaphore>,
+    gathered: Mutex<Vec<Gathered>>,
+}
+
+type Answer = Result<Vec<StoredToken>, StoreError>;
+
+struct Gathered {
+    reader: Reader,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl SharedReads {
+    /// With so many statements under way at the most.
+    pub(in crate::store) fn new(db: Db, at_once: usize) -> Self {
+        Self(Arc::new(Inner { db, free: Arc::new(Semaphore::new(at_once)), gathered: Mutex::default() }))
+    }
+
+    /// What the database has for `reader`.
+    pub(in crate::store) async fn read(&self, reader: Reader) -> Answer {
+        if let Some(turn) = self.turn() {
+            let answer = read_for_one(&self.0.db, reader).await;
+            drop(turn);
+            return answer;
+        }
+        let (answer, answered) = oneshot::channel();
+        self.gathered().push(Gathered { reader, answer });
+        // A turn may have ended since.
+        self.read_for_gathered();
+        answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("a shared read was given up".into())))
+    }
+
+    /// Reads for those who were gathered, unless enough is under way: then it is done when that ends.
+    fn read_for_gathered(&self) {
+        // Turns also end while the server itself does; then there is nobody left to read for.
+        let Ok(runtime) = Handle::try_current() else { return };
+        while !self.gathered().is_empty() {
+            let Some(turn) = self.turn() else { return };
+            let some: Vec<Gathered> = {
+                let mut gathered = self.gathered();
+                let many = gathered.len().min(TOGETHER_MAX);
+                gathered.drain(..many).collect()
+            };
+            // On its own task: one caller that goes away must not take the answer from the others.
+            runtime.spawn(turn.read_for(some));
+        }
+    }
+
+    fn turn(&self) -> Option<Turn> {
+        let permit = Arc::clone(&self.0.free).try_acquire_owned().ok()?;
+        Some(Turn { reads: self.clone(), permit: Some(permit) })
+    }
+
+    /// A panic elsewhere cannot leave the list half changed, so a poisoned lock is used on.
+    fn gathered(&self) -> MutexGuard<'_, Vec<Gathered>> {
+        self.0.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to one statement. When it ends, however it ends, those who were gathered meanwhile have theirs.
+struct Turn {
+    reads: SharedReads,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Turn {
+    async fn read_for(self, gathered: Vec<Gathered>) {
+        let (readers, answers): (Vec<Reader>, Vec<_>) =
+            gathered.into_iter().map(|gathered| (gathered.reader, gathered.answer)).unzip();
+        // Who went away meanwhile is not told; that is no error.
+        match read_for_several(&self.reads.0.db, readers).await {
+            Ok(rows) => answers.into_iter().zip(rows).for_each(|(answer, rows)| drop(answer.send(Ok(rows)))),
+            Err(error) => {
+                let problem = error.to_string();
+                for answer in answers {
+                    drop(answer.send(Err(StoreError::Unavailable(problem.clone()))));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        self.reads.read_for_gathered();
+    }
+}
