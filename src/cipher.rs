@@ -19,7 +19,7 @@ const KEY_ID_MAX: usize = 64;
 
 /// What a sealed value is bound to. A value moved to any other place does not open.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct SealContext<'a> {
     /// The table and column that hold the value.
     pub column: (&'static str, &'static str),
     /// The organization that owns the row.
@@ -32,7 +32,7 @@ pub struct Place<'a> {
     pub generation: i64,
 }
 
-impl Place<'_> {
+impl SealContext<'_> {
     /// The associated data. Each field carries its length, so that no two places give the same bytes.
     fn associated_data(&self, key_id: &str) -> Vec<u8> {
         let mut data = Vec::with_capacity(256);
@@ -143,20 +143,25 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`CipherError::UnknownKey`] if the ring is empty.
-    pub fn seal(&self, place: &Place<'_>, value: &SecretString) -> Result<Vec<u8>, CipherError> {
+    pub fn seal(&self, context: &SealContext<'_>, value: &SecretString) -> Result<Vec<u8>, CipherError> {
         let key = self.keys.first().ok_or_else(|| CipherError::UnknownKey(String::new()))?;
-        self.seal_with(&key.id, place, value)
+        self.seal_with(&key.id, context, value)
     }
 
     /// Seals `value` for `place` with the key of that id.
     ///
     /// # Errors
     /// [`CipherError::UnknownKey`] if the ring has no such key.
-    pub fn seal_with(&self, key_id: &str, place: &Place<'_>, value: &SecretString) -> Result<Vec<u8>, CipherError> {
+    pub fn seal_with(
+        &self,
+        key_id: &str,
+        context: &SealContext<'_>,
+        value: &SecretString,
+    ) -> Result<Vec<u8>, CipherError> {
         let key = self.key(key_id)?;
         let mut nonce = [0_u8; NONCE_BYTES];
         rand::fill(&mut nonce);
-        let payload = Payload { msg: value.expose_secret().as_bytes(), aad: &place.associated_data(key_id) };
+        let payload = Payload { msg: value.expose_secret().as_bytes(), aad: &context.associated_data(key_id) };
         let sealed = key.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| CipherError::Integrity)?;
         let id_length = u8::try_from(key_id.len()).map_err(|_| CipherError::Malformed)?;
         let mut envelope = Vec::with_capacity(2 + key_id.len() + NONCE_BYTES + sealed.len());
@@ -171,7 +176,7 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`CipherError`] when the key is unknown or the bytes were not sealed for this place.
-    pub fn open(&self, place: &Place<'_>, envelope: &[u8]) -> Result<SecretString, CipherError> {
+    pub fn open(&self, context: &SealContext<'_>, envelope: &[u8]) -> Result<SecretString, CipherError> {
         let (&[version, id_length], rest) = envelope.split_first_chunk::<2>().ok_or(CipherError::Malformed)?;
         let (id, rest) = rest.split_at_checked(id_length.into()).ok_or(CipherError::Malformed)?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(CipherError::Malformed)?;
@@ -180,7 +185,7 @@ impl KeyRing {
             return Err(CipherError::Malformed);
         }
         let key = self.key(id)?;
-        let payload = Payload { msg: sealed, aad: &place.associated_data(id) };
+        let payload = Payload { msg: sealed, aad: &context.associated_data(id) };
         let opened = key.cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| CipherError::Integrity)?;
         String::from_utf8(opened).map(SecretString::from).map_err(|_| CipherError::Malformed)
     }
@@ -194,8 +199,8 @@ impl KeyRing {
 mod tests {
     use super::*;
 
-    fn place(row: u128, generation: i64) -> Place<'static> {
-        Place {
+    fn place(row: u128, generation: i64) -> SealContext<'static> {
+        SealContext {
             column: ("tokens", "access_token"),
             organization: "org",
             workspace: "ws",
@@ -212,9 +217,9 @@ mod tests {
         let elsewhere = [
             place(2, 1),
             place(1, 2),
-            Place { column: ("tokens", "refresh_token"), ..place(1, 1) },
-            Place { organization: "orgw", workspace: "s", ..place(1, 1) },
-            Place { workspace: "other", ..place(1, 1) },
+            SealContext { column: ("tokens", "refresh_token"), ..place(1, 1) },
+            SealContext { organization: "orgw", workspace: "s", ..place(1, 1) },
+            SealContext { workspace: "other", ..place(1, 1) },
         ];
         for wrong in elsewhere {
             assert_eq!(ring.open(&wrong, &sealed).unwrap_err(), CipherError::Integrity, "{wrong:?}");

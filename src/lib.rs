@@ -13,7 +13,6 @@
 //! `oauth/token.rs` (the code is exchanged, with nothing held) -> `store/tokens/grant.rs` (the token is kept) ->
 //! `broker/notifications.rs` (wake) -> `http/browser/pages`.
 
-pub mod app;
 pub mod broker;
 pub mod catalog;
 pub mod cipher;

@@ -1,41 +1,76 @@
-//! `agent-auth serve`: from settings to a listening server, and to its end.
+//! The server: from settings to a listening server, and to its end.
 //! Owns: the order of starting and stopping, and signals.
 //! Must not know: routes.
 
 use std::{fs::File, io, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 
 use crate::{
-    app::{App, check, private_file, private_folder},
+    broker::{
+        context::Broker,
+        jobs,
+        open::{check, private_file, private_folder},
+    },
     clock::Clock,
     config::Settings,
-    http::{self, serve},
+    http::{self, app::App, serve},
+    identity::api_keys::{ApiKeys, bootstrap},
     telemetry,
     terminal::print,
 };
 
-/// What is under way when the server is told to stop gets this long.
+/// What runs when the server is stopped gets this long.
 const STOP_WITHIN: Duration = Duration::from_secs(25);
 
+/// Serves until it is stopped.
+///
+/// # Errors
+/// One line that says what is wrong and what to do.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     telemetry::log(&settings.log).context("AGENT_AUTH_LOG")?;
     check(&settings)?;
     let listener = listen(&settings.listen).await?;
     let _lock = settings.database_url.is_none().then(|| lock_folder(&settings)).transpose()?;
-    let app = App::start(settings, Clock::system()).await?;
-    if let Some(key) = &app.first_api_key {
-        print(&format!("First start. This admin API key is shown once:\n{}", key.expose_secret()))?;
+    let (app, first_key) = start(settings, Clock::system()).await?;
+    if let Some(key) = &first_key {
+        print(&format!("First start. This admin API key is shown only once:\n{}", key.expose_secret()))?;
     }
     run(app, listener).await
 }
 
-/// Binds the address before anything else is touched, so that a taken port is told at once.
+/// Opens the broker, creates the first API key if there is none, and starts the jobs. Returns the first key, to be shown
+/// once.
+///
+/// # Errors
+/// One line that says what is wrong and what to do.
+pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<(Arc<App>, Option<SecretString>)> {
+    let broker = Broker::open(settings, clock).await?;
+    broker.end_leases_of_other_processes().await?;
+    let first_key = bootstrap(broker.store(), &broker.settings, broker.clock.now()).await?;
+    let remember = Duration::from_secs(broker.settings.api_key_cache_seconds);
+    let app = App { api_keys: ApiKeys::new(broker.store().clone(), remember), broker };
+    jobs::schedule::start(&app.broker);
+    Ok((Arc::new(app), first_key))
+}
+
+/// Stops the broker of an application: what runs is finished, and the noted uses are written.
+pub async fn stop(app: &App) {
+    app.broker.stop().await;
+    if let Err(error) = jobs::usage::write(&app.broker).await {
+        tracing::warn!(event = "usage.not_written", %error, "could not write when tokens were last used");
+    }
+}
+
+/// Binds the address before anything else is touched, so that a taken port is reported at once.
+///
+/// # Errors
+/// The address cannot be bound: what is wrong, and what to do.
 pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     serve::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -45,15 +80,14 @@ pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Serves until SIGTERM or SIGINT. Then the server is no longer ready, waiters are answered, and what is under way
-/// finishes.
+/// Serves until SIGTERM or SIGINT. Then the server is no longer ready, waiters are answered, and what runs is finished.
 pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
     telemetry::count();
     let address = listener.local_addr().context("the listening address is unknown")?;
     tracing::info!(
-        %address, public_url = app.public_url, version = env!("CARGO_PKG_VERSION"),
-        database = if app.store.is_shared() { "postgresql" } else { "sqlite" },
-        consent = app.settings.consent, "agent-auth serves"
+        event = "server.listening", %address, public_url = app.broker.public_url, version = env!("CARGO_PKG_VERSION"),
+        database = if app.broker.is_shared() { "postgresql" } else { "sqlite" },
+        consent = app.broker.settings.consent, "listening"
     );
     let mut terminate = signal(SignalKind::terminate()).context("signals")?;
     let stopping = Arc::clone(&app);
@@ -62,21 +96,25 @@ pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         }
-        tracing::info!("stopping");
-        stopping.shutdown.cancel();
+        tracing::info!(event = "server.stopping", "stopping");
+        stopping.broker.shutdown.cancel();
     });
-    let connections_max = app.settings.max_connections;
-    let serving =
-        tokio::spawn(serve::serve(listener, http::router(Arc::clone(&app)), connections_max, app.shutdown.clone()));
-    app.shutdown.cancelled().await;
+    let connections_max = app.broker.settings.max_connections;
+    let serving = tokio::spawn(serve::serve(
+        listener,
+        http::router(Arc::clone(&app)),
+        connections_max,
+        app.broker.shutdown.clone(),
+    ));
+    app.broker.shutdown.cancelled().await;
     let stopping = async {
         // First the requests, then what they began and noted.
         let served = serving.await;
-        app.stop().await;
+        stop(&app).await;
         served
     };
     if tokio::time::timeout(STOP_WITHIN, stopping).await.is_err() {
-        tracing::warn!("not everything under way ended in time");
+        tracing::warn!(event = "server.stop_timed_out", "not everything that was running ended in time");
     }
     Ok(())
 }
@@ -90,7 +128,7 @@ pub fn lock_folder(settings: &Settings) -> anyhow::Result<File> {
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(_) => bail!(
-            "another agent-auth serves the data folder {}; stop it, or use PostgreSQL for several servers",
+            "another agent-auth uses the data folder {}; stop it, or use PostgreSQL for several servers",
             folder.display()
         ),
     }

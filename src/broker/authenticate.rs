@@ -1,6 +1,6 @@
 //! Authenticate: a live access token, or where to get consent for one.
-//! Owns: which token is used, and what is answered when none is.
-//! Must not know: the shape of the request or the answer on the wire.
+//! Owns: which token is used, and what is returned if there is none.
+//! Must not know: the shape of the request or the response on the wire.
 
 use std::sync::Arc;
 
@@ -8,37 +8,38 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::{
-    BrokerError,
-    clients::redirect_uri::redirect_uri,
-    consent::{
-        authorization::{Begin, Pending, begin},
-        client_credentials::{obtain, proof_of},
-        device::begin_device,
-        static_key::is_static_key,
+    clients::{
+        redirect_uri::redirect_uri,
+        registration::{client_secret_expired, require_client, reregister},
     },
-    providers::mcp::{has_client, has_expired, renewed},
-    tokens::refresh::{Refreshed, refresh, refresh_behind},
+    consent::{
+        authorization::begin,
+        client_credentials::{credential_of, obtain},
+        device::begin_device,
+        request::Pending,
+    },
+    context::Broker,
+    error::BrokerError,
+    rules,
+    tokens::fresh::{Usable, ensure_fresh},
 };
 use crate::{
-    app::App,
-    model::options::GrantType,
-    oauth::token::TokenFailure,
-    store::{
-        Subject,
-        providers::Provider,
-        tokens::row::{State, Token},
+    model::{
+        grant::GrantRequest,
+        options::GrantType,
+        provider::Provider,
+        subject::Subject,
+        token::{State, Token},
     },
+    oauth::challenge::Challenge,
 };
 
-/// A token that is due but good for this long yet is handed out at once; an agent gets some use out of it.
-const GOOD_FOR_A_WHILE: TimeDelta = TimeDelta::seconds(30);
-
-/// What an agent asks for.
+/// What an agent requests.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct TokenRequest {
     /// Whose token.
     pub subject: Subject,
-    /// The caller, as the platform names it.
+    /// The caller, as the platform names them.
     pub ls_user_id: Option<String>,
     /// The provider's name on the wire.
     pub provider_id: String,
@@ -46,7 +47,7 @@ pub struct Ask {
     pub scopes: Vec<String>,
     /// Begin a consent even if there is a token.
     pub force_new: bool,
-    /// This token and no other.
+    /// Only this token.
     pub token_id: Option<Uuid>,
     /// Whether a new token becomes the default.
     pub is_default: bool,
@@ -54,10 +55,10 @@ pub struct Ask {
     pub redirect_uri: Option<String>,
     /// Begin nothing.
     pub check_only: bool,
-    /// Where the person consents, if one has to.
+    /// Where the person consents, if they have to.
     pub consent_on: ConsentOn,
-    /// How long the token has to be good for at the least.
-    pub least: Option<TimeDelta>,
+    /// How long the token has to be valid.
+    pub min_ttl: Option<TimeDelta>,
 }
 
 /// Where a person consents.
@@ -65,7 +66,7 @@ pub struct Ask {
 pub enum ConsentOn {
     /// In a browser that comes back here.
     Browser,
-    /// On a device of their own, with a code (RFC 8628).
+    /// On another device, with a code (RFC 8628).
     Device,
 }
 
@@ -82,162 +83,124 @@ pub enum Outcome {
     TokenExpired,
 }
 
-/// Gives the subject's token for these scopes, refreshed if it is due; else begins to get consent.
+/// Returns the subject's token for these scopes, refreshed if it is due; otherwise begins to get consent.
 ///
 /// # Errors
-/// [`BrokerError`]; [`BrokerError::Provider`] when a due token cannot be refreshed for now.
-pub async fn authenticate(app: &Arc<App>, ask: Ask) -> Result<Outcome, BrokerError> {
-    if ask.force_new && !ask.check_only {
-        return Box::pin(consent(app, &ask, &[], None)).await;
+/// [`BrokerError::Provider`] when a due token cannot be refreshed for now.
+pub async fn authenticate(broker: &Arc<Broker>, request: TokenRequest) -> Result<Outcome, BrokerError> {
+    if request.force_new && !request.check_only {
+        return Box::pin(get_consent(broker, &request, &[], None)).await;
     }
-    let mut tokens = app.store.usable_tokens(&ask.subject, &ask.provider_id).await?;
-    let chosen = match ask.token_id {
-        Some(id) => Some(named(app, &ask, &tokens, id).await?),
-        None => preferred(&tokens, &ask.scopes),
+    let mut tokens = broker.store.usable_tokens(&request.subject, &request.provider_id).await?;
+    let chosen = match request.token_id {
+        Some(id) => Some(named(broker, &request, &tokens, id).await?),
+        None => preferred(&tokens, &request.scopes),
     };
-    let Some(chosen) = chosen.filter(|chosen| covers(&tokens[*chosen], &ask.scopes)) else {
-        return Box::pin(consent(app, &ask, &tokens, None)).await;
+    let Some(chosen) = chosen.filter(|chosen| tokens[*chosen].covers(&request.scopes)) else {
+        return Box::pin(get_consent(broker, &request, &tokens, None)).await;
     };
-    match live(app, &tokens[chosen], ask.least).await? {
-        Live::AsRead => Ok(Outcome::Completed(Box::new(tokens.swap_remove(chosen)))),
-        Live::Refreshed(token) => Ok(Outcome::Completed(token)),
-        Live::ConsentNeeded => Box::pin(consent(app, &ask, &tokens, Some(&tokens[chosen]))).await,
+    match ensure_fresh(broker, &tokens[chosen], request.min_ttl).await? {
+        Usable::Current => Ok(Outcome::Completed(Box::new(tokens.swap_remove(chosen)))),
+        Usable::Refreshed(token) => Ok(Outcome::Completed(token)),
+        Usable::ConsentNeeded => Box::pin(get_consent(broker, &request, &tokens, Some(&tokens[chosen]))).await,
     }
 }
 
-/// What can be handed out.
-pub enum Live {
-    /// The token as it was read.
-    AsRead,
-    /// What a refresh made of it.
-    Refreshed(Box<Token>),
-    /// Nothing: only a new consent helps.
-    ConsentNeeded,
-}
-
-/// The token itself while it is fresh, else what a refresh makes of it. A token that is due but good for a while yet
-/// is handed out at once and refreshed behind it; one that still works is handed out even if the provider fails to
-/// refresh it. `least` is how long it has to be good for at the least, if the caller said so.
-///
-/// # Errors
-/// [`BrokerError::Provider`] when the token has expired and the provider fails.
-pub async fn live(app: &Arc<App>, token: &Token, least: Option<TimeDelta>) -> Result<Live, BrokerError> {
-    let now = app.clock.now();
-    let left = token.expires_at.map(|at| at - now);
-    let expired = left.is_some_and(|left| left <= TimeDelta::zero());
-    let due = token.refresh_due_at.is_some_and(|at| at <= now);
-    let short = left.is_some_and(|left| left < least_of(token, least));
-    let given = match token.state {
-        State::ConsentNeeded => Live::ConsentNeeded,
-        State::Active if !due && !short => Live::AsRead,
-        State::Active if !token.has_refresh_token && expired => Live::ConsentNeeded,
-        State::Active if !token.has_refresh_token => Live::AsRead,
-        State::Active if !short && left.is_some_and(|left| left >= GOOD_FOR_A_WHILE) => {
-            refresh_behind(app, token.clone());
-            Live::AsRead
-        }
-        State::Active => match Box::pin(refresh(app, token.clone())).await? {
-            Refreshed::Fresh(token) => Live::Refreshed(token),
-            Refreshed::ConsentNeeded => Live::ConsentNeeded,
-            Refreshed::Failed(_) if !expired => Live::AsRead,
-            Refreshed::Failed(failure) => return Err(unavailable(failure)),
-        },
-    };
-    match &given {
-        Live::AsRead => app.usage.note(token, now),
-        Live::Refreshed(token) => app.usage.note(token, now),
-        Live::ConsentNeeded => {}
-    }
-    Ok(given)
-}
-
-/// How long a token has to be good for: as asked, but at most nine tenths of its whole life, or a caller who asks for
-/// more than the provider gives would have it refreshed at every call.
-fn least_of(token: &Token, asked: Option<TimeDelta>) -> TimeDelta {
-    let life = token.expires_at.map_or(TimeDelta::zero(), |at| at - token.obtained_at);
-    asked.unwrap_or(TimeDelta::zero()).min(life * 9 / 10)
-}
-
-/// Among tokens with all asked scopes: a living one before a dead one, then as the store ordered them.
+/// Among the tokens with all requested scopes: an active one before a dead one, then in the order of the store.
 fn preferred(tokens: &[Token], scopes: &[String]) -> Option<usize> {
-    let covering = || (0..tokens.len()).filter(|at| covers(&tokens[*at], scopes));
+    let covering = || (0..tokens.len()).filter(|at| tokens[*at].covers(scopes));
     covering().find(|at| tokens[*at].state == State::Active).or_else(|| covering().next())
 }
 
-/// True when the token is good for all of these scopes.
-pub(in crate::broker) fn covers(token: &Token, scopes: &[String]) -> bool {
-    scopes.iter().all(|scope| token.scopes.contains(scope)) || is_static_key(token)
-}
-
-async fn named(app: &App, ask: &Ask, tokens: &[Token], id: Uuid) -> Result<usize, BrokerError> {
+async fn named(broker: &Broker, request: &TokenRequest, tokens: &[Token], id: Uuid) -> Result<usize, BrokerError> {
     match tokens.iter().position(|token| token.id == id) {
         Some(at) => Ok(at),
         None => {
-            Box::pin(provider(app, ask)).await?;
+            Box::pin(provider_of(broker, request)).await?;
             Err(BrokerError::NotFound("token"))
         }
     }
 }
 
-async fn provider(app: &App, ask: &Ask) -> Result<Provider, BrokerError> {
-    app.store.provider(&ask.subject.tenant, &ask.provider_id).await?.ok_or(BrokerError::NotFound("provider"))
+async fn provider_of(broker: &Broker, request: &TokenRequest) -> Result<Provider, BrokerError> {
+    let provider = broker.store.provider(&request.subject.tenant, &request.provider_id).await?;
+    provider.ok_or(BrokerError::NotFound("provider"))
 }
 
-/// What is answered when no token will do; `dead` is the one that would have, did it live.
-async fn consent(app: &Arc<App>, ask: &Ask, tokens: &[Token], dead: Option<&Token>) -> Result<Outcome, BrokerError> {
-    let provider = provider(app, ask).await?;
-    let proof = proof_of(&provider);
-    // Where no person is needed, a dead token is got anew for whomever it was for: for an agent that is connected to it,
-    // too.
-    let revived = dead.filter(|_| proof.is_some());
-    if dead.is_some() && revived.is_none() && ask.token_id.is_some() {
+/// What is returned if no token can be used; `dead` is the token that would have been used if it were alive.
+async fn get_consent(
+    broker: &Arc<Broker>,
+    request: &TokenRequest,
+    tokens: &[Token],
+    dead: Option<&Token>,
+) -> Result<Outcome, BrokerError> {
+    let provider = provider_of(broker, request).await?;
+    let credential = credential_of(&provider);
+    // If no person is needed, a dead token is obtained again for the subject it was for: also for an agent that is
+    // connected to it.
+    let revived = dead.filter(|_| credential.is_some());
+    if dead.is_some() && revived.is_none() && request.token_id.is_some() {
         return Ok(Outcome::TokenExpired);
     }
-    let redirect_uri = redirect_uri(app, &provider, ask.redirect_uri.as_deref())?;
-    if ask.check_only {
+    let redirect_uri = redirect_uri(broker, &provider, request.redirect_uri.as_deref())?;
+    if request.check_only {
         return Ok(Outcome::ConnectionRequired);
     }
-    let agent = &ask.subject.agent_id;
-    if !ask.force_new
+    let agent = &request.subject.agent_id;
+    if !request.force_new
         && revived.is_none()
         && !agent.is_empty()
-        && app.store.agent_is_connected(&ask.subject.tenant, agent, provider.id).await?
+        && broker.store.agent_is_connected(&request.subject.tenant, agent, provider.id).await?
     {
         return Ok(Outcome::ConnectionRequired);
     }
-    if provider.options.grant_type != GrantType::ApiKey {
-        has_client(&app.public_url, &provider)?;
+    if provider.client.options.grant_type != GrantType::ApiKey {
+        require_client(&broker.public_url, &provider)?;
     }
-    let provider = if has_expired(&provider, app.clock.now()) { renewed(app, provider).await } else { provider };
-    let begin_with = Begin {
-        subject: revived.map_or(&ask.subject, |token| &token.subject).clone(),
-        ls_user_id: ask.ls_user_id.clone(),
-        scopes: scopes_to_request(ask, tokens, dead),
-        redirect_uri,
-        is_default: ask.is_default,
-        force_new: ask.force_new,
+    let provider = if client_secret_expired(&provider, broker.clock.now()) {
+        reregister(broker, provider).await
+    } else {
+        provider
     };
-    match (proof, ask.consent_on, provider.options.grant_type) {
-        (Some(proof), _, _) => obtain(app, &provider, begin_with, proof, &ask.scopes).await.map(Outcome::Completed),
-        (None, ConsentOn::Device, GrantType::AuthorizationCode) => {
-            begin_device(app, &provider, begin_with).await.map(Outcome::Pending)
+    let wanted = GrantRequest {
+        provider: provider.id,
+        subject: revived.map_or(&request.subject, |token| &token.subject).clone(),
+        ls_user_id: request.ls_user_id.clone(),
+        scopes: scopes_to_request(request, tokens, dead),
+        is_default: request.is_default,
+        force_new: request.force_new,
+    };
+    match (credential, request.consent_on, provider.client.options.grant_type) {
+        (Some(credential), _, _) => {
+            obtain(broker, &provider, wanted, credential, &request.scopes).await.map(Outcome::Completed)
         }
-        (None, _, _) => begin(app, &provider, begin_with).await.map(Outcome::Pending),
+        (None, ConsentOn::Device, GrantType::AuthorizationCode) => {
+            begin_device(broker, &provider, wanted, redirect_uri).await.map(Outcome::Pending)
+        }
+        (None, _, _) => begin(broker, &provider, wanted, redirect_uri).await.map(Outcome::Pending),
     }
 }
 
-/// What was asked for and what the token that would be replaced has: with most providers a new consent replaces the
-/// old grant, and two agents asking for different scopes would else take them from each other for ever.
-/// What `dead` had died with it: its provider may not give all of that again.
-fn scopes_to_request(ask: &Ask, tokens: &[Token], dead: Option<&Token>) -> Vec<String> {
-    let mut scopes = ask.scopes.clone();
-    let mut living = tokens.iter().filter(|token| dead.is_none_or(|dead| dead.id != token.id));
-    if let Some(token) = living.find(|token| token.state == State::Active) {
-        scopes.extend(token.scopes.iter().filter(|scope| !ask.scopes.contains(scope)).cloned());
+/// The requested scopes, and those of the token that would be replaced: with most providers a new consent replaces the
+/// old grant, and two agents that request different scopes would otherwise take them from each other for ever. The scopes
+/// of `dead` are gone with it: its provider may not grant all of them again.
+fn scopes_to_request(request: &TokenRequest, tokens: &[Token], dead: Option<&Token>) -> Vec<String> {
+    let mut scopes = request.scopes.clone();
+    let mut others = tokens.iter().filter(|token| dead.is_none_or(|dead| dead.id != token.id));
+    if let Some(token) = others.find(|token| token.state == State::Active) {
+        scopes.extend(token.scopes.iter().filter(|scope| !request.scopes.contains(scope)).cloned());
     }
     scopes
 }
 
-fn unavailable(failure: TokenFailure) -> BrokerError {
-    BrokerError::Provider { retry_after: failure.retry_after, failure }
+/// The requested scopes, with those that an API or an MCP server wants: `challenge` is the `WWW-Authenticate` header with
+/// which it refused a token (RFC 6750 section 3). At most `limit` scopes; what is not a scope is ignored.
+#[must_use]
+pub fn with_challenged_scopes(mut scopes: Vec<String>, challenge: &str, limit: usize) -> Vec<String> {
+    for scope in Challenge::of_headers([challenge]).unwrap_or_default().scopes {
+        if rules::scope(&scope).is_ok() && !scopes.contains(&scope) && scopes.len() < limit {
+            scopes.push(scope);
+        }
+    }
+    scopes
 }

@@ -1,47 +1,45 @@
-//! `agent-auth api-key`: the operator's way to keys, straight to the database.
-//! Owns: its arguments and what it prints. A key is printed once, when it is made.
+//! `agent-auth api-key`: managing keys, directly in the database.
+//! Owns: its arguments and what it prints. A key is printed once, when it is created.
 //! Must not know: how keys are checked.
 
 use anyhow::bail;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use clap::{Args, Subcommand, ValueEnum};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use crate::{
-    app::open_store,
-    clock::Clock,
-    config::Settings,
-    identity::api_keys::{KeyWish, generate},
-    store::{
-        Store, Tenant,
-        api_keys::{Kind, Role},
+    broker::context::Broker,
+    identity::api_keys::{self, NewKey},
+    model::{
+        api_key::{Kind, Role},
+        subject::Tenant,
     },
     terminal::{explain, print},
 };
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ApiKeyCommand {
-    /// Make a key and print it once
+    /// Create a key and print it once
     Create(Create),
     /// List all keys, without the keys themselves
     List,
-    /// Revoke a key; servers forget it within API_KEY_CACHE_SECONDS
+    /// Revoke a key; servers stop accepting it within API_KEY_CACHE_SECONDS
     Revoke {
         /// The key's id, as `list` prints it
-        id: Uuid,
+        id: String,
     },
 }
 
 #[derive(Args, Debug)]
 pub(super) struct Create {
-    /// What the key is for, to recognise it in lists
+    /// A name for the key, to recognize it in lists
     #[arg(long)]
     name: String,
     /// admin: everything; agent: authenticate, wait, exists, list; viewer: list
     #[arg(long, value_enum, default_value_t = RoleArg::Agent)]
     role: RoleArg,
-    /// personal: speaks for one user; service: names its user in X-User-Id at each call
+    /// personal: acts for one user; service: names its user in X-User-Id in each request
     #[arg(long, value_enum, default_value_t = KindArg::Service)]
     kind: KindArg,
     /// The user of a personal key
@@ -49,25 +47,25 @@ pub(super) struct Create {
     user: Option<String>,
     #[command(flatten)]
     tenant: TenantArgs,
-    /// Days until the key stops working by itself; never, if absent
+    /// Days until the key expires; if absent, it does not expire
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(1..=3650))]
     expires_in_days: Option<i64>,
 }
 
-/// Which tenant; the one this database began with, if absent.
+/// Which tenant; if absent, the first of this database.
 #[derive(Args, Debug, Clone)]
 pub(super) struct TenantArgs {
-    /// The organization; this database's first, if absent
+    /// The organization; if absent, the first of this database
     #[arg(long)]
     organization: Option<String>,
-    /// The workspace; this database's first, if absent
+    /// The workspace; if absent, the first of this database
     #[arg(long)]
     workspace: Option<String>,
 }
 
 impl TenantArgs {
-    pub(super) async fn tenant(&self, store: &Store) -> anyhow::Result<Tenant> {
-        let home = store.home_tenant(Clock::system().now()).await?;
+    pub(super) async fn tenant(&self, broker: &Broker) -> anyhow::Result<Tenant> {
+        let home = broker.home_tenant().await?;
         Ok(Tenant {
             organization: self.organization.clone().unwrap_or(home.organization),
             workspace: self.workspace.clone().unwrap_or(home.workspace),
@@ -88,32 +86,34 @@ enum KindArg {
     Service,
 }
 
-pub(super) async fn run(command: ApiKeyCommand, settings: &Settings) -> anyhow::Result<()> {
-    let clock = Clock::system();
-    let store = open_store(settings, &clock).await?;
+pub(super) async fn run(command: ApiKeyCommand, broker: &Broker) -> anyhow::Result<()> {
     match command {
-        ApiKeyCommand::Create(create) => make(create, &store, &clock).await,
-        ApiKeyCommand::List => list(&store, clock.now()).await,
+        ApiKeyCommand::Create(create) => make(create, broker).await,
+        ApiKeyCommand::List => list(broker).await,
         ApiKeyCommand::Revoke { id } => {
-            if !store.revoke_api_key(id, clock.now()).await? {
-                bail!("there is no working key of the id {id}; `agent-auth api-key list` shows them all");
+            let Ok(id) = Uuid::try_parse(&id) else {
+                bail!("`{id}` is not the id of a key; `agent-auth api-key list` shows the ids");
+            };
+            if !api_keys::revoke(broker.store(), id, broker.clock.now()).await? {
+                bail!("there is no active key with the id {id}; `agent-auth api-key list` shows all keys");
             }
-            print(&format!("Revoked {id}. Servers forget it within {} seconds.", settings.api_key_cache_seconds))
+            let seconds = broker.settings.api_key_cache_seconds;
+            print(&format!("Revoked {id}. Servers stop accepting it within {seconds} seconds."))
         }
     }
 }
 
-async fn make(create: Create, store: &Store, clock: &Clock) -> anyhow::Result<()> {
+async fn make(create: Create, broker: &Broker) -> anyhow::Result<()> {
     match (create.kind, &create.user) {
-        (KindArg::Personal, None) => bail!("a personal key speaks for one user: add --user NAME"),
+        (KindArg::Personal, None) => bail!("a personal key acts for one user: add --user NAME"),
         (KindArg::Service, Some(_)) => {
-            bail!("a service key names its user at each call: drop --user, or add --kind personal")
+            bail!("a service key names its user in each request: remove --user, or add --kind personal")
         }
         _ => {}
     }
-    let now = clock.now();
-    let wish = KeyWish {
-        tenant: create.tenant.tenant(store).await?,
+    let now = broker.clock.now();
+    let new = NewKey {
+        tenant: create.tenant.tenant(broker).await?,
         name: create.name,
         role: match create.role {
             RoleArg::Admin => Role::Admin,
@@ -123,21 +123,21 @@ async fn make(create: Create, store: &Store, clock: &Clock) -> anyhow::Result<()
         user: create.user,
         expires_at: create.expires_in_days.map(|days| now + TimeDelta::days(days)),
     };
-    explain(&format!("organization {}, workspace {}", wish.tenant.organization, wish.tenant.workspace))?;
-    let (key, record) = generate(wish, now);
-    store.keep_api_key(&record).await?;
-    explain(&format!("id {}; the key is shown this once:", record.key.id))?;
+    explain(&format!("organization {}, workspace {}", new.tenant.organization, new.tenant.workspace))?;
+    let (key, record) = api_keys::create(broker.store(), new, now).await?;
+    explain(&format!("id {}; the key is shown only once:", record.id))?;
     print(key.expose_secret())
 }
 
-async fn list(store: &Store, now: DateTime<Utc>) -> anyhow::Result<()> {
-    for key in store.api_keys().await? {
+async fn list(broker: &Broker) -> anyhow::Result<()> {
+    let now = broker.clock.now();
+    for key in api_keys::list(broker.store()).await? {
         let role = match key.role {
             Role::Admin => "admin",
             Role::Agent => "agent",
             Role::Viewer => "viewer",
         };
-        let of = match (key.kind, &key.user_id) {
+        let kind = match (key.kind, &key.user_id) {
             (Kind::Personal, Some(user)) => format!("personal {user}"),
             _ => "service".to_owned(),
         };
@@ -145,10 +145,10 @@ async fn list(store: &Store, now: DateTime<Utc>) -> anyhow::Result<()> {
             (Some(at), _) => format!("revoked {}", at.format("%F")),
             (None, Some(at)) if at <= now => format!("expired {}", at.format("%F")),
             (None, Some(at)) => format!("expires {}", at.format("%F")),
-            (None, None) => "works".to_owned(),
+            (None, None) => "active".to_owned(),
         };
         print(&format!(
-            "{}\t{}...\t{role}\t{of}\t{state}\t{}/{}\t{}",
+            "{}\t{}...\t{role}\t{kind}\t{state}\t{}/{}\t{}",
             key.id, key.prefix, key.organization_id, key.workspace_id, key.name
         ))?;
     }

@@ -16,13 +16,13 @@ use crate::{config::Settings, terminal::print};
 const DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
-    // A server that listens everywhere is asked at home.
+    // A server that listens on every address also listens on loopback.
     let address = settings.listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
-    let status = timeout(DEADLINE, ask(&address)).await.with_context(|| format!("{address} does not answer"))??;
+    let status = timeout(DEADLINE, status(&address)).await.with_context(|| format!("{address} does not respond"))??;
     if status.starts_with("HTTP/1.1 200 ") { print("ready") } else { bail!("{address} is not ready: {status}") }
 }
 
-async fn ask(address: &str) -> anyhow::Result<String> {
+async fn status(address: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(address).await.with_context(|| format!("nothing listens on {address}"))?;
     let request = format!("GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;

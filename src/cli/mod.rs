@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, and its help.
+//! The command line: commands, their arguments, and their help.
 //! Owns: arguments and what is printed.
 //! Must not know: how anything is done.
 
@@ -13,24 +13,24 @@ mod healthcheck;
 mod provider;
 mod sweep;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use secrecy::ExposeSecret;
 
 use crate::{
-    app::open_store,
+    broker::context::Broker,
     cipher::KeyRing,
     clock::Clock,
     config::{DEFAULT, Settings},
-    http, server,
+    demo, http, server,
     terminal::print,
 };
 
 /// Get a person's consent once, then live access tokens for agents: a self-hosted OAuth token broker.
 ///
-/// `agent-auth demo` shows the whole job with a sample provider, without any account.
+/// `agent-auth demo` shows the whole flow with a sample provider; no account is needed.
 /// `agent-auth serve` runs the server; its --help lists every setting.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 110)]
@@ -41,10 +41,10 @@ pub struct Cli {
     command: Command,
 }
 
-/// Where settings come from beside the environment.
+/// Where settings come from, besides the environment.
 #[derive(Args, Debug)]
 struct Sources {
-    /// A settings file (TOML); the environment (AGENT_AUTH_<KEY>) beats it
+    /// A settings file (TOML); the environment (AGENT_AUTH_<KEY>) overrides it
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the server listens, e.g. 0.0.0.0:8080
@@ -56,7 +56,7 @@ struct Sources {
     /// The folder for SQLite and its key
     #[arg(long, global = true, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
-    /// What is logged: error, warn, info, debug, trace, or a list of targets
+    /// The log level: error, warn, info, debug, trace, or a list of targets
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
 }
@@ -66,28 +66,28 @@ enum Command {
     /// Run the server
     #[command(after_long_help = settings_help())]
     Serve,
-    /// Run the server with a sample provider on this machine, and print three commands to try it
+    /// Run the server with a sample provider on this machine, and print the commands to try it
     Demo,
-    /// Bring the database's schema up to date and exit (`serve` does so by itself)
+    /// Bring the database schema up to date and exit (`serve` also does this)
     Migrate,
-    /// Make encryption keys
+    /// Generate encryption keys
     #[command(subcommand)]
     Keys(Keys),
-    /// Make, list and revoke API keys
+    /// Create, list and revoke API keys
     #[command(subcommand)]
     ApiKey(api_key::ApiKeyCommand),
-    /// Look up, register, check, list and remove providers
+    /// Look up, add, check, list and remove providers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
-    /// Remove what is over: expired authorization requests and tokens long dead (a running server does so by itself)
+    /// Delete expired authorization requests and long-dead tokens (a running server also does this)
     Sweep {
-        /// Change nothing, only say what would be removed
+        /// Delete nothing, only count what would be deleted
         #[arg(long)]
         dry_run: bool,
     },
     /// Print the OpenAPI description
     Openapi,
-    /// Ask the server of these settings whether it is ready; exit 0 if so
+    /// Check whether the server of these settings is ready; exit code 0 if it is
     Healthcheck,
 }
 
@@ -104,26 +104,30 @@ fn settings_help() -> String {
     )
 }
 
-/// Does what was asked for.
+/// Runs the command.
 ///
 /// # Errors
-/// One line that says what went wrong and what to do.
+/// One line that says what is wrong and what to do.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let settings = cli.sources.settings()?;
     match cli.command {
         Command::Serve => server::serve(settings).await,
-        Command::Demo => crate::demo::demo(settings, cli.sources.data_dir.is_some()).await,
+        Command::Demo => demo::demo(settings, cli.sources.data_dir.is_some()).await,
         Command::Migrate => {
-            open_store(&settings, &Clock::system()).await?;
+            open(settings).await?;
             print("The database is up to date.")
         }
         Command::Keys(Keys::Generate) => print(KeyRing::generate().expose_secret()),
-        Command::ApiKey(command) => api_key::run(command, &settings).await,
-        Command::Provider(command) => provider::run(command, &settings).await,
-        Command::Sweep { dry_run } => sweep::run(dry_run, &settings).await,
+        Command::ApiKey(command) => api_key::run(command, &*open(settings).await?).await,
+        Command::Provider(command) => provider::run(command, settings).await,
+        Command::Sweep { dry_run } => sweep::run(dry_run, &open(settings).await?).await,
         Command::Openapi => print(&http::description().to_pretty_json().context("the description cannot be written")?),
         Command::Healthcheck => healthcheck::run(&settings).await,
     }
+}
+
+async fn open(settings: Settings) -> anyhow::Result<Arc<Broker>> {
+    Ok(Broker::open(settings, Clock::system()).await?)
 }
 
 impl Sources {

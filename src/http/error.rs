@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::{
-    broker::{BrokerError, limits::DISCOVERIES_MAX},
-    oauth::token::FailureKind,
-    store::StoreError,
+    broker::{error::BrokerError, rules},
+    model::failure::FailureKind,
+    store::error::StoreError,
 };
 
 /// One fault of a request, in the shape of `FastAPI`.
@@ -85,13 +85,18 @@ pub enum ApiError {
     /// There is one already.
     Conflict(String),
     /// The authorization server lets no client register itself.
-    RegistrationRequired(Box<crate::broker::RegistrationRequired>),
+    RegistrationRequired(Box<crate::broker::error::RegistrationRequired>),
     /// The body did not come in time.
     BodyTimeout,
     /// The body is too large.
     TooLarge,
-    /// The workspace discovers as much at a time as it may.
-    TooManyDiscoveries,
+    /// The workspace runs as many discoveries as it may.
+    TooManyDiscoveries {
+        /// How many may run.
+        limit: usize,
+        /// When another try makes sense.
+        retry_after: Duration,
+    },
     /// The provider failed.
     Provider(FailureKind, String, Option<Duration>),
     /// The database is away.
@@ -105,6 +110,18 @@ impl ApiError {
     #[must_use]
     pub fn fault(loc: [&str; 2], kind: &'static str, msg: impl Into<String>) -> Self {
         Self::Faults(vec![Fault { loc: loc.map(Value::from).to_vec(), msg: msg.into(), kind }])
+    }
+
+    /// There is no such provider, or it is not the caller's.
+    #[must_use]
+    pub fn no_provider() -> Self {
+        BrokerError::NotFound("provider").into()
+    }
+
+    /// There is no such token, or it is not the current user's.
+    #[must_use]
+    pub fn no_token() -> Self {
+        Self::NotFound("The current user has no token with that id.".into())
     }
 
     fn status_code_detail(&self) -> (StatusCode, &'static str, String) {
@@ -122,25 +139,25 @@ impl ApiError {
             Self::MethodNotAllowed => table(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
-                "This path does not take that method; /docs lists what there is.",
+                "This path does not support that method. See /docs for the API.",
             ),
             Self::Conflict(detail) => table(StatusCode::CONFLICT, "conflict", detail),
             Self::RegistrationRequired(_) => table(
                 StatusCode::CONFLICT,
                 "registration_required",
-                "The authorization server lets no client register itself. Register one there by hand, with this \
-                 redirect_uri, and set its client_id and client_secret with PATCH /v2/auth/providers/{provider_id}.",
+                "The authorization server does not let clients register themselves. Register a client there by hand, with \
+                 this redirect_uri, and set its client_id and client_secret with PATCH /v2/auth/providers/{provider_id}.",
             ),
             Self::BodyTimeout => {
-                table(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request's body did not come in time.")
+                table(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request body did not arrive in time.")
             }
             Self::TooLarge => {
-                table(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body may have 256 KiB at the most.")
+                table(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body may have at most 256 KiB.")
             }
-            Self::TooManyDiscoveries => (
+            Self::TooManyDiscoveries { limit, .. } => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_discoveries",
-                format!("{DISCOVERIES_MAX} discoveries of this workspace are under way; try again when one has ended."),
+                format!("{limit} discoveries of this workspace are running; try again when one has ended."),
             ),
             Self::Provider(kind, detail, _) => match kind {
                 FailureKind::Unavailable | FailureKind::RateLimited => {
@@ -156,12 +173,12 @@ impl ApiError {
             Self::DatabaseUnavailable => table(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "database_unavailable",
-                "The database does not answer; try again in a moment.",
+                "The database does not respond. Try again in a moment.",
             ),
             Self::Internal => table(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal_error",
-                "Something went wrong on this server; its log knows more under the request's id.",
+                "Internal error. The server's log has details under the x-request-id of this response.",
             ),
         }
     }
@@ -169,8 +186,7 @@ impl ApiError {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::DatabaseUnavailable => Some(1),
-            // Most discoveries are over by then; the slowest takes some 15 seconds.
-            Self::TooManyDiscoveries => Some(5),
+            Self::TooManyDiscoveries { retry_after, .. } => Some(retry_after.as_secs()),
             Self::Provider(FailureKind::Unavailable | FailureKind::RateLimited | FailureKind::TimedOut, _, wait) => {
                 // Rounded up: a client that comes back a moment too early comes for nothing.
                 Some(wait.unwrap_or(Duration::from_secs(5)).as_secs() + 1)
@@ -204,16 +220,28 @@ impl IntoResponse for ApiError {
     }
 }
 
+impl From<Vec<rules::Fault>> for ApiError {
+    /// The faults of a body.
+    fn from(faults: Vec<rules::Fault>) -> Self {
+        let of_body = |fault: rules::Fault| Fault {
+            loc: std::iter::once(Value::from("body")).chain(fault.path).collect(),
+            msg: fault.message,
+            kind: fault.kind,
+        };
+        Self::Faults(faults.into_iter().map(of_body).collect())
+    }
+}
+
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(reason) => {
-                tracing::warn!(reason, "the database is unavailable");
+                tracing::warn!(event = "database.unavailable", reason, "the database is unavailable");
                 Self::DatabaseUnavailable
             }
-            StoreError::Conflict => Self::Conflict("Somebody else changed it at the same moment; try again.".into()),
+            StoreError::Conflict => Self::Conflict("It was changed at the same moment. Try again.".into()),
             StoreError::Cipher(_) | StoreError::Location(_) | StoreError::Statement(_) => {
-                tracing::error!(%error, "the store failed");
+                tracing::error!(event = "database.failed", %error, "the database refused a statement, or a sealed value does not open");
                 Self::Internal
             }
         }
@@ -223,20 +251,25 @@ impl From<StoreError> for ApiError {
 impl From<BrokerError> for ApiError {
     fn from(error: BrokerError) -> Self {
         match error {
-            BrokerError::NotFound(what) => Self::NotFound(format!("There is no {what} of that id in this workspace.")),
+            BrokerError::NotFound(what) => {
+                Self::NotFound(format!("There is no {what} with that id in this workspace."))
+            }
             BrokerError::Invalid { field, problem } => Self::fault(["body", field], "value_error", problem),
             BrokerError::Conflict(detail) => Self::Conflict(detail),
             BrokerError::RegistrationRequired(needed) => Self::RegistrationRequired(needed),
+            BrokerError::Faults(faults) => faults.into(),
+            BrokerError::Discovery { kind, message } => Self::Provider(kind, message, None),
+            BrokerError::Busy { limit, retry_after } => Self::TooManyDiscoveries { limit, retry_after },
             BrokerError::NoToken(failure) => {
-                Self::Provider(failure.kind, format!("The provider gave no token: {failure}."), failure.retry_after)
+                Self::Provider(failure.kind, format!("The provider issued no token: {failure}."), failure.retry_after)
             }
-            BrokerError::Provider { failure, retry_after } => {
-                let detail = format!("The provider failed and the grant is kept: {failure}.");
-                Self::Provider(failure.kind, detail, retry_after)
+            BrokerError::Provider(failure) => {
+                let detail = format!("The provider failed, and the grant is kept: {failure}.");
+                Self::Provider(failure.kind, detail, failure.retry_after)
             }
             BrokerError::Store(error) => error.into(),
             BrokerError::Internal(reason) => {
-                tracing::error!(reason, "a defect");
+                tracing::error!(event = "internal_error", reason, "internal error (a bug)");
                 Self::Internal
             }
         }

@@ -1,4 +1,4 @@
-//! Whether the server lives and is ready, and its figures.
+//! Whether the server is alive and ready, and its metrics.
 //! Owns: `/livez`, `/readyz`, `/ok`, `/metrics`.
 //! Must not know: anything of tenants.
 
@@ -7,9 +7,9 @@ use std::sync::Arc;
 use axum::{Json, extract::State, http::StatusCode};
 use serde_json::{Value, json};
 
-use crate::{app::App, telemetry};
+use crate::{http::app::App, telemetry};
 
-/// The process answers.
+/// The process responds.
 pub async fn livez() -> &'static str {
     "ok"
 }
@@ -19,21 +19,21 @@ pub async fn ok() -> Json<Value> {
     Json(json!({"ok": true}))
 }
 
-/// The database answers, and the server is not stopping.
+/// The database responds, and the server is not stopping.
 pub async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
-    if app.shutdown.is_cancelled() {
+    if app.broker.shutdown.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping");
     }
-    match app.store.ping().await {
+    match app.broker.ping().await {
         Ok(()) => (StatusCode::OK, "ready"),
         Err(error) => {
-            tracing::warn!(%error, "not ready");
-            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer")
+            tracing::warn!(event = "not_ready", %error, "not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database does not respond")
         }
     }
 }
 
-/// The figures, in the text format of Prometheus. No tenant, user or provider is named in them.
+/// The metrics, in the text format of Prometheus. No tenant, user or provider is named in them.
 pub async fn metrics() -> String {
     telemetry::metrics()
 }

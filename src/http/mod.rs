@@ -3,6 +3,7 @@
 //! Must not know: the rules of the broker. A handler only translates.
 
 pub mod api;
+pub mod app;
 pub mod body;
 pub mod browser;
 mod caller;
@@ -21,7 +22,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use chrono::{DateTime, Utc};
 use tower::ServiceBuilder;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -36,16 +36,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
 use self::{
-    api::{authenticate, connections, mcp, provider_issuer, providers, token_state, tokens, wait},
-    browser::{callback, key_entry},
-    error::ApiError,
-};
-use crate::{
+    api::{authenticate, connections, finalize, mcp, providers, token_state, tokens, wait},
     app::App,
-    broker::providers::mcp::McpServer,
-    catalog::Catalog,
-    outbound::{address::AddressGuard, client::Outbound},
-    store::{Tenant, providers::Provider},
+    browser::{callback, client_metadata, key_entry},
+    error::ApiError,
 };
 
 /// The largest body that is read.
@@ -57,7 +51,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(authenticate::authenticate))
         .routes(routes!(wait::wait))
-        .routes(routes!(callback::get, callback::post))
+        .routes(routes!(callback::get, finalize::post))
         .routes(routes!(callback::setup))
         .routes(routes!(providers::list, providers::create))
         .routes(routes!(mcp::discover))
@@ -83,13 +77,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/host-oauth-callback/{provider_id}", get(callback::get))
         .route("/host-oauth-callback/{provider_id}/{auth_id}", get(callback::outcome))
         .route("/host-api-key/{provider_id}", get(key_entry::get).post(key_entry::post))
-        .route("/oauth/client-metadata.json/{provider_id}", get(mcp::client_document_of))
+        .route("/oauth/client-metadata.json/{provider_id}", get(client_metadata::get))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/ok", get(health::ok))
         .route("/metrics", get(health::metrics))
         .merge(docs(description))
-        .fallback(async || nothing_here())
+        .fallback(async || not_found())
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         // One layer made of several: each of its own would cost every request and every waiter a few boxes.
         .layer(
@@ -118,36 +112,6 @@ pub fn description() -> utoipa::openapi::OpenApi {
     api().into_openapi()
 }
 
-/// A provider of the JSON that `POST /v2/auth/providers` takes, for those who do not come over HTTP.
-pub async fn provider_of_json(
-    outbound: &Outbound,
-    catalog: &Catalog,
-    tenant: Tenant,
-    json: serde_json::Value,
-    now: DateTime<Utc>,
-) -> Result<Provider, String> {
-    let body = body::JsonBody(json);
-    let issuer = provider_issuer::named(outbound.guard(), &body).map_err(lines)?;
-    providers::read_described((outbound, catalog), tenant, issuer, body, now).await.map_err(lines)
-}
-
-/// An MCP server of the JSON that `POST /v2/auth/providers/mcp-discover` takes, likewise.
-pub fn mcp_server_of_json(guard: &AddressGuard, tenant: Tenant, json: serde_json::Value) -> Result<McpServer, String> {
-    mcp::read(guard, tenant, &body::JsonBody(json)).map_err(lines)
-}
-
-/// The faults, one a line.
-fn lines(error: ApiError) -> String {
-    match error {
-        ApiError::Faults(faults) => faults
-            .iter()
-            .map(|fault| format!("{}: {}", fault.loc.last().and_then(|step| step.as_str()).unwrap_or("?"), fault.msg))
-            .collect::<Vec<_>>()
-            .join("\n"),
-        other => format!("{other:?}"),
-    }
-}
-
 /// The description as JSON and as pages. Both come from this binary alone.
 fn docs(description: utoipa::openapi::OpenApi) -> Router<Arc<App>> {
     let config = utoipa_swagger_ui::Config::default().validator_url("none");
@@ -157,8 +121,8 @@ fn docs(description: utoipa::openapi::OpenApi) -> Router<Arc<App>> {
         .layer(SetResponseHeaderLayer::overriding(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy)))
 }
 
-fn nothing_here() -> ApiError {
-    ApiError::NotFound("There is nothing at this path; /docs lists what there is.".into())
+fn not_found() -> ApiError {
+    ApiError::NotFound("Not found. See /docs for the API.".into())
 }
 
 fn panicked(_: Box<dyn Any + Send>) -> Response {

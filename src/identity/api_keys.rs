@@ -14,10 +14,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     config::Settings,
-    store::{
-        Store, StoreError, Tenant,
-        api_keys::{ApiKey, Kind, NewApiKey, Role},
+    model::{
+        api_key::{ApiKey, Kind, NewApiKey, Role},
+        subject::Tenant,
     },
+    store::{error::StoreError, handle::Store},
 };
 
 /// What every generated key begins with, so that secret scanners can know it.
@@ -59,9 +60,9 @@ impl ApiKeys {
     }
 }
 
-/// What a new key shall be.
+/// A key to make.
 #[derive(Clone, Debug)]
-pub struct KeyWish {
+pub struct NewKey {
     /// The tenant it reaches.
     pub tenant: Tenant,
     /// What a person calls it.
@@ -75,13 +76,29 @@ pub struct KeyWish {
 }
 
 /// Makes a key of 256 random bits, and the record that knows it by its digest alone.
-#[must_use]
-pub fn generate(wish: KeyWish, now: DateTime<Utc>) -> (SecretString, NewApiKey) {
+fn generate(new: NewKey, now: DateTime<Utc>) -> (SecretString, NewApiKey) {
     let mut random = Zeroizing::new([0_u8; 32]);
     rand::fill(&mut random[..]);
     let key = SecretString::from(format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(*random)));
-    let record = record(&key, wish, now);
+    let record = record(&key, new, now);
     (key, record)
+}
+
+/// Makes a key and stores its record. The key itself is returned once, and never again.
+pub async fn create(store: &Store, new: NewKey, now: DateTime<Utc>) -> Result<(SecretString, ApiKey), StoreError> {
+    let (key, record) = generate(new, now);
+    store.keep_api_key(&record).await?;
+    Ok((key, record.key))
+}
+
+/// Every key of the database, newest first, for its operator.
+pub async fn list(store: &Store) -> Result<Vec<ApiKey>, StoreError> {
+    store.api_keys().await
+}
+
+/// Revokes a key, and returns whether there was one to revoke. Servers may remember it for a short while.
+pub async fn revoke(store: &Store, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    store.revoke_api_key(id, now).await
 }
 
 /// Makes the keys a server starts with: the configured one if it is absent, or, when there is no key at all, a new
@@ -91,7 +108,7 @@ pub async fn bootstrap(
     settings: &Settings,
     now: DateTime<Utc>,
 ) -> Result<Option<SecretString>, StoreError> {
-    let wish = |name: &str, tenant| KeyWish {
+    let new = |name: &str, tenant| NewKey {
         tenant,
         name: name.to_owned(),
         role: Role::Admin,
@@ -100,27 +117,27 @@ pub async fn bootstrap(
     };
     let tenant = store.home_tenant(now).await?;
     if let Some(key) = &settings.bootstrap_api_key {
-        store.keep_api_key(&record(key, wish("bootstrap", tenant), now)).await?;
+        store.keep_api_key(&record(key, new("bootstrap", tenant), now)).await?;
         return Ok(None);
     }
-    let (key, first) = generate(wish("first key", tenant), now);
+    let (key, first) = generate(new("first key", tenant), now);
     Ok(store.keep_first_api_key(&first).await?.then_some(key))
 }
 
-fn record(key: &SecretString, wish: KeyWish, now: DateTime<Utc>) -> NewApiKey {
+fn record(key: &SecretString, new: NewKey, now: DateTime<Utc>) -> NewApiKey {
     NewApiKey {
         digest: digest(key.expose_secret()),
         key: ApiKey {
             id: Uuid::now_v7(),
-            organization_id: wish.tenant.organization,
-            workspace_id: wish.tenant.workspace,
+            organization_id: new.tenant.organization,
+            workspace_id: new.tenant.workspace,
             prefix: key.expose_secret().chars().take(VISIBLE_CHARACTERS).collect(),
-            name: wish.name,
-            role: wish.role,
-            kind: if wish.user.is_some() { Kind::Personal } else { Kind::Service },
-            user_id: wish.user,
+            name: new.name,
+            role: new.role,
+            kind: if new.user.is_some() { Kind::Personal } else { Kind::Service },
+            user_id: new.user,
             created_at: now,
-            expires_at: wish.expires_at,
+            expires_at: new.expires_at,
             revoked_at: None,
         },
     }

@@ -4,9 +4,9 @@
 
 pub mod api_keys;
 
-use crate::store::{
-    Tenant,
-    api_keys::{ApiKey, Kind, Role},
+use crate::model::{
+    api_key::{ApiKey, Kind, Role},
+    subject::Tenant,
 };
 
 /// A caller who has proved who they are.

@@ -1,6 +1,15 @@
 //! Nouns that several layers share.
-//! Owns: what a record is, in types.
+//! Owns: what a record is, in types. A type moves here when a second layer needs it.
 //! Must not know: databases, the wire, or any I/O.
 
+pub mod agent_connection;
+pub mod api_key;
+pub mod authorization_request;
 pub mod client;
+pub mod failure;
+pub mod grant;
 pub mod options;
+pub mod provider;
+pub mod subject;
+pub mod token;
+pub mod token_state;

@@ -52,6 +52,41 @@ pub struct ProviderOptions {
     pub client_secret_expires_at: Option<DateTime<Utc>>,
 }
 
+/// What somebody says of these options. `None` leaves an option as it is.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "the fields of `ProviderOptions`")]
+pub struct OptionsDraft {
+    pub device_authorization_url: Option<String>,
+    pub refresh_url: Option<String>,
+    pub scope_separator: Option<String>,
+    pub default_scopes: Option<Vec<String>>,
+    pub always_scopes: Option<Vec<String>>,
+    pub resource: Option<String>,
+    pub omit_resource: Option<bool>,
+    pub token_params: Option<BTreeMap<String, String>>,
+    pub token_format: Option<TokenFormat>,
+}
+
+impl OptionsDraft {
+    /// Writes what is said over `options`.
+    pub fn apply(self, options: &mut ProviderOptions) {
+        fn set<T>(current: &mut T, new: Option<T>) {
+            if let Some(new) = new {
+                *current = new;
+            }
+        }
+        options.device_authorization_url = self.device_authorization_url.or(options.device_authorization_url.take());
+        options.refresh_url = self.refresh_url.or(options.refresh_url.take());
+        options.scope_separator = self.scope_separator.or(options.scope_separator.take());
+        options.resource = self.resource.or(options.resource.take());
+        set(&mut options.default_scopes, self.default_scopes);
+        set(&mut options.always_scopes, self.always_scopes);
+        set(&mut options.omit_resource, self.omit_resource);
+        set(&mut options.token_params, self.token_params);
+        set(&mut options.token_format, self.token_format);
+    }
+}
+
 /// How the tokens of a provider come about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -63,6 +98,11 @@ pub enum GrantType {
     ClientCredentials,
     /// A static key: the workspace's own, kept as the client secret, or one that each person enters on a page of ours.
     ApiKey,
+}
+
+impl TokenFormat {
+    /// Every format, by its name on the wire.
+    pub const NAMES: [(&'static str, Self); 2] = [("form", Self::Form), ("json", Self::Json)];
 }
 
 impl GrantType {

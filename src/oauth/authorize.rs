@@ -2,14 +2,12 @@
 //! Owns: state, PKCE, and which parameters nobody may override.
 //! Must not know: who the person is, or where the state is kept.
 
-use std::collections::BTreeMap;
-
 use oauth2::{AuthUrl, AuthorizationRequest, ClientId, CsrfToken, PkceCodeChallenge, RedirectUrl, basic::BasicClient};
 use secrecy::SecretString;
 use url::Url;
 
 use super::quirks::{AUTHORIZATION, AppliesTo, AuthorizationQuirk};
-use crate::model::options::ProviderOptions;
+use crate::model::{options::ProviderOptions, provider::Provider};
 
 /// The parameters of the protocol itself. `authorization_params` and an endpoint's own query cannot set them.
 pub const RESERVED: [&str; 9] = [
@@ -27,27 +25,6 @@ pub const RESERVED: [&str; 9] = [
 /// State and PKCE verifier have this many random bytes.
 const RANDOM_BYTES: u32 = 32;
 
-/// What an authorization URL is made of.
-#[derive(Debug)]
-pub struct Authorization<'a> {
-    /// The authorization endpoint.
-    pub auth_url: &'a str,
-    /// Our client there.
-    pub client_id: &'a str,
-    /// Where the person comes back to.
-    pub redirect_uri: &'a str,
-    /// The requested scopes.
-    pub scopes: &'a [String],
-    /// A family of providers with habits of their own.
-    pub provider_type: Option<&'a str>,
-    /// Whether a code challenge is sent.
-    pub uses_pkce: bool,
-    /// Parameters of the provider's record.
-    pub parameters: &'a BTreeMap<String, String>,
-    /// What else the provider needs.
-    pub options: &'a ProviderOptions,
-}
-
 /// An authorization URL and what has to be remembered until the person comes back.
 pub struct Begun {
     /// Where the browser goes.
@@ -58,63 +35,66 @@ pub struct Begun {
     pub code_verifier: Option<SecretString>,
 }
 
-impl Authorization<'_> {
-    /// The URL, with a new state and a new verifier.
-    pub fn begin(&self) -> Result<Begun, url::ParseError> {
-        let quirk = quirk(self.auth_url, self.provider_type);
-        let state = CsrfToken::new_random_len(RANDOM_BYTES);
-        let remembered = SecretString::from(state.secret().clone());
-        let client = BasicClient::new(ClientId::new(self.client_id.to_owned()))
-            .set_auth_uri(AuthUrl::from_url(self.endpoint()?))
-            .set_redirect_uri(RedirectUrl::new(self.redirect_uri.to_owned())?);
-        let mut request: AuthorizationRequest<'_> = client.authorize_url(|| state);
+/// Begins an authorization at a provider: the URL, with a new state and a new code verifier.
+///
+/// # Errors
+/// The provider's record has no valid URL, which its validation should have prevented.
+pub fn begin(provider: &Provider, redirect_uri: &str, scopes: &[String]) -> Result<Begun, url::ParseError> {
+    let quirk = quirk(&provider.auth_url, provider.provider_type.as_deref());
+    let options = &provider.client.options;
+    let parameters = &provider.authorization_params;
+    let state = CsrfToken::new_random_len(RANDOM_BYTES);
+    let remembered = SecretString::from(state.secret().clone());
+    let client = BasicClient::new(ClientId::new(provider.client.id.clone()))
+        .set_auth_uri(AuthUrl::from_url(endpoint(&provider.auth_url)?))
+        .set_redirect_uri(RedirectUrl::new(redirect_uri.to_owned())?);
+    let mut request: AuthorizationRequest<'_> = client.authorize_url(|| state);
 
-        // Only S256 is ever sent (RFC 9700 section 2.1.1), whatever a record may have said.
-        let mut code_verifier = None;
-        if self.uses_pkce {
-            let (challenge, verifier) = PkceCodeChallenge::new_random_sha256_len(RANDOM_BYTES);
-            request = request.set_pkce_challenge(challenge);
-            code_verifier = Some(SecretString::from(verifier.into_secret()));
-        }
-        let scope = scope_parameter(self.scopes, self.options, quirk);
-        let asks_as_person = self.provider_type == Some("slack") && self.parameters.contains_key("user_scope");
-        if !scope.is_empty() {
-            request = request.add_extra_param(if asks_as_person { "user_scope" } else { "scope" }, scope);
-        }
-        if let Some(resource) = self.options.resource() {
-            request = request.add_extra_param("resource", resource);
-        }
-        let taken = |name: &str| {
-            RESERVED.contains(&name)
-                || (asks_as_person && name == "user_scope")
-                || (name == "resource" && self.options.resource.is_some())
-        };
-        for (name, value) in self.parameters.iter().filter(|(name, _)| !taken(name)) {
-            request = request.add_extra_param(name.as_str(), value.as_str());
-        }
-        for (name, value) in quirk.map_or(&[][..], |quirk| quirk.parameters) {
-            if !self.parameters.contains_key(*name) {
-                request = request.add_extra_param(*name, *value);
-            }
-        }
-        let (url, _) = request.url();
-        Ok(Begun { url, state: remembered, code_verifier })
+    // Only S256 is ever sent (RFC 9700 section 2.1.1), whatever the provider's record says.
+    let mut code_verifier = None;
+    if provider.uses_pkce {
+        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256_len(RANDOM_BYTES);
+        request = request.set_pkce_challenge(challenge);
+        code_verifier = Some(SecretString::from(verifier.into_secret()));
     }
+    let scope = scope_parameter(scopes, options, quirk);
+    let asks_as_person = provider.provider_type.as_deref() == Some("slack") && parameters.contains_key("user_scope");
+    if !scope.is_empty() {
+        request = request.add_extra_param(if asks_as_person { "user_scope" } else { "scope" }, scope);
+    }
+    if let Some(resource) = options.resource() {
+        request = request.add_extra_param("resource", resource);
+    }
+    let taken = |name: &str| {
+        RESERVED.contains(&name)
+            || (asks_as_person && name == "user_scope")
+            || (name == "resource" && options.resource.is_some())
+    };
+    for (name, value) in parameters.iter().filter(|(name, _)| !taken(name)) {
+        request = request.add_extra_param(name.as_str(), value.as_str());
+    }
+    for (name, value) in quirk.map_or(&[][..], |quirk| quirk.parameters) {
+        if !parameters.contains_key(*name) {
+            request = request.add_extra_param(*name, *value);
+        }
+    }
+    let (url, _) = request.url();
+    Ok(Begun { url, state: remembered, code_verifier })
+}
 
-    /// The endpoint with its own query, less what is reserved.
-    fn endpoint(&self) -> Result<Url, url::ParseError> {
-        let mut endpoint = Url::parse(self.auth_url)?;
-        let kept: Vec<(String, String)> = endpoint
-            .query_pairs()
-            .filter(|(name, _)| !RESERVED.contains(&name.as_ref()))
-            .map(|(name, value)| (name.into_owned(), value.into_owned()))
-            .collect();
-        endpoint.set_query(None);
-        if !kept.is_empty() {
-            endpoint.query_pairs_mut().extend_pairs(kept);
-        }
-        Ok(endpoint)
+/// The endpoint with its own query, without the reserved parameters.
+fn endpoint(auth_url: &str) -> Result<Url, url::ParseError> {
+    let mut endpoint = Url::parse(auth_url)?;
+    let kept: Vec<(String, String)> = endpoint
+        .query_pairs()
+        .filter(|(name, _)| !RESERVED.contains(&name.as_ref()))
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
+    endpoint.set_query(None);
+    if !kept.is_empty() {
+        endpoint.query_pairs_mut().extend_pairs(kept);
     }
+    Ok(endpoint)
 }
 
 /// The `scope` parameter of a request for a person's consent: what is asked for, or else what the provider's record says,
@@ -151,25 +131,23 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
+    use crate::model::provider::example;
 
-    fn begin(
+    fn begun(
         auth_url: &str,
         provider_type: Option<&str>,
         parameters: &[(&str, &str)],
     ) -> (Begun, Vec<(String, String)>) {
         let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let begun = Authorization {
-            auth_url,
-            client_id: "client",
-            redirect_uri: "https://auth.example/host-oauth-callback/p",
-            scopes: &["a".to_owned(), "b c".replace(' ', ":")],
-            provider_type,
+        let provider = Provider {
+            auth_url: auth_url.to_owned(),
+            provider_type: provider_type.map(ToOwned::to_owned),
             uses_pkce: true,
-            parameters: &parameters,
-            options: &ProviderOptions::default(),
-        }
-        .begin()
-        .unwrap();
+            authorization_params: parameters,
+            ..example()
+        };
+        let scopes = ["a".to_owned(), "b:c".to_owned()];
+        let begun = begin(&provider, "https://auth.example/host-oauth-callback/p", &scopes).unwrap();
         let pairs = begun.url.query_pairs().into_owned().collect();
         (begun, pairs)
     }
@@ -180,7 +158,7 @@ mod tests {
 
     #[test]
     fn state_has_256_bits_and_the_challenge_is_of_the_verifier() {
-        let (begun, pairs) = begin("https://p.example/authorize", None, &[]);
+        let (begun, pairs) = begun("https://p.example/authorize", None, &[]);
         assert_eq!(URL_SAFE_NO_PAD.decode(values(&pairs, "state")[0]).unwrap().len(), 32);
         let verifier = begun.code_verifier.unwrap();
         assert_eq!(verifier.expose_secret().len(), 43);
@@ -193,23 +171,23 @@ mod tests {
     #[test]
     fn neither_parameters_nor_the_endpoints_query_override_the_protocol() {
         let evil: Vec<(&str, &str)> = RESERVED.iter().map(|name| (*name, "evil")).collect();
-        let (_, pairs) = begin("https://p.example/authorize?tenant=1&state=evil&client_id=evil", None, &evil);
+        let (_, pairs) = begun("https://p.example/authorize?tenant=1&state=evil&client_id=evil", None, &evil);
         assert_eq!(values(&pairs, "tenant"), ["1"]);
         assert!(pairs.iter().all(|(_, value)| value != "evil"), "{pairs:?}");
     }
 
     #[test]
     fn habits_of_providers_are_met() {
-        let (_, google) = begin("https://accounts.google.com/o/oauth2/v2/auth", None, &[("prompt", "select_account")]);
+        let (_, google) = begun("https://accounts.google.com/o/oauth2/v2/auth", None, &[("prompt", "select_account")]);
         assert_eq!(
             (values(&google, "access_type"), values(&google, "prompt")),
             (vec!["offline"], vec!["select_account"])
         );
-        let (_, slack) = begin("https://slack.com/oauth/v2/authorize", Some("slack"), &[]);
+        let (_, slack) = begun("https://slack.com/oauth/v2/authorize", Some("slack"), &[]);
         assert_eq!(values(&slack, "scope"), ["a,b:c"]);
-        let (_, person) = begin("https://slack.com/oauth/v2/authorize", Some("slack"), &[("user_scope", "")]);
+        let (_, person) = begun("https://slack.com/oauth/v2/authorize", Some("slack"), &[("user_scope", "")]);
         assert_eq!((values(&person, "user_scope"), values(&person, "scope")), (vec!["a,b:c"], vec![]));
-        let (_, microsoft) = begin("https://login.microsoftonline.com/x/authorize", Some("microsoft"), &[]);
+        let (_, microsoft) = begun("https://login.microsoftonline.com/x/authorize", Some("microsoft"), &[]);
         assert_eq!(values(&microsoft, "scope"), ["a b:c offline_access"]);
     }
 }

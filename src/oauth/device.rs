@@ -12,10 +12,16 @@ use url::Url;
 
 use super::{
     authorize::{quirk, scope_parameter},
-    token::{Client, FailureKind, TokenFailure, ask, failure, printable, refusal},
+    token::{ask, failure, printable, refusal},
     token_response::{Reading, lifetime, read},
 };
-use crate::outbound::client::{Answer, Outbound};
+use crate::{
+    model::{
+        failure::{FailureKind, TokenFailure},
+        provider::Provider,
+    },
+    outbound::client::{Answer, Outbound},
+};
 
 /// How often the token endpoint may be asked if the provider does not say (RFC 8628 section 3.2), and at the most.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -23,21 +29,6 @@ const INTERVAL_MAX: Duration = Duration::from_mins(5);
 /// How long a code lives if the provider does not say, and at the most.
 const LIFETIME: Duration = Duration::from_mins(10);
 const LIFETIME_MAX: Duration = Duration::from_hours(1);
-
-/// What is asked for.
-#[derive(Debug)]
-pub struct DeviceRequest<'a> {
-    /// Where.
-    pub device_authorization_url: &'a str,
-    /// Our client there.
-    pub client: &'a Client<'a>,
-    /// The authorization endpoint, by which a provider is known by its habits.
-    pub auth_url: &'a str,
-    /// A family of providers with habits of their own.
-    pub provider_type: Option<&'a str>,
-    /// The requested scopes.
-    pub scopes: &'a [String],
-}
 
 /// What a person is told, and what has to be remembered until they have consented.
 #[derive(Debug)]
@@ -71,13 +62,15 @@ struct Fields {
 /// Begins the authorization of a device.
 pub async fn authorize_device(
     outbound: &Outbound,
-    request: &DeviceRequest<'_>,
+    provider: &Provider,
+    device_authorization_url: &str,
+    scopes: &[String],
     now: DateTime<Utc>,
 ) -> Result<DeviceAuthorization, TokenFailure> {
-    let habits = quirk(request.auth_url, request.provider_type);
-    let scope = scope_parameter(request.scopes, request.client.options, habits);
+    let quirk = quirk(&provider.auth_url, provider.provider_type.as_deref());
+    let scope = scope_parameter(scopes, &provider.client.options, quirk);
     let fields = if scope.is_empty() { Vec::new() } else { vec![("scope", scope.as_str())] };
-    let answer = ask(outbound, request.client, request.device_authorization_url, fields, now).await?;
+    let answer = ask(outbound, &provider.client, device_authorization_url, fields, now).await?;
     let begun = (answer.status == 200).then(|| read_authorization(outbound, &answer)).flatten();
     begun.ok_or_else(|| match read(&answer) {
         Reading::Refused(refused) => refusal(refused),

@@ -1,11 +1,12 @@
 //! The wire of authorization servers: what we send, and what we make of what comes back.
-//! Owns: the outbound client and one file an endpoint of the RFCs.
+//! Owns: one file an endpoint of the RFCs.
 //! Must not know: the store, who a token is for, HTTP status codes of our own.
 
 pub mod account;
 pub mod authorize;
 pub mod callback_signature;
 pub mod challenge;
+mod client_authentication;
 pub mod device;
 pub mod metadata;
 pub mod probe;

@@ -7,11 +7,18 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    authorize::Authorization,
+    authorize::begin,
     revocation::{Granted, revoke},
-    token::{Client, FailureKind, Grant, TokenFailure, request_token},
+    token::{Grant, request_token},
 };
-use crate::outbound::client::{CallError, Outbound};
+use crate::{
+    model::{
+        client::Client,
+        failure::{FailureKind, TokenFailure},
+        provider::Provider,
+    },
+    outbound::client::{CallError, Outbound},
+};
 
 /// Neither a code nor a token of anybody.
 const MADE_UP: &str = "agent-auth-checks-this-provider-with-a-made-up-value";
@@ -54,9 +61,16 @@ fn finding(of: &'static str, verdict: Verdict, said: impl Into<String>) -> Findi
 }
 
 /// Asks the authorization endpoint as a browser would, without following it anywhere.
-pub async fn authorization(outbound: &Outbound, request: &Authorization<'_>, now: DateTime<Utc>) -> Finding {
+pub async fn authorization(
+    outbound: &Outbound,
+    provider: &Provider,
+    redirect_uri: &str,
+    now: DateTime<Utc>,
+) -> Finding {
     let of = "authorization endpoint";
-    let Ok(begun) = request.begin() else { return finding(of, Verdict::Wrong, "auth_url is not a URL") };
+    let Ok(begun) = begin(provider, redirect_uri, &[]) else {
+        return finding(of, Verdict::Wrong, "auth_url is not a URL");
+    };
     match status(outbound, &begun.url, now).await {
         Ok(status @ (404 | 405 | 410)) => {
             finding(of, Verdict::Wrong, format!("status {status}: nothing is there; check auth_url"))
@@ -75,7 +89,7 @@ pub async fn authorization(outbound: &Outbound, request: &Authorization<'_>, now
 /// Brings a code that was never given to the token endpoint.
 pub async fn token(
     outbound: &Outbound,
-    client: &Client<'_>,
+    client: &Client,
     redirect_uri: &str,
     pkce: bool,
     now: DateTime<Utc>,
@@ -86,22 +100,27 @@ pub async fn token(
 }
 
 /// Asks for a token as our client, which no person has to consent to.
-pub async fn client_credentials(outbound: &Outbound, client: &Client<'_>, scope: &str, now: DateTime<Utc>) -> Finding {
+pub async fn client_credentials(
+    outbound: &Outbound,
+    client: &Client,
+    scopes: &[String],
+    now: DateTime<Utc>,
+) -> Finding {
     let of = "token endpoint";
-    match request_token(outbound, client, Grant::ClientCredentials { scope }, now).await {
+    match request_token(outbound, client, Grant::ClientCredentials { scopes }, now).await {
         Ok(_) => finding(of, Verdict::Right, "gives this client a token"),
         Err(failure) => finding(of, Verdict::Wrong, format!("gives this client no token: {failure}")),
     }
 }
 
 /// Brings a refresh token that was never given to where refresh tokens go.
-pub async fn refresh(outbound: &Outbound, client: &Client<'_>, now: DateTime<Utc>) -> Finding {
+pub async fn refresh(outbound: &Outbound, client: &Client, now: DateTime<Utc>) -> Finding {
     let token = SecretString::from(MADE_UP);
     refused("refresh endpoint", request_token(outbound, client, Grant::Refresh(&token), now).await.err())
 }
 
 /// Has a token revoked that was never given.
-pub async fn revocation(outbound: &Outbound, client: &Client<'_>, url: &str, now: DateTime<Utc>) -> Finding {
+pub async fn revocation(outbound: &Outbound, client: &Client, url: &str, now: DateTime<Utc>) -> Finding {
     let of = "revocation endpoint";
     let token = SecretString::from(MADE_UP);
     let granted = Granted { access_token: &token, refresh_token: None, account_id: Some(MADE_UP) };

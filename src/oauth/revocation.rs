@@ -7,22 +7,24 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use reqwest::{
     RequestBuilder,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, CONTENT_TYPE, HeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use url::{Url, form_urlencoded};
 
 use super::{
+    client_authentication::Authentication,
     quirks::{
         DEAD_ACCESS_TOKEN, NOTION_VERSION, REVOCATION, REVOCATION_HABITS, RevocationHabit, RevocationPath,
         STRIPE_NOT_CONNECTED,
     },
-    token::{Client, TokenFailure, basic, client_fields, printable},
+    token::printable,
 };
 use crate::{
     model::{
-        client::ClientAuthentication,
+        client::Client,
+        failure::TokenFailure,
         options::{ProviderOptions, TokenFormat},
     },
     outbound::client::{Answer, CallError, Outbound},
@@ -97,7 +99,7 @@ pub fn known_revocation_url(token_url: &str, client_id: &str) -> Option<String> 
 /// Where a token is revoked whose account has another one that is to live on, instead of at `revocation_url`. `None` where
 /// nothing but all of the account's grants can be ended.
 #[must_use]
-pub fn sparing_others(revocation_url: &str, options: &ProviderOptions) -> Option<String> {
+pub fn endpoint_of_one_token(revocation_url: &str, options: &ProviderOptions) -> Option<String> {
     let same = || Some(revocation_url.to_owned());
     let Ok(url) = Url::parse(revocation_url) else { return same() };
     match habit(&url, options) {
@@ -114,14 +116,14 @@ pub fn sparing_others(revocation_url: &str, options: &ProviderOptions) -> Option
 /// Has a grant revoked at `revocation_url`.
 pub async fn revoke(
     outbound: &Outbound,
-    client: &Client<'_>,
+    client: &Client,
     revocation_url: &str,
     granted: Granted<'_>,
     now: DateTime<Utc>,
 ) -> Result<Revoked, RevocationFailure> {
     let url =
         Url::parse(revocation_url).map_err(|_| RevocationFailure::new("the provider's revocation_url is not a URL"))?;
-    let Some(habit) = habit(&url, client.options) else {
+    let Some(habit) = habit(&url, &client.options) else {
         return revoke_both(outbound, client, &url, granted, now).await;
     };
     let access_token = granted.access_token.expose_secret();
@@ -133,11 +135,11 @@ pub async fn revoke(
         RevocationHabit::Notion => by_client_in_json(outbound.post(&url)?, client, "token", access_token)
             .header("notion-version", NOTION_VERSION),
         RevocationHabit::Stripe => {
-            let (Some(secret), Some(account_id)) = (client.secret, granted.account_id) else {
+            let (Some(secret), Some(account_id)) = (&client.secret, granted.account_id) else {
                 return Ok(Revoked::Unsupported);
             };
             let mut form = form_urlencoded::Serializer::new(String::new());
-            form.append_pair("client_id", client.id).append_pair("stripe_user_id", account_id);
+            form.append_pair("client_id", &client.id).append_pair("stripe_user_id", account_id);
             let request = outbound.post(&url)?.bearer_auth(secret.expose_secret());
             request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.finish())
         }
@@ -145,9 +147,9 @@ pub async fn revoke(
     read_habit(habit, &answer(outbound, request, now).await?)
 }
 
-fn by_client_in_json(request: RequestBuilder, client: &Client<'_>, field: &str, token: &str) -> RequestBuilder {
+fn by_client_in_json(request: RequestBuilder, client: &Client, field: &str, token: &str) -> RequestBuilder {
     request
-        .basic_auth(client.id, client.secret.map(ExposeSecret::expose_secret))
+        .basic_auth(&client.id, client.secret.as_ref().map(ExposeSecret::expose_secret))
         .header(CONTENT_TYPE, "application/json")
         .body(json!({field: token}).to_string())
 }
@@ -163,7 +165,7 @@ fn sensitive(token: &str) -> Result<HeaderValue, RevocationFailure> {
 /// (RFC 7009 section 2.1). Not every provider does, so the access token follows.
 async fn revoke_both(
     outbound: &Outbound,
-    client: &Client<'_>,
+    client: &Client,
     url: &Url,
     granted: Granted<'_>,
     now: DateTime<Utc>,
@@ -182,17 +184,14 @@ async fn revoke_both(
 
 async fn revoke_one(
     outbound: &Outbound,
-    client: &Client<'_>,
+    client: &Client,
     url: &Url,
     (token, kind): (&SecretString, &str),
     now: DateTime<Utc>,
 ) -> Result<Revoked, RevocationFailure> {
-    let mut request =
+    let request =
         outbound.post(url)?.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body(client, token, kind));
-    if let (ClientAuthentication::ClientSecretBasic, Some(secret)) = (client.authentication, client.secret) {
-        request = request.header(AUTHORIZATION, basic(client.id, secret));
-    }
-    let answer = answer(outbound, request, now).await?;
+    let answer = answer(outbound, Authentication::of(client).apply(request), now).await?;
     match (answer.status, error_code(&answer).as_deref()) {
         // A token that is not known is as good as revoked; the RFC says 200, not everybody does.
         (200..300, None) | (400, Some("invalid_token" | "invalid_grant")) => Ok(Revoked::Yes),
@@ -201,10 +200,10 @@ async fn revoke_one(
     }
 }
 
-fn body(client: &Client<'_>, token: &SecretString, kind: &str) -> String {
+fn body(client: &Client, token: &SecretString, kind: &str) -> String {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("token", token.expose_secret()).append_pair("token_type_hint", kind);
-    form.extend_pairs(client_fields(client)).finish()
+    form.extend_pairs(Authentication::of(client).fields()).finish()
 }
 
 /// The answer, unless the provider is down or has had enough of us.
@@ -336,7 +335,7 @@ mod tests {
 
     #[test]
     fn others_of_the_account_are_spared_where_that_can_be() {
-        let spared = |url| sparing_others(url, &ProviderOptions::default());
+        let spared = |url| endpoint_of_one_token(url, &ProviderOptions::default());
         assert_eq!(
             spared("https://api.github.com/applications/Iv1/grant").as_deref(),
             Some("https://api.github.com/applications/Iv1/token")

@@ -57,7 +57,7 @@ impl<'a> Userinfo<'a> {
     }
 
     /// Asks whose `access_token` is.
-    pub async fn ask(
+    pub async fn request(
         self,
         outbound: &Outbound,
         access_token: &SecretString,

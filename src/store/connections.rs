@@ -3,33 +3,10 @@
 //! Must not know: what the tokens hold.
 
 use chrono::{DateTime, Utc};
-use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Store, StoreError, Tenant};
-
-/// A connection with what its token tells about itself.
-#[derive(Clone, Debug, sqlx::FromRow)]
-pub struct AgentConnection {
-    /// The record's id.
-    pub id: Uuid,
-    /// The agent.
-    pub agent_id: String,
-    /// The token it may use.
-    pub token: Uuid,
-    /// The provider's name on the wire.
-    pub provider_id: String,
-    /// The account at the provider, for people.
-    pub account_label: Option<String>,
-    /// The token's granted scopes.
-    pub scopes: Json<Vec<String>>,
-    /// When the access token expires.
-    pub expires_at: Option<DateTime<Utc>>,
-    /// Who made the connection.
-    pub created_by: String,
-    /// When.
-    pub created_at: DateTime<Utc>,
-}
+use super::{error::StoreError, handle::Store};
+use crate::model::{agent_connection::AgentConnection, subject::Tenant};
 
 impl Store {
     /// Connects a token of this tenant to an agent. A connection that is there already is given back as it is.
@@ -83,6 +60,7 @@ impl Store {
             .within(tenant)
             .bind(agent_id.to_owned())
             .bind(user.map(ToOwned::to_owned))
+            .read()
             .all()
             .await
     }
@@ -103,6 +81,7 @@ impl Store {
             .within(tenant)
             .bind(agent_id.to_owned())
             .bind(provider)
+            .read()
             .one()
             .await?;
         Ok(connections > 0)

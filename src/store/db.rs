@@ -7,11 +7,11 @@
 use std::{
     path::PathBuf,
     str::FromStr,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleResult};
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     Arguments, ConnectOptions, Connection, Encode, Executor, FromRow, PgConnection, Postgres, Sqlite, SqlitePool,
@@ -24,7 +24,8 @@ use sqlx::{
     },
 };
 
-use super::{StoreError, Tenant};
+use super::error::StoreError;
+use crate::model::subject::Tenant;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -83,7 +84,7 @@ struct OpenPostgres {
 
 impl OpenPostgres {
     fn note_away(&self) {
-        *self.away_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.away_at.lock() = Some(Instant::now());
     }
 }
 
@@ -179,10 +180,10 @@ impl Db {
     }
 
     /// True when the database has been there, as far as this server knows, for so long. SQLite always is.
-    pub(super) fn has_been_there_for(&self, duration: Duration) -> bool {
+    pub(super) fn reachable_for(&self, duration: Duration) -> bool {
         match &self.0 {
             Backend::Postgres(pool) => {
-                let away_at = *pool.manager().away_at.lock().unwrap_or_else(PoisonError::into_inner);
+                let away_at = *pool.manager().away_at.lock();
                 away_at.is_none_or(|at| at.elapsed() >= duration)
             }
             Backend::Sqlite(_) => true,
@@ -204,7 +205,7 @@ impl Db {
             Backend::Postgres(_) => Args::Postgres(PgArguments::default()),
             Backend::Sqlite(_) => Args::Sqlite(SqliteArguments::default()),
         };
-        Query { sql, args, broken: None, target: Target::Db(self) }
+        Query { sql, args, broken: None, is_read: false, target: Target::Db(self) }
     }
 
     /// Begins a transaction. On SQLite it takes the write lock at once (`BEGIN IMMEDIATE`): a transaction that reads
@@ -222,20 +223,6 @@ impl Db {
                 Ok(Tx(TxConnection::Postgres(Some(connection))))
             }
             Backend::Sqlite(pool) => Ok(Tx(TxConnection::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?))),
-        }
-    }
-
-    /// Tells every replica that listens. A hint only: it may be lost.
-    ///
-    /// # Errors
-    /// [`StoreError`] when PostgreSQL does not take it. On SQLite there is nobody to tell.
-    pub async fn notify(&self, channel: &'static str, payload: String) -> Result<(), StoreError> {
-        match &self.0 {
-            Backend::Sqlite(_) => Ok(()),
-            Backend::Postgres(_) => {
-                self.query("SELECT pg_notify($1, $2)").bind(channel.to_owned()).bind(payload).execute().await?;
-                Ok(())
-            }
         }
     }
 }
@@ -257,6 +244,20 @@ fn forget_idle(pool: &Pool<OpenPostgres>, connection: Object<OpenPostgres>) {
     pool.retain(|_, _| false);
 }
 
+/// `INSERT INTO table (...) VALUES ($1, ...)` with these columns, in their order.
+pub(super) fn insert_into(table: &str, columns: &[&[&str]]) -> String {
+    let columns = columns.concat();
+    let places: Vec<String> = (1..=columns.len()).map(|place| format!("${place}")).collect();
+    format!("INSERT INTO {table} ({}) VALUES ({})", columns.join(", "), places.join(", "))
+}
+
+/// `UPDATE table SET column = $1, ...` with these columns, in their order.
+pub(super) fn update(table: &str, columns: &[&[&str]]) -> String {
+    let columns = columns.concat();
+    let places: Vec<String> = (1..).zip(&columns).map(|(place, column)| format!("{column} = ${place}")).collect();
+    format!("UPDATE {table} SET {}", places.join(", "))
+}
+
 /// A transaction. Dropped without `commit` it is rolled back.
 pub struct Tx(TxConnection);
 
@@ -272,7 +273,7 @@ impl Tx {
             TxConnection::Postgres(_) => Args::Postgres(PgArguments::default()),
             TxConnection::Sqlite(_) => Args::Sqlite(SqliteArguments::default()),
         };
-        Query { sql, args, broken: None, target: Target::Tx(self) }
+        Query { sql, args, broken: None, is_read: false, target: Target::Tx(self) }
     }
 
     /// Makes the transaction's writes durable.
@@ -330,6 +331,7 @@ pub struct Query<'c> {
     sql: &'static str,
     args: Args,
     broken: Option<sqlx::Error>,
+    is_read: bool,
     target: Target<'c>,
 }
 
@@ -337,15 +339,14 @@ pub struct Query<'c> {
 /// A read that finds its pooled connection dead is sent once more on a new one; a write never is.
 macro_rules! on_connection {
     ($query:expr, |$connection:ident, $args:ident| $run:expr) => {{
-        let Query { sql, args, broken, target } = $query;
+        let Query { sql: _, args, broken, is_read, target } = $query;
         if let Some(error) = broken {
             return Err(error.into());
         }
         match (target, args) {
             (Target::Db(Db(Backend::Postgres(pool))), Args::Postgres(bound)) => {
                 let mut connection = postgres_connection(pool).await?;
-                let read = sql.trim_start().starts_with("SELECT");
-                let again = read.then(|| bound.clone());
+                let again = is_read.then(|| bound.clone());
                 let result = {
                     let ($connection, $args) = (&mut *connection, bound);
                     $run.await
@@ -400,6 +401,13 @@ impl Query<'_> {
     #[must_use]
     pub fn within(self, tenant: &Tenant) -> Self {
         self.bind(tenant.organization.clone()).bind(tenant.workspace.clone())
+    }
+
+    /// Says that the statement only reads: if its connection turns out dead, it may be sent once more.
+    #[must_use]
+    pub fn read(mut self) -> Self {
+        self.is_read = true;
+        self
     }
 
     /// All rows.

@@ -5,7 +5,8 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Store, StoreError, Tenant, api_keys::NewApiKey};
+use super::{api_keys::insert_api_key, error::StoreError, handle::Store};
+use crate::model::{api_key::NewApiKey, subject::Tenant};
 
 impl Store {
     /// The tenant this database began with, made now if this is its first start.
@@ -21,7 +22,7 @@ impl Store {
             .execute()
             .await?;
         let (organization, workspace) =
-            self.db.query("SELECT organization_id, workspace_id FROM installation WHERE id = 1").one().await?;
+            self.db.query("SELECT organization_id, workspace_id FROM installation WHERE id = 1").read().one().await?;
         Ok(Tenant { organization, workspace })
     }
 
@@ -32,9 +33,10 @@ impl Store {
         tx.query("UPDATE installation SET id = 1 WHERE id = 1").execute().await?;
         let (keys,): (i64,) = tx.query("SELECT count(*) FROM api_keys").one().await?;
         if keys > 0 {
+            tx.commit().await?;
             return Ok(false);
         }
-        key.insert(&mut tx).await?;
+        insert_api_key(&mut tx, key).await?;
         tx.commit().await?;
         Ok(true)
     }

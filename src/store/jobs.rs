@@ -4,7 +4,7 @@
 
 use uuid::Uuid;
 
-use super::{Store, StoreError};
+use super::{error::StoreError, handle::Store};
 
 impl Store {
     /// Takes the job `name` for `milliseconds`, by the database's clock. Of all replicas one gets it, in one statement;

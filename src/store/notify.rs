@@ -1,51 +1,58 @@
-//! Hints between replicas: one LISTEN connection on PostgreSQL.
-//! Owns: that connection, and telling that hints may have been lost.
-//! Must not know: what the ids are.
+//! Notifications between replicas: NOTIFY, and one LISTEN connection on PostgreSQL.
+//! Owns: that connection. A notification is a hint: it may be lost.
+//! Must not know: what channels and payloads mean.
 
 use sqlx::postgres::{PgListener, PgPoolOptions};
-use uuid::Uuid;
 
-use super::{Store, StoreError};
+use super::{error::StoreError, handle::Store};
 
-/// The connection that hears what other replicas tell.
+/// The connection on which other replicas are heard.
 pub struct Listener(PgListener);
 
-/// What was heard.
+/// What came in.
 #[derive(Debug)]
-pub enum Heard {
-    /// This id is worth a look.
-    Id(Uuid),
-    /// The connection was lost for a while: anything may have happened.
-    Gap,
+pub enum Notification {
+    /// A message of another replica, or of this one.
+    Message {
+        /// Its channel.
+        channel: String,
+        /// Its text.
+        payload: String,
+    },
+    /// The connection was lost for a while: any message may be missing.
+    Reconnected,
 }
 
 impl Store {
-    /// Listens to a channel. `None` on SQLite, where there is nobody to hear.
-    pub async fn listen(&self, channel: &str) -> Result<Option<Listener>, StoreError> {
+    /// Sends a message to every replica that listens. On SQLite there is none.
+    pub async fn notify(&self, channel: &'static str, payload: String) -> Result<(), StoreError> {
+        if self.is_shared() {
+            self.db.query("SELECT pg_notify($1, $2)").bind(channel.to_owned()).bind(payload).execute().await?;
+        }
+        Ok(())
+    }
+
+    /// Listens to these channels. `None` on SQLite, where there are no other replicas.
+    pub async fn listen(&self, channels: &[&'static str]) -> Result<Option<Listener>, StoreError> {
         let Some(options) = self.db.postgres_options() else { return Ok(None) };
         let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
         let mut listener = PgListener::connect_with(&pool).await?;
-        listener.listen(channel).await?;
+        listener.listen_all(channels.iter().copied()).await?;
         Ok(Some(Listener(listener)))
     }
 }
 
 impl Listener {
-    /// Waits for the next hint.
+    /// Waits for the next notification.
     ///
     /// # Errors
-    /// [`StoreError`] when the connection is lost and cannot be had again at once.
-    pub async fn next(&mut self) -> Result<Heard, StoreError> {
-        loop {
-            match self.0.try_recv().await? {
-                None => return Ok(Heard::Gap),
-                Some(hint) => {
-                    // Others may notify on our channel; what is no id of ours is nothing to us.
-                    if let Ok(id) = Uuid::try_parse(hint.payload()) {
-                        return Ok(Heard::Id(id));
-                    }
-                }
+    /// The connection is lost and cannot be opened again at once.
+    pub async fn next(&mut self) -> Result<Notification, StoreError> {
+        Ok(match self.0.try_recv().await? {
+            None => Notification::Reconnected,
+            Some(message) => {
+                Notification::Message { channel: message.channel().to_owned(), payload: message.payload().to_owned() }
             }
-        }
+        })
     }
 }

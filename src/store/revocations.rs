@@ -1,39 +1,21 @@
-//! Revocations: grants that were deleted here and are yet to be revoked at their provider.
+//! Revocations: grants that were deleted here and are still to be revoked at their provider.
 //! Owns: the table `revocations`, and that one replica at a time works on a row.
-//! Must not know: how a provider is told, or when another attempt makes sense.
+//! Must not know: how a grant is revoked, or when another attempt makes sense.
+
+use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
-use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Store, StoreError, Tenant, db::Tx, providers::Provider, tokens::grant::Grant};
-use crate::{
-    cipher::Place,
-    model::{client::ClientAuthentication, options::ProviderOptions},
+use super::{
+    client::ClientRow,
+    db::{Tx, insert_into},
+    error::StoreError,
+    handle::Store,
+    seal::{REVOCATION_ACCESS_TOKEN, REVOCATION_CLIENT_SECRET, REVOCATION_REFRESH_TOKEN},
 };
-
-/// Our client at a provider and where it revokes: a copy, because the provider's record may be gone by then.
-#[derive(Clone, Debug)]
-pub struct RevocationClient {
-    /// The provider's name on the wire.
-    pub provider_id: String,
-    /// The revocation endpoint.
-    pub revocation_url: String,
-    /// The token endpoint.
-    pub token_url: String,
-    /// Our client there.
-    pub client_id: String,
-    /// Its secret.
-    pub client_secret: Option<SecretString>,
-    /// How it authenticates, at either endpoint.
-    pub authentication: ClientAuthentication,
-    /// What else the provider needs.
-    pub options: ProviderOptions,
-}
-
-/// Tells how the grants of a provider are revoked; `None` where they cannot be.
-pub type ClientOf = fn(&Provider) -> Option<RevocationClient>;
+use crate::model::{client::Client, subject::Tenant};
 
 /// A grant to revoke, opened.
 #[derive(Clone, Debug)]
@@ -42,16 +24,27 @@ pub struct Revocation {
     pub id: Uuid,
     /// Whose grant it was.
     pub tenant: Tenant,
-    /// Where it is revoked.
-    pub client: RevocationClient,
+    /// The provider's name on the wire.
+    pub provider_id: String,
+    /// Our client there: a copy, because the provider's record may be gone by then.
+    pub client: Client,
+    /// Where the grant is revoked.
+    pub revocation_url: String,
+    /// What is revoked.
+    pub tokens: RevokedTokens,
+    /// How often it was tried, this time included.
+    pub attempts: i64,
+}
+
+/// The tokens of a grant to revoke.
+#[derive(Clone, Debug)]
+pub struct RevokedTokens {
     /// The access token.
     pub access_token: SecretString,
     /// The refresh token, if there is one.
     pub refresh_token: Option<SecretString>,
-    /// Whose account it is for at the provider, if that is known.
+    /// The account at the provider, if it is known.
     pub account_id: Option<String>,
-    /// How often it was tried, this time included.
-    pub attempts: i64,
 }
 
 /// A revocation that was given up.
@@ -71,94 +64,87 @@ struct RevocationRow {
     organization_id: String,
     workspace_id: String,
     provider_id: String,
-    revocation_url: String,
-    token_url: String,
-    client_id: String,
-    client_secret: Option<Vec<u8>>,
-    token_endpoint_auth_method: ClientAuthentication,
-    options: Json<ProviderOptions>,
     access_token: Vec<u8>,
     refresh_token: Option<Vec<u8>>,
     account_id: Option<String>,
     attempts: i64,
+    #[sqlx(flatten)]
+    client: ClientRow,
 }
 
-fn place<'a>(tenant: &'a Tenant, column: &'static str, id: Uuid) -> Place<'a> {
-    Place {
-        column: ("revocations", column),
-        organization: &tenant.organization,
-        workspace: &tenant.workspace,
-        row: id,
-        generation: 0,
-    }
-}
+/// What is written, in the order in which it is bound.
+const COLUMNS: [&str; 10] = [
+    "id",
+    "organization_id",
+    "workspace_id",
+    "provider_id",
+    "access_token",
+    "refresh_token",
+    "account_id",
+    "attempts",
+    "next_at",
+    "created_at",
+];
+
+static INSERT: LazyLock<String> = LazyLock::new(|| insert_into("revocations", &[&COLUMNS, &ClientRow::COLUMNS]));
 
 impl Store {
-    /// Queues the revocation of a grant, due at once, and gives its id.
+    /// Queues the revocation of a grant, due at once, and returns its id. `client` names the revocation endpoint.
     pub async fn queue_revocation(
         &self,
         tenant: &Tenant,
-        client: &RevocationClient,
-        grant: &Grant,
+        provider_id: &str,
+        client: &Client,
+        tokens: &RevokedTokens,
         now: DateTime<Utc>,
     ) -> Result<Uuid, StoreError> {
         let mut tx = self.db.begin().await?;
-        let granted = (&grant.access_token, grant.refresh_token.as_ref(), grant.account_id.as_deref());
-        let id = self.insert_revocation(&mut tx, tenant, client, granted, now).await?;
+        let id = self.insert_revocation(&mut tx, tenant, provider_id, client, tokens, now).await?;
         tx.commit().await?;
         Ok(id)
     }
 
-    /// The same in a transaction that takes the grant from where it was.
+    /// The same in a transaction that deletes the grant's token.
     pub(super) async fn insert_revocation(
         &self,
         tx: &mut Tx,
         tenant: &Tenant,
-        client: &RevocationClient,
-        (access_token, refresh_token, account_id): (&SecretString, Option<&SecretString>, Option<&str>),
+        provider_id: &str,
+        client: &Client,
+        tokens: &RevokedTokens,
         now: DateTime<Utc>,
     ) -> Result<Uuid, StoreError> {
         let id = Uuid::now_v7();
-        let seal = |column, value: &SecretString| self.keys.seal(&place(tenant, column, id), value);
-        let client_secret = client.client_secret.as_ref().map(|value| seal("client_secret", value)).transpose()?;
-        let refresh_token = refresh_token.map(|value| seal("refresh_token", value)).transpose()?;
-        tx.query(
-            "INSERT INTO revocations (id, organization_id, workspace_id, provider_id, revocation_url, token_url,
-                client_id, client_secret, token_endpoint_auth_method, access_token, refresh_token, attempts, next_at,
-                created_at, options, account_id)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, $12, $13, $14)",
-        )
-        .bind(id)
-        .within(tenant)
-        .bind(client.provider_id.clone())
-        .bind(client.revocation_url.clone())
-        .bind(client.token_url.clone())
-        .bind(client.client_id.clone())
-        .bind(client_secret)
-        .bind(client.authentication)
-        .bind(seal("access_token", access_token)?)
-        .bind(refresh_token)
-        .bind(now)
-        .bind(Json(client.options.clone()))
-        .bind(account_id.map(ToOwned::to_owned))
-        .execute()
-        .await?;
+        let seal = self.row_seal(tenant, id, 0);
+        let query = tx
+            .query(&INSERT)
+            .bind(id)
+            .within(tenant)
+            .bind(provider_id.to_owned())
+            .bind(seal.seal(REVOCATION_ACCESS_TOKEN, &tokens.access_token)?)
+            .bind(seal.seal_optional(REVOCATION_REFRESH_TOKEN, tokens.refresh_token.as_ref())?)
+            .bind(tokens.account_id.clone())
+            .bind(0_i64)
+            .bind(now)
+            .bind(now);
+        ClientRow::seal(client, &seal, REVOCATION_CLIENT_SECRET)?.bind(query).execute().await?;
         Ok(id)
     }
 
     /// The revocations of all tenants that are due, the longest waiting first.
-    pub async fn due_revocations(&self, now: DateTime<Utc>, most: i64) -> Result<Vec<Uuid>, StoreError> {
+    pub async fn due_revocations(&self, now: DateTime<Utc>, limit: i64) -> Result<Vec<Uuid>, StoreError> {
         let due: Vec<(Uuid,)> = self
             .db
             .query("SELECT id FROM revocations WHERE next_at <= $1 ORDER BY next_at LIMIT $2")
             .bind(now)
-            .bind(most)
+            .bind(limit)
+            .read()
             .all()
             .await?;
         Ok(due.into_iter().map(|(id,)| id).collect())
     }
 
-    /// Takes a due revocation for an attempt, which must have ended at `until`. Of all replicas one gets it.
+    /// Takes a due revocation for an attempt, which must have ended at `until`. One replica gets it.
     pub async fn take_revocation(
         &self,
         id: Uuid,
@@ -179,26 +165,25 @@ impl Store {
         row.map(|row| self.open_revocation(row)).transpose()
     }
 
-    /// Writes the tokens of a revocation anew: a provider that takes only a live access token had to be asked for one.
-    pub async fn renew_revocation(&self, revocation: &Revocation) -> Result<(), StoreError> {
-        let tenant = &revocation.tenant;
-        let seal = |column, value: &SecretString| self.keys.seal(&place(tenant, column, revocation.id), value);
-        let refresh_token = revocation.refresh_token.as_ref().map(|value| seal("refresh_token", value)).transpose()?;
+    /// Replaces the tokens of a revocation: a provider that revokes only a live access token had to issue one first.
+    pub async fn replace_revoked_tokens(&self, revocation: &Revocation) -> Result<(), StoreError> {
+        let seal = self.row_seal(&revocation.tenant, revocation.id, 0);
+        let RevokedTokens { access_token, refresh_token, .. } = &revocation.tokens;
         self.db
             .query(
                 "UPDATE revocations SET access_token = $4, refresh_token = $5
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3",
             )
-            .within(tenant)
+            .within(&revocation.tenant)
             .bind(revocation.id)
-            .bind(seal("access_token", &revocation.access_token)?)
-            .bind(refresh_token)
+            .bind(seal.seal(REVOCATION_ACCESS_TOKEN, access_token)?)
+            .bind(seal.seal_optional(REVOCATION_REFRESH_TOKEN, refresh_token.as_ref())?)
             .execute()
             .await?;
         Ok(())
     }
 
-    /// Puts a revocation off to `next_at`, because the attempt failed.
+    /// Postpones a revocation to `next_at`, because the attempt failed.
     pub async fn postpone_revocation(
         &self,
         revocation: &Revocation,
@@ -219,7 +204,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes a revocation off the queue: there is nothing left to do.
+    /// Removes a revocation from the queue: there is nothing left to do.
     pub async fn end_revocation(&self, revocation: &Revocation) -> Result<(), StoreError> {
         self.db
             .query("DELETE FROM revocations WHERE organization_id = $1 AND workspace_id = $2 AND id = $3")
@@ -230,8 +215,8 @@ impl Store {
         Ok(())
     }
 
-    /// Takes off the queue what is due again after `attempts` attempts, of all tenants. Attempts count when they
-    /// begin, so that a row that cannot even be opened ends here too.
+    /// Removes from the queue what is due again after `attempts` attempts, of all tenants. An attempt counts when it
+    /// begins, so that a row that cannot be opened ends here too.
     pub async fn give_up_revocations(&self, attempts: i64, now: DateTime<Utc>) -> Result<Vec<GivenUp>, StoreError> {
         self.db
             .query(
@@ -246,26 +231,21 @@ impl Store {
 
     fn open_revocation(&self, row: RevocationRow) -> Result<Revocation, StoreError> {
         let tenant = Tenant { organization: row.organization_id, workspace: row.workspace_id };
-        let open = |column, sealed: &[u8]| self.keys.open(&place(&tenant, column, row.id), sealed);
-        let client_secret = row.client_secret.map(|sealed| open("client_secret", &sealed)).transpose()?;
-        let refresh_token = row.refresh_token.map(|sealed| open("refresh_token", &sealed)).transpose()?;
-        let access_token = open("access_token", &row.access_token)?;
+        let seal = self.row_seal(&tenant, row.id, 0);
+        let client = row.client.open(&seal, REVOCATION_CLIENT_SECRET)?;
+        let tokens = RevokedTokens {
+            access_token: seal.open(REVOCATION_ACCESS_TOKEN, &row.access_token)?,
+            refresh_token: seal.open_optional(REVOCATION_REFRESH_TOKEN, row.refresh_token.as_ref())?,
+            account_id: row.account_id,
+        };
         Ok(Revocation {
             id: row.id,
-            tenant,
-            client: RevocationClient {
-                provider_id: row.provider_id,
-                revocation_url: row.revocation_url,
-                token_url: row.token_url,
-                client_id: row.client_id,
-                client_secret,
-                authentication: row.token_endpoint_auth_method,
-                options: row.options.0,
-            },
-            access_token,
-            refresh_token,
-            account_id: row.account_id,
+            provider_id: row.provider_id,
+            revocation_url: client.revocation_url.clone().unwrap_or_default(),
+            client,
+            tokens,
             attempts: row.attempts,
+            tenant,
         })
     }
 }

@@ -1,5 +1,5 @@
-//! Consent on another device (RFC 8628): beginning it, and asking the provider until the person has decided.
-//! Owns: how often the provider is asked, and what its answers mean for the request.
+//! Consent on another device (RFC 8628): beginning it, and polling until the person has decided.
+//! Owns: how often the provider is polled, and what its answers mean for the request.
 //! Must not know: how the codes are shown, or who waits.
 
 use std::{sync::Arc, time::Duration};
@@ -7,87 +7,81 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 
 use super::{
-    authorization::{Begin, DeviceCodes, Pending, new_request, no_state},
-    exchange::{client_of, conclude, granted},
+    exchange::finish,
+    request::{DeviceCodes, Pending, new_request},
 };
 use crate::{
-    app::App,
     broker::{
-        BrokerError,
-        clients::redirect_uri::token_client,
-        providers::mcp::{is_forgotten, renewed},
-        tokens::refresh::note_client,
+        clients::{
+            health::note_client,
+            registration::{client_is_unknown, reregister},
+        },
+        context::Broker,
+        error::BrokerError,
+        tokens::response::grant_from_response,
+    },
+    model::{
+        authorization_request::{AuthorizationRequest, Polling},
+        failure::{FailureKind, TokenFailure},
+        grant::GrantRequest,
+        provider::Provider,
     },
     oauth::{
-        device::{DeviceAuthorization, DeviceRequest, authorize_device},
-        token::{FailureKind, Grant as TokenGrant, TokenFailure, request_token},
+        device::{DeviceAuthorization, authorize_device},
+        token::{Grant as TokenGrant, request_token},
     },
-    store::{
-        StoreError,
-        authorization_requests::row::{AuthorizationRequest, Polling},
-        providers::Provider,
-    },
+    store::error::StoreError,
 };
 
-/// How often a server looks for requests whose time to ask has come.
-pub const EVERY: Duration = Duration::from_secs(1);
-/// A server that died while it asked is succeeded so much later than a question, and keeping its answer, can take.
+/// After a server died during a poll, another replica takes over so much later than a poll, and storing its result, can
+/// take.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
 /// How much longer to wait after `slow_down` (RFC 8628 section 3.5).
 const SLOWER_SECONDS: i64 = 5;
 /// The longest wait after a provider that fails again and again.
 const SECONDS_MAX: i64 = 60;
-/// How many questions a process has under way.
-pub const AT_ONCE: usize = 64;
 
-/// Begins the authorization of a device: keeps the request, and gives what the person is told.
+/// Begins the authorization of a device: stores the request, and returns what the person needs.
 ///
 /// # Errors
-/// [`BrokerError::Invalid`] where the provider does not do that; [`BrokerError::NoToken`] when it gives no codes.
-pub async fn begin_device(app: &App, provider: &Provider, ask: Begin) -> Result<Pending, BrokerError> {
-    let Some(url) = &provider.options.device_authorization_url else {
+/// [`BrokerError::Invalid`] if the provider does not support it; [`BrokerError::NoToken`] if it issues no codes.
+pub async fn begin_device(
+    broker: &Broker,
+    provider: &Provider,
+    wanted: GrantRequest,
+    redirect_uri: String,
+) -> Result<Pending, BrokerError> {
+    let Some(url) = &provider.client.options.device_authorization_url else {
         let problem = "this provider has no device_authorization_url; set it with PATCH if the provider has one";
         return Err(BrokerError::Invalid { field: "grant", problem: problem.into() });
     };
-    let anew;
+    let request = async |provider: &Provider| {
+        authorize_device(&broker.outbound, provider, url, &wanted.scopes, broker.clock.now()).await
+    };
+    let reregistered;
     let mut provider = provider;
-    let mut begun = question(app, provider, url, &ask.scopes).await;
-    if begun.as_ref().is_err_and(|failure| is_forgotten(provider, failure)) {
-        anew = renewed(app, provider.clone()).await;
-        provider = &anew;
-        begun = question(app, provider, url, &ask.scopes).await;
+    let mut begun = request(provider).await;
+    if begun.as_ref().is_err_and(|failure| client_is_unknown(provider, failure)) {
+        reregistered = reregister(broker, provider.clone()).await;
+        provider = &reregistered;
+        begun = request(provider).await;
     }
-    note_client(app, provider, begun.as_ref().err()).await;
+    note_client(broker, provider, begun.as_ref().err()).await;
     match begun {
-        Ok(begun) => pending(app, provider, ask, begun).await,
+        Ok(begun) => pending(broker, provider, wanted, redirect_uri, begun).await,
         Err(failure) => Err(BrokerError::NoToken(failure)),
     }
 }
 
-async fn question(
-    app: &App,
-    provider: &Provider,
-    device_authorization_url: &str,
-    scopes: &[String],
-) -> Result<DeviceAuthorization, TokenFailure> {
-    let request = DeviceRequest {
-        device_authorization_url,
-        client: &token_client(provider),
-        auth_url: &provider.auth_url,
-        provider_type: provider.provider_type.as_deref(),
-        scopes,
-    };
-    authorize_device(&app.outbound, &request, app.clock.now()).await
-}
-
-/// Keeps the request before anybody is told of it.
+/// Stores the request before anybody gets its codes.
 async fn pending(
-    app: &App,
+    broker: &Broker,
     provider: &Provider,
-    ask: Begin,
+    wanted: GrantRequest,
+    redirect_uri: String,
     begun: DeviceAuthorization,
 ) -> Result<Pending, BrokerError> {
-    let mut request = new_request(app, provider, ask);
+    let mut request = new_request(broker, provider, wanted, redirect_uri);
     let DeviceAuthorization {
         device_code,
         user_code,
@@ -96,10 +90,10 @@ async fn pending(
         expires_in,
         interval,
     } = begun;
-    let now = app.clock.now();
+    let now = broker.clock.now();
     request.device = Some(Polling { device_code, seconds: i64::try_from(interval.as_secs()).unwrap_or(SECONDS_MAX) });
     request.expires_at = now + TimeDelta::from_std(expires_in).unwrap_or(TimeDelta::minutes(10));
-    app.store.create_authorization_request(&request, no_state(), now).await?;
+    broker.store.create_authorization_request(&request, None, now).await?;
     Ok(Pending {
         url: verification_uri_complete.clone().unwrap_or_else(|| verification_uri.clone()),
         id: request.id,
@@ -107,48 +101,32 @@ async fn pending(
     })
 }
 
-/// Asks for every request whose time has come, on whichever replica, each on a task of its own: a provider that is slow
-/// keeps nobody else waiting.
-pub async fn ask_due(app: &Arc<App>) -> Result<(), BrokerError> {
-    let now = app.clock.now();
-    let free = i64::try_from(app.device_questions.available_permits()).unwrap_or(0);
-    for request in app.store.take_due_polls(now, now + lease(app), free).await? {
-        let Ok(permit) = Arc::clone(&app.device_questions).acquire_owned().await else { return Ok(()) };
-        let app_of_task = Arc::clone(app);
-        app.tasks.spawn(async move {
-            let id = request.id;
-            if let Err(error) = ask(&app_of_task, request).await {
-                tracing::warn!(auth_id = %id, %error, "a device's request was not asked for; it is asked for again later");
-            }
-            drop(permit);
-        });
-    }
-    Ok(())
-}
-
-fn lease(app: &App) -> TimeDelta {
-    let lease = Duration::from_secs(app.settings.provider_timeout_seconds) + LEASE_MARGIN;
+/// How long a request that was taken for a poll stays taken.
+#[must_use]
+pub fn poll_lease(broker: &Broker) -> TimeDelta {
+    let lease = Duration::from_secs(broker.settings.provider_timeout_seconds) + LEASE_MARGIN;
     TimeDelta::from_std(lease).unwrap_or(TimeDelta::minutes(2))
 }
 
-async fn ask(app: &Arc<App>, request: AuthorizationRequest) -> Result<(), BrokerError> {
+/// Asks the token endpoint once whether the person has consented, and stores the result or the time of the next poll.
+pub async fn poll(broker: &Arc<Broker>, request: AuthorizationRequest) -> Result<(), BrokerError> {
     let Some(Polling { device_code, seconds }) = &request.device else { return Ok(()) };
     let grant = TokenGrant::Device(device_code);
-    let failure = match request_token(&app.outbound, &client_of(&request), grant, app.clock.now()).await {
+    let failure = match request_token(&broker.outbound, &request.client, grant, broker.clock.now()).await {
         Ok(response) => {
-            let grant = granted(app, &response, &request.scopes, &request.token_url);
-            return conclude(app, &request, Ok(grant)).await.map(drop);
+            let grant = grant_from_response(broker, &response, &request.wanted.scopes, &request.client.token_url);
+            return finish(broker, &request, Ok(grant)).await.map(drop);
         }
         Err(failure) => failure,
     };
-    match ask_again_in(&failure, *seconds) {
-        Some(seconds) => postpone(app, &request, seconds).await.map_err(BrokerError::from),
-        None => conclude(app, &request, Err(failure)).await.map(drop),
+    match next_poll_in(&failure, *seconds) {
+        Some(seconds) => postpone(broker, &request, seconds).await.map_err(BrokerError::from),
+        None => finish(broker, &request, Err(failure)).await.map(drop),
     }
 }
 
-/// How many seconds later to ask again; `None` when the answer is the last word (RFC 8628 section 3.5).
-fn ask_again_in(failure: &TokenFailure, seconds: i64) -> Option<i64> {
+/// In how many seconds the next poll is due; `None` when the answer is final (RFC 8628 section 3.5).
+fn next_poll_in(failure: &TokenFailure, seconds: i64) -> Option<i64> {
     match (failure.error.as_str(), failure.kind) {
         ("authorization_pending", _) => Some(seconds),
         ("slow_down", _) => Some(seconds + SLOWER_SECONDS),
@@ -160,10 +138,10 @@ fn ask_again_in(failure: &TokenFailure, seconds: i64) -> Option<i64> {
     }
 }
 
-async fn postpone(app: &App, request: &AuthorizationRequest, seconds: i64) -> Result<(), StoreError> {
-    let now = app.clock.now();
-    let at = now.checked_add_signed(TimeDelta::seconds(seconds)).unwrap_or(now + lease(app));
-    app.store.postpone_poll(request, seconds, at).await
+async fn postpone(broker: &Broker, request: &AuthorizationRequest, seconds: i64) -> Result<(), StoreError> {
+    let now = broker.clock.now();
+    let at = now.checked_add_signed(TimeDelta::seconds(seconds)).unwrap_or(now + poll_lease(broker));
+    broker.store.postpone_poll(request, seconds, at).await
 }
 
 #[cfg(test)]
@@ -172,7 +150,7 @@ mod tests {
 
     fn after(error: &str, kind: FailureKind, retry_after: Option<u64>) -> Option<i64> {
         let retry_after = retry_after.map(Duration::from_secs);
-        ask_again_in(&TokenFailure { kind, error: error.into(), error_description: None, retry_after }, 5)
+        next_poll_in(&TokenFailure { kind, error: error.into(), error_description: None, retry_after }, 5)
     }
 
     #[test]

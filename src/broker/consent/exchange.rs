@@ -1,5 +1,5 @@
-//! Exchanging what an authorization request is completed with for a grant, and keeping it.
-//! Owns: that a code goes only where its request was begun, that what was granted is kept, and what a failure leaves.
+//! Exchange: what completes an authorization request becomes a grant, and the grant is stored.
+//! Owns: that a code goes only where its request was begun, that what was granted is stored, and what a failure leaves.
 //! Must not know: who brought it, or how they are answered.
 
 use std::sync::Arc;
@@ -9,78 +9,80 @@ use secrecy::SecretString;
 
 use super::{
     account::identify,
-    authorization::{CodeResponse, Completion},
-    static_key,
+    completion::{CodeResponse, Completion},
+    static_key::grant_of_key,
 };
 use crate::{
-    app::App,
     broker::{
-        BrokerError, persist,
-        providers::mcp::{is_forgotten, renewed},
-        tokens::{expiry, revoke::queue_grant_of_request},
+        clients::registration::{client_is_unknown, reregister},
+        context::Broker,
+        error::BrokerError,
+        persist::persist,
+        tokens::{
+            response::grant_from_response,
+            revoke::{queue_revocation, revocation_client},
+        },
     },
-    model::options::ProviderOptions,
+    model::{
+        authorization_request::AuthorizationRequest,
+        failure::{FailureKind, TokenFailure},
+        grant::Grant,
+    },
     oauth::{
-        account::Account,
         callback_signature::is_signed,
-        scopes::covered,
-        token::{Client, FailureKind, Grant as TokenGrant, TokenFailure, failure, request_token},
-        token_response::TokenResponse,
+        token::{Grant as TokenGrant, failure, request_token},
     },
-    store::{authorization_requests::row::AuthorizationRequest, tokens::grant::Grant},
 };
 
-/// The account of a grant that is nobody's: there is one for a subject.
-const OURS: &str = "client";
-
 /// What an authorization request is completed with.
-pub enum Proof {
+pub enum Credential {
     /// The code a person came back with.
     Code(CodeResponse),
     /// The static key a person entered.
     EnteredKey(SecretString),
-    /// The static key of the workspace.
-    WorkspaceKey(SecretString),
-    /// Nothing but our client itself.
-    Client,
 }
 
 /// Completes a request that was taken.
 ///
 /// # Errors
-/// [`BrokerError`] when the store fails. A provider that fails is a [`Completion::Failed`].
-pub async fn exchange(app: Arc<App>, request: AuthorizationRequest, proof: Proof) -> Result<Completion, BrokerError> {
-    let granted = match proof {
-        Proof::Code(response) => grant_of_code(&app, &request, &response).await,
-        Proof::EnteredKey(key) => Ok(grant_of_key(key, None)),
-        Proof::WorkspaceKey(key) => Ok(grant_of_key(key, Some(OURS.into()))),
-        Proof::Client => grant_of_client(&app, &request).await,
+/// The store fails. A provider that fails is a [`Completion::Failed`].
+pub async fn exchange(
+    broker: Arc<Broker>,
+    request: AuthorizationRequest,
+    credential: Credential,
+) -> Result<Completion, BrokerError> {
+    let granted = match credential {
+        Credential::Code(response) => grant_of_code(&broker, &request, &response).await,
+        Credential::EnteredKey(key) => Ok(grant_of_key(key, None)),
     };
-    conclude(&app, &request, granted).await
+    finish(&broker, &request, granted).await
 }
 
-/// Keeps what was granted, or the failure, and tells those who wait.
-pub async fn conclude(
-    app: &Arc<App>,
+/// Stores what was granted, or the failure, and wakes those who wait.
+///
+/// # Errors
+/// Those of [`exchange`].
+pub async fn finish(
+    broker: &Arc<Broker>,
     request: &AuthorizationRequest,
     granted: Result<Grant, TokenFailure>,
 ) -> Result<Completion, BrokerError> {
-    let kept = match granted {
+    let completion = match granted {
         Ok(mut grant) => {
-            identify(app, request, &mut grant).await;
-            keep(app, request, grant).await
+            identify(broker, request, &mut grant).await;
+            keep(broker, request, grant).await
         }
         Err(failure) => {
-            renew_forgotten(app, request, &failure).await;
-            fail(app, request, failure).await
+            reregister_unknown(broker, request, &failure).await;
+            fail(broker, request, failure).await
         }
     };
-    app.wake(request.id).await;
-    kept
+    broker.notifications.wake(request.id).await;
+    completion
 }
 
 async fn grant_of_code(
-    app: &App,
+    broker: &Broker,
     request: &AuthorizationRequest,
     response: &CodeResponse,
 ) -> Result<Grant, TokenFailure> {
@@ -91,129 +93,96 @@ async fn grant_of_code(
         redirect_uri: &request.redirect_uri,
         code_verifier: request.code_verifier.as_ref(),
     };
-    let client = client_of(request);
-    let mut answered = request_token(&app.outbound, &client, grant, app.clock.now()).await?;
-    if let (Some(_), Some(short)) = (&request.options.renewal_grant, &answered.refresh_token) {
-        // What a code is exchanged for lives an hour or two there, what that is exchanged for some weeks.
-        match request_token(&app.outbound, &client, TokenGrant::Refresh(short), app.clock.now()).await {
-            Ok(long) => answered = long,
+    let client = &request.client;
+    let mut tokens = request_token(&broker.outbound, client, grant, broker.clock.now()).await?;
+    if let (Some(_), Some(short)) = (&client.options.renewal_grant, &tokens.refresh_token) {
+        // The token that a code is exchanged for lives an hour or two there; the one that it is exchanged for, weeks.
+        match request_token(&broker.outbound, client, TokenGrant::Refresh(short), broker.clock.now()).await {
+            Ok(long) => tokens = long,
             Err(failure) => {
-                tracing::warn!(auth_id = %request.id, error = failure.error, "a token was not exchanged for a longer one");
+                tracing::warn!(
+                    event = "token.long_lived_failed", auth_id = %request.id, error = failure.error,
+                    "could not get a long-lived token"
+                );
             }
         }
     }
-    Ok(granted(app, &answered, &request.scopes, &request.token_url))
+    Ok(grant_from_response(broker, &tokens, &request.wanted.scopes, &client.token_url))
 }
 
-async fn grant_of_client(app: &App, request: &AuthorizationRequest) -> Result<Grant, TokenFailure> {
-    let scope = client_scope(&request.scopes, &request.options);
-    let grant = TokenGrant::ClientCredentials { scope: &scope };
-    let answered = request_token(&app.outbound, &client_of(request), grant, app.clock.now()).await?;
-    let grant = granted(app, &answered, &request.scopes, &request.token_url);
-    Ok(Grant { account_id: Some(OURS.into()), ..grant })
-}
-
-/// The scopes our client asks for on its own. None that is always asked for beside: those are for consents.
-#[must_use]
-pub fn client_scope(scopes: &[String], options: &ProviderOptions) -> String {
-    scopes.join(options.scope_separator.as_deref().unwrap_or(" "))
-}
-
-fn grant_of_key(key: SecretString, account_id: Option<String>) -> Grant {
-    Grant {
-        access_token: key,
-        refresh_token: None,
-        scopes: Some(Vec::new()),
-        metadata: static_key::metadata(),
-        account_id,
-        account_label: None,
-        expires_at: None,
-        refresh_due_at: None,
-        refresh_token_expires_at: None,
-    }
-}
-
-/// Our client, as it was when the request was begun.
-pub(in crate::broker) fn client_of(request: &AuthorizationRequest) -> Client<'_> {
-    Client {
-        token_url: &request.token_url,
-        id: &request.client_id,
-        secret: request.client_secret.as_ref(),
-        authentication: request.token_endpoint_auth_method,
-        options: &request.options,
-    }
-}
-
-/// A client that the server has forgotten is registered anew, so that the next attempt works. (This code is lost: it
-/// was given to the old one.)
-async fn renew_forgotten(app: &App, request: &AuthorizationRequest, failure: &TokenFailure) {
+/// A client that the server no longer knows is registered again, so that the next attempt works. (This code is lost: it
+/// was issued to the old client.)
+async fn reregister_unknown(broker: &Broker, request: &AuthorizationRequest, failure: &TokenFailure) {
     if failure.kind != FailureKind::MisconfiguredClient {
         return;
     }
-    match app.store.provider(&request.subject.tenant, &request.provider_id).await {
-        Ok(Some(provider)) if provider.client_id == request.client_id && is_forgotten(&provider, failure) => {
-            renewed(app, provider).await;
+    match broker.store.provider(&request.wanted.subject.tenant, &request.provider_id).await {
+        Ok(Some(provider)) if provider.client.id == request.client.id && client_is_unknown(&provider, failure) => {
+            reregister(broker, provider).await;
         }
         _ => {}
     }
 }
 
-/// A query that the provider did not sign, though it signs all of them, was put together by somebody else.
+/// A query that the provider did not sign, although it signs all of them, was forged.
 fn check_signature(request: &AuthorizationRequest, query: Option<&SecretString>) -> Result<(), TokenFailure> {
-    let Some(query) = query.filter(|_| request.options.signed_callback) else { return Ok(()) };
-    if request.client_secret.as_ref().is_some_and(|secret| is_signed(query, secret)) {
+    let Some(query) = query.filter(|_| request.client.options.signed_callback) else { return Ok(()) };
+    if request.client.secret.as_ref().is_some_and(|secret| is_signed(query, secret)) {
         return Ok(());
     }
-    let problem = "the address is not signed by the provider; check its client_secret";
+    let problem = "the callback is not signed by the provider; check the provider's client_secret";
     Err(failure(FailureKind::Refused, "signature_mismatch", problem))
 }
 
 /// A response that names another issuer than the one the person was sent to is an attack in which the code would go to
 /// the wrong server (RFC 9207 section 2.4): no token request is made, and nothing of the response is shown.
-pub(in crate::broker) fn check_issuer(request: &AuthorizationRequest, iss: Option<&str>) -> Result<(), TokenFailure> {
-    let Some(issuer) = &request.options.issuer else { return Ok(()) };
+pub(super) fn check_issuer(request: &AuthorizationRequest, iss: Option<&str>) -> Result<(), TokenFailure> {
+    let Some(issuer) = &request.client.options.issuer else { return Ok(()) };
     let problem = match iss {
         Some(iss) if iss == issuer => return Ok(()),
-        None if !request.options.iss_required => return Ok(()),
+        None if !request.client.options.iss_required => return Ok(()),
         Some(_) => "the response names another authorization server than the one that was asked",
-        None => "the response does not name its authorization server, which this one always does",
+        None => "the response does not name its authorization server, although this server always does",
     };
     Err(failure(FailureKind::Refused, "issuer_mismatch", problem))
 }
 
-/// Keeps what was granted. The code is spent, so a database that is away for a moment must not cost the grant.
-async fn keep(app: &Arc<App>, request: &AuthorizationRequest, grant: Grant) -> Result<Completion, BrokerError> {
+/// Stores what was granted. The code is spent, so a database that cannot be reached for a moment must not cost the grant.
+async fn keep(broker: &Arc<Broker>, request: &AuthorizationRequest, grant: Grant) -> Result<Completion, BrokerError> {
     let kept = persist(|| {
-        let now = app.clock.now();
-        let readable_until = now + TimeDelta::seconds(app.settings.authorization_ttl_seconds);
-        app.store.keep_grant(request, &grant, readable_until, now)
+        let now = broker.clock.now();
+        let readable_until = now + TimeDelta::seconds(broker.settings.authorization_ttl_seconds);
+        broker.store.complete_authorization_request(request, &grant, readable_until, now)
     });
     match kept.await {
         Ok(Some(token)) => {
-            tracing::info!(auth_id = %request.id, token_id = %token, provider = request.provider_id, "consent completed");
-            Ok(Completion::Completed { id: request.id, token })
+            tracing::info!(
+                event = "consent.completed", auth_id = %request.id, token_id = %token, provider = request.provider_id,
+                "consent completed"
+            );
+            return Ok(Completion::Completed { id: request.id });
         }
-        // The provider, and with it the request, was deleted while the person was away: nobody keeps the grant.
-        Ok(None) => {
-            queue_grant_of_request(app, request, &grant).await?;
-            Ok(Completion::InvalidState)
-        }
-        Err(error) if error.is_dangling() => {
-            queue_grant_of_request(app, request, &grant).await?;
-            Ok(Completion::InvalidState)
-        }
-        Err(error) => Err(error.into()),
+        Err(error) if !error.is_dangling() => return Err(error.into()),
+        Ok(None) | Err(_) => {}
     }
+    // The provider, and with it the request, was deleted while the person was consenting: nobody keeps the grant.
+    let tenant = &request.wanted.subject.tenant;
+    let client = revocation_client(&request.client);
+    queue_revocation(broker, tenant, &request.provider_id, client, &grant).await?;
+    Ok(Completion::InvalidState)
 }
 
-async fn fail(app: &App, request: &AuthorizationRequest, failure: TokenFailure) -> Result<Completion, BrokerError> {
+async fn fail(
+    broker: &Broker,
+    request: &AuthorizationRequest,
+    failure: TokenFailure,
+) -> Result<Completion, BrokerError> {
     tracing::warn!(
-        auth_id = %request.id, provider = request.provider_id, error = failure.error,
-        error_description = failure.error_description, "no grant was given"
+        event = "consent.failed", auth_id = %request.id, provider = request.provider_id, error = failure.error,
+        error_description = failure.error_description, "no grant was issued"
     );
-    app.store
-        .fail_authorization_request(request, &failure.error, failure.error_description.as_deref(), app.clock.now())
-        .await?;
+    let now = broker.clock.now();
+    broker.store.fail_authorization_request(request, &failure.error, failure.error_description.as_deref(), now).await?;
     Ok(Completion::Failed {
         id: request.id,
         error: failure.error,
@@ -221,25 +190,4 @@ async fn fail(app: &App, request: &AuthorizationRequest, failure: TokenFailure) 
         kind: Some(failure.kind),
         retry_after: failure.retry_after,
     })
-}
-
-/// What the response of a token endpoint grants, with its times made absolute. `asked` are the scopes that were asked
-/// for, or, at a refresh, those the token has.
-#[must_use]
-pub fn granted(app: &App, response: &TokenResponse, asked: &[String], token_url: &str) -> Grant {
-    let now = app.clock.now();
-    let (expires_at, refresh_due_at) = expiry::of(response.expires_in, now);
-    let (refresh_token_expires_at, _) = expiry::of(response.refresh_token_expires_in, now);
-    let account = Account::of(response);
-    Grant {
-        access_token: response.access_token.clone(),
-        refresh_token: response.refresh_token.clone(),
-        scopes: response.scopes.clone().map(|granted| covered(granted, asked, token_url)),
-        metadata: response.metadata.clone(),
-        account_label: account.as_ref().and_then(|account| account.label.clone()),
-        account_id: account.map(|account| account.id),
-        expires_at,
-        refresh_due_at,
-        refresh_token_expires_at,
-    }
 }

@@ -1,91 +1,98 @@
-//! Static keys: what is one, and the page on which a person enters theirs.
-//! Owns: who is asked for a key, and that a key fits where agents put it.
-//! Must not know: how the page looks, or how a key is kept.
+//! Static keys: which texts are one, and the page on which a person enters theirs.
+//! Owns: which provider a person is asked for a key for, and that a key fits where agents put it.
+//! Must not know: how the page looks, or how a key is stored.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value};
 
-use super::authorization::{Completion, hash};
+use super::{
+    completion::Completion,
+    state::{hash, new_state},
+};
 use crate::{
-    app::App,
-    broker::BrokerError,
-    model::options::GrantType,
-    store::{
-        authorization_requests::row::{AuthorizationRequest, Status},
-        providers::Provider,
-        tokens::row::Token,
+    broker::{context::Broker, error::BrokerError},
+    model::{
+        authorization_request::{AuthorizationRequest, Status},
+        grant::Grant,
+        options::GrantType,
+        provider::Provider,
+        token::Token,
     },
 };
 
-/// Characters of a key at the most.
+/// The longest key, in characters.
 pub const KEY_MAX: usize = 8192;
-/// What stands in the metadata of a token that is a static key. No provider's answer can put it there.
-const TOKEN_TYPE: (&str, &str) = ("token_type", "api_key");
-
-/// The metadata of a token that is a static key.
-#[must_use]
-pub fn metadata() -> Map<String, Value> {
-    Map::from_iter([(TOKEN_TYPE.0.to_owned(), TOKEN_TYPE.1.into())])
-}
-
-/// True when the token is a static key. It has no scopes: its owner's rights are its own.
-#[must_use]
-pub fn is_static_key(token: &Token) -> bool {
-    token.metadata.get(TOKEN_TYPE.0).is_some_and(|kind| kind == TOKEN_TYPE.1)
-}
 
 /// Checks that a text can be a key: agents put it into headers as it is (RFC 9110 section 5.5).
+///
+/// # Errors
+/// What is wrong, for the person who entered it.
 pub fn check(key: &SecretString) -> Result<(), &'static str> {
     let key = key.expose_secret();
     if key.is_empty() {
         return Err("Enter the key.");
     }
     if key.len() > KEY_MAX {
-        return Err("That is longer than any key. Copy the key alone.");
+        return Err("This is too long for a key. Copy only the key.");
     }
     if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("That is not a key: it has spaces, line breaks or special characters. Copy the key alone.");
+        return Err("This is not a key: it has spaces, line breaks or special characters. Copy only the key.");
     }
     Ok(())
 }
 
-/// Our page on which a person enters a key, and the state in its address.
+/// The grant that a static key is. A key of the workspace belongs to no person: its account is given.
 #[must_use]
-pub fn key_page(app: &App, provider: &Provider) -> (String, SecretString) {
-    let state = SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
-    let url = format!("{}/host-api-key/{}?state={}", app.public_url, provider.provider_id, state.expose_secret());
+pub fn grant_of_key(key: SecretString, account_id: Option<String>) -> Grant {
+    Grant {
+        access_token: key,
+        refresh_token: None,
+        scopes: Some(Vec::new()),
+        metadata: Token::static_key_metadata(),
+        account_id,
+        account_label: None,
+        expires_at: None,
+        refresh_due_at: None,
+        refresh_token_expires_at: None,
+    }
+}
+
+/// Our page on which a person enters a key, and the state in its URL.
+#[must_use]
+pub fn key_page(broker: &Broker, provider: &Provider) -> (String, SecretString) {
+    let state = new_state();
+    let url = format!("{}/host-api-key/{}?state={}", broker.public_url, provider.provider_id, state.expose_secret());
     (url, state)
 }
 
-/// Who wants a key from the person with a state.
+/// What the page of a state shows.
 #[derive(Clone, Debug)]
-pub enum KeyWanted {
-    /// The provider, by its name for people.
-    By(String),
-    /// Nobody any more: this is how it ended.
+pub enum KeyPage {
+    /// A form for the key of this provider, by its name for people.
+    Form(String),
+    /// How the request ended.
     Ended(Completion),
-    /// Nobody ever did, or the time is over.
+    /// There is no such request, or it has expired.
     Unknown,
 }
 
-/// Which provider a person with this `state` is to enter a key for.
-pub async fn key_wanted(app: &App, provider_id: &str, state: &SecretString) -> Result<KeyWanted, BrokerError> {
-    let request = app.store.authorization_request_of_state(hash(state)).await?;
-    let Some(request) = request.filter(|request| wants_key(request, provider_id, app.clock.now())) else {
-        return Ok(KeyWanted::Unknown);
+/// What the page of `state` shows.
+pub async fn key_page_of(broker: &Broker, provider_id: &str, state: &SecretString) -> Result<KeyPage, BrokerError> {
+    let request = broker.store.authorization_request_of_state(hash(state)).await?;
+    let Some(request) = request.filter(|request| expects_key(request, provider_id, broker.clock.now())) else {
+        return Ok(KeyPage::Unknown);
     };
-    let Some((name, status)) = app.store.authorization_outcome(provider_id, request.id).await? else {
-        return Ok(KeyWanted::Unknown);
+    let Some((name, status)) = broker.store.authorization_outcome(provider_id, request.id).await? else {
+        return Ok(KeyPage::Unknown);
     };
     Ok(match status {
-        Status::Pending | Status::Exchanging => KeyWanted::By(name),
-        Status::Completed => KeyWanted::Ended(Completion::AlreadyCompleted(request.id)),
-        Status::Failed => KeyWanted::Unknown,
+        Status::Pending | Status::Exchanging => KeyPage::Form(name),
+        Status::Completed => KeyPage::Ended(Completion::AlreadyCompleted(request.id)),
+        Status::Failed => KeyPage::Unknown,
     })
 }
 
-fn wants_key(request: &AuthorizationRequest, provider_id: &str, now: DateTime<Utc>) -> bool {
-    request.options.grant_type == GrantType::ApiKey && request.provider_id == provider_id && request.expires_at > now
+fn expects_key(request: &AuthorizationRequest, provider_id: &str, now: DateTime<Utc>) -> bool {
+    let is_key = request.client.options.grant_type == GrantType::ApiKey;
+    is_key && request.provider_id == provider_id && request.expires_at > now
 }

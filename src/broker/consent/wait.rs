@@ -1,30 +1,32 @@
-//! Waiting for a person: sleep until the authorization request ends, or the time is over.
-//! Owns: what a waiter is told.
-//! Must not know: who woke it. While it sleeps it holds no connection.
+//! Waiting for a person: sleeping until the authorization request ends, or the time is over.
+//! Owns: what a waiter gets.
+//! Must not know: what wakes it. While it sleeps it holds no connection.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::authorization::is_interrupted;
+use super::request::is_interrupted;
 use crate::{
-    app::App,
     broker::{
-        BrokerError,
-        authenticate::{Live, live},
+        context::Broker,
+        error::BrokerError,
+        tokens::fresh::{Usable, ensure_fresh},
     },
-    store::{StoreError, Tenant, authorization_requests::row::Status, tokens::row::Token},
+    model::{authorization_request::Status, subject::Tenant, token::Token},
+    store::error::StoreError,
 };
 
+/// How soon a waiter looks again after the database could not be reached.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a waiter is told.
+/// What a waiter gets.
 #[derive(Debug)]
 pub enum Waited {
     /// There is a token.
     Completed(Box<Token>),
-    /// Not yet, and it was only asked.
+    /// Not yet, and the time-out was zero.
     Pending,
     /// Not yet, and the time is over.
     Timeout,
@@ -38,17 +40,17 @@ pub enum Waited {
 }
 
 /// Waits until the authorization request `id` has ended, for `timeout` at the most.
-pub async fn wait(app: &Arc<App>, tenant: &Tenant, id: Uuid, timeout: Duration) -> Result<Waited, BrokerError> {
+pub async fn wait(broker: &Arc<Broker>, tenant: &Tenant, id: Uuid, timeout: Duration) -> Result<Waited, BrokerError> {
     let deadline = Instant::now() + timeout;
-    let waiter = app.waiters.register(id);
+    let waiter = broker.notifications.register(id);
     loop {
         let mut woken = std::pin::pin!(waiter.notify.notified());
         woken.as_mut().enable();
         // Boxed: ten thousand sleeping waiters should not each carry the state of a database query.
-        let look_again_in = match Box::pin(look(app, tenant, id)).await {
+        let look_again_in = match Box::pin(look(broker, tenant, id)).await {
             Ok(Look::Ended(waited)) => return Ok(waited),
             Ok(Look::Open(expires_in)) => expires_in,
-            // A waiter has time: a database that is away for a moment is looked at again.
+            // A waiter has time: after a database that could not be reached for a moment it looks again.
             Err(BrokerError::Store(StoreError::Unavailable(_))) if Instant::now() + LOOK_AGAIN < deadline => LOOK_AGAIN,
             Err(error) => return Err(error),
         };
@@ -61,7 +63,7 @@ pub async fn wait(app: &Arc<App>, tenant: &Tenant, id: Uuid, timeout: Duration) 
         tokio::select! {
             () = woken => {}
             () = tokio::time::sleep_until(deadline.min(Instant::now() + look_again_in)) => {}
-            () = app.shutdown.cancelled() => return Ok(Waited::Timeout),
+            () = broker.shutdown.cancelled() => return Ok(Waited::Timeout),
         }
     }
 }
@@ -71,10 +73,10 @@ enum Look {
     Open(Duration),
 }
 
-async fn look(app: &Arc<App>, tenant: &Tenant, id: Uuid) -> Result<Look, BrokerError> {
+async fn look(broker: &Arc<Broker>, tenant: &Tenant, id: Uuid) -> Result<Look, BrokerError> {
     let nothing = |error, error_description| Look::Ended(Waited::NotFound { error, error_description });
-    let now = app.clock.now();
-    let request = app.store.authorization_request(tenant, id).await?.filter(|request| request.expires_at > now);
+    let now = broker.clock.now();
+    let request = broker.store.authorization_request(tenant, id).await?.filter(|request| request.expires_at > now);
     let Some(request) = request else { return Ok(nothing(None, None)) };
     if is_interrupted(&request, now) {
         let description = "the server stopped while the code was exchanged; authenticate again";
@@ -87,11 +89,11 @@ async fn look(app: &Arc<App>, tenant: &Tenant, id: Uuid) -> Result<Look, BrokerE
             Ok(Look::Open(left + Duration::from_millis(10)))
         }
         (Status::Completed, Some(token)) => {
-            let Some(token) = app.store.token(tenant, token).await? else { return Ok(nothing(None, None)) };
-            let token = match live(app, &token, None).await? {
-                Live::AsRead => Box::new(token),
-                Live::Refreshed(token) => token,
-                Live::ConsentNeeded => return Ok(nothing(None, None)),
+            let Some(token) = broker.store.token(tenant, token).await? else { return Ok(nothing(None, None)) };
+            let token = match ensure_fresh(broker, &token, None).await? {
+                Usable::Current => Box::new(token),
+                Usable::Refreshed(token) => token,
+                Usable::ConsentNeeded => return Ok(nothing(None, None)),
             };
             Ok(Look::Ended(Waited::Completed(token)))
         }

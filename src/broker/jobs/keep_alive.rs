@@ -9,29 +9,27 @@ use futures_util::future::join_all;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
-use super::schedule::alone;
+use super::exclusive::exclusively;
 use crate::{
-    app::App,
     broker::{
-        BrokerError,
+        context::Broker,
+        error::BrokerError,
         tokens::refresh::{Refreshed, refresh},
     },
+    model::token::State,
     store::{
-        StoreError,
-        tokens::{
-            due::{Candidate, Dying, InUse, Rest},
-            row::State,
-        },
+        error::StoreError,
+        tokens::due::{Candidate, Ending, InUse, RefreshFilter},
     },
 };
 
 /// How often a server looks for tokens to refresh.
-pub const EVERY: Duration = Duration::from_secs(30);
+pub(super) const EVERY: Duration = Duration::from_secs(30);
 /// How many tokens one run refreshes at the most: those in use, and those about to die, which have days for it.
 const BATCH: i64 = 100;
-const DYING_BATCH: i64 = 20;
+const ENDING_BATCH: i64 = 20;
 /// How long one run may take; a replica that dies at it is replaced after that.
-const MOST: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 /// Between two refreshes at one provider: five in a second.
 const PACE: Duration = Duration::from_millis(200);
 /// Tokens that fall due before the next run but one are refreshed now, so that no agent finds them due.
@@ -68,60 +66,66 @@ impl Kept {
 
 /// Refreshes a batch of tokens, unless another replica is at it: those that were handed out lately and are about to
 /// expire, and, if the settings say so, those whose refresh token is about to die. `None`: another one is at it.
-pub async fn run_once(app: &Arc<App>) -> Result<Option<Kept>, BrokerError> {
-    if app.settings.keep_alive_used_within_hours == 0 && app.settings.keep_alive_idle_days == 0 {
+pub async fn run_once(broker: &Arc<Broker>) -> Result<Option<Kept>, BrokerError> {
+    if broker.settings.keep_alive_used_within_hours == 0 && broker.settings.keep_alive_idle_days == 0 {
         return Ok(Some(Kept::default()));
     }
-    alone(&app.store, "keep-alive", MOST, Box::pin(batch(app))).await
+    exclusively(&broker.store, "keep-alive", TIMEOUT, Box::pin(batch(broker))).await
 }
 
-async fn batch(app: &Arc<App>) -> Result<Kept, BrokerError> {
+async fn batch(broker: &Arc<Broker>) -> Result<Kept, BrokerError> {
     let mut of_provider: HashMap<Uuid, Vec<Candidate>> = HashMap::new();
-    for candidate in candidates(app).await? {
+    for candidate in candidates(broker).await? {
         of_provider.entry(candidate.provider).or_default().push(candidate);
     }
-    let providers = of_provider.into_values().map(|candidates| at_one_provider(app, candidates));
+    let providers = of_provider.into_values().map(|candidates| at_one_provider(broker, candidates));
     let kept = join_all(providers).await.into_iter().fold(Kept::default(), |sum, kept| Kept {
         fresh: sum.fresh + kept.fresh,
         dead: sum.dead + kept.dead,
         failed: sum.failed + kept.failed,
     });
     if kept != Kept::default() {
-        tracing::info!(fresh = kept.fresh, dead = kept.dead, failed = kept.failed, "tokens were kept alive");
+        tracing::info!(
+            event = "keep_alive.done",
+            fresh = kept.fresh,
+            dead = kept.dead,
+            failed = kept.failed,
+            "tokens were refreshed in the background"
+        );
     }
     Ok(kept)
 }
 
 /// What is worth a refresh now.
-async fn candidates(app: &App) -> Result<Vec<Candidate>, StoreError> {
-    let (now, settings) = (app.clock.now(), &app.settings);
-    let rest = Rest { now, since: now - REST };
+async fn candidates(broker: &Broker) -> Result<Vec<Candidate>, StoreError> {
+    let (now, settings) = (broker.clock.now(), &broker.settings);
+    let filter = RefreshFilter { now, since: now - REST };
     let mut candidates = Vec::new();
     if settings.keep_alive_used_within_hours > 0 {
         let used_since = now - TimeDelta::hours(settings.keep_alive_used_within_hours);
         let in_use = InUse { due_before: now + AHEAD, due_since: used_since - DUE_WHEN_USED, used_since };
-        candidates.extend(app.store.tokens_in_use(&in_use, &rest, BATCH).await?);
+        candidates.extend(broker.store.tokens_in_use(&in_use, &filter, BATCH).await?);
     }
     if settings.keep_alive_idle_days > 0 {
         let idle_since = now - TimeDelta::days(settings.keep_alive_idle_days);
-        let dying = Dying { idle_since, ends_before: now + ENDING, tried_before: now - ENDING_REST };
-        candidates.extend(app.store.tokens_dying(&dying, &rest, DYING_BATCH).await?);
+        let ending = Ending { idle_since, ends_before: now + ENDING, tried_before: now - ENDING_REST };
+        candidates.extend(broker.store.tokens_ending(&ending, &filter, ENDING_BATCH).await?);
     }
     Ok(candidates)
 }
 
 /// Refreshes tokens of one provider, one after the other and not too fast. One that fails ends it: the provider may be
 /// down, and the others can wait for the next run.
-async fn at_one_provider(app: &Arc<App>, candidates: Vec<Candidate>) -> Kept {
+async fn at_one_provider(broker: &Arc<Broker>, candidates: Vec<Candidate>) -> Kept {
     let mut kept = Kept::default();
     sleep(PACE.mul_f64(rand::random())).await;
     let mut pace = interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for candidate in candidates {
-        if app.shutdown.run_until_cancelled(pace.tick()).await.is_none() {
+        if broker.shutdown.run_until_cancelled(pace.tick()).await.is_none() {
             break;
         }
-        match keep(app, &candidate).await {
+        match keep(broker, &candidate).await {
             Ok(None) => {}
             Ok(Some(Refreshed::Fresh(_))) => kept.fresh += 1,
             Ok(Some(Refreshed::ConsentNeeded)) => kept.dead += 1,
@@ -130,7 +134,7 @@ async fn at_one_provider(app: &Arc<App>, candidates: Vec<Candidate>) -> Kept {
                 break;
             }
             Err(error) => {
-                tracing::warn!(token_id = %candidate.token, %error, "a token could not be kept alive");
+                tracing::warn!(event = "keep_alive.failed", token_id = %candidate.token, %error, "could not refresh a token in the background");
                 kept.failed += 1;
             }
         }
@@ -139,10 +143,10 @@ async fn at_one_provider(app: &Arc<App>, candidates: Vec<Candidate>) -> Kept {
 }
 
 /// Refreshes one token. `None`: it was refreshed, deleted or found dead since it was looked up.
-async fn keep(app: &Arc<App>, candidate: &Candidate) -> Result<Option<Refreshed>, BrokerError> {
-    match app.store.token(&candidate.tenant, candidate.token).await? {
+async fn keep(broker: &Arc<Broker>, candidate: &Candidate) -> Result<Option<Refreshed>, BrokerError> {
+    match broker.store.token(&candidate.tenant, candidate.token).await? {
         Some(token) if token.generation == candidate.generation && token.state == State::Active => {
-            Box::pin(refresh(app, token)).await.map(Some)
+            Box::pin(refresh(broker, token)).await.map(Some)
         }
         _ => Ok(None),
     }

@@ -1,6 +1,11 @@
-//! Background work.
+//! Jobs: what a server does without a caller.
+//! Owns: when each runs, and how much it does at a time.
+//! Must not know: the rules it applies; those are in the other rooms.
 
+pub mod device_polls;
+pub mod exclusive;
 pub mod keep_alive;
 pub mod resume;
 pub mod schedule;
 pub mod sweep;
+pub mod usage;

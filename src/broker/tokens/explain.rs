@@ -1,24 +1,25 @@
-//! Explaining a token: how it stands, why, and what to do about it.
+//! Explaining a token: its condition, why, and what to do about it.
 //! Owns: the sentences.
 //! Must not know: where they are shown.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use super::report::REPORTED;
-use crate::{
-    broker::consent::client_credentials::REPLACED,
-    store::tokens::{row::State, state::TokenState},
-};
+use crate::model::{token::State, token_state::TokenState};
 
-/// From when on the end of a refresh token is warned of.
+/// The error code of a token that ended because of a report.
+pub const REPORTED: &str = "reported_invalid";
+/// The error code of a token whose key was replaced in the provider's record. The next call gets the new key.
+pub const REPLACED: &str = "key_replaced";
+
+/// From when on an expiring refresh token is warned of.
 const WARN_BEFORE: TimeDelta = TimeDelta::days(14);
 
-/// How a token stands.
+/// The condition of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// It is handed out, and refreshed when it is due.
     Active,
-    /// A refresh is under way.
+    /// A refresh is running.
     Refreshing,
     /// The last refresh failed; the grant is kept.
     Failing,
@@ -26,18 +27,18 @@ pub enum Condition {
     ConsentNeeded,
 }
 
-/// What there is to say of a token.
+/// The explanation of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// How it stands.
+    /// Its condition.
     pub condition: Condition,
     /// Why, if there is a reason.
     pub why: Option<String>,
-    /// One sentence.
+    /// What to do, in one sentence.
     pub what_to_do: String,
 }
 
-/// Explains how `token` stands.
+/// Explains the state of `token`.
 #[must_use]
 pub fn explain(token: &TokenState, now: DateTime<Utc>) -> Explanation {
     let condition = condition(token, now);
@@ -61,27 +62,27 @@ fn why(token: &TokenState, condition: Condition) -> Option<String> {
     let error = token.last_error.as_deref().unwrap_or("unknown");
     match condition {
         Condition::ConsentNeeded if token.state == State::Active => {
-            Some("The access token expired, and the provider gave no refresh token.".into())
+            Some("The access token expired, and the provider issued no refresh token.".into())
         }
         Condition::ConsentNeeded if error == REPORTED => {
             Some("An agent reported that an API refuses the access token, and there is no refresh token.".into())
         }
         Condition::ConsentNeeded if error == REPLACED => {
-            Some("The key in the provider's record was replaced since this one was handed out.".into())
+            Some("The key in the provider's record was replaced after this one was handed out.".into())
         }
         Condition::ConsentNeeded => Some(format!("The provider says that the grant is dead: {error}.")),
         Condition::Failing => Some(format!("The last refresh failed: {error}.")),
-        Condition::Refreshing => Some("A refresh is under way.".into()),
+        Condition::Refreshing => Some("A refresh is running.".into()),
         Condition::Active => {
             let error = token.client_error.as_ref().filter(|_| token.has_refresh_token)?;
-            Some(format!("The token is good, but the provider refuses this server's client: {error}."))
+            Some(format!("The token is valid, but the provider refuses this server's client: {error}."))
         }
     }
 }
 
 fn what_to_do(token: &TokenState, condition: Condition, now: DateTime<Utc>) -> String {
     if condition == Condition::ConsentNeeded {
-        return "Call POST /v2/auth/authenticate: it answers the url at which the person consents again.".into();
+        return "Call authenticate again, and send the person to the url that it returns.".into();
     }
     if token.client_error.is_some() && token.has_refresh_token {
         return format!(
@@ -90,9 +91,9 @@ fn what_to_do(token: &TokenState, condition: Condition, now: DateTime<Utc>) -> S
         );
     }
     if condition == Condition::Refreshing {
-        return "Nothing: look again in a moment.".into();
+        return "Nothing. Look again in a moment.".into();
     }
-    let again = "have the person consent again (POST /v2/auth/authenticate with force_new)";
+    let again = "have the person consent again (call authenticate with force_new)";
     if let Some(end) = token.refresh_token_expires_at.filter(|end| token.has_refresh_token && *end <= now + WARN_BEFORE)
     {
         return if end > now {
@@ -103,10 +104,10 @@ fn what_to_do(token: &TokenState, condition: Condition, now: DateTime<Utc>) -> S
     }
     match (condition, token.retry_at.filter(|at| *at > now), token.expires_at) {
         (Condition::Failing, Some(at), _) => {
-            format!("Nothing: the grant is kept, and a refresh is tried again from {} on.", moment(at))
+            format!("Nothing. The grant is kept, and the next refresh is tried from {} on.", moment(at))
         }
         (Condition::Failing, None, _) => {
-            "Nothing: the grant is kept, and a refresh is tried again when the token is next asked for.".into()
+            "Nothing. The grant is kept, and the next refresh is tried at the next authenticate.".into()
         }
         (_, _, Some(end)) if !token.has_refresh_token => {
             format!("By {}, when the access token expires, {again}: there is no refresh token.", moment(end))

@@ -1,13 +1,11 @@
-//! `agent-auth provider catalog`: which providers are known by name, and what to do at each.
+//! `agent-auth provider catalog`: the built-in providers, and what to do at each.
 //! Owns: the table, and the steps as they are printed.
 //! Must not know: what an entry means for requests.
 
 use anyhow::bail;
 
-use super::unknown;
 use crate::{
-    app::public_url,
-    broker::clients::redirect_uri::callback_address,
+    broker::{clients::redirect_uri::callback_address, open::public_url},
     catalog::{Catalog, Entry},
     config::Settings,
     terminal::print,
@@ -29,7 +27,7 @@ pub(super) fn show(catalog: &Catalog, name: Option<&str>, settings: &Settings) -
     Ok(())
 }
 
-/// Where the app is made, and what to do there, one line each.
+/// Where the app is created, and what to do there, one line each.
 pub(super) fn steps(entry: &Entry, redirect_uri: &str) -> anyhow::Result<()> {
     print(&format!("  1. Open {}", entry.console))?;
     for (number, step) in (2..).zip(entry.steps(redirect_uri)) {
@@ -45,5 +43,13 @@ fn table(catalog: &Catalog) -> anyhow::Result<()> {
         let set: Vec<String> = entry.params.iter().map(|(name, meaning)| format!("{name} ({meaning})")).collect();
         row(&entry.name, &entry.display_name, &set.join(", "))?;
     }
-    print("\n`agent-auth provider catalog NAME` says where to make an OAuth app, and what to enter there.")
+    print("\n`agent-auth provider catalog NAME` shows where to create an OAuth app, and what to enter there.")
+}
+
+/// The message for a name that the catalogue does not have.
+pub(super) fn unknown(catalog: &Catalog, name: &str) -> String {
+    match &catalog.near(name)[..] {
+        [] => format!("no provider `{name}` in the catalogue; `agent-auth provider catalog` lists them"),
+        near => format!("no provider `{name}` in the catalogue. Did you mean {}?", near.join(" or ")),
+    }
 }

@@ -1,50 +1,48 @@
-//! `agent-auth provider`: the operator's way to providers, straight to the database.
-//! Owns: its arguments and what it prints. What a provider may be is checked where the API checks it.
-//! Must not know: how a provider is spoken to.
+//! `agent-auth provider`: managing providers, directly in the database.
+//! Owns: its arguments and what it prints.
+//! Must not know: what a provider may be; that is `broker/providers`.
 
 mod add;
 mod catalog;
 mod check;
-mod mcp;
-
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
 
 use super::api_key::TenantArgs;
 use crate::{
-    app::open_store,
-    broker::tokens::revoke::client_of,
+    broker::{
+        context::Broker,
+        providers::{delete::delete, list},
+    },
     catalog::Catalog,
     clock::Clock,
     config::Settings,
     model::options::GrantType,
-    outbound::{address::AddressGuard, client::Outbound},
     terminal::print,
 };
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ProviderCommand {
-    /// Show the providers that are known by name, or how to register an app at one of them
+    /// Show the built-in providers, or how to register an app at one of them
     Catalog {
-        /// The name of one, e.g. github: where to make an app there, and what to enter
+        /// The name of one, e.g. github: where to create an app there, and what to enter
         name: Option<String>,
     },
-    /// Register a provider, and print the redirect URI to enter there
+    /// Add a provider, and print the redirect URI to enter there
     #[command(after_long_help = add::EXAMPLES)]
     Add(Box<add::Add>),
-    /// Ask a provider's endpoints harmless questions, and say what is right and what is wrong
+    /// Check a provider's endpoints and credentials
     ///
-    /// A made-up code is brought to the token endpoint. A provider that takes our client refuses the code
-    /// (invalid_grant); one that does not refuses the client (invalid_client). The exit code is 1 if anything is wrong.
+    /// The token endpoint is sent a made-up code. If the client is accepted, the code is refused (invalid_grant); if not,
+    /// the client is refused (invalid_client). The exit code is 1 if a check fails.
     Check {
         /// The provider's id
         provider_id: String,
         #[command(flatten)]
         tenant: TenantArgs,
     },
-    /// List the workspace's providers
+    /// List the providers of the workspace
     List {
         #[command(flatten)]
         tenant: TenantArgs,
@@ -58,26 +56,25 @@ pub(super) enum ProviderCommand {
     },
 }
 
-pub(super) async fn run(command: ProviderCommand, settings: &Settings) -> anyhow::Result<()> {
-    let catalog = Catalog::load(settings.catalog_file.as_deref()).context("AGENT_AUTH_CATALOG_FILE")?;
+pub(super) async fn run(command: ProviderCommand, settings: Settings) -> anyhow::Result<()> {
     if let ProviderCommand::Catalog { name } = &command {
-        return catalog::show(&catalog, name.as_deref(), settings);
+        let catalog = Catalog::load(settings.catalog_file.as_deref()).context("AGENT_AUTH_CATALOG_FILE")?;
+        return catalog::show(&catalog, name.as_deref(), &settings);
     }
-    let clock = Clock::system();
-    let store = open_store(settings, &clock).await?;
+    let broker = Broker::open(settings, Clock::system()).await?;
     match command {
         ProviderCommand::Catalog { .. } => Ok(()),
-        ProviderCommand::Add(add) => add::run(&add, &store, &catalog, settings, clock.now()).await,
+        ProviderCommand::Add(add) => add::run(*add, &broker).await,
         ProviderCommand::Check { provider_id, tenant } => {
-            let tenant = tenant.tenant(&store).await?;
-            let Some(provider) = store.provider(&tenant, &provider_id).await? else { bail!(none(&provider_id)) };
-            check::run(&provider, settings, clock.now()).await
+            let tenant = tenant.tenant(&broker).await?;
+            let Some(provider) = list::find(&broker, &tenant, &provider_id).await? else { bail!(none(&provider_id)) };
+            check::run(&provider, &broker).await
         }
         ProviderCommand::List { tenant } => {
-            for provider in store.providers(&tenant.tenant(&store).await?).await? {
-                let place = match provider.options.grant_type {
+            for provider in list::list(&broker, &tenant.tenant(&broker).await?).await? {
+                let place = match provider.client.options.grant_type {
                     GrantType::AuthorizationCode => provider.auth_url.as_str(),
-                    GrantType::ClientCredentials => provider.token_url.as_str(),
+                    GrantType::ClientCredentials => provider.client.token_url.as_str(),
                     GrantType::ApiKey => "a static key",
                 };
                 print(&format!("{}\t{}\t{place}", provider.provider_id, provider.name))?;
@@ -85,34 +82,19 @@ pub(super) async fn run(command: ProviderCommand, settings: &Settings) -> anyhow
             Ok(())
         }
         ProviderCommand::Remove { provider_id, tenant } => {
-            let tenant = tenant.tenant(&store).await?;
-            let Some(deleted) = store.delete_provider(&tenant, &provider_id, client_of, clock.now()).await? else {
-                bail!(none(&provider_id));
-            };
+            let tenant = tenant.tenant(&broker).await?;
+            let Some(deletion) = delete(&broker, &tenant, &provider_id).await? else { bail!(none(&provider_id)) };
+            broker.stop().await;
             print(&format!("Deleted {provider_id} and its tokens."))?;
-            match deleted.revocations.len() {
-                0 => Ok(()),
-                queued => print(&format!("The server revokes {queued} of them at the provider within a minute.")),
+            match (deletion.revoked, deletion.queued) {
+                (0, 0) => Ok(()),
+                (revoked, 0) => print(&format!("Revoked {revoked} grants at the provider.")),
+                (_, queued) => print(&format!("{queued} grants are still to be revoked; a running server does it.")),
             }
         }
     }
 }
 
-/// The way out, as the settings have it.
-fn outbound(settings: &Settings) -> anyhow::Result<Outbound> {
-    let guard = AddressGuard::parse(&settings.allow_private_upstreams).map_err(anyhow::Error::msg)?;
-    Outbound::new(guard, Duration::from_secs(settings.provider_timeout_seconds))
-        .context("the machine's trusted certificates cannot be read")
-}
-
 fn none(provider_id: &str) -> String {
-    format!("there is no provider `{provider_id}`; `agent-auth provider list` shows them all")
-}
-
-/// What is not in the catalogue, and what may have been meant.
-fn unknown(catalog: &Catalog, name: &str) -> String {
-    match &catalog.near(name)[..] {
-        [] => format!("the catalogue has no `{name}`; `agent-auth provider catalog` shows what it has"),
-        near => format!("the catalogue has no `{name}`, but {}", near.join(", ")),
-    }
+    format!("there is no provider `{provider_id}`; `agent-auth provider list` shows all providers")
 }

@@ -1,37 +1,36 @@
 //! `POST /v2/auth/authenticate`: a token, or where to get consent.
-//! Owns: the shape of the question and the answer.
+//! Owns: the shape of the request and the response.
 //! Must not know: which token is chosen, or when it is refreshed.
 
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use chrono::TimeDelta;
+use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use secrecy::ExposeSecret;
-
 use crate::{
-    app::App,
     broker::{
-        authenticate::{Ask, ConsentOn, Outcome, authenticate as ask_broker},
-        consent::authorization::Pending,
+        authenticate::{self, ConsentOn, Outcome, TokenRequest, with_challenged_scopes},
+        consent::request::Pending,
+        rules,
     },
     http::{
-        body::{Fields, JsonBody, Problem, rules},
+        app::App,
+        body::{Fields, JsonBody},
         error::{ApiError, ErrorBody, Faults},
     },
     identity::{Caller, Permission},
-    oauth::challenge::Challenge,
-    store::{Subject, tokens::row::Token},
+    model::{subject::Subject, token::Token},
 };
 
-/// What an agent asks for.
+/// What an agent requests.
 #[derive(ToSchema)]
 #[schema(as = AuthAuthenticateRequest)]
-#[expect(dead_code, clippy::struct_excessive_bools, reason = "describes the body that `read` reads")]
+#[expect(clippy::struct_excessive_bools, reason = "the published fields")]
 pub struct AuthenticateRequest {
     /// The provider's id.
     provider: String,
@@ -69,9 +68,8 @@ pub struct AuthenticateRequest {
 }
 
 /// How consent is asked for.
-#[derive(ToSchema)]
+#[derive(Clone, Copy, ToSchema)]
 #[schema(rename_all = "snake_case")]
-#[expect(dead_code, reason = "describes a field of the body")]
 pub enum AuthGrant {
     /// In a browser that comes back here.
     AuthorizationCode,
@@ -79,7 +77,12 @@ pub enum AuthGrant {
     Device,
 }
 
-/// The answer.
+impl AuthGrant {
+    const NAMES: [(&'static str, Self); 2] =
+        [("authorization_code", Self::AuthorizationCode), ("device", Self::Device)];
+}
+
+/// The response.
 #[derive(Default, Serialize, ToSchema)]
 #[schema(as = AuthAuthenticateResponse)]
 pub struct AuthenticateResponse {
@@ -107,7 +110,7 @@ pub struct AuthenticateResponse {
     expires_in: Option<u64>,
 }
 
-/// How it stands.
+/// The status.
 #[derive(Default, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthStatus {
@@ -132,9 +135,9 @@ pub async fn authenticate(
     body: JsonBody,
 ) -> Result<Json<AuthenticateResponse>, ApiError> {
     caller.needs(Permission::Authenticate)?;
-    let ask = read(caller, &body)?;
-    let user_id = Some(ask.subject.user_id.clone());
-    let answer = match ask_broker(&app, ask).await? {
+    let request = AuthenticateRequest::read(&body, &caller)?.into_token_request(caller);
+    let user_id = Some(request.subject.user_id.clone());
+    let response = match authenticate::authenticate(&app.broker, request).await? {
         Outcome::Completed(token) => AuthenticateResponse {
             status: AuthStatus::Completed,
             token: Some(token.access_token.expose_secret().to_owned()),
@@ -160,59 +163,70 @@ pub async fn authenticate(
             AuthenticateResponse { status: AuthStatus::TokenExpired, user_id, ..AuthenticateResponse::default() }
         }
     };
-    Ok(Json(answer))
+    Ok(Json(response))
 }
 
-fn read(caller: Caller, body: &JsonBody) -> Result<Ask, ApiError> {
-    let mut fields = Fields::of_body(body);
-    let named_user = fields.optional_text("user_id", &rules::identifier);
-    let ls_user_id = fields.optional_text("ls_user_id", &rules::identifier);
-    let user_id = named_user.or_else(|| ls_user_id.clone()).or_else(|| caller.user.clone());
-    if user_id.is_none() && fields.is_absent("user_id") && fields.is_absent("ls_user_id") {
-        let problem = "Field required: name the user in user_id, or in X-User-Id with a service key";
-        fields.fault(&["user_id".into()], ("missing", problem.into()));
+impl AuthenticateRequest {
+    fn read(body: &JsonBody, caller: &Caller) -> Result<Self, ApiError> {
+        let mut fields = Fields::of_body(body);
+        let user_id = fields.optional_text("user_id", &rules::identifier);
+        let ls_user_id = fields.optional_text("ls_user_id", &rules::identifier);
+        let names_nobody = fields.is_absent("user_id") && fields.is_absent("ls_user_id") && caller.user.is_none();
+        if names_nobody {
+            let problem = "Field required: name the user in user_id, or in X-User-Id with a service key";
+            fields.fault(&["user_id".into()], ("missing", problem.into()));
+        }
+        let request = Self {
+            user_id,
+            ls_user_id,
+            use_agent_builder_public_oauth: fields.boolean("use_agent_builder_public_oauth", false),
+            scopes: fields.required_texts("scopes", rules::SCOPES_MAX, &rules::scope),
+            challenge: fields.optional_text("challenge", &rules::opaque),
+            provider: fields.required_text("provider", &rules::provider_id),
+            force_new: fields.boolean("force_new", false),
+            token_id: fields.optional_uuid("token_id"),
+            is_default: fields.boolean("is_default", true),
+            redirect_uri: fields.optional_text("redirect_uri", &rules::redirect_uri),
+            check_only: fields.boolean("check_only", false),
+            grant: fields.optional_name("grant", &AuthGrant::NAMES),
+            min_ttl: fields.optional_seconds("min_ttl", rules::MIN_TTL_MAX),
+            agent_id: fields.optional_text("agent_id", &rules::identifier),
+        };
+        fields.finish()?;
+        Ok(request)
     }
-    fields.boolean("use_agent_builder_public_oauth", false);
-    let mut scopes = fields.required_texts("scopes", rules::SCOPES_MAX, &rules::scope);
-    let challenge = fields.optional_text("challenge", &rules::opaque);
-    for scope in challenge.and_then(|header| Challenge::of_headers([header.as_str()])).unwrap_or_default().scopes {
-        if rules::scope(&scope).is_ok() && !scopes.contains(&scope) && scopes.len() < rules::SCOPES_MAX {
-            scopes.push(scope);
+
+    fn into_token_request(self, caller: Caller) -> TokenRequest {
+        // Accepted for compatibility: there are no public clients here.
+        let _public_client = self.use_agent_builder_public_oauth;
+        let user_id = self.user_id.or_else(|| self.ls_user_id.clone()).or_else(|| caller.user.clone());
+        TokenRequest {
+            subject: Subject {
+                tenant: caller.tenant,
+                user_id: user_id.unwrap_or_default(),
+                agent_id: self.agent_id.unwrap_or_default(),
+            },
+            ls_user_id: self.ls_user_id.or(caller.user),
+            provider_id: self.provider,
+            scopes: match self.challenge {
+                Some(challenge) => with_challenged_scopes(self.scopes, &challenge, rules::SCOPES_MAX),
+                None => self.scopes,
+            },
+            force_new: self.force_new,
+            token_id: self.token_id,
+            is_default: self.is_default,
+            redirect_uri: self.redirect_uri,
+            check_only: self.check_only,
+            consent_on: match self.grant {
+                Some(AuthGrant::Device) => ConsentOn::Device,
+                Some(AuthGrant::AuthorizationCode) | None => ConsentOn::Browser,
+            },
+            min_ttl: self.min_ttl.map(TimeDelta::seconds),
         }
     }
-    let ask = Ask {
-        provider_id: fields.required_text("provider", &rules::provider_id),
-        scopes,
-        force_new: fields.boolean("force_new", false),
-        token_id: fields.optional_uuid("token_id"),
-        is_default: fields.boolean("is_default", true),
-        redirect_uri: fields.optional_text("redirect_uri", &rules::redirect_uri),
-        check_only: fields.boolean("check_only", false),
-        consent_on: match fields.optional_text("grant", &grant).as_deref() {
-            Some("device") => ConsentOn::Device,
-            _ => ConsentOn::Browser,
-        },
-        least: fields.optional_seconds("min_ttl", rules::MIN_TTL_MAX).map(TimeDelta::seconds),
-        ls_user_id: ls_user_id.or(caller.user),
-        subject: Subject {
-            tenant: caller.tenant,
-            user_id: user_id.unwrap_or_default(),
-            agent_id: fields.optional_text("agent_id", &rules::identifier).unwrap_or_default(),
-        },
-    };
-    fields.finish()?;
-    Ok(ask)
 }
 
-fn grant(text: &str) -> Result<(), Problem> {
-    if ["authorization_code", "device"].contains(&text) {
-        Ok(())
-    } else {
-        Err(("literal_error", "Input should be 'authorization_code' or 'device'".into()))
-    }
-}
-
-/// What an agent may want to know of its token beside the token itself: what the provider told, and what we know.
+/// What an agent may need to know of its token: fields of the token response, and what is stored.
 fn metadata(token: Token) -> Map<String, Value> {
     let mut metadata = token.metadata;
     metadata.entry("token_type").or_insert_with(|| "Bearer".into());

@@ -15,13 +15,14 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    app::App,
+    broker::{connections, rules},
     http::{
-        body::{Fields, JsonBody, rules},
+        app::App,
+        body::{Fields, JsonBody},
         error::{ApiError, ErrorBody, Faults},
     },
     identity::{Caller, Permission},
-    store::connections::AgentConnection,
+    model::agent_connection::AgentConnection,
 };
 
 /// A connection as it is answered.
@@ -49,7 +50,6 @@ pub struct ConnectionList {
 /// A token to connect.
 #[derive(ToSchema)]
 #[schema(as = CreateAgentConnectionRequest)]
-#[expect(dead_code, reason = "describes the body that `create` reads")]
 pub struct CreateConnectionRequest {
     oauth_token_id: String,
 }
@@ -65,7 +65,7 @@ pub async fn list(
 ) -> Result<Json<ConnectionList>, ApiError> {
     caller.needs(Permission::List)?;
     agent(&agent_id)?;
-    let connections = app.store.agent_connections(&caller.tenant, &agent_id, None).await?;
+    let connections = connections::list(&app.broker, &caller.tenant, &agent_id).await?;
     Ok(Json(ConnectionList { data: connections.into_iter().map(ConnectionResponse::from).collect() }))
 }
 
@@ -82,16 +82,12 @@ pub async fn create(
     caller.needs(Permission::Administer)?;
     agent(&agent_id)?;
     let mut fields = Fields::of_body(&body);
-    let token = fields.required_text("oauth_token_id", &rules::identifier);
+    let request =
+        CreateConnectionRequest { oauth_token_id: fields.required_text("oauth_token_id", &rules::identifier) };
     fields.finish()?;
-    let no_token = || ApiError::NotFound("There is no token of that id among those of the current user.".into());
-    let token = Uuid::try_parse(&token).map_err(|_| no_token())?;
-    let user = caller.user.as_deref();
-    let connection = app
-        .store
-        .connect_agent(&caller.tenant, &agent_id, token, user, user.unwrap_or("service"), app.clock.now())
-        .await?;
-    let connection = connection.ok_or_else(no_token)?;
+    let token = Uuid::try_parse(&request.oauth_token_id).map_err(|_| ApiError::no_token())?;
+    let connected = connections::connect(&app.broker, &caller.tenant, &agent_id, token, caller.user.as_deref());
+    let connection = connected.await?.ok_or_else(ApiError::no_token)?;
     Ok((StatusCode::CREATED, Json(connection.into())))
 }
 
@@ -107,7 +103,7 @@ pub async fn delete(
     caller.needs(Permission::Administer)?;
     agent(&agent_id)?;
     let removed = match Uuid::try_parse(&connection_id) {
-        Ok(id) => app.store.disconnect_agent(&caller.tenant, &agent_id, id).await?,
+        Ok(id) => connections::disconnect(&app.broker, &caller.tenant, &agent_id, id).await?,
         Err(_) => false,
     };
     if removed {

@@ -1,54 +1,48 @@
-//! `POST /v2/auth/providers/mcp-discover`: an MCP server's URL is enough to connect it; and our client metadata document.
-//! Owns: their shape on the wire.
+//! `POST /v2/auth/providers/mcp-discover`: an MCP server's URL is enough to connect it.
+//! Owns: the shape of the request.
 //! Must not know: how a server is discovered, or how a client is registered.
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::header,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State};
 use secrecy::SecretString;
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{
-    provider_bodies::AuthMethod,
-    providers::{ProviderResponse, authentication_field, grant_type_field, no_provider, require_secret},
-};
+use super::provider_bodies::ProviderResponse;
 use crate::{
-    app::App,
     broker::{
-        clients::redirect_uri::callback_address,
-        providers::mcp::{ConnectError, Connector, McpServer, StaticClient, client_document, connect},
+        providers::{
+            draft::check_text,
+            mcp::{McpDraft, connect},
+        },
+        rules::Fault,
     },
     http::{
-        body::{Fields, JsonBody, rules},
+        app::App,
+        body::{Fields, JsonBody},
         error::{ApiError, ErrorBody, Faults, RegistrationRequired},
     },
     identity::{Caller, Permission},
     model::{client::ClientAuthentication, options::GrantType},
-    oauth::{metadata::DiscoveryError, registration::client_metadata, token::FailureKind},
     outbound::address::AddressGuard,
-    store::Tenant,
 };
 
 /// An MCP server to connect.
 #[derive(ToSchema)]
 #[schema(as = MCPOAuthProviderCreateRequest)]
-#[expect(dead_code, reason = "describes the body that `discover` reads")]
 pub struct McpDiscoverRequest {
     /// Plain characters; unique in the workspace. Part of the callback address.
-    provider_id: String,
-    name: String,
+    #[schema(value_type = String, required = true)]
+    provider_id: Option<String>,
+    #[schema(value_type = String, required = true)]
+    name: Option<String>,
     /// The address of the MCP server: https, or http to a host in `ALLOW_PRIVATE_UPSTREAMS`.
-    mcp_server_url: String,
+    #[schema(value_type = String, required = true)]
+    mcp_server_url: Option<String>,
     /// A client that was registered by hand, where the authorization server lets none register itself.
     client_id: Option<String>,
     client_secret: Option<String>,
-    token_endpoint_auth_method: Option<AuthMethod>,
+    token_endpoint_auth_method: Option<ClientAuthentication>,
     /// `client_credentials` for a server that takes this client's own tokens; `authorization_code` if absent.
     grant_type: Option<GrantType>,
     /// Accept an authorization server whose metadata does not say that it knows PKCE (S256 is sent all the same).
@@ -73,74 +67,44 @@ pub async fn discover(
     body: JsonBody,
 ) -> Result<Json<ProviderResponse>, ApiError> {
     caller.needs(Permission::Administer)?;
-    let server = read(app.outbound.guard(), caller.tenant, &body)?;
-    let _discovering = app.discoveries.begin(&server.tenant).ok_or(ApiError::TooManyDiscoveries)?;
-    Ok(Json(Box::pin(connect(&Connector::of(&app), server)).await?.into()))
+    let draft = McpDiscoverRequest::read(&body, app.broker.outbound.guard());
+    Ok(Json(Box::pin(connect(&app.broker, caller.tenant, draft)).await?.into()))
 }
 
-/// Reads an MCP server to connect, with every fault at once.
-pub(in crate::http) fn read(guard: &AddressGuard, tenant: Tenant, body: &JsonBody) -> Result<McpServer, ApiError> {
-    let endpoint = |url: &str| rules::endpoint(guard, url);
-    let mut fields = Fields::of_body(body);
-    let client_id = fields.optional_text("client_id", &rules::identifier);
-    let secret = fields.optional_text("client_secret", &rules::secret).map(SecretString::from);
-    let authentication = authentication_field(&mut fields);
-    let grant_type = grant_type_field(&mut fields).unwrap_or_default();
-    if grant_type == GrantType::ApiKey {
-        let problem = "Input should be 'authorization_code' or 'client_credentials': a static key needs no discovery";
-        fields.fault(&["grant_type".into()], ("literal_error", problem.into()));
+impl McpDiscoverRequest {
+    /// What is wrong with single fields is in the draft.
+    fn read(body: &JsonBody, guard: &AddressGuard) -> McpDraft {
+        let mut fields = Fields::of_body(body);
+        let text = |fields: &mut Fields<'_>, name: &'static str| {
+            fields.optional_text(name, &|text| check_text(name, text, guard))
+        };
+        let request = Self {
+            client_id: text(&mut fields, "client_id"),
+            client_secret: text(&mut fields, "client_secret"),
+            token_endpoint_auth_method: fields
+                .optional_name("token_endpoint_auth_method", &ClientAuthentication::NAMES),
+            grant_type: fields.optional_name("grant_type", &GrantType::NAMES),
+            provider_id: text(&mut fields, "provider_id"),
+            name: text(&mut fields, "name"),
+            mcp_server_url: text(&mut fields, "mcp_server_url"),
+            allow_missing_pkce: fields.boolean("allow_missing_pkce", false),
+            omit_resource: fields.boolean("omit_resource", false),
+        };
+        request.into_draft(fields.into_faults())
     }
-    if client_id.is_some() && secret.is_none() {
-        require_secret(&mut fields, grant_type);
-    }
-    let server = McpServer {
-        tenant,
-        provider_id: fields.required_text("provider_id", &rules::provider_id),
-        name: fields.required_text("name", &rules::display_name),
-        url: fields.required_text("mcp_server_url", &endpoint),
-        grant_type,
-        client: client_id.map(|id| StaticClient { id, secret, authentication }),
-        allow_missing_pkce: fields.boolean("allow_missing_pkce", false),
-        omit_resource: fields.boolean("omit_resource", false),
-    };
-    fields.finish()?;
-    Ok(server)
-}
 
-/// What we say of ourselves to authorization servers that take a URL for a client id.
-pub async fn client_document_of(State(app): State<Arc<App>>, Path(provider_id): Path<String>) -> Response {
-    if rules::provider_id(&provider_id).is_err() {
-        return no_provider().into_response();
-    }
-    let redirect_uri = callback_address(&app.public_url, &provider_id);
-    let mut document = client_metadata(&redirect_uri, ClientAuthentication::None);
-    document["client_id"] = Value::from(client_document(&app.public_url, &provider_id));
-    document["client_uri"] = json!(app.public_url);
-    ([(header::CACHE_CONTROL, "public, max-age=3600")], Json(document)).into_response()
-}
-
-impl From<ConnectError> for ApiError {
-    fn from(error: ConnectError) -> Self {
-        const WHAT: &str = "The MCP server was not connected";
-        match error {
-            ConnectError::Discovery(error) => not_discovered("mcp_server_url", WHAT, &error),
-            ConnectError::Registration(error) => {
-                Self::Provider(FailureKind::Refused, format!("{WHAT}: {error}."), None)
-            }
-            ConnectError::Broker(error) => error.into(),
+    fn into_draft(self, unreadable: Vec<Fault>) -> McpDraft {
+        McpDraft {
+            provider_id: self.provider_id,
+            name: self.name,
+            url: self.mcp_server_url,
+            client_id: self.client_id,
+            client_secret: self.client_secret.map(SecretString::from),
+            authentication: self.token_endpoint_auth_method,
+            grant_type: self.grant_type,
+            allow_missing_pkce: self.allow_missing_pkce,
+            omit_resource: self.omit_resource,
+            unreadable,
         }
-    }
-}
-
-/// Why there is no metadata for what stands in `field`.
-pub(in crate::http) fn not_discovered(field: &'static str, what: &str, error: &DiscoveryError) -> ApiError {
-    let sentence = format!("{what}: {error}.");
-    match error {
-        DiscoveryError::TooLong => ApiError::Provider(FailureKind::TimedOut, sentence, None),
-        DiscoveryError::Unreachable(..) => ApiError::Provider(FailureKind::Refused, sentence, None),
-        DiscoveryError::Refused(..)
-        | DiscoveryError::TooMany
-        | DiscoveryError::Unbelievable(_)
-        | DiscoveryError::Missing(_) => ApiError::fault(["body", field], "discovery_failed", sentence),
     }
 }

@@ -1,9 +1,12 @@
+//! The API: one resource a file. A handler only translates: body in, one broker call, body out.
+//! Owns: the shapes on the wire.
+//! Must not know: the rules of the broker.
+
 pub mod authenticate;
 pub mod connections;
+pub mod finalize;
 pub mod mcp;
 pub mod provider_bodies;
-pub mod provider_issuer;
-pub mod provider_template;
 pub mod providers;
 pub mod token_state;
 pub mod tokens;

@@ -1,24 +1,42 @@
-//! The bodies of `/v2/auth/providers` as the API's description tells them.
-//! Owns: their fields and what is said of each.
-//! Must not know: how they are read; that is `providers.rs`.
+//! The bodies of `/v2/auth/providers`: the API's description is made of these structs, and requests are read into them.
+//! Owns: their fields, and the order in which a body is read.
+//! Must not know: which fields a provider needs; that is `broker/providers/definition.rs`.
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
-use crate::model::options::{GrantType, TokenFormat};
+use crate::{
+    broker::{
+        providers::draft::{ProviderDraft, check_text},
+        rules::{Fault, PARAMETERS_MAX, REDIRECT_URIS_MAX, SCOPES_MAX},
+    },
+    http::body::{Fields, JsonBody, literal_error},
+    model::{
+        client::ClientAuthentication,
+        options::{GrantType, OptionsDraft, TokenFormat},
+        provider::Provider,
+    },
+    outbound::address::AddressGuard,
+};
 
 /// A provider to create.
 #[derive(ToSchema)]
 #[schema(as = OAuthProviderCreateRequest)]
-#[expect(dead_code, reason = "describes the body that `read_new` reads")]
 pub struct ProviderCreateRequest {
     /// Plain characters; unique in the workspace. Part of the callback address.
-    provider_id: String,
+    #[schema(value_type = String, required = true)]
+    provider_id: Option<String>,
     /// May be absent beside `template`.
-    name: String,
+    #[schema(value_type = String, required = true)]
+    name: Option<String>,
     /// May be absent with `grant_type: "api_key"`.
-    client_id: String,
+    #[schema(value_type = String, required = true)]
+    client_id: Option<String>,
     /// With `grant_type: "api_key"` the key that the whole workspace uses; without it each person is asked for their own.
     client_secret: Option<String>,
     /// How tokens come about; `authorization_code` if absent. Cannot be changed later.
@@ -27,29 +45,31 @@ pub struct ProviderCreateRequest {
     device_authorization_url: Option<String>,
     /// The authorization endpoint: https, or http to a host in `ALLOW_PRIVATE_UPSTREAMS`. May be absent beside `template`,
     /// and with another `grant_type` than `authorization_code`.
-    auth_url: String,
+    #[schema(value_type = String, required = true)]
+    auth_url: Option<String>,
     /// The token endpoint: likewise, but needed with `client_credentials`.
-    token_url: String,
+    #[schema(value_type = String, required = true)]
+    token_url: Option<String>,
     /// Where the provider tells whose an access token is (an OIDC userinfo endpoint, or JSON with an `id`). Asked after
     /// a consent whose token response names nobody. Known providers need none.
     userinfo_url: Option<String>,
     /// The revocation endpoint (RFC 7009), where grants are revoked when their tokens are deleted here. Known providers
     /// need none.
     revocation_url: Option<String>,
-    #[schema(default = false, required = false)]
-    uses_pkce: bool,
+    #[schema(value_type = bool, default = false)]
+    uses_pkce: Option<bool>,
     /// `S256` is what is sent, whatever is asked for.
-    #[schema(default = "S256", required = false)]
-    code_challenge_method: String,
+    #[schema(value_type = String, default = "S256")]
+    code_challenge_method: Option<String>,
     provider_type: Option<ProviderType>,
-    #[schema(default = "client_secret_post", required = false)]
-    token_endpoint_auth_method: AuthMethod,
+    #[schema(value_type = ClientAuthentication, default = "client_secret_post")]
+    token_endpoint_auth_method: Option<ClientAuthentication>,
     /// Added to every authorization URL. The protocol's own parameters cannot be set here. Each stands over that of the
     /// template, or of the provider that the token endpoint is known to be.
-    #[schema(required = false)]
-    authorization_params: BTreeMap<String, String>,
-    #[schema(required = false)]
-    allowed_redirect_uris: Vec<String>,
+    #[schema(value_type = BTreeMap<String, String>)]
+    authorization_params: Option<BTreeMap<String, String>>,
+    #[schema(value_type = Vec<String>)]
+    allowed_redirect_uris: Option<Vec<String>>,
     /// The issuer of an authorization server with metadata (RFC 8414 or `OpenID` Connect Discovery): its endpoints and what
     /// it knows are read from there, except for what stands in this body. Then `auth_url` and `token_url` may be absent.
     issuer: Option<String>,
@@ -77,23 +97,9 @@ pub struct ProviderCreateRequest {
     token_format: Option<TokenFormat>,
 }
 
-/// How our client authenticates.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-#[expect(dead_code, reason = "describes a field of the body")]
-pub enum AuthMethod {
-    /// A public client.
-    None,
-    /// HTTP Basic.
-    ClientSecretBasic,
-    /// In the body.
-    ClientSecretPost,
-}
-
 /// A family of providers.
-#[derive(ToSchema)]
+#[derive(Clone, Copy, ToSchema)]
 #[schema(rename_all = "snake_case")]
-#[expect(dead_code, reason = "describes a field of the body")]
 pub enum ProviderType {
     /// Microsoft Entra ID.
     Microsoft,
@@ -105,12 +111,25 @@ pub enum ProviderType {
     X,
 }
 
+impl ProviderType {
+    const NAMES: [(&'static str, Self); 4] =
+        [("microsoft", Self::Microsoft), ("salesforce", Self::Salesforce), ("slack", Self::Slack), ("x", Self::X)];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Microsoft => "microsoft",
+            Self::Salesforce => "salesforce",
+            Self::Slack => "slack",
+            Self::X => "x",
+        }
+    }
+}
+
 /// A change of a provider: what is absent or null stays.
 #[derive(ToSchema)]
 #[schema(as = OAuthProviderUpdateRequest)]
-#[expect(dead_code, reason = "describes the body that `update` reads")]
 pub struct ProviderUpdateRequest {
-    token_endpoint_auth_method: Option<AuthMethod>,
+    token_endpoint_auth_method: Option<ClientAuthentication>,
     name: Option<String>,
     client_id: Option<String>,
     client_secret: Option<String>,
@@ -134,4 +153,266 @@ pub struct ProviderUpdateRequest {
     omit_resource: Option<bool>,
     token_params: Option<BTreeMap<String, String>>,
     token_format: Option<TokenFormat>,
+}
+
+/// A provider in a response.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OAuthProviderResponse)]
+pub struct ProviderResponse {
+    id: Uuid,
+    organization_id: String,
+    provider_id: String,
+    name: String,
+    client_id: String,
+    auth_url: String,
+    token_url: String,
+    userinfo_url: Option<String>,
+    revocation_url: Option<String>,
+    uses_pkce: bool,
+    code_challenge_method: Option<String>,
+    provider_type: Option<String>,
+    mcp_server_url: Option<String>,
+    token_endpoint_auth_method: &'static str,
+    is_dynamic_client: bool,
+    authorization_params: BTreeMap<String, String>,
+    allowed_redirect_uris: Vec<String>,
+    /// The issuer of the authorization server, where it is known.
+    issuer: Option<String>,
+    template: Option<String>,
+    grant_type: GrantType,
+    device_authorization_url: Option<String>,
+    refresh_url: Option<String>,
+    scope_separator: Option<String>,
+    default_scopes: Vec<String>,
+    always_scopes: Vec<String>,
+    resource: Option<String>,
+    omit_resource: bool,
+    token_params: BTreeMap<String, String>,
+    token_format: TokenFormat,
+    /// The error with which the token endpoint refused the client, until it takes it again: correct the client's
+    /// settings. Tokens are kept meanwhile.
+    client_error: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<Provider> for ProviderResponse {
+    fn from(provider: Provider) -> Self {
+        let options = provider.client.options;
+        Self {
+            id: provider.id,
+            organization_id: provider.tenant.organization,
+            provider_id: provider.provider_id,
+            name: provider.name,
+            client_id: provider.client.id,
+            auth_url: provider.auth_url,
+            token_url: provider.client.token_url,
+            userinfo_url: provider.userinfo_url,
+            revocation_url: provider.client.revocation_url,
+            uses_pkce: provider.uses_pkce,
+            code_challenge_method: Some(provider.code_challenge_method),
+            provider_type: provider.provider_type,
+            mcp_server_url: provider.mcp_server_url,
+            token_endpoint_auth_method: provider.client.authentication.as_str(),
+            is_dynamic_client: provider.is_dynamic_client,
+            authorization_params: provider.authorization_params,
+            allowed_redirect_uris: provider.allowed_redirect_uris,
+            issuer: options.issuer,
+            template: options.template,
+            grant_type: options.grant_type,
+            device_authorization_url: options.device_authorization_url,
+            refresh_url: options.refresh_url,
+            scope_separator: options.scope_separator,
+            default_scopes: options.default_scopes,
+            always_scopes: options.always_scopes,
+            resource: options.resource,
+            omit_resource: options.omit_resource,
+            token_params: options.token_params,
+            token_format: options.token_format,
+            client_error: provider.client_error,
+            created_at: provider.created_at,
+            updated_at: provider.updated_at,
+        }
+    }
+}
+
+/// Reads the fields of one body, each by its rule.
+struct Reader<'b> {
+    fields: Fields<'b>,
+    guard: &'b AddressGuard,
+}
+
+impl<'b> Reader<'b> {
+    fn of(body: &'b JsonBody, guard: &'b AddressGuard) -> Self {
+        Self { fields: Fields::of_body(body), guard }
+    }
+
+    fn text(&mut self, name: &'static str) -> Option<String> {
+        let guard = self.guard;
+        self.fields.optional_text(name, &|text| check_text(name, text, guard))
+    }
+
+    fn texts(&mut self, name: &'static str, max: usize) -> Option<Vec<String>> {
+        let guard = self.guard;
+        self.fields.optional_texts(name, max, &|text| check_text(name, text, guard))
+    }
+
+    fn map(&mut self, name: &'static str) -> Option<BTreeMap<String, String>> {
+        let guard = self.guard;
+        self.fields.optional_map(name, PARAMETERS_MAX, &|text| check_text(name, text, guard))
+    }
+
+    /// `plain` is accepted, and S256 is sent: every server that supports PKCE supports it (RFC 7636 section 4.2).
+    fn challenge_method(&mut self) -> Option<String> {
+        self.fields.optional_text("code_challenge_method", &|text| {
+            if ["S256", "plain"].contains(&text) { Ok(()) } else { Err(literal_error(["S256"])) }
+        })
+    }
+}
+
+impl ProviderCreateRequest {
+    /// Reads the body of `POST /v2/auth/providers`. What is wrong with single fields is in the draft.
+    #[must_use]
+    pub fn read(body: &JsonBody, guard: &AddressGuard) -> ProviderDraft {
+        let mut reader = Reader::of(body, guard);
+        let request = Self {
+            issuer: reader.text("issuer"),
+            template: reader.text("template"),
+            template_params: reader.map("template_params"),
+            grant_type: reader.fields.optional_name("grant_type", &GrantType::NAMES),
+            token_endpoint_auth_method: reader
+                .fields
+                .optional_name("token_endpoint_auth_method", &ClientAuthentication::NAMES),
+            code_challenge_method: reader.challenge_method(),
+            provider_id: reader.text("provider_id"),
+            client_id: reader.text("client_id"),
+            client_secret: reader.text("client_secret"),
+            allowed_redirect_uris: reader.texts("allowed_redirect_uris", REDIRECT_URIS_MAX),
+            name: reader.text("name"),
+            auth_url: reader.text("auth_url"),
+            token_url: reader.text("token_url"),
+            userinfo_url: reader.text("userinfo_url"),
+            revocation_url: reader.text("revocation_url"),
+            uses_pkce: reader.fields.optional_boolean("uses_pkce"),
+            provider_type: reader.fields.optional_name("provider_type", &ProviderType::NAMES),
+            authorization_params: reader.map("authorization_params"),
+            device_authorization_url: reader.text("device_authorization_url"),
+            refresh_url: reader.text("refresh_url"),
+            scope_separator: reader.text("scope_separator"),
+            resource: reader.text("resource"),
+            default_scopes: reader.texts("default_scopes", SCOPES_MAX),
+            always_scopes: reader.texts("always_scopes", SCOPES_MAX),
+            omit_resource: reader.fields.optional_boolean("omit_resource"),
+            token_params: reader.map("token_params"),
+            token_format: reader.fields.optional_name("token_format", &TokenFormat::NAMES),
+        };
+        request.into_draft(reader.fields.into_faults())
+    }
+
+    fn into_draft(self, unreadable: Vec<Fault>) -> ProviderDraft {
+        // S256 is sent, whatever the body says.
+        let _sent_anyway = self.code_challenge_method;
+        ProviderDraft {
+            provider_id: self.provider_id,
+            name: self.name,
+            grant_type: self.grant_type,
+            client_id: self.client_id,
+            client_secret: self.client_secret.map(SecretString::from),
+            authentication: self.token_endpoint_auth_method,
+            auth_url: self.auth_url,
+            token_url: self.token_url,
+            userinfo_url: self.userinfo_url,
+            revocation_url: self.revocation_url,
+            uses_pkce: self.uses_pkce,
+            provider_type: self.provider_type.map(|family| family.as_str().to_owned()),
+            authorization_params: self.authorization_params,
+            allowed_redirect_uris: self.allowed_redirect_uris,
+            issuer: self.issuer,
+            template: self.template,
+            template_params: self.template_params,
+            options: OptionsDraft {
+                device_authorization_url: self.device_authorization_url,
+                refresh_url: self.refresh_url,
+                scope_separator: self.scope_separator,
+                default_scopes: self.default_scopes,
+                always_scopes: self.always_scopes,
+                resource: self.resource,
+                omit_resource: self.omit_resource,
+                token_params: self.token_params,
+                token_format: self.token_format,
+            },
+            unreadable,
+        }
+    }
+}
+
+impl ProviderUpdateRequest {
+    /// Reads the body of `PATCH /v2/auth/providers/{provider_id}`. What is wrong with single fields is in the draft.
+    #[must_use]
+    pub fn read(body: &JsonBody, guard: &AddressGuard) -> ProviderDraft {
+        let mut reader = Reader::of(body, guard);
+        let request = Self {
+            template: reader.text("template"),
+            template_params: reader.map("template_params"),
+            name: reader.text("name"),
+            client_id: reader.text("client_id"),
+            auth_url: reader.text("auth_url"),
+            token_url: reader.text("token_url"),
+            userinfo_url: reader.text("userinfo_url"),
+            revocation_url: reader.text("revocation_url"),
+            uses_pkce: reader.fields.optional_boolean("uses_pkce"),
+            allowed_redirect_uris: reader.texts("allowed_redirect_uris", REDIRECT_URIS_MAX),
+            authorization_params: reader.map("authorization_params"),
+            device_authorization_url: reader.text("device_authorization_url"),
+            refresh_url: reader.text("refresh_url"),
+            scope_separator: reader.text("scope_separator"),
+            resource: reader.text("resource"),
+            default_scopes: reader.texts("default_scopes", SCOPES_MAX),
+            always_scopes: reader.texts("always_scopes", SCOPES_MAX),
+            omit_resource: reader.fields.optional_boolean("omit_resource"),
+            token_params: reader.map("token_params"),
+            token_format: reader.fields.optional_name("token_format", &TokenFormat::NAMES),
+            code_challenge_method: reader.challenge_method(),
+            token_endpoint_auth_method: reader
+                .fields
+                .optional_name("token_endpoint_auth_method", &ClientAuthentication::NAMES),
+            client_secret: reader.text("client_secret"),
+        };
+        // Not a published field: it may be repeated, but not changed.
+        let grant_type = reader.fields.optional_name("grant_type", &GrantType::NAMES);
+        ProviderDraft { grant_type, ..request.into_draft(reader.fields.into_faults()) }
+    }
+
+    fn into_draft(self, unreadable: Vec<Fault>) -> ProviderDraft {
+        // S256 is sent, whatever the body says.
+        let _sent_anyway = self.code_challenge_method;
+        ProviderDraft {
+            name: self.name,
+            client_id: self.client_id,
+            client_secret: self.client_secret.map(SecretString::from),
+            authentication: self.token_endpoint_auth_method,
+            auth_url: self.auth_url,
+            token_url: self.token_url,
+            userinfo_url: self.userinfo_url,
+            revocation_url: self.revocation_url,
+            uses_pkce: self.uses_pkce,
+            authorization_params: self.authorization_params,
+            allowed_redirect_uris: self.allowed_redirect_uris,
+            template: self.template,
+            template_params: self.template_params,
+            options: OptionsDraft {
+                device_authorization_url: self.device_authorization_url,
+                refresh_url: self.refresh_url,
+                scope_separator: self.scope_separator,
+                default_scopes: self.default_scopes,
+                always_scopes: self.always_scopes,
+                resource: self.resource,
+                omit_resource: self.omit_resource,
+                token_params: self.token_params,
+                token_format: self.token_format,
+            },
+            unreadable,
+            ..ProviderDraft::default()
+        }
+    }
 }

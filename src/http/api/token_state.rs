@@ -14,19 +14,23 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::tokens::{no_token, token};
+use super::tokens::token_id;
 use crate::{
-    app::App,
-    broker::tokens::{
-        explain::{Condition, explain},
-        report::{Reported, report_invalid},
+    broker::{
+        error::BrokerError,
+        tokens::{
+            explain::{Condition, Explanation},
+            list,
+            report::{Reported, report_invalid},
+        },
     },
     http::{
+        app::App,
         body::{Fields, JsonBody},
         error::{ApiError, ErrorBody, Faults},
     },
     identity::{Caller, Permission},
-    store::tokens::state::TokenState,
+    model::token_state::TokenState,
 };
 
 /// How a token stands. Never a secret.
@@ -80,7 +84,6 @@ pub enum TokenCondition {
 
 /// What an agent tells of a token that an API refused.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the body that `report` reads")]
 pub struct TokenReportRequest {
     /// The access token that was refused. With it, a report that comes late does no harm.
     token: Option<String>,
@@ -117,11 +120,12 @@ pub enum TokenReportStatus {
 pub async fn get(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Path(token_id): Path<String>,
+    Path(path): Path<String>,
 ) -> Result<Json<TokenStateResponse>, ApiError> {
     caller.needs(Permission::List)?;
-    let state = app.store.token_state(&caller.tenant, caller.user()?, token(&token_id)?).await?;
-    Ok(Json(answer(state.ok_or_else(no_token)?, app.clock.now())))
+    let state = list::state(&app.broker, &caller.tenant, caller.user()?, token_id(&path)?).await?;
+    let (state, explanation) = state.ok_or_else(ApiError::no_token)?;
+    Ok(Json(response(state, explanation)))
 }
 
 /// Takes the report of an agent whose token an API refused: refreshes the token once, or says that a person has to
@@ -134,19 +138,19 @@ pub async fn get(
 pub async fn report(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Path(token_id): Path<String>,
+    Path(path): Path<String>,
     body: Option<JsonBody>,
 ) -> Result<Json<TokenReportResponse>, ApiError> {
     caller.needs(Permission::Authenticate)?;
-    let mut refused = None;
+    let mut request = TokenReportRequest { token: None };
     if let Some(body) = body {
         let mut fields = Fields::of_body(&body);
-        refused = fields.optional_text("token", &|_| Ok(())).map(SecretString::from);
+        request.token = fields.optional_text("token", &|_| Ok(()));
         fields.finish()?;
     }
-    let id = Uuid::try_parse(&token_id)
-        .map_err(|_| ApiError::NotFound("There is no token of that id in this workspace.".into()))?;
-    let (status, token, detail) = match report_invalid(&app, &caller.tenant, id, refused.as_ref()).await? {
+    let refused = request.token.map(SecretString::from);
+    let id = Uuid::try_parse(&path).map_err(|_| BrokerError::NotFound("token"))?;
+    let (status, token, detail) = match report_invalid(&app.broker, &caller.tenant, id, refused.as_ref()).await? {
         Reported::Refreshed(token) => (TokenReportStatus::Refreshed, Some(token), "The token was refreshed."),
         Reported::ReplacedBefore(token) => (
             TokenReportStatus::Refreshed,
@@ -168,8 +172,7 @@ pub async fn report(
     }))
 }
 
-fn answer(token: TokenState, now: DateTime<Utc>) -> TokenStateResponse {
-    let explanation = explain(&token, now);
+fn response(token: TokenState, explanation: Explanation) -> TokenStateResponse {
     TokenStateResponse {
         id: token.id,
         provider_id: token.provider_id,

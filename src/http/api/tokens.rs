@@ -15,16 +15,21 @@ use url::form_urlencoded;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::providers::no_provider;
 use crate::{
-    app::App,
-    broker::tokens::revoke::{self, Deletion},
+    broker::{
+        providers, rules,
+        tokens::{
+            list,
+            revoke::{self, Deletion},
+        },
+    },
     http::{
-        body::{Fields, JsonBody, rules},
+        app::App,
+        body::{Fields, JsonBody},
         error::{ApiError, ErrorBody, Faults},
     },
     identity::{Caller, Permission},
-    store::tokens::row::{TokenChange, TokenSummary as StoredSummary},
+    model::token::{TokenChange, TokenSummary as StoredSummary},
 };
 
 /// The type of provider that the two workspace operations are about.
@@ -56,7 +61,6 @@ pub struct TokenStatus {
 /// Providers to ask for.
 #[derive(ToSchema)]
 #[schema(as = OAuthTokenStatusBatchRequest)]
-#[expect(dead_code, reason = "describes the body that `exists_batch` reads")]
 pub struct TokenStatusBatchRequest {
     provider_ids: Vec<String>,
 }
@@ -71,7 +75,6 @@ pub struct TokenStatusBatch {
 /// A change of a token: what is absent stays; a label of null is taken away.
 #[derive(ToSchema)]
 #[schema(as = OAuthTokenUpdateRequest)]
-#[expect(dead_code, reason = "describes the body that `update_metadata` reads")]
 pub struct TokenUpdateRequest {
     provider_account_label: Option<String>,
     is_default: Option<bool>,
@@ -113,7 +116,7 @@ pub async fn list(
 ) -> Result<Json<Vec<TokenSummary>>, ApiError> {
     caller.needs(Permission::List)?;
     let provider_id = parameter(query.as_deref(), "provider_id");
-    let tokens = app.store.tokens_of_user(&caller.tenant, caller.user()?, provider_id.as_deref()).await?;
+    let tokens = list::list(&app.broker, &caller.tenant, caller.user()?, provider_id.as_deref()).await?;
     Ok(Json(tokens.into_iter().map(TokenSummary::from).collect()))
 }
 
@@ -127,7 +130,7 @@ pub async fn exists(
 ) -> Result<Json<TokenStatus>, ApiError> {
     caller.needs(Permission::Authenticate)?;
     let provider_id = required_parameter(query.as_deref(), "provider_id")?;
-    let providers = app.store.providers_with_token(&caller.tenant, caller.user()?).await?;
+    let providers = list::providers_with_token(&app.broker, &caller.tenant, caller.user()?).await?;
     Ok(Json(TokenStatus { has_token: providers.contains(&provider_id) }))
 }
 
@@ -141,10 +144,12 @@ pub async fn exists_batch(
 ) -> Result<Json<TokenStatusBatch>, ApiError> {
     caller.needs(Permission::Authenticate)?;
     let mut fields = Fields::of_body(&body);
-    let asked = fields.required_texts("provider_ids", rules::BATCH_MAX, &rules::identifier);
+    let request = TokenStatusBatchRequest {
+        provider_ids: fields.required_texts("provider_ids", rules::BATCH_MAX, &rules::identifier),
+    };
     fields.finish()?;
-    let providers = app.store.providers_with_token(&caller.tenant, caller.user()?).await?;
-    let has_token = asked.into_iter().map(|asked| (asked.clone(), providers.contains(&asked))).collect();
+    let providers = list::providers_with_token(&app.broker, &caller.tenant, caller.user()?).await?;
+    let has_token = request.provider_ids.into_iter().map(|id| (id.clone(), providers.contains(&id))).collect();
     Ok(Json(TokenStatusBatch { has_token }))
 }
 
@@ -159,10 +164,8 @@ pub async fn delete_for_user(
     caller.needs(Permission::Administer)?;
     let provider_id = required_parameter(query.as_deref(), "provider_id")?;
     let user = caller.user()?;
-    if app.store.provider(&caller.tenant, &provider_id).await?.is_none() {
-        return Err(no_provider());
-    }
-    let deletion = revoke::delete_tokens_of_user(&app, &caller.tenant, user, &provider_id).await?;
+    providers::list::get(&app.broker, &caller.tenant, &provider_id).await?;
+    let deletion = revoke::delete_tokens_of_user(&app.broker, &caller.tenant, user, &provider_id).await?;
     let message = format!("{} token(s) of the current user at {provider_id} were deleted.", deletion.tokens);
     Ok(Deleted::new(deletion, Some(provider_id), message))
 }
@@ -175,11 +178,11 @@ pub async fn delete_for_user(
 pub async fn delete(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Path(token_id): Path<String>,
+    Path(path): Path<String>,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1]), ApiError> {
     caller.needs(Permission::Administer)?;
-    let deletion = revoke::delete_token(&app, &caller.tenant, caller.user()?, token(&token_id)?).await?;
-    let revoked = deletion.ok_or_else(no_token)?.upstream_revoked();
+    let deletion = revoke::delete_token(&app.broker, &caller.tenant, caller.user()?, token_id(&path)?).await?;
+    let revoked = deletion.ok_or_else(ApiError::no_token)?.upstream_revoked();
     let revoked = HeaderValue::from_static(if revoked { "true" } else { "false" });
     Ok((StatusCode::NO_CONTENT, [(UPSTREAM_REVOKED, revoked)]))
 }
@@ -191,20 +194,24 @@ pub async fn delete(
 pub async fn update_metadata(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Path(token_id): Path<String>,
+    Path(path): Path<String>,
     body: JsonBody,
 ) -> Result<Json<TokenSummary>, ApiError> {
     caller.needs(Permission::Administer)?;
     let mut fields = Fields::of_body(&body);
-    let label = fields.optional_text("provider_account_label", &rules::display_name);
-    let change = TokenChange {
-        account_label: fields.has("provider_account_label").then_some(label),
+    let request = TokenUpdateRequest {
+        provider_account_label: fields.optional_text("provider_account_label", &rules::display_name),
         is_default: fields.optional_boolean("is_default"),
     };
+    let has_label = fields.has("provider_account_label");
     fields.finish()?;
-    let id = token(&token_id)?;
-    let changed = app.store.change_token(&caller.tenant, caller.user()?, id, &change, app.clock.now()).await?;
-    changed.map(|token| Json(token.into())).ok_or_else(no_token)
+    let change = TokenChange {
+        account_label: has_label.then_some(request.provider_account_label),
+        is_default: request.is_default,
+    };
+    let id = token_id(&path)?;
+    let changed = list::change(&app.broker, &caller.tenant, caller.user()?, id, &change).await?;
+    changed.map(|token| Json(token.into())).ok_or_else(ApiError::no_token)
 }
 
 /// Tells whether anybody in the workspace has a token at a Slack provider.
@@ -215,25 +222,21 @@ pub async fn workspace_slack_exists(
     caller: Caller,
 ) -> Result<Json<TokenStatus>, ApiError> {
     caller.needs(Permission::Authenticate)?;
-    Ok(Json(TokenStatus { has_token: app.store.workspace_has_token(&caller.tenant, SLACK).await? }))
+    Ok(Json(TokenStatus { has_token: list::workspace_has_token(&app.broker, &caller.tenant, SLACK).await? }))
 }
 
 /// Deletes every Slack token of the workspace, and revokes their grants at Slack.
 #[utoipa::path(delete, path = "/v2/auth/tokens/workspace/slack", tag = "Tokens", responses((status = 200, body = Deleted)))]
 pub async fn delete_workspace_slack(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Deleted>, ApiError> {
     caller.needs(Permission::Administer)?;
-    let deletion = revoke::delete_tokens_of_workspace(&app, &caller.tenant, SLACK).await?;
+    let deletion = revoke::delete_tokens_of_workspace(&app.broker, &caller.tenant, SLACK).await?;
     let message = format!("{} Slack token(s) of the workspace were deleted.", deletion.tokens);
     Ok(Deleted::new(deletion, None, message))
 }
 
-pub(in crate::http) fn no_token() -> ApiError {
-    ApiError::NotFound("There is no token of that id among those of the current user.".into())
-}
-
-/// What is no id of ours is not there.
-pub(in crate::http) fn token(id: &str) -> Result<Uuid, ApiError> {
-    Uuid::try_parse(id).map_err(|_| no_token())
+/// A text that is not an id of ours belongs to no token.
+pub(in crate::http) fn token_id(id: &str) -> Result<Uuid, ApiError> {
+    Uuid::try_parse(id).map_err(|_| ApiError::no_token())
 }
 
 fn parameter(query: Option<&str>, name: &str) -> Option<String> {

@@ -15,13 +15,15 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    app::App,
     broker::consent::wait::{Waited, wait as wait_for},
-    http::error::{ApiError, ErrorBody, Faults},
+    http::{
+        app::App,
+        error::{ApiError, ErrorBody, Faults},
+    },
     identity::{Caller, Permission},
 };
 
-/// The answer.
+/// The response.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AuthWaitResponse)]
 pub struct WaitResponse {
@@ -36,7 +38,7 @@ pub struct WaitResponse {
     error_description: Option<String>,
 }
 
-/// How it stands.
+/// The status.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthWaitStatus {
@@ -62,9 +64,9 @@ pub async fn wait(
     RawQuery(query): RawQuery,
 ) -> Result<Json<WaitResponse>, ApiError> {
     caller.needs(Permission::Authenticate)?;
-    let timeout = timeout(query.as_deref().unwrap_or_default(), app.settings.wait_max_seconds)?;
+    let timeout = timeout(query.as_deref().unwrap_or_default(), app.broker.settings.wait_max_seconds)?;
     let waited = match Uuid::try_parse(&auth_id) {
-        Ok(id) => wait_for(&app, &caller.tenant, id, timeout).await?,
+        Ok(id) => wait_for(&app.broker, &caller.tenant, id, timeout).await?,
         Err(_) => Waited::NotFound { error: None, error_description: None },
     };
     let answer = |status, token| WaitResponse { status, token, error: None, error_description: None };
@@ -80,16 +82,16 @@ pub async fn wait(
     }))
 }
 
-fn timeout(query: &str, most: i64) -> Result<Duration, ApiError> {
+fn timeout(query: &str, max: i64) -> Result<Duration, ApiError> {
     let refuse = |kind, problem: String| Err(ApiError::fault(["query", "timeout"], kind, problem));
     let Some((_, value)) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "timeout") else {
-        return Ok(Duration::from_secs(most.unsigned_abs()));
+        return Ok(Duration::from_secs(max.unsigned_abs()));
     };
     match value.trim().parse::<i64>() {
         Err(_) => refuse("int_parsing", "Input should be a valid integer, unable to parse string as an integer".into()),
         Ok(seconds) if seconds < 0 => refuse("greater_than_equal", "Input should be greater than or equal to 0".into()),
-        Ok(seconds) if seconds > most => {
-            refuse("less_than_equal", format!("Input should be less than or equal to {most}"))
+        Ok(seconds) if seconds > max => {
+            refuse("less_than_equal", format!("Input should be less than or equal to {max}"))
         }
         Ok(seconds) => Ok(Duration::from_secs(seconds.unsigned_abs())),
     }

@@ -1,8 +1,6 @@
-//! Reading of requests: JSON bodies field by field, so that every fault is told at once.
-//! Owns: the limits of what is accepted, and the names of faults (those of pydantic, which clients know).
+//! Reading bodies: JSON field by field, so that every fault is reported at once.
+//! Owns: the types of values, and the names of their faults (those of pydantic, which clients know).
 //! Must not know: what the fields are for.
-
-pub mod rules;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,13 +11,12 @@ use axum::{
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::error::{ApiError, Fault};
+use super::error::{self, ApiError};
+use crate::broker::rules::{self, Fault, Problem};
 
 /// A JSON body must have come whole in this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What is wrong with a value: its name for programs, and a sentence.
-pub type Problem = (&'static str, String);
 /// A rule for a text.
 pub type Rule<'r> = &'r dyn Fn(&str) -> Result<(), Problem>;
 
@@ -32,7 +29,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let bytes = whole(request, state).await?;
         if bytes.is_empty() {
-            let fault = Fault { loc: vec!["body".into()], msg: "Field required".into(), kind: "missing" };
+            let fault = error::Fault { loc: vec!["body".into()], msg: "Field required".into(), kind: "missing" };
             return Err(ApiError::Faults(vec![fault]));
         }
         parse(&bytes)
@@ -61,7 +58,7 @@ fn parse(bytes: &[u8]) -> Result<JsonBody, ApiError> {
     serde_json::from_slice(bytes).map(JsonBody).map_err(|error| {
         let position = byte_position(bytes, error.line(), error.column());
         let loc = vec!["body".into(), position.into()];
-        ApiError::Faults(vec![Fault { loc, msg: "JSON decode error".into(), kind: "json_invalid" }])
+        ApiError::Faults(vec![error::Fault { loc, msg: "JSON decode error".into(), kind: "json_invalid" }])
     })
 }
 
@@ -71,7 +68,7 @@ fn byte_position(bytes: &[u8], line: usize, column: usize) -> usize {
     (before + column.saturating_sub(1)).min(bytes.len())
 }
 
-/// The fields of an object, read one after the other. Faults are gathered; [`Fields::finish`] tells them all.
+/// The fields of an object, read one after the other. Faults are gathered; [`Fields::finish`] reports them all.
 pub struct Fields<'v> {
     object: Option<&'v Map<String, Value>>,
     faults: Vec<Fault>,
@@ -104,32 +101,27 @@ impl<'v> Fields<'v> {
     }
 
     /// A list of texts that must be there.
-    pub fn required_texts(&mut self, name: &'static str, most: usize, rule: Rule<'_>) -> Vec<String> {
+    pub fn required_texts(&mut self, name: &'static str, max: usize, rule: Rule<'_>) -> Vec<String> {
         match self.required(name) {
-            Some(value) => self.texts(name, value, most, rule),
+            Some(value) => self.texts(name, value, max, rule),
             None => Vec::new(),
         }
     }
 
     /// A list of texts that may be absent or null.
-    pub fn optional_texts(&mut self, name: &'static str, most: usize, rule: Rule<'_>) -> Option<Vec<String>> {
+    pub fn optional_texts(&mut self, name: &'static str, max: usize, rule: Rule<'_>) -> Option<Vec<String>> {
         let value = self.present(name)?;
-        Some(self.texts(name, value, most, rule))
+        Some(self.texts(name, value, max, rule))
     }
 
     /// An object of texts that may be absent or null.
-    pub fn optional_map(
-        &mut self,
-        name: &'static str,
-        most: usize,
-        rule: Rule<'_>,
-    ) -> Option<BTreeMap<String, String>> {
+    pub fn optional_map(&mut self, name: &'static str, max: usize, rule: Rule<'_>) -> Option<BTreeMap<String, String>> {
         let Value::Object(object) = self.present(name)? else {
             self.fault(&[name.into()], ("dict_type", "Input should be a valid dictionary".into()));
             return None;
         };
-        if object.len() > most {
-            self.fault(&[name.into()], ("too_long", format!("Dictionary should have at most {most} items")));
+        if object.len() > max {
+            self.fault(&[name.into()], ("too_long", format!("Dictionary should have at most {max} items")));
             return None;
         }
         let mut map = BTreeMap::new();
@@ -147,6 +139,17 @@ impl<'v> Fields<'v> {
         Some(map)
     }
 
+    /// One of these names that may be absent or null.
+    pub fn optional_name<T: Copy>(&mut self, name: &'static str, names: &[(&'static str, T)]) -> Option<T> {
+        let value = self.present(name)?;
+        let text = self.text(&[name.into()], value, &|_| Ok(()))?;
+        let named = names.iter().find(|(known, _)| *known == text).map(|(_, value)| *value);
+        if named.is_none() {
+            self.fault(&[name.into()], literal_error(names.iter().map(|(known, _)| *known)));
+        }
+        named
+    }
+
     /// True or false, with a default.
     pub fn boolean(&mut self, name: &'static str, default: bool) -> bool {
         match self.object.and_then(|object| object.get(name)) {
@@ -162,12 +165,12 @@ impl<'v> Fields<'v> {
     }
 
     /// Whole seconds from 0 to `most` that may be absent or null.
-    pub fn optional_seconds(&mut self, name: &'static str, most: i64) -> Option<i64> {
+    pub fn optional_seconds(&mut self, name: &'static str, max: i64) -> Option<i64> {
         let value = self.present(name)?;
         let problem = match value.as_i64() {
             Some(seconds) if seconds < 0 => ("greater_than_equal", "Input should be greater than or equal to 0".into()),
-            Some(seconds) if seconds > most => {
-                ("less_than_equal", format!("Input should be less than or equal to {most}"))
+            Some(seconds) if seconds > max => {
+                ("less_than_equal", format!("Input should be less than or equal to {max}"))
             }
             Some(seconds) => return Some(seconds),
             None if value.is_string() => ("int_parsing", "Input should be a valid integer, not a string".to_owned()),
@@ -201,14 +204,19 @@ impl<'v> Fields<'v> {
     }
 
     /// Notes a fault that the rules of single fields do not see.
-    pub fn fault(&mut self, path: &[Value], (kind, msg): Problem) {
-        let loc = std::iter::once(Value::from("body")).chain(path.iter().cloned()).collect();
-        self.faults.push(Fault { loc, msg, kind });
+    pub fn fault(&mut self, path: &[Value], (kind, message): Problem) {
+        self.faults.push(Fault { path: path.to_vec(), kind, message });
     }
 
     /// The end of reading.
     pub fn finish(self) -> Result<(), ApiError> {
-        if self.faults.is_empty() { Ok(()) } else { Err(ApiError::Faults(self.faults)) }
+        if self.faults.is_empty() { Ok(()) } else { Err(self.faults.into()) }
+    }
+
+    /// The faults so far, for those who find more of them later.
+    #[must_use]
+    pub fn into_faults(self) -> Vec<Fault> {
+        self.faults
     }
 
     fn required(&mut self, name: &'static str) -> Option<&'v Value> {
@@ -231,13 +239,13 @@ impl<'v> Fields<'v> {
         checked.map_err(|problem| self.fault(path, problem)).ok()
     }
 
-    fn texts(&mut self, name: &'static str, value: &Value, most: usize, rule: Rule<'_>) -> Vec<String> {
+    fn texts(&mut self, name: &'static str, value: &Value, max: usize, rule: Rule<'_>) -> Vec<String> {
         let Some(list) = value.as_array() else {
             self.fault(&[name.into()], ("list_type", "Input should be a valid list".into()));
             return Vec::new();
         };
-        if list.len() > most {
-            let problem = format!("List should have at most {most} items after validation, not {}", list.len());
+        if list.len() > max {
+            let problem = format!("List should have at most {max} items after validation, not {}", list.len());
             self.fault(&[name.into()], ("too_long", problem));
             return Vec::new();
         }
@@ -260,4 +268,14 @@ impl<'v> Fields<'v> {
         self.fault(&[name.into()], problem);
         None
     }
+}
+
+/// The problem of a text that is none of `names`.
+pub fn literal_error<'n>(names: impl IntoIterator<Item = &'n str>) -> Problem {
+    let names: Vec<String> = names.into_iter().map(|name| format!("'{name}'")).collect();
+    let expected = match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => names.concat(),
+    };
+    ("literal_error", format!("Input should be {expected}"))
 }

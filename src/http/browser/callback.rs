@@ -1,37 +1,34 @@
 //! Callbacks: where providers send the browser, and where applications bring a code they received themselves.
-//! Owns: which visits count (no prefetch, no HEAD, no preview), and the page or answer for each end.
+//! Owns: which querys count (no prefetch, no HEAD, no preview), and the page or answer for each end.
 //! Must not know: how a code is exchanged.
 
 use std::sync::Arc;
 
 use axum::{
-    Json,
     extract::{Path, RawQuery, State},
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use secrecy::SecretString;
-use serde::Serialize;
 use url::form_urlencoded;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::pages::{FailureReason, Page, page};
 use crate::{
-    app::App,
     broker::{
-        BrokerError,
         clients::redirect_uri::callback_address,
-        consent::authorization::{CodeResponse, Completion, ErrorResponse, Source, complete, refuse},
+        consent::{
+            authorization::{self, complete, refuse},
+            completion::{CodeResponse, Completion, ErrorResponse, Source},
+        },
+        error::BrokerError,
+        rules,
     },
     http::{
-        api::providers::no_provider,
-        body::{Fields, JsonBody, rules},
-        error::{ApiError, ErrorBody, Faults},
+        app::App,
+        error::{ApiError, Faults},
     },
-    identity::{Caller, Permission},
-    oauth::token::FailureKind,
-    store::authorization_requests::row::Status,
+    model::{authorization_request::Status, failure::FailureKind},
 };
 
 /// Programs that open links to show a preview of them.
@@ -48,28 +45,9 @@ const PREVIEWERS: [&str; 10] = [
     "googlebot",
 ];
 
-/// A code an application received.
-#[derive(ToSchema)]
-#[schema(as = OAuthFinalizeRequest)]
-#[expect(dead_code, reason = "describes the body that `post` reads")]
-pub struct FinalizeRequest {
-    code: String,
-    state: String,
-    /// The `iss` parameter of the redirect (RFC 9207), if there was one.
-    iss: Option<String>,
-}
-
-/// A consent that is complete.
-#[derive(Serialize, ToSchema)]
-pub struct Finalized {
-    status: &'static str,
-    provider_id: String,
-    auth_id: Uuid,
-}
-
 /// What a browser brings along.
 #[derive(Default)]
-struct Visit {
+struct CallbackQuery {
     code: Option<String>,
     state: Option<String>,
     error: Option<String>,
@@ -77,26 +55,27 @@ struct Visit {
     iss: Option<String>,
     setup_action: Option<String>,
     /// All of it, as it came.
-    query: SecretString,
+    whole: SecretString,
 }
 
-impl Visit {
+impl CallbackQuery {
     fn read(query: Option<&str>) -> Self {
-        let mut visit = Self { query: query.unwrap_or_default().into(), ..Self::default() };
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        let query = query.unwrap_or_default();
+        let mut read = Self { whole: query.into(), ..Self::default() };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let field = match name.as_ref() {
-                "code" => &mut visit.code,
-                "state" => &mut visit.state,
-                "error" => &mut visit.error,
-                "error_description" => &mut visit.error_description,
-                "iss" => &mut visit.iss,
-                "setup_action" => &mut visit.setup_action,
+                "code" => &mut read.code,
+                "state" => &mut read.state,
+                "error" => &mut read.error,
+                "error_description" => &mut read.error_description,
+                "iss" => &mut read.iss,
+                "setup_action" => &mut read.setup_action,
                 _ => continue,
             };
             let usable = rules::opaque(&value).is_ok() || name == "error_description";
             field.get_or_insert_with(|| if usable { value.into_owned() } else { String::new() });
         }
-        visit
+        read
     }
 }
 
@@ -115,10 +94,10 @@ pub async fn get(
     Path(provider_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    if method == Method::HEAD || is_no_visit(&headers) {
+    if method == Method::HEAD || is_prefetch_or_preview(&headers) {
         return (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response();
     }
-    come_back(&app, &provider_id, Visit::read(query.as_deref())).await
+    complete_in_browser(&app, &provider_id, CallbackQuery::read(query.as_deref())).await
 }
 
 /// Takes the person's browser back from installing or changing a GitHub App. An `installation_id` alone proves
@@ -136,60 +115,16 @@ pub async fn setup(
     Path(provider_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    if method == Method::HEAD || is_no_visit(&headers) {
+    if method == Method::HEAD || is_prefetch_or_preview(&headers) {
         return (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response();
     }
-    let visit = Visit::read(query.as_deref());
-    match visit.setup_action.as_deref() {
+    let query = CallbackQuery::read(query.as_deref());
+    match query.setup_action.as_deref() {
         Some("update") => page(StatusCode::OK, &Page::Updated),
-        _ if visit.state.is_some() && (visit.code.is_some() || visit.error.is_some()) => {
-            come_back(&app, &provider_id, visit).await
+        _ if query.state.is_some() && (query.code.is_some() || query.error.is_some()) => {
+            complete_in_browser(&app, &provider_id, query).await
         }
         _ => page(StatusCode::OK, &Page::Installed),
-    }
-}
-
-/// Takes a code from an application that received the redirect itself.
-#[utoipa::path(post, path = "/v2/auth/callback/{provider_id}", tag = "Callbacks",
-    params(("provider_id" = String, Path)), request_body = FinalizeRequest,
-    responses((status = 200, body = Finalized), (status = 400, body = ErrorBody), (status = 422, body = Faults),
-              (status = 502, body = ErrorBody)))]
-pub async fn post(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    Path(provider_id): Path<String>,
-    body: JsonBody,
-) -> Result<Json<Finalized>, ApiError> {
-    caller.needs(Permission::Authenticate)?;
-    let mut fields = Fields::of_body(&body);
-    let code = SecretString::from(fields.required_text("code", &rules::opaque));
-    let state = SecretString::from(fields.required_text("state", &rules::opaque));
-    let iss = fields.optional_text("iss", &rules::opaque);
-    fields.finish()?;
-    let invalid = |detail: &str| Err(ApiError::InvalidState(detail.to_owned()));
-    rules::provider_id(&provider_id).map_err(|_| no_provider())?;
-    match complete(
-        &app,
-        &provider_id,
-        &state,
-        CodeResponse { code, iss, query: None },
-        Source::Application(&caller.tenant),
-    )
-    .await?
-    {
-        Completion::Completed { id: auth_id, .. } | Completion::AlreadyCompleted(auth_id) => {
-            Ok(Json(Finalized { status: "completed", provider_id, auth_id }))
-        }
-        Completion::Failed { error, error_description, kind, .. } => {
-            let why = error_description.map_or_else(String::new, |text| format!(": {text}"));
-            let detail = format!("The code could not be exchanged ({error}{why}). Authenticate again for a new URL.");
-            Err(ApiError::Provider(kind.unwrap_or(FailureKind::Refused), detail, None))
-        }
-        Completion::InvalidState => Err(ApiError::NotFound(
-            "There is no pending consent of that state. Authenticate again for a new URL.".into(),
-        )),
-        Completion::StateUsed => invalid("The state was used with another code. Authenticate again for a new URL."),
-        Completion::WrongProvider => invalid("The state belongs to another provider than the one in the path."),
     }
 }
 
@@ -200,7 +135,9 @@ pub async fn outcome(
     RawQuery(query): RawQuery,
 ) -> Response {
     let found = match Uuid::try_parse(&auth_id) {
-        Ok(id) if rules::provider_id(&provider_id).is_ok() => app.store.authorization_outcome(&provider_id, id).await,
+        Ok(id) if rules::provider_id(&provider_id).is_ok() => {
+            authorization::outcome(&app.broker, &provider_id, id).await
+        }
         _ => Ok(None),
     };
     match found {
@@ -209,34 +146,34 @@ pub async fn outcome(
         }
         Ok(Some((provider, Status::Completed))) => page(StatusCode::OK, &Page::Connected { provider: &provider }),
         Ok(_) => failed(StatusCode::NOT_FOUND, FailureReason::InvalidState),
-        Err(error) => broken(error.into()),
+        Err(error) => internal_error_page(error.into()),
     }
 }
 
-async fn come_back(app: &Arc<App>, provider_id: &str, visit: Visit) -> Response {
-    let Some(state) = visit.state.filter(|state| !state.is_empty()).map(SecretString::from) else {
+async fn complete_in_browser(app: &Arc<App>, provider_id: &str, query: CallbackQuery) -> Response {
+    let Some(state) = query.state.filter(|state| !state.is_empty()).map(SecretString::from) else {
         return page(
             StatusCode::BAD_REQUEST,
             &Page::Failed {
                 provider: None,
                 reason: FailureReason::MissingParameters,
-                error: visit.error.as_deref(),
-                error_description: visit.error_description.as_deref(),
+                error: query.error.as_deref(),
+                error_description: query.error_description.as_deref(),
             },
         );
     };
     if rules::provider_id(provider_id).is_err() {
         return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState);
     }
-    let completion = match (visit.error.filter(|error| !error.is_empty()), visit.code) {
+    let completion = match (query.error.filter(|error| !error.is_empty()), query.code) {
         (Some(error), _) => {
-            let error_description = visit.error_description.as_deref();
-            let response = ErrorResponse { error: &error, error_description, iss: visit.iss.as_deref() };
-            refuse(app, provider_id, &state, response).await
+            let error_description = query.error_description.as_deref();
+            let response = ErrorResponse { error: &error, error_description, iss: query.iss.as_deref() };
+            refuse(&app.broker, provider_id, &state, response).await
         }
         (None, Some(code)) if !code.is_empty() => {
-            let response = CodeResponse { code: code.into(), iss: visit.iss, query: Some(visit.query) };
-            complete(app, provider_id, &state, response, Source::Browser).await
+            let response = CodeResponse { code: code.into(), iss: query.iss, query: Some(query.whole) };
+            complete(&app.broker, provider_id, &state, response, Source::Browser).await
         }
         (None, _) => return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters),
     };
@@ -257,7 +194,7 @@ pub(in crate::http) async fn finish(
         Ok(Completion::WrongProvider) => failed(StatusCode::BAD_REQUEST, FailureReason::WrongProvider),
         Ok(Completion::Failed { id, error, error_description, kind, .. }) => {
             let (status, reason) = failure(&error, kind);
-            let provider = app.store.authorization_outcome(provider_id, id).await.ok().flatten();
+            let provider = authorization::outcome(&app.broker, provider_id, id).await.ok().flatten();
             page(
                 status,
                 &Page::Failed {
@@ -268,13 +205,13 @@ pub(in crate::http) async fn finish(
                 },
             )
         }
-        Err(error) => broken(error.into()),
+        Err(error) => internal_error_page(error.into()),
     }
 }
 
 /// To an address without code and state: neither stays in the browser's history, nor in what it sends on.
 fn see_other(app: &App, provider_id: &str, id: Uuid, query: &str) -> Response {
-    let location = format!("{}/{id}{query}", callback_address(&app.public_url, provider_id));
+    let location = format!("{}/{id}{query}", callback_address(&app.broker.public_url, provider_id));
     let headers = [
         (header::LOCATION, location),
         (header::CACHE_CONTROL, "no-store".to_owned()),
@@ -302,12 +239,12 @@ pub(in crate::http) fn failed(status: StatusCode, reason: FailureReason) -> Resp
 }
 
 /// Our own failure, as a page. The status is the one the API would give.
-pub(in crate::http) fn broken(error: ApiError) -> Response {
+pub(in crate::http) fn internal_error_page(error: ApiError) -> Response {
     failed(error.into_response().status(), FailureReason::Internal)
 }
 
-/// True when this is no person's visit: a browser that looks ahead, or a preview of the link.
-fn is_no_visit(headers: &HeaderMap) -> bool {
+/// True when this is no person's query: a browser that looks ahead, or a preview of the link.
+fn is_prefetch_or_preview(headers: &HeaderMap) -> bool {
     let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_lowercase();
     let looks_ahead = ["sec-purpose", "purpose", "x-purpose", "x-moz"].iter().any(|name| {
         let purpose = value(name);

@@ -13,19 +13,22 @@ use secrecy::{ExposeSecret, SecretString};
 use url::form_urlencoded;
 
 use super::{
-    callback::{broken, failed, finish},
+    callback::{failed, finish, internal_error_page},
     pages::{FailureReason, key::key_page},
 };
 use crate::{
-    app::App,
-    broker::consent::{
-        authorization::{CodeResponse, Source, complete},
-        static_key::{self, KeyWanted, key_wanted},
+    broker::{
+        consent::{
+            authorization::complete,
+            completion::{CodeResponse, Source},
+            static_key::{self, KeyPage, key_page_of},
+        },
+        rules,
     },
-    http::body::{rules, whole},
+    http::{app::App, body::whole},
 };
 
-/// Shows the page, as often as it is asked for: nothing is used up.
+/// Shows the page, any number of times: nothing is used up.
 pub async fn get(State(app): State<Arc<App>>, Path(provider_id): Path<String>, RawQuery(query): RawQuery) -> Response {
     let Some(state) = field(query.unwrap_or_default().as_bytes(), "state") else {
         return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters);
@@ -33,11 +36,11 @@ pub async fn get(State(app): State<Arc<App>>, Path(provider_id): Path<String>, R
     show(&app, &provider_id, &state, None).await
 }
 
-/// Takes the key: once for each link, whoever presses the button how often.
+/// Takes the key: once for each link, however often the button is pressed.
 pub async fn post(State(app): State<Arc<App>>, Path(provider_id): Path<String>, request: Request) -> Response {
     let form = match whole(request, &()).await {
         Ok(form) => form,
-        Err(error) => return broken(error),
+        Err(error) => return internal_error_page(error),
     };
     let (Some(state), Some(key)) = (field(&form, "state"), field(&form, "key")) else {
         return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters);
@@ -47,21 +50,21 @@ pub async fn post(State(app): State<Arc<App>>, Path(provider_id): Path<String>, 
         return show(&app, &provider_id, &state, Some(problem)).await;
     }
     let response = CodeResponse { code: key, iss: None, query: None };
-    finish(&app, &provider_id, complete(&app, &provider_id, &state, response, Source::KeyPage).await).await
+    finish(&app, &provider_id, complete(&app.broker, &provider_id, &state, response, Source::KeyPage).await).await
 }
 
 async fn show(app: &Arc<App>, provider_id: &str, state: &SecretString, problem: Option<&'static str>) -> Response {
     if rules::provider_id(provider_id).is_err() {
         return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState);
     }
-    match key_wanted(app, provider_id, state).await {
-        Ok(KeyWanted::By(provider)) => {
-            let action = format!("{}/host-api-key/{provider_id}", app.public_url);
+    match key_page_of(&app.broker, provider_id, state).await {
+        Ok(KeyPage::Form(provider)) => {
+            let action = format!("{}/host-api-key/{provider_id}", app.broker.public_url);
             key_page(&provider, &action, state.expose_secret(), problem)
         }
-        Ok(KeyWanted::Ended(completion)) => finish(app, provider_id, Ok(completion)).await,
-        Ok(KeyWanted::Unknown) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState),
-        Err(error) => broken(error.into()),
+        Ok(KeyPage::Ended(completion)) => finish(app, provider_id, Ok(completion)).await,
+        Ok(KeyPage::Unknown) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState),
+        Err(error) => internal_error_page(error.into()),
     }
 }
 

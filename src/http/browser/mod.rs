@@ -1,3 +1,8 @@
+//! What people's browsers see: callbacks, the page for a static key, and the pages themselves.
+//! Owns: pages and redirects.
+//! Must not know: the rules of the broker.
+
 pub mod callback;
+pub mod client_metadata;
 pub mod key_entry;
 pub mod pages;

@@ -1,2 +1,8 @@
-pub mod polls;
-pub mod row;
+//! Authorization requests: one attempt each to get a person's consent.
+//! Owns: the table `authorization_requests`; that a state is taken once.
+//! Must not know: what an authorization URL looks like, or what a code is exchanged for.
+
+pub(in crate::store) mod outcome;
+mod polls;
+mod row;
+mod take;

@@ -1,20 +1,23 @@
-//! Requests whose person consents on another device: which of them it is time to ask for.
-//! Owns: that of all replicas one asks for a request at a time.
-//! Must not know: what is asked, or what the answers mean.
+//! Polls for people who consent on another device (RFC 8628): which requests are due.
+//! Owns: that one replica at a time polls for a request.
+//! Must not know: what is polled, or what the answers mean.
 
 use chrono::{DateTime, Utc};
 
-use super::row::{AuthorizationRequest, AuthorizationRequestRow};
-use crate::store::{Store, StoreError};
+use super::row::AuthorizationRequestRow;
+use crate::{
+    model::authorization_request::AuthorizationRequest,
+    store::{error::StoreError, handle::Store},
+};
 
 impl Store {
-    /// Takes the requests of all tenants whose time to ask has come, `most` at the most; each carries its tenant. Until
-    /// `taken_until` nobody else takes them. One that this server cannot open (it lacks a key) is left to others.
+    /// Takes at most `limit` requests of all tenants whose poll is due; each carries its tenant. Until `taken_until`
+    /// nobody else takes them. A request that this server cannot open (it lacks a key) is left to other replicas.
     pub async fn take_due_polls(
         &self,
         now: DateTime<Utc>,
         taken_until: DateTime<Utc>,
-        most: i64,
+        limit: i64,
     ) -> Result<Vec<AuthorizationRequest>, StoreError> {
         let due: Vec<AuthorizationRequestRow> = self
             .db
@@ -27,20 +30,22 @@ impl Store {
             )
             .bind(now)
             .bind(taken_until)
-            .bind(most)
+            .bind(limit)
             .all()
             .await?;
         let mut requests = Vec::with_capacity(due.len());
         for row in due {
             match self.open_authorization_request(row) {
                 Ok(request) => requests.push(request),
-                Err(error) => tracing::warn!(%error, "a device's request cannot be opened"),
+                Err(error) => {
+                    tracing::warn!(event = "device.request_not_opened", %error, "an authorization request cannot be opened");
+                }
             }
         }
         Ok(requests)
     }
 
-    /// Gives a taken request back, to be asked for again at `poll_at` and then every so many `seconds`.
+    /// Gives a taken request back: the next poll is due at `poll_at`, and then every so many `seconds`.
     pub async fn postpone_poll(
         &self,
         request: &AuthorizationRequest,
@@ -52,7 +57,7 @@ impl Store {
                 "UPDATE authorization_requests SET status = 'pending', poll_seconds = $4, poll_at = $5
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'exchanging'",
             )
-            .within(&request.subject.tenant)
+            .within(&request.wanted.subject.tenant)
             .bind(request.id)
             .bind(seconds)
             .bind(poll_at)

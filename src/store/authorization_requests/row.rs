@@ -1,110 +1,35 @@
-//! Authorization requests: one attempt each to get a person's consent.
-//! Owns: the table `authorization_requests`; that a state is taken once.
-//! Must not know: what an authorization URL looks like, or what the code is exchanged for.
+//! The rows of authorization requests: writing a new one, and reading.
+//! Owns: the columns, and their sealing.
+//! Must not know: how a request is taken or ends.
+
+use std::sync::LazyLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use secrecy::SecretString;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::{
-    cipher::Place,
-    model::{client::ClientAuthentication, options::ProviderOptions},
-    store::{Store, StoreError, Subject, Tenant},
+    model::{
+        authorization_request::{AuthorizationRequest, Polling, Status},
+        grant::GrantRequest,
+        subject::{Subject, Tenant},
+    },
+    store::{
+        client::ClientRow,
+        db::insert_into,
+        error::StoreError,
+        handle::Store,
+        seal::{REQUEST_CLIENT_SECRET, REQUEST_CODE_VERIFIER, REQUEST_DEVICE_CODE},
+    },
 };
 
-/// Where an authorization request stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum Status {
-    /// The person has not come back yet.
-    Pending,
-    /// The person came back and the code is being exchanged.
-    Exchanging,
-    /// There is a token.
-    Completed,
-    /// The consent was denied, or the provider refused.
-    Failed,
-}
-
-/// An authorization request, with the endpoints, client and redirect URI it was begun with.
-#[derive(Clone, Debug)]
-pub struct AuthorizationRequest {
-    /// The record's id; `auth_id` on the wire.
-    pub id: Uuid,
-    /// Whose token it is to become.
-    pub subject: Subject,
-    /// The caller on whose behalf, as the platform names it.
-    pub ls_user_id: Option<String>,
-    /// The provider's record.
-    pub provider: Uuid,
-    /// The provider's name on the wire; the callback's path must name it.
-    pub provider_id: String,
-    /// Our client there.
-    pub client_id: String,
-    /// Its secret.
-    pub client_secret: Option<SecretString>,
-    /// How we authenticate at the token endpoint.
-    pub token_endpoint_auth_method: ClientAuthentication,
-    /// Where the code goes, whatever the provider's record says by then.
-    pub token_url: String,
-    /// Where the grant is revoked should it find nobody to keep it, if not where it is known of the provider.
-    pub revocation_url: Option<String>,
-    /// What the provider needed beyond the published fields.
-    pub options: ProviderOptions,
-    /// Sent again, byte for byte, with the code (RFC 6749 section 4.1.3).
-    pub redirect_uri: String,
-    /// The PKCE verifier (RFC 7636), if a challenge was sent.
-    pub code_verifier: Option<SecretString>,
-    /// What the provider is asked with whether a person has consented on another device (RFC 8628), and how often.
-    pub device: Option<Polling>,
-    /// The requested scopes.
-    pub scopes: Vec<String>,
-    /// Whether the token is to become the subject's default.
-    pub is_default: bool,
-    /// Whether the token may stand beside one that is there.
-    pub force_new: bool,
-    /// Where it stands.
-    pub status: Status,
-    /// SHA-256 of the code it was taken with.
-    pub code_hash: Option<Vec<u8>>,
-    /// When it was taken.
-    pub taken_at: Option<DateTime<Utc>>,
-    /// The token it became.
-    pub token: Option<Uuid>,
-    /// The provider's error code, or ours.
-    pub error: Option<String>,
-    /// The provider's explanation.
-    pub error_description: Option<String>,
-    /// Until when the person may come back; once completed, until when the result can be read.
-    pub expires_at: DateTime<Utc>,
-}
-
-/// How it is found out whether a person has consented on another device.
-#[derive(Clone, Debug)]
-pub struct Polling {
-    /// What is brought to the token endpoint.
-    pub device_code: SecretString,
-    /// How many seconds lie between two questions at the least.
-    pub seconds: i64,
-}
-
 #[derive(sqlx::FromRow)]
-pub(in crate::store) struct AuthorizationRequestRow {
-    id: Uuid,
+pub(super) struct AuthorizationRequestRow {
+    pub(super) id: Uuid,
     organization_id: String,
     workspace_id: String,
     provider: Uuid,
     provider_id: String,
-    code_verifier: Option<Vec<u8>>,
-    device_code: Option<Vec<u8>>,
-    poll_seconds: Option<i64>,
-    client_id: String,
-    client_secret: Option<Vec<u8>>,
-    token_endpoint_auth_method: ClientAuthentication,
-    token_url: String,
-    revocation_url: Option<String>,
-    options: Json<ProviderOptions>,
     redirect_uri: String,
     user_id: String,
     ls_user_id: Option<String>,
@@ -113,179 +38,90 @@ pub(in crate::store) struct AuthorizationRequestRow {
     is_default: bool,
     force_new: bool,
     status: Status,
-    code_hash: Option<Vec<u8>>,
     taken_at: Option<DateTime<Utc>>,
+    expires_at: DateTime<Utc>,
+    code_verifier: Option<Vec<u8>>,
+    device_code: Option<Vec<u8>>,
+    poll_seconds: Option<i64>,
+    #[sqlx(flatten)]
+    client: ClientRow,
+    code_hash: Option<Vec<u8>>,
     token: Option<Uuid>,
     error: Option<String>,
     error_description: Option<String>,
-    expires_at: DateTime<Utc>,
 }
 
-fn place<'a>(tenant: &'a Tenant, column: &'static str, id: Uuid) -> Place<'a> {
-    Place {
-        column: ("authorization_requests", column),
-        organization: &tenant.organization,
-        workspace: &tenant.workspace,
-        row: id,
-        generation: 0,
-    }
-}
+/// What a new row has, in the order in which it is bound.
+const COLUMNS: [&str; 21] = [
+    "id",
+    "organization_id",
+    "workspace_id",
+    "provider",
+    "provider_id",
+    "redirect_uri",
+    "user_id",
+    "ls_user_id",
+    "agent_id",
+    "scopes",
+    "is_default",
+    "force_new",
+    "status",
+    "taken_at",
+    "expires_at",
+    "code_verifier",
+    "device_code",
+    "poll_seconds",
+    "poll_at",
+    "state_hash",
+    "created_at",
+];
+
+static INSERT: LazyLock<String> =
+    LazyLock::new(|| insert_into("authorization_requests", &[&COLUMNS, &ClientRow::COLUMNS]));
 
 impl Store {
-    /// Keeps a new authorization request under the SHA-256 of its state.
+    /// Stores a new authorization request under the SHA-256 of its state. A person who consents on another device does
+    /// not come back here: such a request has no state.
     pub async fn create_authorization_request(
         &self,
         request: &AuthorizationRequest,
-        state_hash: [u8; 32],
+        state_hash: Option<[u8; 32]>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let r = request.clone();
-        let tenant = &request.subject.tenant;
-        let seal = |column, value: &Option<SecretString>| {
-            value.as_ref().map(|value| self.keys.seal(&place(tenant, column, request.id), value)).transpose()
-        };
-        let (verifier, secret) = (seal("code_verifier", &r.code_verifier)?, seal("client_secret", &r.client_secret)?);
+        let seal = self.row_seal(&request.wanted.subject.tenant, request.id, 0);
         let poll_seconds = r.device.as_ref().map(|polling| polling.seconds);
         let poll_at = poll_seconds.and_then(|seconds| now.checked_add_signed(TimeDelta::seconds(seconds)));
-        let device_code = seal("device_code", &r.device.map(|polling| polling.device_code))?;
-        self.db
-            .query(
-                "INSERT INTO authorization_requests (id, organization_id, workspace_id, provider, provider_id,
-                    state_hash, code_verifier, client_id, client_secret, token_endpoint_auth_method, token_url,
-                    redirect_uri, user_id, ls_user_id, agent_id, scopes, is_default, force_new, status, created_at,
-                    expires_at, revocation_url, options, taken_at, device_code, poll_seconds, poll_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-                    $21, $22, $23, $24, $25, $26, $27)",
-            )
+        let device_code = r.device.as_ref().map(|polling| &polling.device_code);
+        let query = self
+            .db
+            .query(&INSERT)
             .bind(r.id)
-            .bind(r.subject.tenant.organization)
-            .bind(r.subject.tenant.workspace)
-            .bind(r.provider)
+            .within(&r.wanted.subject.tenant)
+            .bind(r.wanted.provider)
             .bind(r.provider_id)
-            .bind(state_hash.to_vec())
-            .bind(verifier)
-            .bind(r.client_id)
-            .bind(secret)
-            .bind(r.token_endpoint_auth_method)
-            .bind(r.token_url)
             .bind(r.redirect_uri)
-            .bind(r.subject.user_id)
-            .bind(r.ls_user_id)
-            .bind(r.subject.agent_id)
-            .bind(Json(r.scopes))
-            .bind(r.is_default)
-            .bind(r.force_new)
+            .bind(r.wanted.subject.user_id)
+            .bind(r.wanted.ls_user_id)
+            .bind(r.wanted.subject.agent_id)
+            .bind(Json(r.wanted.scopes))
+            .bind(r.wanted.is_default)
+            .bind(r.wanted.force_new)
             .bind(r.status)
-            .bind(now)
-            .bind(r.expires_at)
-            .bind(r.revocation_url)
-            .bind(Json(r.options))
             .bind(r.taken_at)
-            .bind(device_code)
+            .bind(r.expires_at)
+            .bind(seal.seal_optional(REQUEST_CODE_VERIFIER, r.code_verifier.as_ref())?)
+            .bind(seal.seal_optional(REQUEST_DEVICE_CODE, device_code)?)
             .bind(poll_seconds)
             .bind(poll_at)
-            .execute()
-            .await?;
+            .bind(state_hash.map(|hash| hash.to_vec()))
+            .bind(now);
+        ClientRow::seal(&r.client, &seal, REQUEST_CLIENT_SECRET)?.bind(query).execute().await?;
         Ok(())
     }
 
-    /// Takes the pending request of this state for the exchange of a code: of any number of callers, one gets it.
-    /// A state that belongs to another provider than the callback's is not taken (a provider must not be able to
-    /// have another one's code sent to itself).
-    pub async fn take_authorization_request(
-        &self,
-        state_hash: [u8; 32],
-        provider_id: &str,
-        code_hash: [u8; 32],
-        now: DateTime<Utc>,
-    ) -> Result<Option<AuthorizationRequest>, StoreError> {
-        let row: Option<AuthorizationRequestRow> = self
-            .db
-            .query(
-                "UPDATE authorization_requests SET status = 'exchanging', code_hash = $3, taken_at = $4
-                 WHERE state_hash = $1 AND provider_id = $2 AND status = 'pending' AND expires_at > $4
-                 RETURNING *",
-            )
-            .bind(state_hash.to_vec())
-            .bind(provider_id.to_owned())
-            .bind(code_hash.to_vec())
-            .bind(now)
-            .optional()
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let id = row.id;
-        match self.open_authorization_request(row) {
-            Ok(request) => Ok(Some(request)),
-            Err(error) => {
-                // This replica lacks a key: the code is not spent yet, and another replica may have the key.
-                self.db
-                    .query(
-                        "UPDATE authorization_requests SET status = 'pending', code_hash = NULL, taken_at = NULL
-                         WHERE id = $1 AND status = 'exchanging'",
-                    )
-                    .bind(id)
-                    .execute()
-                    .await?;
-                Err(error)
-            }
-        }
-    }
-
-    /// Ends the pending request of this state because the provider sent the person back with an error.
-    pub async fn refuse_authorization_request(
-        &self,
-        state_hash: [u8; 32],
-        provider_id: &str,
-        error: &str,
-        error_description: Option<&str>,
-        now: DateTime<Utc>,
-    ) -> Result<Option<AuthorizationRequest>, StoreError> {
-        let row: Option<AuthorizationRequestRow> = self
-            .db
-            .query(
-                "UPDATE authorization_requests
-                 SET status = 'failed', error = $3, error_description = $4, finished_at = $5, code_verifier = NULL,
-                     client_secret = NULL, device_code = NULL, poll_at = NULL
-                 WHERE state_hash = $1 AND provider_id = $2 AND status = 'pending' AND expires_at > $5
-                 RETURNING *",
-            )
-            .bind(state_hash.to_vec())
-            .bind(provider_id.to_owned())
-            .bind(error.to_owned())
-            .bind(error_description.map(ToOwned::to_owned))
-            .bind(now)
-            .optional()
-            .await?;
-        row.map(|row| self.open_authorization_request(row)).transpose()
-    }
-
-    /// Ends a request whose code could not be exchanged.
-    pub async fn fail_authorization_request(
-        &self,
-        request: &AuthorizationRequest,
-        error: &str,
-        error_description: Option<&str>,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        self.db
-            .query(
-                "UPDATE authorization_requests
-                 SET status = 'failed', error = $4, error_description = $5, finished_at = $6, code_verifier = NULL,
-                     client_secret = NULL, device_code = NULL, poll_at = NULL
-                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'exchanging'",
-            )
-            .within(&request.subject.tenant)
-            .bind(request.id)
-            .bind(error.to_owned())
-            .bind(error_description.map(ToOwned::to_owned))
-            .bind(now)
-            .execute()
-            .await?;
-        Ok(())
-    }
-
-    /// The request of this state, in whatever status, for a browser that comes back again. The state itself is the
-    /// proof that the browser belongs to it; no tenant is known yet.
+    /// The request of this state, in any status, for a browser that comes back again. The state itself proves that the
+    /// browser belongs to the request; no tenant is known yet.
     pub async fn authorization_request_of_state(
         &self,
         state_hash: [u8; 32],
@@ -294,6 +130,7 @@ impl Store {
             .db
             .query("SELECT * FROM authorization_requests WHERE state_hash = $1")
             .bind(state_hash.to_vec())
+            .read()
             .optional()
             .await?;
         row.map(|row| self.open_authorization_request(row)).transpose()
@@ -310,12 +147,13 @@ impl Store {
             .query("SELECT * FROM authorization_requests WHERE organization_id = $1 AND workspace_id = $2 AND id = $3")
             .within(tenant)
             .bind(id)
+            .read()
             .optional()
             .await?;
         row.map(|row| self.open_authorization_request(row)).transpose()
     }
 
-    /// What the page after the callback says: the provider's name for people, and where the request stands.
+    /// What the page after the callback shows: the provider's name for people, and the status of the request.
     pub async fn authorization_outcome(
         &self,
         provider_id: &str,
@@ -328,48 +166,48 @@ impl Store {
             )
             .bind(id)
             .bind(provider_id.to_owned())
+            .read()
             .optional()
             .await
     }
 
-    /// The requests of all tenants that ended since `since`: what waiters of a replica that missed a hint look for.
+    /// The requests of all tenants that ended since `since`, for a replica that may have missed a notification.
     pub async fn authorization_requests_finished_since(&self, since: DateTime<Utc>) -> Result<Vec<Uuid>, StoreError> {
-        let finished: Vec<(Uuid,)> =
-            self.db.query("SELECT id FROM authorization_requests WHERE finished_at >= $1").bind(since).all().await?;
+        let finished: Vec<(Uuid,)> = self
+            .db
+            .query("SELECT id FROM authorization_requests WHERE finished_at >= $1")
+            .bind(since)
+            .read()
+            .all()
+            .await?;
         Ok(finished.into_iter().map(|(id,)| id).collect())
     }
 
-    pub(in crate::store) fn open_authorization_request(
+    pub(super) fn open_authorization_request(
         &self,
         row: AuthorizationRequestRow,
     ) -> Result<AuthorizationRequest, StoreError> {
         let tenant = Tenant { organization: row.organization_id, workspace: row.workspace_id };
-        let open = |column, sealed: Option<Vec<u8>>| {
-            sealed.map(|sealed| self.keys.open(&place(&tenant, column, row.id), &sealed)).transpose()
-        };
-        let (code_verifier, client_secret) =
-            (open("code_verifier", row.code_verifier)?, open("client_secret", row.client_secret)?);
-        let device = open("device_code", row.device_code)?
-            .zip(row.poll_seconds)
-            .map(|(device_code, seconds)| Polling { device_code, seconds });
+        let seal = self.row_seal(&tenant, row.id, 0);
+        let client = row.client.open(&seal, REQUEST_CLIENT_SECRET)?;
+        let code_verifier = seal.open_optional(REQUEST_CODE_VERIFIER, row.code_verifier.as_ref())?;
+        let device_code = seal.open_optional(REQUEST_DEVICE_CODE, row.device_code.as_ref())?;
+        let device = device_code.zip(row.poll_seconds);
         Ok(AuthorizationRequest {
             id: row.id,
-            subject: Subject { tenant, user_id: row.user_id, agent_id: row.agent_id },
-            ls_user_id: row.ls_user_id,
-            provider: row.provider,
+            wanted: GrantRequest {
+                provider: row.provider,
+                subject: Subject { tenant, user_id: row.user_id, agent_id: row.agent_id },
+                ls_user_id: row.ls_user_id,
+                scopes: row.scopes.0,
+                is_default: row.is_default,
+                force_new: row.force_new,
+            },
             provider_id: row.provider_id,
-            client_id: row.client_id,
-            client_secret,
-            token_endpoint_auth_method: row.token_endpoint_auth_method,
-            token_url: row.token_url,
-            revocation_url: row.revocation_url,
-            options: row.options.0,
+            client,
             redirect_uri: row.redirect_uri,
             code_verifier,
-            device,
-            scopes: row.scopes.0,
-            is_default: row.is_default,
-            force_new: row.force_new,
+            device: device.map(|(device_code, seconds)| Polling { device_code, seconds }),
             status: row.status,
             code_hash: row.code_hash,
             taken_at: row.taken_at,

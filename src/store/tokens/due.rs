@@ -5,11 +5,14 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::store::{Store, StoreError, Tenant};
+use crate::{
+    model::subject::Tenant,
+    store::{error::StoreError, handle::Store},
+};
 
 /// Which tokens are left alone in any case, as points in time.
 #[derive(Clone, Copy, Debug)]
-pub struct Rest {
+pub struct RefreshFilter {
     /// Cooling down until after this.
     pub now: DateTime<Utc>,
     /// Refreshed, or failed to be, after this.
@@ -29,7 +32,7 @@ pub struct InUse {
 
 /// Which refresh tokens are about to die, as points in time.
 #[derive(Clone, Copy, Debug)]
-pub struct Dying {
+pub struct Ending {
     /// Of idleness: last used before this.
     pub idle_since: DateTime<Utc>,
     /// They expire before this ...
@@ -89,7 +92,7 @@ macro_rules! candidates {
 impl Store {
     /// The tokens of all tenants whose refresh was begun and came to no end: their lease is over and was not given back.
     /// `most` at the most; each carries its tenant.
-    pub async fn refreshes_broken_off(&self, now: DateTime<Utc>, most: i64) -> Result<Vec<Candidate>, StoreError> {
+    pub async fn interrupted_refreshes(&self, now: DateTime<Utc>, limit: i64) -> Result<Vec<Candidate>, StoreError> {
         let found = self
             .db
             .query(
@@ -100,23 +103,30 @@ impl Store {
                  ORDER BY id LIMIT $2",
             )
             .bind(now)
-            .bind(most)
+            .bind(limit)
+            .read()
             .all()
             .await?;
         Ok(found.into_iter().map(candidate).collect())
     }
 
     /// The tokens of all tenants that are in use and about to expire, `most` at the most; each carries its tenant.
-    pub async fn tokens_in_use(&self, in_use: &InUse, rest: &Rest, most: i64) -> Result<Vec<Candidate>, StoreError> {
+    pub async fn tokens_in_use(
+        &self,
+        in_use: &InUse,
+        filter: &RefreshFilter,
+        limit: i64,
+    ) -> Result<Vec<Candidate>, StoreError> {
         let found = self
             .db
             .query(candidates!("t.refresh_due_at <= $4 AND t.refresh_due_at >= $5 AND t.last_used_at >= $6"))
-            .bind(rest.now)
-            .bind(rest.since)
-            .bind(most)
+            .bind(filter.now)
+            .bind(filter.since)
+            .bind(limit)
             .bind(in_use.due_before)
             .bind(in_use.due_since)
             .bind(in_use.used_since)
+            .read()
             .all()
             .await?;
         Ok(found.into_iter().map(candidate).collect())
@@ -124,19 +134,25 @@ impl Store {
 
     /// The tokens of all tenants whose refresh token is about to die, whether they are in use or not, `most` at the
     /// most; each carries its tenant.
-    pub async fn tokens_dying(&self, dying: &Dying, rest: &Rest, most: i64) -> Result<Vec<Candidate>, StoreError> {
+    pub async fn tokens_ending(
+        &self,
+        ending: &Ending,
+        filter: &RefreshFilter,
+        limit: i64,
+    ) -> Result<Vec<Candidate>, StoreError> {
         let found = self
             .db
             .query(candidates!(
                 "COALESCE(t.last_refreshed_at, t.created_at) <= $4
                  OR (t.refresh_token_expires_at <= $5 AND COALESCE(t.last_refreshed_at, t.created_at) <= $6)"
             ))
-            .bind(rest.now)
-            .bind(rest.since)
-            .bind(most)
-            .bind(dying.idle_since)
-            .bind(dying.ends_before)
-            .bind(dying.tried_before)
+            .bind(filter.now)
+            .bind(filter.since)
+            .bind(limit)
+            .bind(ending.idle_since)
+            .bind(ending.ends_before)
+            .bind(ending.tried_before)
+            .read()
             .all()
             .await?;
         Ok(found.into_iter().map(candidate).collect())

@@ -1,14 +1,19 @@
-//! Which of a subject's tokens a new consent renews.
+//! Which of a subject's tokens a new grant replaces.
 //! Owns: how accounts at a provider are matched, also when one of them is unknown.
 //! Must not know: what is written to the token.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::grant::Grant;
-use crate::store::{Store, StoreError, Tenant, authorization_requests::row::AuthorizationRequest, db::Tx};
+use crate::{
+    model::{
+        grant::{Grant, GrantRequest},
+        subject::Tenant,
+    },
+    store::{db::Tx, error::StoreError, handle::Store},
+};
 
-/// What a renewed token keeps or gives on.
+/// The token that a grant replaces.
 #[derive(sqlx::FromRow)]
 pub(in crate::store) struct ReplacedRow {
     pub(in crate::store) id: Uuid,
@@ -19,16 +24,16 @@ pub(in crate::store) struct ReplacedRow {
     pub(in crate::store) account_label: Option<String>,
 }
 
-/// The token that a consent renews: the one of the same account. Where the account is or was unknown, and no second
-/// one was asked for, a token that is the subject's only one is taken for the same: its provider was not asked before,
-/// or did not answer this time.
+/// The token that a grant replaces: the one of the same account. If the account is or was unknown, and no second one was
+/// requested, the only token of the subject counts as the same: its provider was not asked before, or did not answer
+/// this time.
 pub(in crate::store) async fn replaced_token(
     tx: &mut Tx,
-    request: &AuthorizationRequest,
+    wanted: &GrantRequest,
     grant: &Grant,
 ) -> Result<Option<ReplacedRow>, StoreError> {
-    let subject = &request.subject;
-    if grant.account_id.is_none() && request.force_new {
+    let subject = &wanted.subject;
+    if grant.account_id.is_none() && wanted.force_new {
         return Ok(None);
     }
     let mut tokens: Vec<ReplacedRow> = tx
@@ -38,14 +43,14 @@ pub(in crate::store) async fn replaced_token(
              ORDER BY is_default DESC, created_at DESC",
         )
         .within(&subject.tenant)
-        .bind(request.provider)
+        .bind(wanted.provider)
         .bind(subject.user_id.clone())
         .bind(subject.agent_id.clone())
         .all()
         .await?;
     let same = tokens.iter().position(|token| token.account_id == grant.account_id);
     let only = match &tokens[..] {
-        [token] if !request.force_new && (token.account_id.is_none() || grant.account_id.is_none()) => Some(0),
+        [token] if !wanted.force_new && (token.account_id.is_none() || grant.account_id.is_none()) => Some(0),
         _ => None,
     };
     Ok(same.or(only).map(|position| tokens.swap_remove(position)))
@@ -69,6 +74,7 @@ impl Store {
             .within(tenant)
             .bind(provider_id.to_owned())
             .bind(account_id.to_owned())
+            .read()
             .one()
             .await?;
         Ok(tokens > 0)

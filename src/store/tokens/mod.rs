@@ -1,9 +1,18 @@
-pub mod delete;
+//! Tokens: the stored grant of one subject at one provider.
+//! Owns: the table `tokens`; nothing else writes it.
+//! Must not know: when a token is due, or how a provider is called.
+
+mod change;
+pub(in crate::store) mod delete;
 pub mod due;
-pub mod grant;
+mod grant;
+mod hot_reads;
+pub mod lease;
+mod list;
 mod matching;
-pub mod row;
+pub(in crate::store) mod provider_names;
+pub(in crate::store) mod row;
 pub(in crate::store) mod shared_reads;
-pub mod state;
-pub(in crate::store) mod usable;
+pub(in crate::store) mod state;
+mod usable;
 pub mod usage;

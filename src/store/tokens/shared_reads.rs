@@ -1,23 +1,24 @@
-//! Shared reads: callers that come while the database is busy with others are read for together.
-//! Owns: who reads alone, who is gathered, and how many statements are under way.
+//! Shared reads: one statement reads for all callers that came while the database was busy.
+//! Owns: which caller reads alone, which are gathered, and how many statements run at a time.
 //! Must not know: what is read.
 //!
-//! On PostgreSQL a statement for thirty subjects costs little more than one for a single subject. So few are under way
-//! at a time: a caller that finds one free reads alone and at once, and those who come meanwhile are gathered and read
-//! for as soon as one ends. Under load that answers more callers in less time; without load it changes nothing.
+//! On PostgreSQL a statement for thirty subjects costs little more than one for a single subject. So few statements run
+//! at a time: a caller that finds one free reads alone and at once; those that come in the meantime are gathered and
+//! read together as soon as one ends. Under load that answers more callers in less time; without load it changes nothing.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
 };
 
 use super::{
+    hot_reads::{ReadKey, read_one, read_several},
     row::StoredToken,
-    usable::{Reader, read_for_one, read_for_several},
 };
-use crate::store::{StoreError, db::Db};
+use crate::store::{db::Db, error::StoreError};
 
 /// For as many one statement reads.
 const TOGETHER_MAX: usize = 64;
@@ -35,7 +36,7 @@ struct Inner {
 type Answer = Result<Vec<StoredToken>, StoreError>;
 
 struct Gathered {
-    reader: Reader,
+    key: ReadKey,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -45,15 +46,15 @@ impl SharedReads {
         Self(Arc::new(Inner { db, free: Arc::new(Semaphore::new(at_once)), gathered: Mutex::default() }))
     }
 
-    /// What the database has for `reader`.
-    pub(in crate::store) async fn read(&self, reader: Reader) -> Answer {
+    /// What the database has for `key`.
+    pub(in crate::store) async fn read(&self, key: ReadKey) -> Answer {
         if let Some(turn) = self.turn() {
-            let answer = read_for_one(&self.0.db, reader).await;
+            let answer = read_one(&self.0.db, key).await;
             drop(turn);
             return answer;
         }
         let (answer, answered) = oneshot::channel();
-        self.gathered().push(Gathered { reader, answer });
+        self.gathered().push(Gathered { key, answer });
         // A turn may have ended since.
         self.read_for_gathered();
         answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("a shared read was given up".into())))
@@ -80,9 +81,8 @@ impl SharedReads {
         Some(Turn { reads: self.clone(), permit: Some(permit) })
     }
 
-    /// A panic elsewhere cannot leave the list half changed, so a poisoned lock is used on.
     fn gathered(&self) -> MutexGuard<'_, Vec<Gathered>> {
-        self.0.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.gathered.lock()
     }
 }
 
@@ -94,10 +94,10 @@ struct Turn {
 
 impl Turn {
     async fn read_for(self, gathered: Vec<Gathered>) {
-        let (readers, answers): (Vec<Reader>, Vec<_>) =
-            gathered.into_iter().map(|gathered| (gathered.reader, gathered.answer)).unzip();
+        let (keys, answers): (Vec<ReadKey>, Vec<_>) =
+            gathered.into_iter().map(|gathered| (gathered.key, gathered.answer)).unzip();
         // Who went away meanwhile is not told; that is no error.
-        match read_for_several(&self.reads.0.db, readers).await {
+        match read_several(&self.reads.0.db, keys).await {
             Ok(rows) => answers.into_iter().zip(rows).for_each(|(answer, rows)| drop(answer.send(Ok(rows)))),
             Err(error) => {
                 let problem = error.to_string();

@@ -1,63 +1,17 @@
-//! How a token stands: what is known of its grant and its refreshes, without any secret.
-//! Owns: reading that, and ending a grant on an agent's word.
-//! Must not know: what follows from it.
+//! The state of a token: reading it, and ending a grant.
+//! Owns: these statements. No secret is opened for them.
+//! Must not know: what follows from the state.
 
 use chrono::{DateTime, Utc};
-use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::row::{State, Token};
-use crate::store::{Store, StoreError, Tenant};
-
-/// What is known of a token.
-#[derive(Clone, Debug, sqlx::FromRow)]
-pub struct TokenState {
-    /// The record's id.
-    pub id: Uuid,
-    /// The provider's name on the wire.
-    pub provider_id: String,
-    /// The account at the provider, for people.
-    pub account_label: Option<String>,
-    /// Whether the grant lives.
-    pub state: State,
-    /// The granted scopes.
-    pub scopes: Json<Vec<String>>,
-    /// Whether it is preferred among several of the subject.
-    pub is_default: bool,
-    /// When the access token expires.
-    pub expires_at: Option<DateTime<Utc>>,
-    /// From when on it is refreshed before it is handed out.
-    pub refresh_due_at: Option<DateTime<Utc>>,
-    /// Whether there is a refresh token.
-    pub has_refresh_token: bool,
-    /// When the refresh token expires, if the provider said so.
-    pub refresh_token_expires_at: Option<DateTime<Utc>>,
-    /// Whether a refresh is under way, here or on another replica.
-    pub is_refreshing: bool,
-    /// When its secrets were last replaced.
-    pub last_refreshed_at: Option<DateTime<Utc>>,
-    /// The code of the last failure since then.
-    pub last_error: Option<String>,
-    /// When that was.
-    pub last_error_at: Option<DateTime<Utc>>,
-    /// How many refreshes failed in a row.
-    pub refresh_failures: i64,
-    /// Before when no further one is tried.
-    pub retry_at: Option<DateTime<Utc>>,
-    /// When it was last handed out.
-    pub last_used_at: Option<DateTime<Utc>>,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-    /// When it was last changed.
-    pub updated_at: DateTime<Utc>,
-    /// The code with which the provider refuses our client, if it does.
-    pub client_error: Option<String>,
-    /// Since when.
-    pub client_error_at: Option<DateTime<Utc>>,
-}
+use crate::{
+    model::{subject::Tenant, token::Token, token_state::TokenState},
+    store::{db::Tx, error::StoreError, handle::Store},
+};
 
 impl Store {
-    /// How a token of a user (as `user_id` or `ls_user_id`) stands.
+    /// The state of a token of a user (as `user_id` or `ls_user_id`).
     pub async fn token_state(&self, tenant: &Tenant, user: &str, id: Uuid) -> Result<Option<TokenState>, StoreError> {
         self.db
             .query(
@@ -75,6 +29,7 @@ impl Store {
             .within(tenant)
             .bind(user.to_owned())
             .bind(id)
+            .read()
             .optional()
             .await
     }
@@ -99,26 +54,25 @@ impl Store {
             .await?;
         Ok(ended > 0)
     }
+}
 
-    /// Notes that all grants of a provider are dead, with a code that says why.
-    pub async fn end_grants(
-        &self,
-        tenant: &Tenant,
-        provider: Uuid,
-        error: &str,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        self.db
-            .query(
-                "UPDATE tokens SET state = 'consent_needed', last_error = $4, last_error_at = $5
-                 WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3",
-            )
-            .within(tenant)
-            .bind(provider)
-            .bind(error.to_owned())
-            .bind(now)
-            .execute()
-            .await?;
-        Ok(())
-    }
+/// Notes that all grants of a provider are dead, with a code that says why.
+pub(in crate::store) async fn end_grants(
+    tx: &mut Tx,
+    tenant: &Tenant,
+    provider: Uuid,
+    error: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    tx.query(
+        "UPDATE tokens SET state = 'consent_needed', last_error = $4, last_error_at = $5
+         WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3",
+    )
+    .within(tenant)
+    .bind(provider)
+    .bind(error.to_owned())
+    .bind(now)
+    .execute()
+    .await?;
+    Ok(())
 }

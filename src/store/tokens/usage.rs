@@ -5,7 +5,10 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::store::{Store, StoreError, Tenant};
+use crate::{
+    model::subject::Tenant,
+    store::{error::StoreError, handle::Store},
+};
 
 /// One token that was handed out.
 #[derive(Clone, Debug)]

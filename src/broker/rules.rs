@@ -1,11 +1,46 @@
-//! Rules for single texts: how long, of what characters, which URLs.
-//! Owns: the limits.
+//! Rules for single texts: how long, which characters, which URLs.
+//! Owns: the limits, and what is said about a text that breaks one.
 //! Must not know: which field a text is.
 
+use serde_json::Value;
 use url::Url;
 
-use super::Problem;
 use crate::outbound::address::{AddressGuard, Refusal};
+
+/// What is wrong with a text: a name for programs (those of pydantic, which clients know), and a sentence.
+pub type Problem = (&'static str, String);
+
+/// A problem and the field that has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The field, and the index or the key inside it.
+    pub path: Vec<Value>,
+    /// The problem's name for programs.
+    pub kind: &'static str,
+    /// The problem in a sentence.
+    pub message: String,
+}
+
+impl Fault {
+    /// A problem of a field.
+    #[must_use]
+    pub fn of(field: &'static str, (kind, message): Problem) -> Self {
+        Self { path: vec![field.into()], kind, message }
+    }
+
+    /// The field that has the problem.
+    #[must_use]
+    pub fn field(&self) -> &str {
+        self.path.first().and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let inner = self.path.last().filter(|_| self.path.len() > 1).and_then(Value::as_str);
+        write!(f, "{}: {}", inner.unwrap_or(self.field()), self.message)
+    }
+}
 
 /// Scopes of one request.
 pub const SCOPES_MAX: usize = 200;
@@ -128,13 +163,13 @@ fn parsed(text: &str) -> Result<Url, Problem> {
     Ok(url)
 }
 
-fn printable(text: &str, least: usize, most: usize) -> Result<(), Problem> {
+fn printable(text: &str, min: usize, max: usize) -> Result<(), Problem> {
     let length = text.chars().count();
-    if length < least {
-        return Err(("string_too_short", format!("String should have at least {least} character")));
+    if length < min {
+        return Err(("string_too_short", format!("String should have at least {min} character")));
     }
-    if length > most {
-        return Err(("string_too_long", format!("String should have at most {most} characters")));
+    if length > max {
+        return Err(("string_too_long", format!("String should have at most {max} characters")));
     }
     if text.chars().any(char::is_control) {
         return Err(("value_error", "String should not have control characters".into()));

@@ -1,0 +1,36 @@
+//! Agent connections: an agent's right to use a token that is not its own.
+//! Owns: who connects what.
+//! Must not know: how a connection changes what `authenticate` returns.
+
+use uuid::Uuid;
+
+use super::{context::Broker, error::BrokerError};
+use crate::model::{agent_connection::AgentConnection, subject::Tenant};
+
+/// The connections of an agent, newest first.
+pub async fn list(broker: &Broker, tenant: &Tenant, agent_id: &str) -> Result<Vec<AgentConnection>, BrokerError> {
+    Ok(broker.store.agent_connections(tenant, agent_id, None).await?)
+}
+
+/// Connects a token to an agent. A connection that exists is returned as it is. `None`: the workspace has no such token,
+/// or, if a user is named, that user has not.
+pub async fn connect(
+    broker: &Broker,
+    tenant: &Tenant,
+    agent_id: &str,
+    token: Uuid,
+    user: Option<&str>,
+) -> Result<Option<AgentConnection>, BrokerError> {
+    let created_by = user.unwrap_or("service");
+    Ok(broker.store.connect_agent(tenant, agent_id, token, user, created_by, broker.clock.now()).await?)
+}
+
+/// Removes a connection; the token stays. Returns whether there was one.
+pub async fn disconnect(
+    broker: &Broker,
+    tenant: &Tenant,
+    agent_id: &str,
+    connection: Uuid,
+) -> Result<bool, BrokerError> {
+    Ok(broker.store.disconnect_agent(tenant, agent_id, connection).await?)
+}

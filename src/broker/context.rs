@@ -1,0 +1,106 @@
+//! The broker: what every rule works with.
+//! Owns: putting these parts together. The HTTP server, the demo and the command line all open one.
+//! Must not know: who uses it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    error::BrokerError,
+    limits::Limits,
+    notifications::Notifications,
+    open::{OpenError, address_guard, open_store, public_url},
+    usage::Usage,
+};
+use crate::{
+    catalog::Catalog, clock::Clock, config::Settings, model::subject::Tenant, outbound::client::Outbound,
+    store::handle::Store,
+};
+
+/// The broker.
+pub struct Broker {
+    /// The settings it was opened with.
+    pub settings: Settings,
+    /// The address browsers reach the server at, without a trailing slash.
+    pub public_url: String,
+    /// What is stored.
+    pub(in crate::broker) store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// What is known of providers.
+    pub catalog: Catalog,
+    /// The way out to other servers.
+    pub outbound: Outbound,
+    /// Who waits for what.
+    pub notifications: Notifications,
+    /// What runs at a time, and what was refused a moment ago.
+    pub limits: Limits,
+    /// Which tokens were handed out and when, as far as it is not stored yet.
+    pub usage: Usage,
+    /// Exchanges, refreshes and jobs that run, which a stop waits for.
+    pub tasks: TaskTracker,
+    /// Cancelled when the process stops.
+    pub shutdown: CancellationToken,
+}
+
+impl Broker {
+    /// Opens the database that the settings name and brings its schema up to date. Nothing runs in the background yet.
+    pub async fn open(settings: Settings, clock: Clock) -> Result<Arc<Self>, OpenError> {
+        let public_url = public_url(&settings)?;
+        let catalog = Catalog::load(settings.catalog_file.as_deref())?;
+        let timeout = Duration::from_secs(settings.provider_timeout_seconds);
+        let outbound = Outbound::new(address_guard(&settings)?, timeout).map_err(OpenError::Trust)?;
+        let store = open_store(&settings, &clock).await?;
+        Ok(Arc::new(Self {
+            notifications: Notifications::new(store.clone(), clock.clone()),
+            settings,
+            public_url,
+            store,
+            clock,
+            catalog,
+            outbound,
+            limits: Limits::default(),
+            usage: Usage::default(),
+            tasks: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+        }))
+    }
+
+    /// Makes sure that the database answers.
+    pub async fn ping(&self) -> Result<(), BrokerError> {
+        Ok(self.store.ping().await?)
+    }
+
+    /// True when other replicas may share the database.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
+    /// Ends the leases of processes that are gone: with SQLite there is no other process.
+    pub async fn end_leases_of_other_processes(&self) -> Result<(), BrokerError> {
+        if !self.is_shared() {
+            self.store.end_refresh_leases().await?;
+        }
+        Ok(())
+    }
+
+    /// The tenant this database began with, created now if this is its first start.
+    pub async fn home_tenant(&self) -> Result<Tenant, BrokerError> {
+        Ok(self.store.home_tenant(self.clock.now()).await?)
+    }
+
+    /// The store, for those who tell who a caller is.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Stops: no more work begins, exchanges and refreshes that run are finished, and the noted uses are written.
+    pub async fn stop(&self) {
+        self.shutdown.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

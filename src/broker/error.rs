@@ -1,0 +1,93 @@
+//! Why the broker did not do something.
+//! Owns: the failures that callers tell apart.
+//! Must not know: how they are shown.
+
+use std::time::Duration;
+
+use super::rules::Fault;
+use crate::{
+    model::failure::{FailureKind, TokenFailure},
+    oauth::metadata::DiscoveryError,
+    store::error::StoreError,
+};
+
+/// What somebody needs to register a client by hand.
+#[derive(Clone, Debug)]
+pub struct RegistrationRequired {
+    /// The authorization server's issuer.
+    pub issuer: String,
+    /// To be entered there, byte for byte.
+    pub redirect_uri: String,
+    /// Its authorization endpoint.
+    pub authorization_endpoint: String,
+    /// Its token endpoint.
+    pub token_endpoint: String,
+}
+
+/// Why the broker did not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// It does not exist, or it is not the caller's.
+    #[error("there is no {0} with that id")]
+    NotFound(&'static str),
+    /// A field of the request cannot be met.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// The request has faults.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Faults(Vec<Fault>),
+    /// A server could not be discovered, or registered no client.
+    #[error("{message}")]
+    Discovery {
+        /// The kind of the failure.
+        kind: FailureKind,
+        /// What failed, in a sentence.
+        message: String,
+    },
+    /// It exists already, or it was changed at the same moment.
+    #[error("{0}")]
+    Conflict(String),
+    /// The authorization server does not let clients register themselves, and nobody has registered one by hand yet.
+    #[error("the provider has no client yet")]
+    RegistrationRequired(Box<RegistrationRequired>),
+    /// The provider failed; the grant is kept.
+    #[error("the provider failed: {0}")]
+    Provider(TokenFailure),
+    /// The provider issued no token, or no device code; there was no grant before.
+    #[error("the provider issued no token: {0}")]
+    NoToken(TokenFailure),
+    /// As many of these run already as the workspace may have at a time.
+    #[error("too many are running")]
+    Busy {
+        /// How many may run.
+        limit: usize,
+        /// When another try makes sense.
+        retry_after: Duration,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A bug.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl BrokerError {
+    /// Why the server that `field` names could not be discovered. Metadata that cannot be used is a fault of the field.
+    pub(super) fn discovery(field: &'static str, what: &str, error: &DiscoveryError) -> Self {
+        let message = format!("{what}: {error}.");
+        match error {
+            DiscoveryError::TooLong => Self::Discovery { kind: FailureKind::TimedOut, message },
+            DiscoveryError::Unreachable(..) => Self::Discovery { kind: FailureKind::Refused, message },
+            DiscoveryError::Refused(..)
+            | DiscoveryError::TooMany
+            | DiscoveryError::Unbelievable(_)
+            | DiscoveryError::Missing(_) => Self::Faults(vec![Fault::of(field, ("discovery_failed", message))]),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Checking a provider: what its endpoints answer to requests that can do no harm.
+//! Owns: which endpoints are checked.
+//! Must not know: what a response means; that is `oauth/probe.rs`.
+
+use crate::{
+    broker::{clients::redirect_uri::callback_address, context::Broker, tokens::revoke::revocation_client},
+    model::{options::GrantType, provider::Provider},
+    oauth::probe::{self, Finding},
+};
+
+/// Checks every endpoint of a provider.
+pub async fn check(broker: &Broker, provider: &Provider) -> Vec<Finding> {
+    let (outbound, client, now) = (&broker.outbound, &provider.client, broker.clock.now());
+    let redirect_uri = callback_address(&broker.public_url, &provider.provider_id);
+    let mut findings = match client.options.grant_type {
+        GrantType::AuthorizationCode => vec![
+            probe::authorization(outbound, provider, &redirect_uri, now).await,
+            probe::token(outbound, client, &redirect_uri, provider.uses_pkce, now).await,
+        ],
+        GrantType::ClientCredentials => {
+            vec![probe::client_credentials(outbound, client, &client.options.default_scopes, now).await]
+        }
+        GrantType::ApiKey => Vec::new(),
+    };
+    if client.options.refresh_url.is_some() {
+        findings.push(probe::refresh(outbound, client, now).await);
+    }
+    if let Some(url) = revocation_client(client).and_then(|client| client.revocation_url) {
+        findings.push(probe::revocation(outbound, client, &url, now).await);
+    }
+    if let Some(url) = &provider.userinfo_url {
+        findings.push(probe::userinfo(outbound, url, now).await);
+    }
+    findings
+}

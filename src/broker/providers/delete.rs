@@ -1,0 +1,22 @@
+//! Deleting a provider.
+//! Owns: that its tokens go with it, and are revoked.
+//! Must not know: how a grant is revoked.
+
+use std::sync::Arc;
+
+use crate::{
+    broker::{
+        context::Broker,
+        tokens::revoke::{Deletion, of_provider, revoke_deleted},
+    },
+    model::subject::Tenant,
+    store::error::StoreError,
+};
+
+/// Deletes a provider with its tokens, and revokes their grants; `None` if there is none.
+pub async fn delete(broker: &Arc<Broker>, tenant: &Tenant, provider_id: &str) -> Result<Option<Deletion>, StoreError> {
+    match broker.store.delete_provider(tenant, provider_id, &of_provider, broker.clock.now()).await? {
+        Some(deleted) => Ok(Some(revoke_deleted(broker, deleted).await)),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,150 @@
+//! Drafts: what somebody says of a provider, before it is checked.
+//! Owns: the fields, and the rule of each.
+//! Must not know: what a field means for a provider; that is `definition.rs`.
+
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{
+    broker::rules::{self, Fault, Problem},
+    model::{
+        client::ClientAuthentication,
+        options::{GrantType, OptionsDraft},
+    },
+    outbound::address::AddressGuard,
+};
+
+/// What somebody says of a provider. `None` is what they do not say.
+#[derive(Clone, Debug, Default)]
+pub struct ProviderDraft {
+    /// The provider's name on the wire. Only for a new provider.
+    pub provider_id: Option<String>,
+    /// The name for people.
+    pub name: Option<String>,
+    /// How tokens are obtained. Only for a new provider.
+    pub grant_type: Option<GrantType>,
+    /// The client id.
+    pub client_id: Option<String>,
+    /// The client secret, or the static key of the workspace.
+    pub client_secret: Option<SecretString>,
+    /// The client authentication method.
+    pub authentication: Option<ClientAuthentication>,
+    /// The authorization endpoint.
+    pub auth_url: Option<String>,
+    /// The token endpoint.
+    pub token_url: Option<String>,
+    /// The userinfo endpoint.
+    pub userinfo_url: Option<String>,
+    /// The revocation endpoint.
+    pub revocation_url: Option<String>,
+    /// Whether a code challenge is sent.
+    pub uses_pkce: Option<bool>,
+    /// A family of providers with its own quirks. Only for a new provider.
+    pub provider_type: Option<String>,
+    /// Parameters added to every authorization URL.
+    pub authorization_params: Option<BTreeMap<String, String>>,
+    /// Redirect URIs of applications that receive the redirect themselves.
+    pub allowed_redirect_uris: Option<Vec<String>>,
+    /// The issuer whose metadata says what this draft does not. Only for a new provider.
+    pub issuer: Option<String>,
+    /// The entry of the catalogue that says what this draft does not.
+    pub template: Option<String>,
+    /// Values for the placeholders of that entry.
+    pub template_params: Option<BTreeMap<String, String>>,
+    /// What the provider needs beyond the published fields.
+    pub options: OptionsDraft,
+    /// What was wrong with fields that could not be read. Such a field is `None` above, and counts as present.
+    pub unreadable: Vec<Fault>,
+}
+
+/// The rule of a text field.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn check_text(field: &str, text: &str, guard: &AddressGuard) -> Result<(), Problem> {
+    match field {
+        "provider_id" => rules::provider_id(text),
+        "name" => rules::display_name(text),
+        "client_id" => rules::identifier(text),
+        "client_secret" => rules::secret(text),
+        "scope_separator" => rules::scope_separator(text),
+        "resource" => rules::resource(text),
+        "default_scopes" | "always_scopes" => rules::scope(text),
+        "allowed_redirect_uris" => rules::redirect_uri(text),
+        "authorization_params" | "token_params" | "template_params" => rules::parameter_value(text),
+        field if field.ends_with("_url") || field == "issuer" => rules::endpoint(guard, text),
+        _ => Ok(()),
+    }
+}
+
+impl ProviderDraft {
+    /// True when the field was named, even if it could not be read.
+    #[must_use]
+    pub fn has(&self, field: &str) -> bool {
+        let is_there = match field {
+            "provider_id" => self.provider_id.is_some(),
+            "name" => self.name.is_some(),
+            "client_id" => self.client_id.is_some(),
+            "client_secret" => self.client_secret.is_some(),
+            "token_endpoint_auth_method" => self.authentication.is_some(),
+            "auth_url" => self.auth_url.is_some(),
+            "token_url" => self.token_url.is_some(),
+            "userinfo_url" => self.userinfo_url.is_some(),
+            "revocation_url" => self.revocation_url.is_some(),
+            "refresh_url" => self.options.refresh_url.is_some(),
+            "device_authorization_url" => self.options.device_authorization_url.is_some(),
+            "uses_pkce" => self.uses_pkce.is_some(),
+            "template" => self.template.is_some(),
+            _ => false,
+        };
+        is_there || self.unreadable.iter().any(|fault| fault.field() == field)
+    }
+
+    /// Every field that breaks its rule, and those that could not be read.
+    #[must_use]
+    pub fn faults(&self, guard: &AddressGuard) -> Vec<Fault> {
+        let mut faults = self.unreadable.clone();
+        let secret = self.client_secret.as_ref().map(|secret| secret.expose_secret().to_owned());
+        let options = &self.options;
+        for (field, text) in [
+            ("provider_id", &self.provider_id),
+            ("name", &self.name),
+            ("client_id", &self.client_id),
+            ("client_secret", &secret),
+            ("auth_url", &self.auth_url),
+            ("token_url", &self.token_url),
+            ("userinfo_url", &self.userinfo_url),
+            ("revocation_url", &self.revocation_url),
+            ("device_authorization_url", &options.device_authorization_url),
+            ("refresh_url", &options.refresh_url),
+            ("scope_separator", &options.scope_separator),
+            ("resource", &options.resource),
+        ] {
+            let problem = text.as_ref().and_then(|text| check_text(field, text, guard).err());
+            faults.extend(problem.map(|problem| Fault::of(field, problem)));
+        }
+        for (field, texts) in [
+            ("allowed_redirect_uris", &self.allowed_redirect_uris),
+            ("default_scopes", &options.default_scopes),
+            ("always_scopes", &options.always_scopes),
+        ] {
+            for (index, text) in texts.iter().flatten().enumerate() {
+                if let Err((kind, message)) = check_text(field, text, guard) {
+                    faults.push(Fault { path: vec![field.into(), index.into()], kind, message });
+                }
+            }
+        }
+        for (field, map) in
+            [("authorization_params", &self.authorization_params), ("token_params", &options.token_params)]
+        {
+            for (name, value) in map.iter().flatten() {
+                let checked = rules::parameter_name(name).and_then(|()| check_text(field, value, guard));
+                if let Err((kind, message)) = checked {
+                    faults.push(Fault { path: vec![field.into(), name.as_str().into()], kind, message });
+                }
+            }
+        }
+        faults
+    }
+}

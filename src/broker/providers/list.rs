@@ -1,0 +1,26 @@
+//! Looking up providers.
+//! Owns: reading them for those who manage them.
+//! Must not know: what a provider is used for.
+
+use crate::{
+    broker::{context::Broker, error::BrokerError},
+    model::{provider::Provider, subject::Tenant},
+};
+
+/// Every provider of a workspace, ordered by `provider_id`.
+pub async fn list(broker: &Broker, tenant: &Tenant) -> Result<Vec<Provider>, BrokerError> {
+    Ok(broker.store.providers(tenant).await?)
+}
+
+/// The provider of that `provider_id`, if there is one.
+pub async fn find(broker: &Broker, tenant: &Tenant, provider_id: &str) -> Result<Option<Provider>, BrokerError> {
+    Ok(broker.store.provider(tenant, provider_id).await?)
+}
+
+/// The provider of that `provider_id`.
+///
+/// # Errors
+/// [`BrokerError::NotFound`].
+pub async fn get(broker: &Broker, tenant: &Tenant, provider_id: &str) -> Result<Provider, BrokerError> {
+    find(broker, tenant, provider_id).await?.ok_or(BrokerError::NotFound("provider"))
+}

@@ -1,0 +1,73 @@
+//! Keeping a token fresh for a caller.
+//! Owns: when a token is handed out as it is, refreshed first, or refreshed in the background.
+//! Must not know: which token was chosen, or how a refresh is done.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use super::refresh::{Refreshed, refresh, refresh_in_background};
+use crate::{
+    broker::{context::Broker, error::BrokerError},
+    model::token::{State, Token},
+};
+
+/// A token that is due, but valid for this long, is handed out at once; an agent can still use it.
+const STILL_USEFUL: TimeDelta = TimeDelta::seconds(30);
+
+/// What can be handed out.
+pub enum Usable {
+    /// The token as it was read.
+    Current,
+    /// The refreshed token.
+    Refreshed(Box<Token>),
+    /// Nothing: only a new consent helps.
+    ConsentNeeded,
+}
+
+/// Decides what is handed out for `token`: the token itself while it is fresh, else what a refresh returns. A token that
+/// is due but still valid for a while is handed out at once and refreshed in the background; a token that is still valid
+/// is handed out even if the refresh fails. `min_ttl` is how long the token has to be valid, if the caller says so.
+///
+/// # Errors
+/// [`BrokerError::Provider`] when the token has expired and the provider fails.
+pub async fn ensure_fresh(
+    broker: &Arc<Broker>,
+    token: &Token,
+    min_ttl: Option<TimeDelta>,
+) -> Result<Usable, BrokerError> {
+    let now = broker.clock.now();
+    let left = token.expires_at.map(|at| at - now);
+    let expired = left.is_some_and(|left| left <= TimeDelta::zero());
+    let due = token.refresh_due_at.is_some_and(|at| at <= now);
+    let too_short = left.is_some_and(|left| left < attainable_ttl(token, min_ttl));
+    let usable = match token.state {
+        State::ConsentNeeded => Usable::ConsentNeeded,
+        State::Active if !due && !too_short => Usable::Current,
+        State::Active if !token.has_refresh_token && expired => Usable::ConsentNeeded,
+        State::Active if !token.has_refresh_token => Usable::Current,
+        State::Active if !too_short && left.is_some_and(|left| left >= STILL_USEFUL) => {
+            refresh_in_background(broker, token.clone());
+            Usable::Current
+        }
+        State::Active => match Box::pin(refresh(broker, token.clone())).await? {
+            Refreshed::Fresh(token) => Usable::Refreshed(token),
+            Refreshed::ConsentNeeded => Usable::ConsentNeeded,
+            Refreshed::Failed(_) if !expired => Usable::Current,
+            Refreshed::Failed(failure) => return Err(BrokerError::Provider(failure)),
+        },
+    };
+    match &usable {
+        Usable::Current => broker.usage.note(token, now),
+        Usable::Refreshed(token) => broker.usage.note(token, now),
+        Usable::ConsentNeeded => {}
+    }
+    Ok(usable)
+}
+
+/// The requested time, but at most nine tenths of the token's whole life: otherwise a caller that requests more than the
+/// provider grants would have the token refreshed at every call.
+fn attainable_ttl(token: &Token, requested: Option<TimeDelta>) -> TimeDelta {
+    let life = token.expires_at.map_or(TimeDelta::zero(), |at| at - token.obtained_at);
+    requested.unwrap_or(TimeDelta::zero()).min(life * 9 / 10)
+}

@@ -1,0 +1,89 @@
+//! `POST /v2/auth/callback/{provider_id}`: a code from an application that received the redirect itself.
+//! Owns: the shape of the request and the response.
+//! Must not know: how a code is exchanged.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use secrecy::SecretString;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    broker::{
+        consent::{
+            authorization::complete,
+            completion::{CodeResponse, Completion, Source},
+        },
+        rules,
+    },
+    http::{
+        app::App,
+        body::{Fields, JsonBody},
+        error::{ApiError, ErrorBody, Faults},
+    },
+    identity::{Caller, Permission},
+    model::failure::FailureKind,
+};
+
+/// A code an application received.
+#[derive(ToSchema)]
+#[schema(as = OAuthFinalizeRequest)]
+pub struct FinalizeRequest {
+    code: String,
+    state: String,
+    /// The `iss` parameter of the redirect (RFC 9207), if there was one.
+    iss: Option<String>,
+}
+
+/// A consent that is complete.
+#[derive(Serialize, ToSchema)]
+pub struct Finalized {
+    status: &'static str,
+    provider_id: String,
+    auth_id: Uuid,
+}
+
+/// Takes a code from an application that received the redirect itself.
+#[utoipa::path(post, path = "/v2/auth/callback/{provider_id}", tag = "Callbacks",
+    params(("provider_id" = String, Path)), request_body = FinalizeRequest,
+    responses((status = 200, body = Finalized), (status = 400, body = ErrorBody), (status = 422, body = Faults),
+              (status = 502, body = ErrorBody)))]
+pub async fn post(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(provider_id): Path<String>,
+    body: JsonBody,
+) -> Result<Json<Finalized>, ApiError> {
+    caller.needs(Permission::Authenticate)?;
+    let mut fields = Fields::of_body(&body);
+    let request = FinalizeRequest {
+        code: fields.required_text("code", &rules::opaque),
+        state: fields.required_text("state", &rules::opaque),
+        iss: fields.optional_text("iss", &rules::opaque),
+    };
+    fields.finish()?;
+    let invalid = |detail: &str| Err(ApiError::InvalidState(detail.to_owned()));
+    rules::provider_id(&provider_id).map_err(|_| ApiError::no_provider())?;
+    let (state, source) = (SecretString::from(request.state), Source::Application(&caller.tenant));
+    let response = CodeResponse { code: SecretString::from(request.code), iss: request.iss, query: None };
+    match complete(&app.broker, &provider_id, &state, response, source).await? {
+        Completion::Completed { id: auth_id } | Completion::AlreadyCompleted(auth_id) => {
+            Ok(Json(Finalized { status: "completed", provider_id, auth_id }))
+        }
+        Completion::Failed { error, error_description, kind, .. } => {
+            let why = error_description.map_or_else(String::new, |text| format!(": {text}"));
+            let detail = format!("The code could not be exchanged ({error}{why}). Authenticate again for a new URL.");
+            Err(ApiError::Provider(kind.unwrap_or(FailureKind::Refused), detail, None))
+        }
+        Completion::InvalidState => Err(ApiError::NotFound(
+            "There is no pending authorization request with that state. Authenticate again for a new URL.".into(),
+        )),
+        Completion::StateUsed => invalid("The state was used with another code. Authenticate again for a new URL."),
+        Completion::WrongProvider => invalid("The state belongs to another provider than the one in the path."),
+    }
+}

@@ -1,0 +1,16 @@
+//! What handlers share.
+//! Owns: the broker, and the look-up of callers.
+//! Must not know: routes.
+
+use std::sync::Arc;
+
+use crate::{broker::context::Broker, identity::api_keys::ApiKeys};
+
+/// What handlers share.
+#[derive(Clone)]
+pub struct App {
+    /// The rules.
+    pub broker: Arc<Broker>,
+    /// Who calls.
+    pub api_keys: ApiKeys,
+}

@@ -1,0 +1,65 @@
+//! Authorization requests: one attempt each to get a person's consent.
+//! Owns: what a request remembers until the person comes back.
+//! Must not know: how it is begun, completed, or stored.
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use super::{client::Client, grant::GrantRequest};
+
+/// An authorization request, with the endpoints, client and redirect URI it was begun with.
+#[derive(Clone, Debug)]
+pub struct AuthorizationRequest {
+    /// The record's id; `auth_id` on the wire.
+    pub id: Uuid,
+    /// What consent is asked for, and for whom.
+    pub wanted: GrantRequest,
+    /// The provider's name on the wire; the callback's path must name it.
+    pub provider_id: String,
+    /// Our client there. The code goes to its token endpoint, whatever the provider's record says by then.
+    pub client: Client,
+    /// Sent again, byte for byte, with the code (RFC 6749 section 4.1.3).
+    pub redirect_uri: String,
+    /// The code verifier (RFC 7636), if a challenge was sent.
+    pub code_verifier: Option<SecretString>,
+    /// Set when the person consents on another device (RFC 8628).
+    pub device: Option<Polling>,
+    /// Its status.
+    pub status: Status,
+    /// SHA-256 of the state and the code it was taken with.
+    pub code_hash: Option<Vec<u8>>,
+    /// When it was taken.
+    pub taken_at: Option<DateTime<Utc>>,
+    /// The token it became.
+    pub token: Option<Uuid>,
+    /// The provider's error code, or ours.
+    pub error: Option<String>,
+    /// The provider's explanation, or ours.
+    pub error_description: Option<String>,
+    /// Until when the person may come back; once completed, until when the result can be read.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// How the token endpoint is polled for a person who consents on another device.
+#[derive(Clone, Debug)]
+pub struct Polling {
+    /// The device code.
+    pub device_code: SecretString,
+    /// The least number of seconds between two polls.
+    pub seconds: i64,
+}
+
+/// The status of an authorization request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Status {
+    /// The person has not come back yet.
+    Pending,
+    /// The person came back, and the code is being exchanged.
+    Exchanging,
+    /// There is a token.
+    Completed,
+    /// The person or the provider refused, or the exchange failed.
+    Failed,
+}

@@ -1,0 +1,87 @@
+//! Providers: authorization servers with our client registration there.
+//! Owns: what a provider is.
+//! Must not know: how one is created, stored, or called.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{client::Client, subject::Tenant};
+
+/// A provider.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// The record's id.
+    pub id: Uuid,
+    /// Who owns it.
+    pub tenant: Tenant,
+    /// The name that applications and callback addresses use.
+    pub provider_id: String,
+    /// The name for people.
+    pub name: String,
+    /// Our client there.
+    pub client: Client,
+    /// The authorization endpoint.
+    pub auth_url: String,
+    /// The userinfo endpoint, if its record names one.
+    pub userinfo_url: Option<String>,
+    /// Whether a code challenge is sent (RFC 7636).
+    pub uses_pkce: bool,
+    /// `S256`, the only method that is sent.
+    pub code_challenge_method: String,
+    /// A family of providers with its own quirks.
+    pub provider_type: Option<String>,
+    /// Parameters added to every authorization URL.
+    pub authorization_params: BTreeMap<String, String>,
+    /// Redirect URIs of applications that receive the redirect themselves.
+    pub allowed_redirect_uris: Vec<String>,
+    /// The MCP server this provider was discovered from.
+    pub mcp_server_url: Option<String>,
+    /// True when we registered our client ourselves (RFC 7591).
+    pub is_dynamic_client: bool,
+    /// The error with which the token endpoint refused our client, until it accepts it again.
+    pub client_error: Option<String>,
+    /// Counts the writes of the record.
+    pub generation: i64,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A provider for tests.
+#[cfg(test)]
+#[must_use]
+pub fn example() -> Provider {
+    use crate::model::provider::{client::ClientAuthentication, options::ProviderOptions};
+
+    let now = DateTime::UNIX_EPOCH;
+    Provider {
+        id: Uuid::nil(),
+        tenant: Tenant { organization: "o".into(), workspace: "w".into() },
+        provider_id: "p".into(),
+        name: "P".into(),
+        client: Client {
+            id: "client".into(),
+            secret: None,
+            authentication: ClientAuthentication::None,
+            token_url: "https://p.example/token".into(),
+            revocation_url: None,
+            options: ProviderOptions::default(),
+        },
+        auth_url: "https://p.example/authorize".into(),
+        userinfo_url: None,
+        uses_pkce: true,
+        code_challenge_method: "S256".into(),
+        provider_type: None,
+        authorization_params: BTreeMap::new(),
+        allowed_redirect_uris: Vec::new(),
+        mcp_server_url: None,
+        is_dynamic_client: false,
+        client_error: None,
+        generation: 1,
+        created_at: now,
+        updated_at: now,
+    }
+}

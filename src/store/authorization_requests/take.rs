@@ -1,0 +1,82 @@
+//! Taking a pending request: of any number of callers, one gets it.
+//! Owns: the two statements that consume a state.
+//! Must not know: what is done with the request.
+
+use chrono::{DateTime, Utc};
+
+use super::row::AuthorizationRequestRow;
+use crate::{
+    model::authorization_request::AuthorizationRequest,
+    store::{error::StoreError, handle::Store},
+};
+
+impl Store {
+    /// Takes the pending request of this state for the exchange of a code. A state that belongs to another provider than
+    /// the callback's is not taken: a provider must not be able to have another one's code sent to itself.
+    pub async fn take_authorization_request(
+        &self,
+        state_hash: [u8; 32],
+        provider_id: &str,
+        code_hash: [u8; 32],
+        now: DateTime<Utc>,
+    ) -> Result<Option<AuthorizationRequest>, StoreError> {
+        let row: Option<AuthorizationRequestRow> = self
+            .db
+            .query(
+                "UPDATE authorization_requests SET status = 'exchanging', code_hash = $3, taken_at = $4
+                 WHERE state_hash = $1 AND provider_id = $2 AND status = 'pending' AND expires_at > $4
+                 RETURNING *",
+            )
+            .bind(state_hash.to_vec())
+            .bind(provider_id.to_owned())
+            .bind(code_hash.to_vec())
+            .bind(now)
+            .optional()
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let id = row.id;
+        match self.open_authorization_request(row) {
+            Ok(request) => Ok(Some(request)),
+            Err(error) => {
+                // This replica lacks a key: the code is not spent yet, and another replica may have the key.
+                self.db
+                    .query(
+                        "UPDATE authorization_requests SET status = 'pending', code_hash = NULL, taken_at = NULL
+                         WHERE id = $1 AND status = 'exchanging'",
+                    )
+                    .bind(id)
+                    .execute()
+                    .await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the pending request of this state because the provider sent the person back with an error.
+    pub async fn refuse_authorization_request(
+        &self,
+        state_hash: [u8; 32],
+        provider_id: &str,
+        error: &str,
+        error_description: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<AuthorizationRequest>, StoreError> {
+        let row: Option<AuthorizationRequestRow> = self
+            .db
+            .query(
+                "UPDATE authorization_requests
+                 SET status = 'failed', error = $3, error_description = $4, finished_at = $5, code_verifier = NULL,
+                     client_secret = NULL, device_code = NULL, poll_at = NULL
+                 WHERE state_hash = $1 AND provider_id = $2 AND status = 'pending' AND expires_at > $5
+                 RETURNING *",
+            )
+            .bind(state_hash.to_vec())
+            .bind(provider_id.to_owned())
+            .bind(error.to_owned())
+            .bind(error_description.map(ToOwned::to_owned))
+            .bind(now)
+            .optional()
+            .await?;
+        row.map(|row| self.open_authorization_request(row)).transpose()
+    }
+}

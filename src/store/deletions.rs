@@ -1,0 +1,144 @@
+//! Deletions: tokens and providers are gone here at once, and their revocations are queued in the same transaction.
+//! Owns: that no grant is deleted without its revocation.
+//! Must not know: how or when a grant is revoked.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{
+    db::Tx,
+    error::StoreError,
+    handle::Store,
+    providers::{ProviderRow, close_provider, delete_provider_row, provider_row},
+    tokens::delete::{DeletedRow, all_of_provider, all_of_type, all_of_user, one_of_user},
+};
+use crate::model::{client::Client, provider::Provider, subject::Tenant};
+
+/// Says with which client, and at which revocation endpoint, the grants of a provider are revoked. `None`: they cannot
+/// be.
+pub type RevocationClient<'a> = &'a (dyn Fn(&Provider) -> Option<Client> + Send + Sync);
+
+/// What was deleted.
+#[derive(Clone, Debug)]
+pub struct Deleted {
+    /// How many tokens.
+    pub tokens: usize,
+    /// The revocations that were queued for them.
+    pub revocations: Vec<Uuid>,
+}
+
+impl Store {
+    /// Deletes one token of a user (as `user_id` or `ls_user_id`).
+    pub async fn delete_token(
+        &self,
+        tenant: &Tenant,
+        user: &str,
+        id: Uuid,
+        client_of: RevocationClient<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Deleted, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let rows = one_of_user(&mut tx, tenant, user, id).await?;
+        self.queue_and_commit(tx, tenant, rows, client_of, now).await
+    }
+
+    /// Deletes the tokens of a user at a provider.
+    pub async fn delete_tokens_of_user(
+        &self,
+        tenant: &Tenant,
+        user: &str,
+        provider_id: &str,
+        client_of: RevocationClient<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Deleted, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let rows = all_of_user(&mut tx, tenant, user, provider_id).await?;
+        self.queue_and_commit(tx, tenant, rows, client_of, now).await
+    }
+
+    /// Deletes every token of a workspace at providers of that type.
+    pub async fn delete_tokens_of_workspace(
+        &self,
+        tenant: &Tenant,
+        provider_type: &str,
+        client_of: RevocationClient<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Deleted, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let rows = all_of_type(&mut tx, tenant, provider_type).await?;
+        self.queue_and_commit(tx, tenant, rows, client_of, now).await
+    }
+
+    /// Deletes a provider with its tokens and authorization requests; `None` if there is none.
+    pub async fn delete_provider(
+        &self,
+        tenant: &Tenant,
+        provider_id: &str,
+        client_of: RevocationClient<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Deleted>, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let Some(row) = close_provider(&mut tx, tenant, provider_id).await? else {
+            // Committed: a transaction that is dropped costs its connection.
+            tx.commit().await?;
+            return Ok(None);
+        };
+        let id = row.id;
+        let rows = all_of_provider(&mut tx, tenant, id).await?;
+        delete_provider_row(&mut tx, tenant, id).await?;
+        let provider = HashMap::from([(id, self.revocable(row, client_of))]);
+        let deleted = self.queue(&mut tx, tenant, rows, &provider, now).await?;
+        tx.commit().await?;
+        Ok(Some(deleted))
+    }
+
+    async fn queue_and_commit(
+        &self,
+        mut tx: Tx,
+        tenant: &Tenant,
+        rows: Vec<DeletedRow>,
+        client_of: RevocationClient<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Deleted, StoreError> {
+        let mut providers = HashMap::new();
+        for row in &rows {
+            if !providers.contains_key(&row.provider) {
+                let provider = provider_row(&mut tx, tenant, row.provider).await?;
+                providers.insert(row.provider, provider.and_then(|row| self.revocable(row, client_of)));
+            }
+        }
+        let deleted = self.queue(&mut tx, tenant, rows, &providers, now).await?;
+        tx.commit().await?;
+        Ok(deleted)
+    }
+
+    async fn queue(
+        &self,
+        tx: &mut Tx,
+        tenant: &Tenant,
+        rows: Vec<DeletedRow>,
+        providers: &HashMap<Uuid, Option<(String, Client)>>,
+        now: DateTime<Utc>,
+    ) -> Result<Deleted, StoreError> {
+        let mut deleted = Deleted { tokens: rows.len(), revocations: Vec::new() };
+        for row in rows {
+            let Some(Some((provider_id, client))) = providers.get(&row.provider) else { continue };
+            let Some(tokens) = self.open_deleted(tenant, row) else { continue };
+            let id = self.insert_revocation(tx, tenant, provider_id, client, &tokens, now).await?;
+            deleted.revocations.push(id);
+        }
+        Ok(deleted)
+    }
+
+    /// The provider's name and the client its grants are revoked with. A provider whose secret can no longer be opened
+    /// can still be deleted.
+    fn revocable(&self, row: ProviderRow, client_of: RevocationClient<'_>) -> Option<(String, Client)> {
+        let opened = self.open_provider(row).inspect_err(|error| {
+            tracing::warn!(event = "provider.not_opened", %error, "the tokens of a deleted provider are not revoked there");
+        });
+        let provider = opened.ok()?;
+        client_of(&provider).map(|client| (provider.provider_id, client))
+    }
+}

@@ -1,0 +1,96 @@
+//! Changing what a person may set on a token: its label, and whether it is the default.
+//! Owns: that a subject never has two defaults.
+//! Must not know: who changes it, beyond the user.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::{
+    model::{
+        subject::Tenant,
+        token::{TokenChange, TokenSummary},
+    },
+    store::{error::StoreError, handle::Store},
+};
+
+/// For how long a default mark that others move at the same moment is tried to be moved.
+const CHANGE_WITHIN: Duration = Duration::from_secs(10);
+
+impl Store {
+    /// Changes the label and the default mark of a user's token. The mark moves in one transaction, so that a
+    /// subject never has two defaults; of those who move it at the same moment the last one wins.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::Conflict`] when the mark was moved again and again meanwhile.
+    pub async fn change_token(
+        &self,
+        tenant: &Tenant,
+        user: &str,
+        id: Uuid,
+        change: &TokenChange,
+        now: DateTime<Utc>,
+    ) -> Result<Option<TokenSummary>, StoreError> {
+        let backoff = ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(20))
+            .with_max_delay(Duration::from_millis(500))
+            .with_jitter()
+            .with_total_delay(Some(CHANGE_WITHIN))
+            .without_max_times();
+        // Unavailable too: those who wait for one another's commit may wait longer than a lock is waited for.
+        let worth_another_try = |error: &StoreError| matches!(error, StoreError::Conflict | StoreError::Unavailable(_));
+        (|| self.change_token_once(tenant, user, id, change, now)).retry(backoff).when(worth_another_try).await
+    }
+
+    async fn change_token_once(
+        &self,
+        tenant: &Tenant,
+        user: &str,
+        id: Uuid,
+        change: &TokenChange,
+        now: DateTime<Utc>,
+    ) -> Result<Option<TokenSummary>, StoreError> {
+        let mut tx = self.db.begin().await?;
+        if change.is_default == Some(true) {
+            tx.query(
+                "UPDATE tokens SET is_default = $5, updated_at = $6
+                 WHERE organization_id = $1 AND workspace_id = $2 AND is_default AND id <> $4
+                   AND EXISTS (SELECT 1 FROM tokens named
+                        WHERE named.organization_id = $1 AND named.workspace_id = $2 AND named.id = $4
+                          AND (named.user_id = $3 OR named.ls_user_id = $3) AND named.provider = tokens.provider
+                          AND named.user_id = tokens.user_id AND named.agent_id = tokens.agent_id)",
+            )
+            .within(tenant)
+            .bind(user.to_owned())
+            .bind(id)
+            .bind(false)
+            .bind(now)
+            .execute()
+            .await?;
+        }
+        let changed = tx
+            .query(
+                "UPDATE tokens
+                 SET account_label = CASE WHEN $5 THEN $6 ELSE account_label END,
+                     is_default = COALESCE($7, is_default), updated_at = $8
+                 WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND id = $4",
+            )
+            .within(tenant)
+            .bind(user.to_owned())
+            .bind(id)
+            .bind(change.account_label.is_some())
+            .bind(change.account_label.clone().flatten())
+            .bind(change.is_default)
+            .bind(now)
+            .execute()
+            .await?;
+        tx.commit().await?;
+        if changed == 0 {
+            return Ok(None);
+        }
+        let tokens = self.tokens_of_user(tenant, user, None).await?;
+        Ok(tokens.into_iter().find(|token| token.id == id))
+    }
+}

@@ -1,0 +1,237 @@
+//! The lease of a refresh, and the fence around its result.
+//! Owns: `refresh_owner`, `refresh_until`, and that a result is written only to the token it was made for.
+//! Must not know: how a refresh is done.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::{
+    model::{
+        grant::Grant,
+        subject::Tenant,
+        token::{State, Token},
+    },
+    store::{db::Tx, error::StoreError, handle::Store, seal::TOKEN_REFRESH_TOKEN},
+};
+
+/// After the database was unreachable, a lease that ran out meanwhile is not taken over for so long: its holder could not
+/// extend it, and may have the provider's response in hand, to be written as soon as the database is back.
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
+
+/// The right to refresh one token for a while.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// The token.
+    pub token: Uuid,
+    /// This attempt.
+    pub owner: Uuid,
+    /// The generation the refresh began with; a result is written only while it is unchanged.
+    pub generation: i64,
+    /// The refresh token.
+    pub refresh_token: SecretString,
+    /// How many refreshes failed in a row.
+    pub failures: i64,
+}
+
+/// How a failed refresh ended.
+#[derive(Clone, Debug)]
+pub struct RefreshFailure {
+    /// The state the token is in now.
+    pub state: State,
+    /// The provider's code, or ours.
+    pub error: String,
+    /// No other attempt is made before this.
+    pub retry_at: Option<DateTime<Utc>>,
+    /// Whether the provider may have processed the request although we got no answer: then the refresh is resumed.
+    pub outcome_unknown: bool,
+}
+
+impl Store {
+    /// Takes the right to refresh `token` for `milliseconds`, by the database's clock. Of all replicas one gets it;
+    /// `None` when another holds it, when a refresh failed a moment ago, when the database was away a moment ago and
+    /// another may still hold it, or when the token was written, deleted or found dead meanwhile.
+    pub async fn take_refresh_lease(
+        &self,
+        token: &Token,
+        milliseconds: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Lease>, StoreError> {
+        let owner = Uuid::new_v4();
+        let tenant = &token.subject.tenant;
+        let taken: Option<(Option<Vec<u8>>, i64)> = self
+            .db
+            .query(
+                "UPDATE tokens SET refresh_owner = $5, refresh_until = (SELECT now_ms FROM database_clock) + $6
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
+                   AND state = 'active' AND refresh_token IS NOT NULL
+                   AND (refresh_until IS NULL OR ($8 AND refresh_until < (SELECT now_ms FROM database_clock)))
+                   AND (retry_at IS NULL OR retry_at <= $7)
+                 RETURNING refresh_token, refresh_failures",
+            )
+            .within(tenant)
+            .bind(token.id)
+            .bind(token.generation)
+            .bind(owner)
+            .bind(milliseconds)
+            .bind(now)
+            .bind(self.db.reachable_for(SETTLED_AFTER))
+            .optional()
+            .await?;
+        let Some((Some(sealed), failures)) = taken else { return Ok(None) };
+        let refresh_token = self.row_seal(tenant, token.id, token.generation).open(TOKEN_REFRESH_TOKEN, &sealed)?;
+        Ok(Some(Lease { token: token.id, owner, generation: token.generation, refresh_token, failures }))
+    }
+
+    /// Holds a lease for `milliseconds` more, by the database's clock. `false`: it was lost.
+    pub async fn extend_refresh_lease(
+        &self,
+        tenant: &Tenant,
+        lease: &Lease,
+        milliseconds: i64,
+    ) -> Result<bool, StoreError> {
+        let extended = self
+            .db
+            .query(
+                "UPDATE tokens SET refresh_until = (SELECT now_ms FROM database_clock) + $6
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
+                   AND refresh_owner = $5",
+            )
+            .within(tenant)
+            .bind(lease.token)
+            .bind(lease.generation)
+            .bind(lease.owner)
+            .bind(milliseconds)
+            .execute()
+            .await?;
+        Ok(extended > 0)
+    }
+
+    /// Ends every lease, but not what was begun under it. For a database with one server, when it starts: whoever held
+    /// one is gone.
+    pub async fn end_refresh_leases(&self) -> Result<(), StoreError> {
+        self.db.query("UPDATE tokens SET refresh_until = NULL WHERE refresh_until IS NOT NULL").execute().await?;
+        Ok(())
+    }
+
+    /// Writes what a refresh gave. `false`: the token was written or deleted meanwhile, and this result is discarded.
+    ///
+    /// A result that comes late, after somebody else took the lease over, is still written while the token is as it
+    /// was: it is newer than what it replaces, and it spent the refresh token that the other is trying. The other's
+    /// own result then goes on top of it, being newer still.
+    pub async fn keep_refreshed(
+        &self,
+        tenant: &Tenant,
+        lease: &Lease,
+        grant: &Grant,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        // A response without a refresh token keeps the old one (RFC 6749 section 6), sealed anew for this generation.
+        let mut grant = grant.clone();
+        grant.refresh_token.get_or_insert_with(|| lease.refresh_token.clone());
+        if self.write_refreshed(tenant, lease, &grant, lease.generation, now).await? {
+            return Ok(true);
+        }
+        let written_late: Option<(i64,)> = self
+            .db
+            .query(
+                "SELECT generation FROM tokens
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND refresh_owner = $4",
+            )
+            .within(tenant)
+            .bind(lease.token)
+            .bind(lease.owner)
+            .read()
+            .optional()
+            .await?;
+        match written_late {
+            Some((generation,)) => self.write_refreshed(tenant, lease, &grant, generation, now).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn write_refreshed(
+        &self,
+        tenant: &Tenant,
+        lease: &Lease,
+        grant: &Grant,
+        from: i64,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let generation = from + 1;
+        let (access, refresh) = self.seal_grant(tenant, lease.token, generation, grant)?;
+        let written = self
+            .db
+            .query(
+                "UPDATE tokens
+                 SET access_token = $6, refresh_token = $7, scopes = COALESCE($8, scopes), expires_at = $9,
+                     refresh_due_at = $10, refresh_token_expires_at = COALESCE($11, refresh_token_expires_at),
+                     state = 'active', generation = $12, last_refreshed_at = $13, refresh_failures = 0,
+                     last_error = NULL, last_error_at = NULL, retry_at = NULL, updated_at = $13,
+                     refresh_until = CASE WHEN refresh_owner = $5 THEN NULL ELSE refresh_until END,
+                     refresh_owner = CASE WHEN refresh_owner = $5 THEN NULL ELSE refresh_owner END
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4",
+            )
+            .within(tenant)
+            .bind(lease.token)
+            .bind(from)
+            .bind(lease.owner)
+            .bind(access)
+            .bind(refresh)
+            .bind(grant.scopes.clone().map(Json))
+            .bind(grant.expires_at)
+            .bind(grant.refresh_due_at)
+            .bind(grant.refresh_token_expires_at)
+            .bind(generation)
+            .bind(now)
+            .execute()
+            .await?;
+        Ok(written > 0)
+    }
+
+    /// Gives a lease back after a refresh that gave nothing. Does nothing if the lease no longer holds.
+    pub async fn keep_refresh_failure(
+        &self,
+        tenant: &Tenant,
+        lease: &Lease,
+        failure: RefreshFailure,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.db
+            .query(
+                "UPDATE tokens
+                 SET refresh_owner = CASE WHEN $10 THEN refresh_owner ELSE NULL END, refresh_until = NULL, state = $6,
+                     last_error = $7, last_error_at = $8, refresh_failures = refresh_failures + 1, retry_at = $9
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
+                   AND refresh_owner = $5",
+            )
+            .within(tenant)
+            .bind(lease.token)
+            .bind(lease.generation)
+            .bind(lease.owner)
+            .bind(failure.state)
+            .bind(failure.error)
+            .bind(now)
+            .bind(failure.retry_at)
+            .bind(failure.outcome_unknown)
+            .execute()
+            .await?;
+        Ok(())
+    }
+}
+
+/// Lets the tokens of a provider be refreshed at once, because its record was corrected.
+pub(in crate::store) async fn end_cool_down(tx: &mut Tx, tenant: &Tenant, provider: Uuid) -> Result<(), StoreError> {
+    tx.query(
+        "UPDATE tokens SET retry_at = NULL, refresh_failures = 0
+         WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3 AND retry_at IS NOT NULL",
+    )
+    .within(tenant)
+    .bind(provider)
+    .execute()
+    .await?;
+    Ok(())
+}

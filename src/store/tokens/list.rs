@@ -1,0 +1,67 @@
+//! Lists of tokens, without any secret.
+//! Owns: what a user or a workspace has.
+//! Must not know: how a token is used.
+
+use crate::{
+    model::{subject::Tenant, token::TokenSummary},
+    store::{error::StoreError, handle::Store},
+};
+
+impl Store {
+    /// The tokens of a user (as `user_id` or `ls_user_id`), at one provider or at all of them.
+    pub async fn tokens_of_user(
+        &self,
+        tenant: &Tenant,
+        user: &str,
+        provider_id: Option<&str>,
+    ) -> Result<Vec<TokenSummary>, StoreError> {
+        self.db
+            .query(
+                "SELECT t.id, p.provider_id, t.account_label, t.scopes, t.expires_at, t.is_default, t.created_at,
+                        t.updated_at
+                 FROM tokens t JOIN providers p ON p.id = t.provider
+                 WHERE t.organization_id = $1 AND t.workspace_id = $2 AND (t.user_id = $3 OR t.ls_user_id = $3)
+                   AND ($4 IS NULL OR p.provider_id = $4)
+                 ORDER BY t.created_at DESC",
+            )
+            .within(tenant)
+            .bind(user.to_owned())
+            .bind(provider_id.map(ToOwned::to_owned))
+            .read()
+            .all()
+            .await
+    }
+
+    /// The providers at which a user has a living token.
+    pub async fn providers_with_token(&self, tenant: &Tenant, user: &str) -> Result<Vec<String>, StoreError> {
+        let rows: Vec<(String,)> = self
+            .db
+            .query(
+                "SELECT DISTINCT p.provider_id FROM tokens t JOIN providers p ON p.id = t.provider
+                 WHERE t.organization_id = $1 AND t.workspace_id = $2 AND (t.user_id = $3 OR t.ls_user_id = $3)
+                   AND t.state = 'active'",
+            )
+            .within(tenant)
+            .bind(user.to_owned())
+            .read()
+            .all()
+            .await?;
+        Ok(rows.into_iter().map(|(provider_id,)| provider_id).collect())
+    }
+
+    /// True when the workspace has a living token at any provider of that type.
+    pub async fn workspace_has_token(&self, tenant: &Tenant, provider_type: &str) -> Result<bool, StoreError> {
+        let (tokens,): (i64,) = self
+            .db
+            .query(
+                "SELECT count(*) FROM tokens t JOIN providers p ON p.id = t.provider
+                 WHERE t.organization_id = $1 AND t.workspace_id = $2 AND p.provider_type = $3 AND t.state = 'active'",
+            )
+            .within(tenant)
+            .bind(provider_type.to_owned())
+            .read()
+            .one()
+            .await?;
+        Ok(tokens > 0)
+    }
+}
