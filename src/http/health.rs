@@ -7,7 +7,8 @@ use std::sync::Arc;
 use axum::{Json, extract::State, http::StatusCode};
 use serde_json::{Value, json};
 
-use crate::{http::app::App, telemetry};
+use super::app::App;
+use crate::telemetry;
 
 /// The process responds.
 pub async fn livez() -> &'static str {

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::{
     db::{Db, Location},
     error::StoreError,
+    reads::{provider_names::ProviderNames, shared::SharedReads},
     seal::{RowSeal, key_check_context},
-    tokens::{provider_names::ProviderNames, shared_reads::SharedReads},
 };
 use crate::{cipher::KeyRing, model::subject::Tenant};
 
@@ -35,11 +35,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be reached, or a key is wrong or missing.
-    pub async fn open(
-        location: &Location,
-        keys: KeyRing,
-        now: DateTime<Utc>,
-    ) -> Result<Self, StoreError> {
+    pub async fn open(location: &Location, keys: KeyRing, now: DateTime<Utc>) -> Result<Self, StoreError> {
         let db = Db::open(location).await?;
         let shared_reads = match location {
             Location::Postgres(_, connections) => Some(SharedReads::new(db.clone(), reads_at_once(*connections))),

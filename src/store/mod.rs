@@ -20,6 +20,7 @@ mod installation;
 mod jobs;
 pub mod notify;
 mod providers;
+mod reads;
 pub mod revocations;
 mod seal;
 pub mod tokens;

@@ -2,48 +2,20 @@
 //! Owns: the columns of an opened token.
 //! Must not know: which token is read, or why.
 
-use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
-use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::{
     model::{
         subject::{Subject, Tenant},
-        token::{State, Token},
+        token::Token,
     },
-    store::{error::StoreError, handle::Store, seal::TOKEN_ACCESS_TOKEN},
+    store::{
+        error::StoreError,
+        handle::Store,
+        reads::stored_token::{StoredToken, token_columns},
+        seal::TOKEN_ACCESS_TOKEN,
+    },
 };
-
-/// The columns of a [`StoredToken`], for statements that call the table `t`.
-macro_rules! token_columns {
-    () => {
-        "t.id, t.agent_id, t.account_label, t.access_token, t.refresh_token IS NOT NULL AS has_refresh_token, t.scopes,
-         t.metadata, t.is_default, t.state, t.expires_at, t.refresh_due_at, t.retry_at, t.generation,
-         COALESCE(t.last_refreshed_at, t.created_at) AS obtained_at, t.last_used_at"
-    };
-}
-pub(in crate::store) use token_columns;
-
-/// A token as it lies there: sealed, and without what its reader named already.
-#[derive(sqlx::FromRow)]
-pub(in crate::store) struct StoredToken {
-    id: Uuid,
-    agent_id: String,
-    account_label: Option<String>,
-    access_token: Vec<u8>,
-    has_refresh_token: bool,
-    scopes: Json<Vec<String>>,
-    metadata: Json<Map<String, Value>>,
-    is_default: bool,
-    state: State,
-    expires_at: Option<DateTime<Utc>>,
-    refresh_due_at: Option<DateTime<Utc>>,
-    retry_at: Option<DateTime<Utc>>,
-    generation: i64,
-    obtained_at: DateTime<Utc>,
-    last_used_at: Option<DateTime<Utc>>,
-}
 
 /// Whose a token is, and where.
 #[derive(Clone, sqlx::FromRow)]

@@ -4,16 +4,17 @@
 
 use uuid::Uuid;
 
-use super::{
-    hot_reads::{ReadKey, read_for_agent, read_one},
-    row::Owner,
-};
+use super::row::Owner;
 use crate::{
     model::{
         subject::{Subject, Tenant},
         token::Token,
     },
-    store::{error::StoreError, handle::Store},
+    store::{
+        error::StoreError,
+        handle::Store,
+        reads::statements::{ReadKey, read_for_agent, read_one},
+    },
 };
 
 impl Store {

@@ -15,8 +15,8 @@ use tokio::{
 };
 
 use super::{
-    hot_reads::{ReadKey, read_one, read_several},
-    row::StoredToken,
+    statements::{ReadKey, read_one, read_several},
+    stored_token::StoredToken,
 };
 use crate::store::{db::Db, error::StoreError};
 

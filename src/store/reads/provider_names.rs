@@ -20,11 +20,11 @@ impl ProviderNames {
         Self(Cache::new(REMEMBERED_NAMES))
     }
 
-    pub(super) fn get(&self, name: &(Tenant, String)) -> Option<Uuid> {
+    pub(in crate::store) fn get(&self, name: &(Tenant, String)) -> Option<Uuid> {
         self.0.get(name)
     }
 
-    pub(super) fn insert(&self, name: (Tenant, String), provider: Uuid) {
+    pub(in crate::store) fn insert(&self, name: (Tenant, String), provider: Uuid) {
         self.0.insert(name, provider);
     }
 }

@@ -6,16 +6,16 @@ use serde::Serialize;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::row::{StoredToken, token_columns};
+use super::stored_token::{StoredToken, token_columns};
 use crate::store::{db::Db, error::StoreError};
 
 /// For whom tokens are read: a user who names no agent, at a provider.
 #[derive(Serialize)]
-pub(super) struct ReadKey {
-    pub(super) provider: Uuid,
-    pub(super) user_id: String,
-    pub(super) organization_id: String,
-    pub(super) workspace_id: String,
+pub(in crate::store) struct ReadKey {
+    pub(in crate::store) provider: Uuid,
+    pub(in crate::store) user_id: String,
+    pub(in crate::store) organization_id: String,
+    pub(in crate::store) workspace_id: String,
 }
 
 /// A token, and for which of several readers it is.
@@ -26,7 +26,7 @@ struct TokenOfReadKey {
     token: StoredToken,
 }
 
-pub(super) async fn read_one(db: &Db, key: ReadKey) -> Result<Vec<StoredToken>, StoreError> {
+pub(in crate::store) async fn read_one(db: &Db, key: ReadKey) -> Result<Vec<StoredToken>, StoreError> {
     // The index gives them in this order.
     db.query(concat!(
         "SELECT ",
@@ -45,7 +45,7 @@ pub(super) async fn read_one(db: &Db, key: ReadKey) -> Result<Vec<StoredToken>, 
 }
 
 /// The same for several readers at once, in their order. PostgreSQL only: SQLite has no way to save.
-pub(super) async fn read_several(db: &Db, keys: Vec<ReadKey>) -> Result<Vec<Vec<StoredToken>>, StoreError> {
+pub(in crate::store) async fn read_several(db: &Db, keys: Vec<ReadKey>) -> Result<Vec<Vec<StoredToken>>, StoreError> {
     let mut tokens: Vec<Vec<StoredToken>> = keys.iter().map(|_| Vec::new()).collect();
     let rows: Vec<TokenOfReadKey> = db
         .query(concat!(
@@ -73,7 +73,11 @@ pub(super) async fn read_several(db: &Db, keys: Vec<ReadKey>) -> Result<Vec<Vec<
     Ok(tokens)
 }
 
-pub(super) async fn read_for_agent(db: &Db, key: ReadKey, agent_id: String) -> Result<Vec<StoredToken>, StoreError> {
+pub(in crate::store) async fn read_for_agent(
+    db: &Db,
+    key: ReadKey,
+    agent_id: String,
+) -> Result<Vec<StoredToken>, StoreError> {
     db.query(concat!(
         "SELECT ",
         token_columns!(),
