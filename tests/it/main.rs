@@ -8,6 +8,7 @@
     reason = "a test that cannot go on panics, and looks at clock, database and environment from outside"
 )]
 
+mod api;
 mod support;
 
 mod accounts;

@@ -1,0 +1,3 @@
+//! The HTTP API: bodies, queries, answers, errors and the OpenAPI description.
+
+mod validation_snapshot;
