@@ -4,14 +4,13 @@
 
 use serde_json::{Value, json};
 
-use crate::catalog_flows::start;
+use super::catalog_flows::start;
 use crate::support::answer::Answer;
 use crate::support::app::TestApp;
 use crate::support::binary::run;
 use crate::support::both_databases;
-use crate::support::caller::{with, without};
+use crate::support::caller::{acme, with, without};
 use crate::support::database::Database;
-use crate::validation::acme;
 
 both_databases! {
     a_template_says_what_the_body_does_not,

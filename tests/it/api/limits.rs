@@ -4,10 +4,10 @@
 
 use serde_json::json;
 
+use super::validation::create;
 use crate::support::app::TestApp;
 use crate::support::both_databases;
-use crate::support::caller::{asking, with};
-use crate::validation::{acme, create};
+use crate::support::caller::{acme, asking, with};
 
 both_databases! {
     nul_bytes_are_refused_in_every_text,

@@ -3,15 +3,15 @@
 //! Must not know how it is done; that is in `benches/soak`.
 #![allow(clippy::print_stdout, reason = "a soak shows its progress and its figures")]
 
-#[path = "../../benches/soak/client.rs"]
+#[path = "../../../benches/soak/client.rs"]
 mod client;
-#[path = "../../benches/soak/crowd.rs"]
+#[path = "../../../benches/soak/crowd.rs"]
 mod crowd;
-#[path = "../../benches/soak/expiries.rs"]
+#[path = "../../../benches/soak/expiries.rs"]
 mod expiries;
-#[path = "../../benches/soak/figures.rs"]
+#[path = "../../../benches/soak/figures.rs"]
 mod figures;
-#[path = "../../benches/soak/kills.rs"]
+#[path = "../../../benches/soak/kills.rs"]
 mod kills;
 
 use self::figures::Figures;

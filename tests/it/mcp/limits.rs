@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
 use crate::support::both_databases;
-use crate::support::caller::{Caller, with};
+use crate::support::caller::{Caller, acme, with};
 use crate::support::mcp_server::{McpServer, RESOURCE_METADATA};
 use crate::support::scripted::Scripted;
 
@@ -96,7 +96,7 @@ async fn an_issuer_is_discovered_within_the_same_limits(app: TestApp) {
         until_asked(&server, "/.well-known/oauth-authorization-server", 4).await;
         app.post(DISCOVER, &server.connection()).await.expect_error(429, "too_many_discoveries");
         // What asks nobody is not held up.
-        app.register_as(crate::validation::acme()).await;
+        app.register_as(acme()).await;
     };
     assert_eq!(join(four, meanwhile).await.0, [200; 4]);
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::support::answer::Answer;
 use crate::support::app::TestApp;
 use crate::support::both_databases;
-use crate::support::caller::{asking, with, without};
+use crate::support::caller::{acme, asking, with, without};
 
 both_databases! {
     every_missing_field_of_a_provider_is_named_at_once,
@@ -30,17 +30,6 @@ both_databases! {
     a_missing_query_parameter_is_named,
     a_wrong_type_of_secret_is_not_repeated,
     broken_json_is_not_repeated,
-}
-
-/// A provider that is accepted as it stands.
-pub fn acme() -> Value {
-    json!({
-        "provider_id": "acme",
-        "name": "Acme Inc.",
-        "client_id": "client-1",
-        "auth_url": "https://acme.example/authorize",
-        "token_url": "https://acme.example/token",
-    })
 }
 
 /// What is answered to a provider that must not be stored.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::revocation::{connected, delete, numbered, question, revoking, soon_none_is_queued};
+use super::deletions::{connected, delete, numbered, question, revoking, soon_none_is_queued};
 use crate::support::app::TestApp;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking};

@@ -6,9 +6,8 @@ use serde_json::json;
 
 use crate::support::app::TestApp;
 use crate::support::both_databases;
-use crate::support::caller::with;
+use crate::support::caller::{acme, with};
 use crate::support::database::Database;
-use crate::validation::acme;
 
 both_databases! {
     an_address_with_a_dangerous_scheme_is_refused,
