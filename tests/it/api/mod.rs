@@ -2,13 +2,8 @@
 
 mod agents;
 mod authenticate;
-mod errors;
-mod limits;
 mod openapi;
-mod prefixes;
-mod token_state;
+mod routes;
 mod tokens;
-mod usage;
 mod validation;
-mod validation_snapshot;
 mod wait;

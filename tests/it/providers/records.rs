@@ -1,6 +1,4 @@
-//! Providers: register, read, change, remove.
-//! Owns the promises about the records themselves.
-//! Must not know about flows, beyond that removing a provider removes what hangs on it.
+//! Providers over HTTP: create, read, change and delete them.
 
 use serde_json::{Value, json};
 

@@ -1,19 +1,16 @@
-//! Refreshes that no agent asked for.
-//! Owns which tokens get one and which are left alone, and how gently a provider is asked.
-//! Must not know how several replicas agree, beyond that one refresh is enough.
+//! Refreshes that no agent asked for: which tokens get one, and how gently a provider is asked.
 
 use std::time::{Duration, Instant};
 
-use agent_auth::broker::background::alone;
-use agent_auth::broker::{BrokerError, keep_alive, usage};
+use agent_auth::broker::{keep_alive, usage};
 use agent_auth::config::Settings;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 use crate::support::app::TestApp;
 use crate::support::both_databases;
 use crate::support::caller::{asking, with};
 use crate::support::database::Database;
+use crate::support::eventually::eventually;
 use crate::support::fake_provider::FakeProvider;
 use crate::support::scripted::Scripted;
 
@@ -36,9 +33,10 @@ both_databases! {
     a_slow_provider_does_not_hold_up_another,
     an_agent_that_asks_meanwhile_makes_no_second_refresh,
     a_server_does_it_by_itself_until_it_stops,
-    a_job_is_done_by_one_at_a_time,
-    a_job_whose_holder_died_is_done_by_another,
 }
+
+/// How long a test waits for what happens in the background.
+const SOON: Duration = Duration::from_secs(15);
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
@@ -75,14 +73,6 @@ async fn keep(app: &TestApp) {
     let begun = Instant::now();
     while keep_alive::run_once(&app.app).await.unwrap().is_none() {
         assert!(begun.elapsed() < Duration::from_secs(30), "somebody holds the job for ever");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-async fn soon(mut holds: impl AsyncFnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds().await {
-        assert!(begun.elapsed() < Duration::from_secs(15), "not soon enough");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -340,7 +330,7 @@ async fn an_agent_that_asks_meanwhile_makes_no_second_refresh(app: TestApp) {
     app.advance(HOUR);
     let asking_for_it = question();
     let ask = async {
-        soon(async || !provider.refreshes().is_empty()).await;
+        eventually(SOON, async || !provider.refreshes().is_empty()).await;
         app.token(&asking_for_it).await
     };
     let ((), token) = tokio::join!(keep(&app), ask);
@@ -353,57 +343,12 @@ async fn a_server_does_it_by_itself_until_it_stops(app: TestApp) {
     app.app.stop().await;
     app.advance(HOUR);
     let server = app.replica().await;
-    soon(async || provider.refreshes().len() == 1).await;
+    eventually(SOON, async || provider.refreshes().len() == 1).await;
     tokio::time::timeout(Duration::from_secs(5), server.app.stop()).await.expect("it stops at once");
     assert!(server.app.tasks.is_empty(), "nothing runs on");
     app.advance(HOUR);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(provider.refreshes().len(), 1);
-}
-
-async fn try_it(app: &TestApp) -> Option<u32> {
-    alone(&app.app.store, "a test's", Duration::from_secs(30), async { Ok(7) }).await.unwrap()
-}
-
-async fn a_job_is_done_by_one_at_a_time(here: TestApp) {
-    let there = here.replica().await;
-    let (begin, begun) = oneshot::channel();
-    let (end, ended) = oneshot::channel();
-    let held = alone(&here.app.store, "a test's", Duration::from_secs(30), async {
-        begin.send(()).unwrap();
-        ended.await.unwrap();
-        Ok(())
-    });
-    let others = async {
-        begun.await.unwrap();
-        assert_eq!(try_it(&there).await, None);
-        assert_eq!(try_it(&here).await, None, "not twice in one process either");
-        end.send(()).unwrap();
-    };
-    let (done, ()) = tokio::join!(held, others);
-    assert_eq!(done.unwrap(), Some(()));
-    assert_eq!(try_it(&there).await, Some(7), "it was given back");
-    let failed = alone(&here.app.store, "a test's", Duration::from_secs(30), async {
-        Err::<(), _>(BrokerError::NotFound("luck"))
-    });
-    failed.await.expect_err("what it says is passed on");
-    assert_eq!(try_it(&there).await, Some(7), "it was given back all the same");
-}
-
-async fn a_job_whose_holder_died_is_done_by_another(here: TestApp) {
-    let there = here.replica().await;
-    let cut_off = alone(&here.app.store, "a test's", Duration::from_millis(300), async {
-        std::future::pending::<()>().await;
-        Ok(())
-    });
-    cut_off.await.expect_err("longer than it may take");
-    assert_eq!(try_it(&there).await, Some(7));
-    // Held by a process that is gone: until its time is over, and no longer.
-    let id = if there.database.postgres.is_some() { "gen_random_uuid()" } else { "randomblob(16)" };
-    let held = format!("UPDATE jobs SET owner = {id}, until = (SELECT now_ms + 1500 FROM database_clock)");
-    there.database.tamper(&format!("{held} WHERE name = 'a test''s'")).await;
-    assert_eq!(try_it(&there).await, None);
-    soon(async || try_it(&there).await.is_some()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

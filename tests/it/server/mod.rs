@@ -3,8 +3,9 @@
 mod command_line;
 mod crashes;
 mod crowds;
+mod database_restarts;
+mod jobs;
 mod replicas;
-mod restarts;
 mod secrecy;
 mod serving;
 mod soak;

@@ -12,8 +12,12 @@ use crate::support::app::TestApp;
 use crate::support::binary::{self, Server};
 use crate::support::caller::{Caller, asking};
 use crate::support::database::Database;
+use crate::support::eventually::eventually;
 use crate::support::fake_provider::FakeProvider;
 use crate::support::scripted::Scripted;
+
+/// As soon as another replica must have heard of a change.
+const SOON: Duration = Duration::from_secs(5);
 
 async fn two_replicas() -> (TestApp, TestApp, FakeProvider) {
     let here = TestApp::start(Database::postgres().await).await;
@@ -160,21 +164,13 @@ async fn a_provider_changed_or_deleted_here_is_soon_so_there() {
     there.begin(&asking("alice", &["read"])).await;
     let patch = json!({"auth_url": moved.at("/authorize")});
     here.patch("/v2/auth/providers/acme", &patch).await.expect(200);
-    soon(async || {
+    eventually(SOON, async || {
         let pending = there.begin(&asking("alice", &["read"])).await;
         pending.url.starts_with(&moved.at("/"))
     })
     .await;
     here.delete("/v2/auth/providers/acme").await.expect(200);
-    soon(async || there.try_authenticate(&asking("alice", &["read"])).await.status == 404).await;
-}
-
-async fn soon(mut holds: impl AsyncFnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds().await {
-        assert!(begun.elapsed() < Duration::from_secs(5), "not soon enough");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    eventually(SOON, async || there.try_authenticate(&asking("alice", &["read"])).await.status == 404).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

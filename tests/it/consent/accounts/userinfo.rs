@@ -1,6 +1,4 @@
-//! Whose account a token is for, where only the provider's userinfo endpoint says so.
-//! Owns labels and the telling apart of accounts by that endpoint, and that it costs no consent.
-//! Must not know what `force_new`, `token_id` and `is_default` do with accounts; that is `accounts`.
+//! Accounts that only the userinfo endpoint identifies: their labels, and that a failing endpoint costs no consent.
 
 use std::time::{Duration, Instant};
 

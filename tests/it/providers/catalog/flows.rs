@@ -1,18 +1,17 @@
-//! Every provider of the catalogue, from its template to its revocation, against a twin that answers as it does.
-//! Owns that each is asked in its own way.
-//! Must not know how the catalogue is written; that is `catalog`.
+//! Every provider of the catalogue, from its template to its revocation, against a server with the same paths.
+//! Each is asked as `facts` says that it wants to be asked.
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use url::Url;
 
+use super::facts::{FACTS, Facts, Revoking};
 use crate::support::app::TestApp;
 use crate::support::binary::run;
 use crate::support::both_databases;
 use crate::support::caller::{Pending, with};
 use crate::support::database::Database;
-use crate::support::provider_facts::{FACTS, Facts, Revoking};
 use crate::support::scripted::Scripted;
 use crate::support::twin::{Asked, Twin};
 

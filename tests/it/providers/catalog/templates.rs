@@ -1,10 +1,9 @@
-//! The catalogue over HTTP: templates, the operator's own file, and the habits of providers that are recognised.
-//! Owns what a template says, what counts more, and how mistakes are named.
-//! Must not know what single providers want; that is `catalog_flows`.
+//! Templates of the catalogue over HTTP, the operator's own file, and providers recognised without a template.
+//! Covers precedence between body and template, and how mistakes are named.
 
 use serde_json::{Value, json};
 
-use super::catalog_flows::start;
+use super::flows::start;
 use crate::support::answer::Answer;
 use crate::support::app::TestApp;
 use crate::support::binary::run;

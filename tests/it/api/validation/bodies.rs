@@ -1,6 +1,5 @@
-//! Bad input: refused with every fault named, and nothing of it kept or repeated.
-//! Owns the promises about request bodies and queries.
-//! Must not know about callers: everything here is asked with an administrator's key.
+//! Bodies and queries with missing fields, wrong types or broken JSON: every fault is named at once.
+//! Nothing of such a request is stored or repeated in the answer.
 
 use axum::body::Body;
 use axum::http::Method;

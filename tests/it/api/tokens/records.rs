@@ -1,6 +1,4 @@
-//! The stored tokens of the current user: listed, asked for, labelled, deleted.
-//! Owns the records as clients see them, without ever an access token.
-//! Must not know how a token is chosen; that is `authenticate`.
+//! The stored tokens of the current user: list, check, label and delete them. No answer shows an access token.
 
 use serde_json::{Value, json};
 use uuid::Uuid;

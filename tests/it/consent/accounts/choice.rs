@@ -1,6 +1,4 @@
-//! Several accounts of one user at one provider: a second one beside the first, and which is meant.
-//! Owns `force_new`, `token_id` and `is_default`.
-//! Must not know how a provider says whose account it is, beyond an ID token's `sub`.
+//! Several accounts of one user at one provider: `force_new`, `token_id` and `is_default`.
 
 use serde_json::{Value, json};
 use uuid::Uuid;

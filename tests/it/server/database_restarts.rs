@@ -1,6 +1,4 @@
-//! A database that crashes and comes back.
-//! Owns what that costs those who wait and those whose token is refreshed in that moment: nothing.
-//! Must not know about servers of ours that die; those are `crashes`.
+//! A PostgreSQL that crashes and comes back: waiting callers and refreshes in progress lose nothing.
 
 use std::time::{Duration, Instant};
 

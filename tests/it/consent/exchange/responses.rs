@@ -1,6 +1,4 @@
-//! The good token responses that real providers give, most of them not by the book.
-//! Owns what is understood of them, and what is kept.
-//! Must not know the responses that are failures; those are `failed_token_responses`.
+//! Token responses that real providers give, many of them not by the standard: what is understood and kept.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};

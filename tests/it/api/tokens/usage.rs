@@ -1,6 +1,4 @@
-//! When a token was last handed out.
-//! Owns what counts as a use, and that handing out does not write.
-//! Must not know what the time is good for.
+//! `last_used_at`: what counts as a use, and that it is written in batches rather than with each call.
 
 use agent_auth::broker::usage;
 use serde_json::json;

@@ -1,6 +1,5 @@
-//! What each provider of the catalogue wants and answers, as its own documentation or its clients tell.
-//! Owns these facts, told independently of the catalogue.
-//! Must not know how the application meets them.
+//! What each provider of the catalogue expects and answers, taken from its own documentation or clients.
+//! Written independently of the catalogue, so that both can be compared.
 
 /// How a provider takes revocations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

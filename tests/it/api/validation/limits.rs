@@ -1,10 +1,9 @@
-//! The limits of texts and lists: how long, how many, of which characters.
-//! Owns the promise that nothing beyond them is stored or breaks anything.
-//! Must not know about types and missing fields; those are `validation`.
+//! Limits of texts and lists: how long, how many, and which characters.
+//! What exceeds a limit is refused, and nothing of it is stored.
 
 use serde_json::json;
 
-use super::validation::create;
+use super::bodies::create;
 use crate::support::app::TestApp;
 use crate::support::both_databases;
 use crate::support::caller::{acme, asking, with};

@@ -1,6 +1,4 @@
-//! How the application proves to a provider which client it is.
-//! Owns the three methods and their exact bytes, at the exchange and at a refresh.
-//! Must not know what the provider answers.
+//! How this server authenticates at the token endpoint: the three methods and their exact bytes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
