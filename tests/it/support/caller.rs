@@ -194,6 +194,17 @@ impl Caller {
     }
 }
 
+/// A provider that is accepted, and whose endpoints nothing listens at.
+pub fn acme() -> Value {
+    json!({
+        "provider_id": "acme",
+        "name": "Acme Inc.",
+        "client_id": "client-1",
+        "auth_url": "https://acme.example/authorize",
+        "token_url": "https://acme.example/token",
+    })
+}
+
 /// `user` asks `acme` for `scopes`.
 pub fn asking(user: &str, scopes: &[&str]) -> Value {
     json!({"provider": "acme", "scopes": scopes, "user_id": user})

@@ -1,0 +1,9 @@
+//! The HTTP API: bodies, queries, answers, errors and the OpenAPI description.
+
+mod agents;
+mod authenticate;
+mod openapi;
+mod routes;
+mod tokens;
+mod validation;
+mod wait;

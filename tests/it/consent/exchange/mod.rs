@@ -1,0 +1,5 @@
+//! The exchange of an authorization code for a token.
+
+mod client_authentication;
+mod failures;
+mod responses;

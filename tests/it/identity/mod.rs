@@ -1,0 +1,4 @@
+//! API keys, roles and users, and the isolation of workspaces.
+
+mod callers;
+mod isolation;

@@ -1,0 +1,5 @@
+//! The catalogue: its templates, and a whole flow for each of its providers.
+
+mod facts;
+mod flows;
+mod templates;

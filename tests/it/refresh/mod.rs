@@ -1,0 +1,6 @@
+//! Refreshing stored tokens: when it happens, that it happens once, and what failures cost.
+
+mod faults;
+mod keep_alive;
+mod single_flight;
+mod when_due;

@@ -1,0 +1,13 @@
+//! The running server and its binary: commands, start, stop, crashes, replicas, clean-up and what is stored.
+
+mod command_line;
+mod crashes;
+mod crowds;
+mod database_restarts;
+mod jobs;
+mod replicas;
+mod secrecy;
+mod serving;
+mod soak;
+mod stored_types;
+mod sweep;
