@@ -1,25 +1,33 @@
-"""The README's own commands, and the three commands that the demo prints, do what they promise."""
+"""The README's own commands and programs, and the steps that the demo prints, do what they promise."""
 
 import json
+import os
 import re
 import shlex
 import signal
 import subprocess
+import sys
 import time
 
+import httpx
 import pytest
 
 from broker import BINARY, ROOT, environment, free_port, run, wait_until_ready
-from browser import browser, press
+from browser import browse, browser, press
+from conftest import API_KEY
 
 DEMO = "cargo run --release -- demo"
+
+
+def blocks(language):
+    """The README's fenced blocks of that language, in their order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
 def commands():
     """The commands in the README's fenced blocks, in their order."""
-    blocks = re.findall(r"^```[a-z]*\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    lines = (line.removeprefix("$ ").strip() for block in blocks for line in block.splitlines())
+    lines = (line.removeprefix("$ ").strip() for block in blocks("sh") for line in block.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -96,3 +104,56 @@ def test_help_teaches(commands):
     text = run("--help")
     for command in ("serve", "demo", "migrate", "keys", "api-key", "provider", "openapi", "healthcheck"):
         assert re.search(rf"^\s+{command}\b", text, re.MULTILINE), command
+
+
+README_SERVER = "http://127.0.0.1:8080"
+
+
+@pytest.fixture
+def github(broker, authorization_server):
+    """The provider that the README's first steps add, for one test."""
+    upstream = authorization_server.register("github")
+    definition = {
+        "provider_id": "github",
+        "name": "GitHub",
+        "client_id": upstream.client_id,
+        "client_secret": upstream.client_secret,
+        "auth_url": upstream.authorization_url,
+        "token_url": upstream.token_url,
+        "uses_pkce": True,
+    }
+    with httpx.Client(base_url=broker.url, headers={"x-api-key": API_KEY}) as admin:
+        admin.post("/v2/auth/providers", json=definition).raise_for_status()
+        yield upstream
+        admin.delete("/v2/auth/providers/github").raise_for_status()
+
+
+def pointed_at(broker, text):
+    """The text with the broker's address in place of the README's, and the environment it runs in."""
+    assert README_SERVER in text
+    return text.replace(README_SERVER, broker.url), os.environ | {"AGENT_KEY": API_KEY}
+
+
+def test_the_commands_of_the_first_provider_give_a_token(broker, github):
+    [first_provider] = [block for block in blocks("sh") if "/v2/auth/authenticate" in block]
+    request, wait = first_provider.split("AUTH_ID=", 1)
+    text, env = pointed_at(broker, f"{request}read -r _\nAUTH_ID={wait}")
+    with subprocess.Popen(["bash", "-c", text], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
+        pending = json.loads(shell.stdout.readline())
+        assert pending["status"] == "pending"
+        assert browse(pending["url"]).status_code == 200
+        waited = json.loads(shell.communicate("\n", timeout=60)[0])
+    assert (waited["status"], waited["token"]) == ("completed", github.access_tokens[0])
+
+
+@pytest.mark.parametrize("program", blocks("python"), ids=["sdk", "langgraph"])
+def test_the_programs_get_a_token(program, broker, github):
+    text, env = pointed_at(broker, program)
+    with subprocess.Popen(
+        [sys.executable, "-c", text], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
+        [url] = re.findall(r"^Please open (\S+)$", running.stdout.readline(), re.MULTILINE)
+        assert browse(url).status_code == 200
+        output, _ = running.communicate("\n", timeout=60)
+    assert running.returncode == 0
+    assert f"The token has {len(github.access_tokens[0])} characters" in output
