@@ -1,5 +1,5 @@
 //! The architecture as a test: which module may import which, and that no file imports in a circle.
-//! Owns the table of allowed imports, the order of the rooms inside the larger modules, and the list of exceptions.
+//! Owns the table of allowed imports, and the order of the rooms inside the larger modules.
 //! Must not know what the code does: it reads only the paths in the sources. An arrow is an import from file to file.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -33,67 +33,28 @@ const EVERYTHING: &str = "*";
 /// from lower ones; no two rooms import each other. `*` is every room not named; without it such a room has no layer.
 /// The folder's own `mod.rs` is not a room.
 const ROOMS: &[(&str, &str)] = &[
-    ("broker", "error limits notifications context < clients < tokens < providers consent < authenticate wait < jobs"),
-    ("store", "db seal error < *"),
-    ("http", "body < pages browser api"),
-];
-
-/// Temporary: modules that the redesign removes. Until then they may import anything and anything may import them.
-const OLD_MODULES: &[&str] = &["app", "client_authentication", "provider_options", "serve"];
-
-/// Temporary: arrows that break a rule today, each with the change that removes it. A name with a final `/` is a folder.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[
-    ("broker/", "app.rs", "App becomes Broker, in broker/context.rs"),
-    ("broker/authenticate.rs", "broker/machine.rs", "covers moves to broker/tokens"),
-    ("broker/exchange.rs", "broker/authorization.rs", "CodeResponse and Completion move to broker/consent/exchange"),
-    ("broker/exchange.rs", "broker/revoke.rs", "client_of moves to broker/clients"),
-    ("broker/keep_alive.rs", "broker/background.rs", "alone moves to broker/jobs/exclusive, below the jobs"),
-    ("broker/static_key.rs", "broker/authorization.rs", "Completion and hash move to a lower file of broker/consent"),
-    ("broker/sweep.rs", "broker/background.rs", "alone moves to broker/jobs/exclusive, below the jobs"),
-    ("cli/", "cli/mod.rs", "print moves to terminal.rs"),
-    ("cli/provider/", "cli/provider.rs", "what the subcommands share moves to a file of its own"),
-    ("demo/", "cli/", "starting a server moves to server.rs, printing to terminal.rs"),
-    ("demo/", "store/", "Provider moves to model/"),
-    ("demo/sample_provider/", "demo/sample_provider.rs", "SampleProvider moves to a file below its endpoints"),
-    ("http/", "oauth/", "AddressGuard and Outbound move to outbound/, broker/ does the rest"),
-    ("http/", "store/", "the nouns move to model/, broker/ runs the queries"),
-    ("http/body.rs", "http/rules.rs", "parameter_name moves into http/body"),
-    ("http/pages/outcome.rs", "http/pages/mod.rs", "Page and FailureReason move to a file of their own"),
-    ("http/provider_issuer.rs", "http/mcp.rs", "discovery moves to broker/providers"),
-    ("store/accounts.rs", "store/grants.rs", "Grant moves to model/"),
-    ("store/db.rs", "store/mod.rs", "Tenant moves to model/, StoreError to store/error.rs"),
-    ("store/mod.rs", "store/usable_tokens.rs", "ProviderNames, a cache, moves to a file without queries"),
-    ("store/shared_reads.rs", "store/", "SharedReads becomes generic over what is read, without Store or a table"),
+    (
+        "broker",
+        "rules backoff persist error usage limits notifications open < context < clients < tokens < \
+         providers consent connections < authenticate < jobs",
+    ),
+    ("store", "error db seal < client reads < handle < *"),
+    ("http", "error app < body caller < browser api"),
 ];
 
 #[test]
 fn knowledge_goes_down_only() {
-    assert_none(&upward_arrows(&today().without(EXCEPTIONS)));
+    assert_none(&upward_arrows(&today()));
 }
 
 #[test]
 fn rooms_are_in_order() {
-    assert_none(&disorder_in_rooms(&today().without(EXCEPTIONS)));
+    assert_none(&disorder_in_rooms(&today()));
 }
 
 #[test]
 fn no_file_imports_in_a_circle() {
-    assert_none(&circles(&today().without(EXCEPTIONS), "These files", Some));
-}
-
-#[test]
-fn every_exception_is_still_needed() {
-    let tree = today();
-    let is_needed = |exception: &(&str, &str, &str)| {
-        let others: Vec<_> = EXCEPTIONS.iter().filter(|other| *other != exception).copied().collect();
-        !faults(&tree.without(&others)).is_empty()
-    };
-    let unneeded = EXCEPTIONS.iter().filter(|exception| !is_needed(exception));
-    let unneeded =
-        unneeded.map(|row| format!("{} -> {} breaks no rule any more: drop it from EXCEPTIONS.", row.0, row.1));
-    let gone = OLD_MODULES.iter().filter(|old| !tree.files.iter().any(|file| top_level(file) == **old));
-    let gone = gone.map(|old| format!("The module {old} is gone: drop it from OLD_MODULES."));
-    assert_none(&unneeded.chain(gone).collect::<Vec<_>>());
+    assert_none(&circles(&today(), "These files", Some));
 }
 
 #[test]
@@ -139,8 +100,6 @@ fn the_rules_find_arrows_that_go_up_or_round() {
     ] {
         assert!(found.contains(expected), "{expected:?} is missing in:\n{found}");
     }
-    let excepted = tree.without(&[("oauth/", "oauth/token.rs", "a made-up exception")]);
-    assert!(circles(&excepted, "", Some).is_empty());
 }
 
 #[test]
@@ -167,12 +126,12 @@ fn faults(tree: &Tree) -> Vec<String> {
 fn upward_arrows(tree: &Tree) -> Vec<String> {
     let allowed = |module: &str| MODULES.iter().find(|row| row.0 == module).map(|row| row.1);
     let tops: BTreeSet<&str> = tree.files.iter().map(|file| top_level(file)).collect();
-    let unknown = tops.iter().filter(|top| allowed(top).is_none() && !OLD_MODULES.contains(top));
+    let unknown = tops.iter().filter(|top| allowed(top).is_none());
     let unknown = unknown.map(|top| format!("{top} is not in the table. Add it to MODULES, with what it may import."));
     let upward = tree.arrows.keys().filter_map(|(from, to)| {
         let (high, low) = (top_level(from), top_level(to));
         let may = |row: &str| row == EVERYTHING || row.split_whitespace().any(|name| name == low);
-        if high == low || OLD_MODULES.contains(&low) || allowed(high).is_none_or(may) {
+        if high == low || allowed(high).is_none_or(may) {
             return None;
         }
         let arrow = tree.describe(from, to);
@@ -258,13 +217,6 @@ struct Tree {
 }
 
 impl Tree {
-    fn without(&self, exceptions: &[(&str, &str, &str)]) -> Self {
-        let is = |file: &str, name: &str| file == name || name.ends_with('/') && file.starts_with(name);
-        let mut arrows = self.arrows.clone();
-        arrows.retain(|(from, to), _| !exceptions.iter().any(|exception| is(from, exception.0) && is(to, exception.1)));
-        Self { files: self.files.clone(), arrows }
-    }
-
     fn describe(&self, from: &str, to: &str) -> String {
         let names = self.arrows.get(&(from.to_owned(), to.to_owned())).into_iter().flatten();
         format!("    {from} -> {to}: {}", names.map(String::as_str).collect::<Vec<_>>().join(", "))

@@ -1,18 +1,18 @@
 //! The database that is measured against: one provider, and a token for each of many users.
-//! Owns: that every token was kept by the library's own store, as a consent of yesterday keeps it.
+//! Owns: that every token is stored by the library's own store.
 //! Must not know: tables.
 
 use agent_auth::{
     cipher::KeyRing,
-    client_authentication::ClientAuthentication,
     clock::Clock,
-    store::{
-        Store, Subject, Tenant,
-        authorization_requests::{AuthorizationRequest, Status},
-        db::Location,
-        grants::Grant,
-        providers::Provider,
+    model::{
+        client::{Client, ClientAuthentication},
+        grant::{Grant, GrantRequest},
+        options::ProviderOptions,
+        provider::Provider,
+        subject::{Subject, Tenant},
     },
+    store::{db::Location, handle::Store},
 };
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -66,21 +66,23 @@ fn registered(tenant: Tenant, provider: &FakeProvider, now: DateTime<Utc>) -> Pr
         tenant,
         provider_id: PROVIDER.to_owned(),
         name: "Benchmark".to_owned(),
-        client_id: "client".to_owned(),
-        client_secret: Some("a-client-secret".into()),
+        client: Client {
+            id: "client".to_owned(),
+            secret: Some("a-client-secret".into()),
+            authentication: ClientAuthentication::ClientSecretPost,
+            token_url: format!("{}/token", provider.url),
+            revocation_url: None,
+            options: ProviderOptions::default(),
+        },
         auth_url: format!("{}/authorize", provider.url),
-        token_url: format!("{}/token", provider.url),
+        userinfo_url: None,
         uses_pkce: true,
         code_challenge_method: "S256".to_owned(),
         provider_type: None,
-        token_endpoint_auth_method: ClientAuthentication::ClientSecretPost,
         authorization_params: std::collections::BTreeMap::new(),
         allowed_redirect_uris: Vec::new(),
         mcp_server_url: None,
         is_dynamic_client: false,
-        options: agent_auth::provider_options::ProviderOptions::default(),
-        revocation_url: None,
-        userinfo_url: None,
         client_error: None,
         generation: 1,
         created_at: now,
@@ -88,44 +90,20 @@ fn registered(tenant: Tenant, provider: &FakeProvider, now: DateTime<Utc>) -> Pr
     }
 }
 
-/// A consent from its beginning to the kept token. It happened yesterday, so that nothing of it is news to replicas
-/// that look for consents that just ended.
+/// A token that was stored yesterday.
 async fn connect(store: &Store, provider: &Provider, number: u32, now: DateTime<Utc>) -> anyhow::Result<()> {
-    let then = now - TimeDelta::days(1);
-    let request = AuthorizationRequest {
-        id: Uuid::new_v4(),
+    let wanted = GrantRequest {
+        provider: provider.id,
         subject: Subject {
             tenant: provider.tenant.clone(),
             user_id: format!("user-{number}"),
             agent_id: String::new(),
         },
         ls_user_id: None,
-        provider: provider.id,
-        provider_id: provider.provider_id.clone(),
-        client_id: provider.client_id.clone(),
-        client_secret: provider.client_secret.clone(),
-        token_endpoint_auth_method: provider.token_endpoint_auth_method,
-        token_url: provider.token_url.clone(),
-        redirect_uri: "http://localhost/callback".to_owned(),
-        code_verifier: None,
-        device: None,
         scopes: vec![SCOPE.to_owned()],
         is_default: true,
         force_new: false,
-        status: Status::Pending,
-        code_hash: None,
-        taken_at: None,
-        revocation_url: None,
-        options: agent_auth::provider_options::ProviderOptions::default(),
-        token: None,
-        error: None,
-        error_description: None,
-        expires_at: then + TimeDelta::minutes(10),
     };
-    let mut state_hash = [0; 32];
-    state_hash[..4].copy_from_slice(&number.to_be_bytes());
-    store.create_authorization_request(&request, state_hash, then).await?;
-    let taken = store.take_authorization_request(state_hash, PROVIDER, state_hash, then).await?;
     let grant = Grant {
         // As long as the access tokens of large providers.
         access_token: format!("access-{number:0180}").into(),
@@ -138,6 +116,6 @@ async fn connect(store: &Store, provider: &Provider, number: u32, now: DateTime<
         refresh_due_at: Some(now + TimeDelta::days(29)),
         refresh_token_expires_at: None,
     };
-    let kept = store.keep_grant(&taken.context("the request is taken")?, &grant, request.expires_at, then).await?;
-    kept.map(drop).context("the token is kept")
+    store.keep_grant(&wanted, &grant, now - TimeDelta::days(1)).await?;
+    Ok(())
 }

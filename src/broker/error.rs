@@ -69,12 +69,25 @@ pub enum BrokerError {
         /// When another try makes sense.
         retry_after: Duration,
     },
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+    /// The database cannot be reached, or gave up. Worth another try.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(String),
+    /// The database refused a statement, or a sealed value does not open.
+    #[error("{0}")]
+    Store(StoreError),
     /// A bug.
     #[error("{0}")]
     Internal(String),
+}
+
+impl From<StoreError> for BrokerError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(reason) => Self::Unavailable(reason),
+            StoreError::Conflict => Self::Conflict("It was changed at the same moment. Try again.".into()),
+            error @ (StoreError::Cipher(_) | StoreError::Location(_) | StoreError::Statement(_)) => Self::Store(error),
+        }
+    }
 }
 
 impl BrokerError {

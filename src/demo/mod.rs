@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 
-use self::sample_provider::SampleProvider;
+use self::sample_provider::client::SampleProvider;
 use crate::{
     broker::{
         clients::redirect_uri::callback_address,

@@ -2,28 +2,28 @@
 //! Owns its wire: authorization, token and revocation endpoints, its consent page and its profile.
 //! Must not know agent-auth: it meets it over HTTP like any other client.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use askama::Template;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, RawQuery, State};
-use axum::http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, WWW_AUTHENTICATE};
+use axum::http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
-use secrecy::SecretString;
 use serde_json::json;
-use url::form_urlencoded::Serializer;
 
 use self::{
-    memory::{Answer, Asked, Memory},
+    client::SampleProvider,
+    memory::{Answer, Asked},
     parameters::Parameters,
 };
-use crate::http::browser::pages;
+use crate::http::browser::pages::render;
 
+pub mod client;
 mod memory;
 mod parameters;
 #[cfg(test)]
@@ -34,21 +34,7 @@ const PERSON_NAME: &str = "Sam Sample";
 const PERSON_EMAIL: &str = "sam@example.com";
 const BODY_BYTES: usize = 16 * 1024;
 
-/// The sample provider and its one registered client.
-pub struct SampleProvider {
-    client_id: String,
-    client_secret: SecretString,
-    redirect_uri: String,
-    memory: Mutex<Memory>,
-}
-
 impl SampleProvider {
-    /// A provider that knows this client only.
-    #[must_use]
-    pub fn new(client_id: String, client_secret: SecretString, redirect_uri: String) -> Self {
-        Self { client_id, client_secret, redirect_uri, memory: Mutex::default() }
-    }
-
     /// Its routes, to be served at the root of its own address.
     pub fn router(self) -> Router {
         Router::new()
@@ -59,28 +45,6 @@ impl SampleProvider {
             .route("/me", get(me))
             .layer(DefaultBodyLimit::max(BODY_BYTES))
             .with_state(Arc::new(self))
-    }
-
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The person's browser, sent back to the client with these parameters and the state.
-    fn redirect(&self, state: Option<&str>, parameters: &[(&str, &str)]) -> Response {
-        let mut query = Serializer::new(String::new());
-        query.extend_pairs(parameters).extend_pairs(state.map(|state| ("state", state)));
-        let separator = if self.redirect_uri.contains('?') { '&' } else { '?' };
-        let location = format!("{}{separator}{}", self.redirect_uri, query.finish());
-        (
-            StatusCode::SEE_OTHER,
-            [(LOCATION, location.as_str()), (CACHE_CONTROL, "no-store"), (REFERRER_POLICY, "no-referrer")],
-        )
-            .into_response()
-    }
-
-    /// Scheme, host and port of the redirect URI.
-    fn destination(&self) -> String {
-        url::Url::parse(&self.redirect_uri).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())
     }
 }
 
@@ -110,7 +74,7 @@ async fn authorize(State(provider): State<Arc<SampleProvider>>, RawQuery(query):
             let destination = provider.destination();
             // Chromium holds a form's redirects to `form-action` too.
             let form_action = format!("'self' {destination}");
-            pages::html(StatusCode::OK, &ConsentPage { request, scopes, destination }, &form_action)
+            render::html(StatusCode::OK, &ConsentPage { request, scopes, destination }, &form_action)
         }
         Err((error, description)) => provider.redirect(state, &[("error", error), ("error_description", description)]),
     }
@@ -198,7 +162,7 @@ struct RefusalPage {
 }
 
 fn refusal(title: &'static str, fault: &'static str) -> Response {
-    pages::html(StatusCode::BAD_REQUEST, &RefusalPage { title, fault }, "'none'")
+    render::html(StatusCode::BAD_REQUEST, &RefusalPage { title, fault }, "'none'")
 }
 
 /// What a scope lets the client do, in a person's words.

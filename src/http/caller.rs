@@ -11,7 +11,7 @@ use axum::{
 
 use super::{app::App, error::ApiError};
 use crate::{
-    broker::rules,
+    broker::{error::BrokerError, rules},
     identity::{Caller, Permission},
 };
 
@@ -21,7 +21,12 @@ impl FromRequestParts<Arc<App>> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let headers = &parts.headers;
         let key = header(headers, "x-api-key").or_else(|| bearer(headers)).ok_or(ApiError::Unauthorized)?;
-        let key = app.api_keys.look_up(key, app.broker.clock.now()).await?.ok_or(ApiError::Unauthorized)?;
+        let key = app
+            .api_keys
+            .look_up(key, app.broker.clock.now())
+            .await
+            .map_err(BrokerError::from)?
+            .ok_or(ApiError::Unauthorized)?;
         if header(headers, "x-tenant-id").is_some_and(|tenant| tenant != key.workspace_id) {
             return Err(ApiError::Forbidden("X-Tenant-Id names a workspace that this API key does not reach."));
         }

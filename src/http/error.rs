@@ -16,7 +16,6 @@ use utoipa::ToSchema;
 use crate::{
     broker::{error::BrokerError, rules},
     model::failure::FailureKind,
-    store::error::StoreError,
 };
 
 /// One fault of a request, in the shape of `FastAPI`.
@@ -232,22 +231,6 @@ impl From<Vec<rules::Fault>> for ApiError {
     }
 }
 
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unavailable(reason) => {
-                tracing::warn!(event = "database.unavailable", reason, "the database is unavailable");
-                Self::DatabaseUnavailable
-            }
-            StoreError::Conflict => Self::Conflict("It was changed at the same moment. Try again.".into()),
-            StoreError::Cipher(_) | StoreError::Location(_) | StoreError::Statement(_) => {
-                tracing::error!(event = "database.failed", %error, "the database refused a statement, or a sealed value does not open");
-                Self::Internal
-            }
-        }
-    }
-}
-
 impl From<BrokerError> for ApiError {
     fn from(error: BrokerError) -> Self {
         match error {
@@ -267,7 +250,14 @@ impl From<BrokerError> for ApiError {
                 let detail = format!("The provider failed, and the grant is kept: {failure}.");
                 Self::Provider(failure.kind, detail, failure.retry_after)
             }
-            BrokerError::Store(error) => error.into(),
+            BrokerError::Unavailable(reason) => {
+                tracing::warn!(event = "database.unavailable", reason, "the database is unavailable");
+                Self::DatabaseUnavailable
+            }
+            BrokerError::Store(error) => {
+                tracing::error!(event = "database.failed", %error, "the database refused a statement, or a sealed value does not open");
+                Self::Internal
+            }
             BrokerError::Internal(reason) => {
                 tracing::error!(event = "internal_error", reason, "internal error (a bug)");
                 Self::Internal

@@ -54,7 +54,7 @@ pub struct Provider {
 #[cfg(test)]
 #[must_use]
 pub fn example() -> Provider {
-    use crate::model::provider::{client::ClientAuthentication, options::ProviderOptions};
+    use crate::model::{client::ClientAuthentication, options::ProviderOptions};
 
     let now = DateTime::UNIX_EPOCH;
     Provider {

@@ -2,7 +2,7 @@
 //! Owns: that no grant is deleted without its revocation.
 //! Must not know: how or when a grant is revoked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -104,9 +104,9 @@ impl Store {
     ) -> Result<Deleted, StoreError> {
         let mut providers = HashMap::new();
         for row in &rows {
-            if !providers.contains_key(&row.provider) {
+            if let Entry::Vacant(unknown) = providers.entry(row.provider) {
                 let provider = provider_row(&mut tx, tenant, row.provider).await?;
-                providers.insert(row.provider, provider.and_then(|row| self.revocable(row, client_of)));
+                unknown.insert(provider.and_then(|row| self.revocable(row, client_of)));
             }
         }
         let deleted = self.queue(&mut tx, tenant, rows, &providers, now).await?;

@@ -15,7 +15,6 @@ use crate::{
         tokens::fresh::{Usable, ensure_fresh},
     },
     model::{authorization_request::Status, subject::Tenant, token::Token},
-    store::error::StoreError,
 };
 
 /// How soon a waiter looks again after the database could not be reached.
@@ -51,7 +50,7 @@ pub async fn wait(broker: &Arc<Broker>, tenant: &Tenant, id: Uuid, timeout: Dura
             Ok(Look::Ended(waited)) => return Ok(waited),
             Ok(Look::Open(expires_in)) => expires_in,
             // A waiter has time: after a database that could not be reached for a moment it looks again.
-            Err(BrokerError::Store(StoreError::Unavailable(_))) if Instant::now() + LOOK_AGAIN < deadline => LOOK_AGAIN,
+            Err(BrokerError::Unavailable(_)) if Instant::now() + LOOK_AGAIN < deadline => LOOK_AGAIN,
             Err(error) => return Err(error),
         };
         if timeout.is_zero() {

@@ -22,7 +22,7 @@ pub async fn change(
     let provider = broker.store.provider(tenant, provider_id).await?.ok_or(BrokerError::NotFound("provider"))?;
     let is_new_key = provider.client.options.grant_type == GrantType::ApiKey && draft.client_secret.is_some();
     let definition = Definition { catalog: &broker.catalog, guard: broker.outbound.guard() };
-    let changed = definition.changed_provider(&provider, draft).map_err(BrokerError::Faults)?;
+    let changed = definition.changed_provider(&provider, &draft).map_err(BrokerError::Faults)?;
     let replaced_key = is_new_key.then_some(REPLACED);
     Ok(broker.store.correct_provider(&changed, replaced_key, broker.clock.now()).await?)
 }

@@ -51,7 +51,7 @@ pub async fn create(broker: &Broker, tenant: Tenant, mut draft: ProviderDraft) -
         }
         None => None,
     };
-    let mut provider = definition.new_provider(tenant, draft, broker.clock.now()).map_err(BrokerError::Faults)?;
+    let mut provider = definition.new_provider(tenant, &draft, broker.clock.now()).map_err(BrokerError::Faults)?;
     if let Some(server) = server {
         provider.client.options.issuer = Some(server.issuer);
         provider.client.options.iss_required = server.authorization_response_iss_parameter_supported;

@@ -66,13 +66,13 @@ impl Definition<'_> {
     pub fn new_provider(
         &self,
         tenant: Tenant,
-        draft: ProviderDraft,
+        draft: &ProviderDraft,
         now: DateTime<Utc>,
     ) -> Result<Provider, Vec<Fault>> {
         let grant_type = draft.grant_type.unwrap_or_default();
         let mut faults = draft.faults(self.guard);
-        let entry = self.entry(&draft, &mut faults);
-        faults.extend(missing(&draft, grant_type));
+        let entry = self.entry(draft, &mut faults);
+        faults.extend(missing(draft, grant_type));
         faults.sort_by_key(|fault| FIELDS.iter().position(|field| *field == fault.field()).unwrap_or(FIELDS.len()));
 
         let mut provider = Provider {
@@ -106,7 +106,7 @@ impl Definition<'_> {
             apply_entry(&mut provider, entry);
         }
         provider.provider_type = draft.provider_type.clone().or(provider.provider_type);
-        apply_fields(&mut provider, &draft);
+        apply_fields(&mut provider, draft);
         if let Some(params) = &draft.authorization_params {
             provider.authorization_params.extend(params.clone());
         }
@@ -122,26 +122,26 @@ impl Definition<'_> {
         if grant_type == GrantType::ClientCredentials && provider.client.secret.is_none() {
             faults.push(secret_missing());
         }
-        faults.extend(self.endpoint_faults(&draft, &provider));
+        faults.extend(self.endpoint_faults(draft, &provider));
         if faults.is_empty() { Ok(provider) } else { Err(faults) }
     }
 
     /// The provider with the changes of a draft, or every fault of the draft.
-    pub fn changed_provider(&self, provider: &Provider, draft: ProviderDraft) -> Result<Provider, Vec<Fault>> {
+    pub fn changed_provider(&self, provider: &Provider, draft: &ProviderDraft) -> Result<Provider, Vec<Fault>> {
         let mut faults = Vec::new();
-        let entry = self.entry(&draft, &mut faults);
+        let entry = self.entry(draft, &mut faults);
         faults.extend(draft.faults(self.guard));
         let mut changed = provider.clone();
         if let Some(entry) = &entry {
             apply_entry(&mut changed, entry);
         }
-        apply_fields(&mut changed, &draft);
+        apply_fields(&mut changed, draft);
         if let Some(params) = &draft.authorization_params {
             changed.authorization_params = entry.map(|entry| entry.authorization_params).unwrap_or_default();
             changed.authorization_params.extend(params.clone());
         }
         draft.options.clone().apply(&mut changed.client.options);
-        faults.extend(self.endpoint_faults(&draft, &changed));
+        faults.extend(self.endpoint_faults(draft, &changed));
         if draft.client_secret.is_some() && changed.client.authentication == ClientAuthentication::None {
             // A public client that is given a secret is meant to use it.
             changed.client.authentication = ClientAuthentication::ClientSecretPost;
@@ -235,9 +235,8 @@ pub(super) fn secret_missing() -> Fault {
 fn missing(draft: &ProviderDraft, grant_type: GrantType) -> Vec<Fault> {
     let by_template = draft.has("template");
     let needed: Vec<&'static str> = match grant_type {
-        GrantType::AuthorizationCode if by_template => vec!["provider_id", "client_id"],
-        GrantType::ClientCredentials if by_template => vec!["provider_id", "client_id"],
         GrantType::ApiKey if by_template => vec!["provider_id"],
+        _ if by_template => vec!["provider_id", "client_id"],
         GrantType::AuthorizationCode => vec!["provider_id", "client_id", "name", "auth_url", "token_url"],
         GrantType::ClientCredentials => vec!["provider_id", "client_id", "name", "token_url"],
         GrantType::ApiKey => vec!["provider_id", "name"],

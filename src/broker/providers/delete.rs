@@ -7,14 +7,14 @@ use std::sync::Arc;
 use crate::{
     broker::{
         context::Broker,
+        error::BrokerError,
         tokens::revoke::{Deletion, of_provider, revoke_deleted},
     },
     model::subject::Tenant,
-    store::error::StoreError,
 };
 
 /// Deletes a provider with its tokens, and revokes their grants; `None` if there is none.
-pub async fn delete(broker: &Arc<Broker>, tenant: &Tenant, provider_id: &str) -> Result<Option<Deletion>, StoreError> {
+pub async fn delete(broker: &Arc<Broker>, tenant: &Tenant, provider_id: &str) -> Result<Option<Deletion>, BrokerError> {
     match broker.store.delete_provider(tenant, provider_id, &of_provider, broker.clock.now()).await? {
         Some(deleted) => Ok(Some(revoke_deleted(broker, deleted).await)),
         None => Ok(None),

@@ -11,7 +11,7 @@ use tokio::{sync::mpsc, time::Instant};
 use uuid::Uuid;
 
 use crate::{
-    broker::{backoff::Backoff, context::Broker},
+    broker::{backoff::Backoff, context::Broker, error::BrokerError},
     model::{
         client::Client, failure::FailureKind, grant::Grant, options::GrantType, provider::Provider, subject::Tenant,
     },
@@ -90,7 +90,7 @@ pub async fn delete_token(
     tenant: &Tenant,
     user: &str,
     id: Uuid,
-) -> Result<Option<Deletion>, StoreError> {
+) -> Result<Option<Deletion>, BrokerError> {
     let deleted = broker.store.delete_token(tenant, user, id, &of_provider, broker.clock.now()).await?;
     Ok(if deleted.tokens == 0 { None } else { Some(revoke_deleted(broker, deleted).await) })
 }
@@ -101,7 +101,7 @@ pub async fn delete_tokens_of_user(
     tenant: &Tenant,
     user: &str,
     provider_id: &str,
-) -> Result<Deletion, StoreError> {
+) -> Result<Deletion, BrokerError> {
     let now = broker.clock.now();
     let deleted = broker.store.delete_tokens_of_user(tenant, user, provider_id, &of_provider, now).await?;
     Ok(revoke_deleted(broker, deleted).await)
@@ -112,7 +112,7 @@ pub async fn delete_tokens_of_workspace(
     broker: &Arc<Broker>,
     tenant: &Tenant,
     provider_type: &str,
-) -> Result<Deletion, StoreError> {
+) -> Result<Deletion, BrokerError> {
     let now = broker.clock.now();
     let deleted = broker.store.delete_tokens_of_workspace(tenant, provider_type, &of_provider, now).await?;
     Ok(revoke_deleted(broker, deleted).await)

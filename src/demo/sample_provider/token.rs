@@ -17,7 +17,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{
-    SampleProvider,
+    client::SampleProvider,
     memory::{ACCESS_TOKEN_LIFETIME, Issued, Refused},
     parameters::{self, Parameters},
 };

@@ -44,7 +44,7 @@ pub struct AuthenticateRequest {
     agent_id: Option<String>,
     /// Accepted for compatibility; there are no public clients here.
     #[schema(default = false, required = false)]
-    use_agent_builder_public_oauth: bool,
+    pub use_agent_builder_public_oauth: bool,
     /// Begin a consent even if there is a token.
     #[schema(default = false, required = false)]
     force_new: bool,
@@ -197,8 +197,6 @@ impl AuthenticateRequest {
     }
 
     fn into_token_request(self, caller: Caller) -> TokenRequest {
-        // Accepted for compatibility: there are no public clients here.
-        let _public_client = self.use_agent_builder_public_oauth;
         let user_id = self.user_id.or_else(|| self.ls_user_id.clone()).or_else(|| caller.user.clone());
         TokenRequest {
             subject: Subject {

@@ -60,7 +60,7 @@ pub struct ProviderCreateRequest {
     uses_pkce: Option<bool>,
     /// `S256` is what is sent, whatever is asked for.
     #[schema(value_type = String, default = "S256")]
-    code_challenge_method: Option<String>,
+    pub code_challenge_method: Option<String>,
     provider_type: Option<ProviderType>,
     #[schema(value_type = ClientAuthentication, default = "client_secret_post")]
     token_endpoint_auth_method: Option<ClientAuthentication>,
@@ -138,7 +138,8 @@ pub struct ProviderUpdateRequest {
     userinfo_url: Option<String>,
     revocation_url: Option<String>,
     uses_pkce: Option<bool>,
-    code_challenge_method: Option<String>,
+    /// `S256` is what is sent, whatever is asked for.
+    pub code_challenge_method: Option<String>,
     authorization_params: Option<BTreeMap<String, String>>,
     allowed_redirect_uris: Option<Vec<String>>,
     /// Takes over what that entry of the catalogue says, except for what stands in this body.
@@ -310,8 +311,6 @@ impl ProviderCreateRequest {
     }
 
     fn into_draft(self, unreadable: Vec<Fault>) -> ProviderDraft {
-        // S256 is sent, whatever the body says.
-        let _sent_anyway = self.code_challenge_method;
         ProviderDraft {
             provider_id: self.provider_id,
             name: self.name,
@@ -384,8 +383,6 @@ impl ProviderUpdateRequest {
     }
 
     fn into_draft(self, unreadable: Vec<Fault>) -> ProviderDraft {
-        // S256 is sent, whatever the body says.
-        let _sent_anyway = self.code_challenge_method;
         ProviderDraft {
             name: self.name,
             client_id: self.client_id,

@@ -13,7 +13,10 @@ use secrecy::SecretString;
 use url::form_urlencoded;
 use uuid::Uuid;
 
-use super::pages::{FailureReason, Page, page};
+use super::pages::{
+    outcome::page,
+    page::{FailureReason, Page},
+};
 use crate::{
     broker::{
         clients::redirect_uri::callback_address,

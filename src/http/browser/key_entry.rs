@@ -14,7 +14,7 @@ use url::form_urlencoded;
 
 use super::{
     callback::{failed, finish, internal_error_page},
-    pages::{FailureReason, key::key_page},
+    pages::{key::key_page, page::FailureReason},
 };
 use crate::{
     broker::{

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_auth::store::grants::Grant;
+use agent_auth::model::grant::Grant;
 use axum::body::Body;
 use axum::http::Method;
 use futures_util::future::join_all;
@@ -366,7 +366,7 @@ async fn a_grant_whose_keeping_was_not_confirmed_is_written_again_without_harm(a
     app.come_back(&provider.consent(&pending.url)).await;
     let before = app.authenticate(&asking("alice", &["read"])).await;
     // The database kept it, and the connection broke before it could say so: what was kept is brought once more.
-    let (store, now) = (&app.app.store, app.app.clock.now());
+    let (store, now) = (app.app.broker.store(), app.clock.now());
     let tenant = store.home_tenant(now).await.unwrap();
     let request = store.authorization_request(&tenant, pending.auth_id.parse().unwrap()).await.unwrap().unwrap();
     let token = store.token(&tenant, request.token.unwrap()).await.unwrap().unwrap();
@@ -381,7 +381,7 @@ async fn a_grant_whose_keeping_was_not_confirmed_is_written_again_without_harm(a
         refresh_due_at: token.refresh_due_at,
         refresh_token_expires_at: None,
     };
-    let kept = store.keep_grant(&request, &grant, request.expires_at, now).await.unwrap();
+    let kept = store.complete_authorization_request(&request, &grant, request.expires_at, now).await.unwrap();
     assert_eq!(kept, Some(token.id), "it is there: nobody revokes it");
     let again = store.token(&tenant, token.id).await.unwrap().unwrap();
     assert_eq!((again.generation, app.tokens().await.len()), (token.generation, 1));

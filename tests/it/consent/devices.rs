@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use agent_auth::broker::device;
+use agent_auth::broker::{jobs::device_polls, limits::LimitKey};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
@@ -93,7 +93,7 @@ async fn begun(app: &TestApp, twin: &Twin) -> Value {
 async fn later(app: &TestApp, twin: &Twin, seconds: u64, questions: usize) -> Vec<Asked> {
     app.advance(seconds);
     // The server does it by itself every second; here and now it is done by the test.
-    device::ask_due(&app.app).await.unwrap();
+    device_polls::run_due(&app.app.broker).await.unwrap();
     if questions == 0 {
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
@@ -102,7 +102,9 @@ async fn later(app: &TestApp, twin: &Twin, seconds: u64, questions: usize) -> Ve
         asked.extend(twin.asked("/token"));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    while app.app.device_questions.available_permits() < device::AT_ONCE && begun.elapsed() < Duration::from_secs(2) {
+    while app.app.broker.limits.free(&LimitKey::DevicePoll) < LimitKey::DevicePoll.limit()
+        && begun.elapsed() < Duration::from_secs(2)
+    {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     asked.extend(twin.asked("/token"));
@@ -321,8 +323,8 @@ async fn a_server_that_died_while_it_asked_is_succeeded(app: TestApp) {
     let mut taken = Vec::new();
     while taken.is_empty() {
         app.advance(15);
-        let now = app.app.clock.now();
-        taken = app.app.store.take_due_polls(now, now + TimeDelta::seconds(40), 10).await.unwrap();
+        let now = app.app.broker.clock.now();
+        taken = app.app.broker.store().take_due_polls(now, now + TimeDelta::seconds(40), 10).await.unwrap();
     }
     twin.asked_anywhere();
     later(&app, &twin, 30, 0).await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use agent_auth::broker::{keep_alive, usage};
+use agent_auth::broker::jobs::{keep_alive, usage};
 use agent_auth::config::Settings;
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ async fn connected(app: &TestApp, answer: Value) -> FakeProvider {
     app.register(&provider).await;
     provider.answer_next(Scripted::json(answer));
     app.connect(&provider, &question()).await;
-    usage::write(&app.app).await.unwrap();
+    usage::write(&app.app.broker).await.unwrap();
     provider
 }
 
@@ -65,13 +65,13 @@ async fn users(app: &TestApp, provider: &FakeProvider, provider_id: &str, count:
         let user = with(asking(&format!("user-{number}"), &["read"]), json!({"provider": provider_id}));
         app.connect(provider, &user).await;
     }
-    usage::write(&app.app).await.unwrap();
+    usage::write(&app.app.broker).await.unwrap();
 }
 
 /// Has the work done now. The server does it by itself, too, and may be at it: then that is waited for.
 async fn keep(app: &TestApp) {
     let begun = Instant::now();
-    while keep_alive::run_once(&app.app).await.unwrap().is_none() {
+    while keep_alive::run_once(&app.app.broker).await.unwrap().is_none() {
         assert!(begun.elapsed() < Duration::from_secs(30), "somebody holds the job for ever");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -104,7 +104,7 @@ async fn a_token_nobody_uses_is_left_alone(app: TestApp) {
     app.register(&provider).await;
     let pending = app.begin(&question()).await;
     app.come_back(&provider.consent(&pending.url)).await;
-    usage::write(&app.app).await.unwrap();
+    usage::write(&app.app.broker).await.unwrap();
     for _ in 0..3 {
         app.advance(HOUR - 30);
         keep(&app).await;
@@ -127,7 +127,7 @@ async fn a_token_is_kept_for_a_day_after_its_last_use(app: TestApp) {
     }
     assert!(provider.refreshes().len() <= kept + 1, "it is not used any more");
     app.token(&question()).await;
-    usage::write(&app.app).await.unwrap();
+    usage::write(&app.app.broker).await.unwrap();
     let before = provider.refreshes().len();
     app.advance(HOUR);
     keep(&app).await;
@@ -340,12 +340,12 @@ async fn an_agent_that_asks_meanwhile_makes_no_second_refresh(app: TestApp) {
 
 async fn a_server_does_it_by_itself_until_it_stops(app: TestApp) {
     let provider = connected(&app, an_hour()).await;
-    app.app.stop().await;
+    app.stop().await;
     app.advance(HOUR);
     let server = app.replica().await;
     eventually(SOON, async || provider.refreshes().len() == 1).await;
-    tokio::time::timeout(Duration::from_secs(5), server.app.stop()).await.expect("it stops at once");
-    assert!(server.app.tasks.is_empty(), "nothing runs on");
+    tokio::time::timeout(Duration::from_secs(5), server.stop()).await.expect("it stops at once");
+    assert!(server.app.broker.tasks.is_empty(), "nothing runs on");
     app.advance(HOUR);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(provider.refreshes().len(), 1);

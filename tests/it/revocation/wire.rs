@@ -321,10 +321,10 @@ async fn a_token_got_since_the_deletion_is_spared(app: TestApp) {
     provider.answer_next(Scripted::json(grant_of_account()));
     app.connect(&provider, &asking("alice", &["read"])).await;
     app.advance(120);
-    agent_auth::broker::revoke::tell_due(&app.app).await.unwrap();
+    agent_auth::broker::tokens::revoke::run_due(&app.app.broker).await.unwrap();
     assert_eq!(endpoint.requests().len(), 1, "only the first attempt");
     app.advance(86_400);
-    agent_auth::broker::revoke::tell_due(&app.app).await.unwrap();
+    agent_auth::broker::tokens::revoke::run_due(&app.app.broker).await.unwrap();
     assert_eq!(endpoint.requests().len(), 1, "and it is over");
 }
 

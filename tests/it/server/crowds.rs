@@ -127,7 +127,7 @@ async fn a_provider_that_was_deleted_and_made_again_is_known_by_its_new_tokens(a
     let question = asking("alice", &["read"]);
     let old = app.connect(&provider, &question).await;
     // On PostgreSQL the change happens at another replica.
-    let replica = if app.app.store.is_shared() { Some(app.replica().await) } else { None };
+    let replica = if app.app.broker.is_shared() { Some(app.replica().await) } else { None };
     let there = replica.as_ref().unwrap_or(&app);
     there.delete("/v2/auth/providers/acme").await.expect(200);
     assert_eq!(app.try_authenticate(&question).await.status.as_u16(), 404);

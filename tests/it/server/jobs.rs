@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use agent_auth::broker::BrokerError;
-use agent_auth::broker::background::alone;
+use agent_auth::broker::error::BrokerError;
+use agent_auth::broker::jobs::exclusive::exclusively;
 use tokio::sync::oneshot;
 
 use crate::support::app::TestApp;
@@ -19,14 +19,14 @@ both_databases! {
 const SOON: Duration = Duration::from_secs(15);
 
 async fn try_it(app: &TestApp) -> Option<u32> {
-    alone(&app.app.store, "a test's", Duration::from_secs(30), async { Ok(7) }).await.unwrap()
+    exclusively(app.app.broker.store(), "a test's", Duration::from_secs(30), async { Ok(7) }).await.unwrap()
 }
 
 async fn a_job_is_done_by_one_at_a_time(here: TestApp) {
     let there = here.replica().await;
     let (begin, begun) = oneshot::channel();
     let (end, ended) = oneshot::channel();
-    let held = alone(&here.app.store, "a test's", Duration::from_secs(30), async {
+    let held = exclusively(here.app.broker.store(), "a test's", Duration::from_secs(30), async {
         begin.send(()).unwrap();
         ended.await.unwrap();
         Ok(())
@@ -40,7 +40,7 @@ async fn a_job_is_done_by_one_at_a_time(here: TestApp) {
     let (done, ()) = tokio::join!(held, others);
     assert_eq!(done.unwrap(), Some(()));
     assert_eq!(try_it(&there).await, Some(7), "it was given back");
-    let failed = alone(&here.app.store, "a test's", Duration::from_secs(30), async {
+    let failed = exclusively(here.app.broker.store(), "a test's", Duration::from_secs(30), async {
         Err::<(), _>(BrokerError::NotFound("luck"))
     });
     failed.await.expect_err("what it says is passed on");
@@ -49,7 +49,7 @@ async fn a_job_is_done_by_one_at_a_time(here: TestApp) {
 
 async fn a_job_whose_holder_died_is_done_by_another(here: TestApp) {
     let there = here.replica().await;
-    let cut_off = alone(&here.app.store, "a test's", Duration::from_millis(300), async {
+    let cut_off = exclusively(here.app.broker.store(), "a test's", Duration::from_millis(300), async {
         std::future::pending::<()>().await;
         Ok(())
     });

@@ -178,7 +178,7 @@ async fn four_replicas_started_at_once_on_an_empty_database_agree() {
     let database = Database::postgres().await;
     let starts = (0..4).map(|_| async {
         let clock = agent_auth::clock::Clock::system();
-        agent_auth::app::App::start(database.settings(), clock).await
+        agent_auth::server::start(database.settings(), clock).await
     });
     for started in join_all(starts).await {
         assert!(started.is_ok(), "{:?}", started.err());

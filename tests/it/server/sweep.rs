@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use agent_auth::broker::sweep;
+use agent_auth::broker::jobs::sweep;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
@@ -49,7 +49,7 @@ async fn with_provider(app: &TestApp) -> FakeProvider {
 /// Has the work done now. The server does it by itself, too, and may be at it: then that is waited for.
 async fn swept(app: &TestApp) {
     let begun = Instant::now();
-    while sweep::run_once(&app.app).await.unwrap().is_none() {
+    while sweep::run_once(&app.app.broker).await.unwrap().is_none() {
         assert!(begun.elapsed() < Duration::from_secs(30), "somebody holds the job for ever");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -188,7 +188,7 @@ async fn a_living_token_stays_however_old(app: TestApp) {
 
 async fn a_server_sweeps_by_itself(app: TestApp) {
     let _provider = dead_grant(&app).await;
-    app.app.stop().await;
+    app.stop().await;
     app.advance(40 * DAY);
     assert_eq!(tokens(&app).await, 1);
     let _server = app.replica().await;
@@ -203,7 +203,7 @@ async fn a_server_sweeps_by_itself(app: TestApp) {
 async fn with_things_that_are_over(app: &TestApp) {
     let provider = dead_grant(app).await;
     app.begin(&question()).await;
-    app.app.stop().await;
+    app.stop().await;
     let age = format!("UPDATE authorization_requests SET expires_at = {LONG_AGO}");
     assert_eq!(app.database.tamper(&age).await, 3, "a completed one and two pending");
     let age = format!("UPDATE tokens SET last_error_at = {LONG_AGO} WHERE state = 'consent_needed'");
@@ -281,7 +281,7 @@ async fn a_token_that_is_revived_at_this_moment_stays() {
     let app = TestApp::start(Database::postgres().await).await;
     let _provider = dead_grant(&app).await;
     app.advance(31 * DAY);
-    app.app.stop().await;
+    app.stop().await;
     let reviving = app.database.tamper(
         "BEGIN; UPDATE tokens SET state = 'active', last_error_at = NULL, updated_at = now() + interval '31 days';
          SELECT pg_sleep(1); COMMIT",
@@ -289,8 +289,7 @@ async fn a_token_that_is_revived_at_this_moment_stays() {
     let sweeping = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let begun = Instant::now();
-        let store = &app.app.store;
-        let swept = sweep::sweep(store, &app.settings, app.clock.now()).await.unwrap().expect("nobody else is at it");
+        let swept = sweep::run_once(&app.app.broker).await.unwrap().expect("nobody else is at it");
         assert!(begun.elapsed() > Duration::from_millis(300), "it had to wait for the row");
         assert_eq!(swept.dead_tokens, 0);
     };

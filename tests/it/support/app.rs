@@ -6,9 +6,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_auth::app::App;
 use agent_auth::clock::Clock;
 use agent_auth::config::Settings;
+use agent_auth::http::app::App;
+use agent_auth::server;
 
 use super::binary;
 use super::caller::Caller;
@@ -58,8 +59,8 @@ impl TestApp {
     }
 
     async fn open(database: Arc<Database>, settings: Settings, clock: Clock) -> Self {
-        let app =
-            App::start(settings.clone(), clock.clone()).await.unwrap_or_else(|e| panic!("the application starts: {e}"));
+        let started = server::start(settings.clone(), clock.clone()).await;
+        let (app, _) = started.unwrap_or_else(|e| panic!("the application starts: {e}"));
         let nobody = Caller::anonymous(agent_auth::http::router(Arc::clone(&app)));
         Self { caller: nobody.with_key(&database.bootstrap_key), nobody, app, clock, settings, database }
     }
@@ -104,6 +105,11 @@ impl TestApp {
             workspace,
         ])
         .await
+    }
+
+    /// Stops what it does without being asked.
+    pub async fn stop(&self) {
+        server::stop(&self.app).await;
     }
 
     pub fn advance(&self, seconds: u64) {

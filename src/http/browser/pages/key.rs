@@ -18,10 +18,12 @@ struct KeyPage<'a> {
     problem: Option<&'static str>,
 }
 
+use super::render::html;
+
 /// The page, with a form that leads to `action`; `problem` says what was wrong with the key that was entered before.
 #[must_use]
 pub(crate) fn key_page(provider: &str, action: &str, state: &str, problem: Option<&'static str>) -> Response {
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let page = KeyPage { provider: Name::of(Some(provider)).within, action, state, problem };
-    super::html(status, &page, "'self'")
+    html(status, &page, "'self'")
 }

@@ -3,11 +3,19 @@
 //! Must not know headers, status codes or how a consent is carried out.
 
 use askama::Template;
+use axum::{http::StatusCode, response::Response};
 
+use super::page::{FailureReason, Page};
 use super::{
-    FailureReason, Page,
+    render::html,
     text::{cleaned, is_error_code},
 };
+
+/// The page, with its headers.
+#[must_use]
+pub fn page(status: StatusCode, page: &Page<'_>) -> Response {
+    html(status, &Outcome::of(page), "'none'")
+}
 
 const ERROR_CHARS: usize = 64;
 const DESCRIPTION_CHARS: usize = 300;

@@ -2,8 +2,19 @@
 //! Owns the unit tests of this module.
 //! Must not know the routes that answer with these pages.
 
-use super::text::cleaned;
-use super::*;
+use axum::{
+    http::{StatusCode, header::CONTENT_SECURITY_POLICY},
+    response::Response,
+};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use sha2::{Digest, Sha256};
+
+use super::{
+    outcome,
+    page::{FailureReason, Page},
+    render::{STYLE, hardened_headers},
+    text::cleaned,
+};
 
 const EVERY_REASON: [FailureReason; 9] = [
     FailureReason::Denied,
@@ -23,7 +34,7 @@ async fn text(response: Response) -> String {
 }
 
 async fn shown(page: &Page<'_>) -> String {
-    text(super::page(StatusCode::OK, page)).await
+    text(outcome::page(StatusCode::OK, page)).await
 }
 
 async fn failed(reason: FailureReason, error: &str, description: &str) -> String {
@@ -177,7 +188,7 @@ async fn every_page_has_the_hardened_headers() {
             Page::Failed { provider: None, reason: FailureReason::InvalidState, error: None, error_description: None },
         ),
     ] {
-        let response = super::page(status, &page);
+        let response = outcome::page(status, &page);
         assert_eq!(response.status(), status);
         let headers = response.headers().clone();
         let value = |name: &str| {

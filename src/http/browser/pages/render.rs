@@ -1,0 +1,60 @@
+//! Rendering: the look of every page, and its headers.
+//! Owns: the stylesheet and the hardened headers.
+//! Must not know: what a page says.
+
+use std::sync::LazyLock;
+
+use askama::Template;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use axum::http::header::{HeaderName, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use sha2::{Digest, Sha256};
+
+/// The stylesheet that `layout.html` inlines. The policy admits exactly these bytes.
+pub(crate) const STYLE: &str = include_str!("style.css");
+
+/// The CSP source expression of [`STYLE`] (CSP Level 3, section 2.3.1).
+static STYLE_SOURCE: LazyLock<String> =
+    LazyLock::new(|| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(STYLE))));
+
+/// Renders a template behind [`hardened_headers`].
+pub(crate) fn html(status: StatusCode, template: &impl Template, form_action: &str) -> Response {
+    match template.render() {
+        Ok(body) => (status, hardened_headers(form_action), body).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// The headers of every page we serve. `form_action` is the CSP source list of where a form of the page may lead,
+/// redirects included; a page without a form says `'none'`.
+#[must_use]
+pub fn hardened_headers(form_action: &str) -> HeaderMap {
+    let mut headers: HeaderMap = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CACHE_CONTROL, "no-store"),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("x-robots-tag"), "noindex"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (
+            HeaderName::from_static("permissions-policy"),
+            "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+        ),
+    ]
+    .map(|(name, value)| (name, HeaderValue::from_static(value)))
+    .into_iter()
+    .collect();
+    let style = &*STYLE_SOURCE;
+    let policy = format!(
+        "default-src 'none'; style-src {style}; base-uri 'none'; form-action {form_action}; frame-ancestors 'none'"
+    );
+    // A policy that cannot be written gives way to a stricter one, never to none.
+    let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static(
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ));
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    headers
+}
