@@ -23,6 +23,7 @@ use crate::{
 
 /// The order in which the faults of a new provider are reported.
 const FIELDS: [&str; 28] = [
+    "",
     "template",
     "template_params",
     "grant_type",
@@ -50,8 +51,12 @@ const FIELDS: [&str; 28] = [
     "token_params",
     "token_format",
     "issuer",
-    "",
 ];
+
+/// In a change, the fields before this place come first, and the others as they were read ...
+const FIRST: usize = 3;
+/// ... but these come last.
+const LAST: [&str; 4] = ["code_challenge_method", "token_endpoint_auth_method", "client_secret", "grant_type"];
 
 /// What drafts are checked with.
 pub(super) struct Definition<'a> {
@@ -73,7 +78,10 @@ impl Definition<'_> {
         let mut faults = draft.faults(self.guard);
         let entry = self.entry(draft, &mut faults);
         faults.extend(missing(draft, grant_type));
-        faults.sort_by_key(|fault| FIELDS.iter().position(|field| *field == fault.field()).unwrap_or(FIELDS.len()));
+        faults.sort_by_key(rank);
+        if faults.first().is_some_and(|fault| fault.path.is_empty()) {
+            return Err(faults.drain(..1).collect());
+        }
 
         let mut provider = Provider {
             id: Uuid::now_v7(),
@@ -128,9 +136,12 @@ impl Definition<'_> {
 
     /// The provider with the changes of a draft, or every fault of the draft.
     pub fn changed_provider(&self, provider: &Provider, draft: &ProviderDraft) -> Result<Provider, Vec<Fault>> {
-        let mut faults = Vec::new();
+        let mut faults = draft.faults(self.guard);
         let entry = self.entry(draft, &mut faults);
-        faults.extend(draft.faults(self.guard));
+        // Those of the template come first, and some after those of the endpoints.
+        faults.sort_by_key(|fault| rank(fault).min(FIRST));
+        let is_last = |fault: &mut Fault| LAST.contains(&fault.field());
+        let last: Vec<Fault> = faults.extract_if(.., is_last).collect();
         let mut changed = provider.clone();
         if let Some(entry) = &entry {
             apply_entry(&mut changed, entry);
@@ -142,6 +153,7 @@ impl Definition<'_> {
         }
         draft.options.clone().apply(&mut changed.client.options);
         faults.extend(self.endpoint_faults(draft, &changed));
+        faults.extend(last);
         if draft.client_secret.is_some() && changed.client.authentication == ClientAuthentication::None {
             // A public client that is given a secret is meant to use it.
             changed.client.authentication = ClientAuthentication::ClientSecretPost;
@@ -242,7 +254,26 @@ fn missing(draft: &ProviderDraft, grant_type: GrantType) -> Vec<Fault> {
         GrantType::ApiKey => vec!["provider_id", "name"],
     };
     let missing = needed.into_iter().filter(|field| !draft.has(field));
-    missing.map(|field| Fault::of(field, ("missing", "Field required".into()))).collect()
+    missing.map(|field| required(field, draft.nulls.contains(&field))).collect()
+}
+
+/// The fault of a required field that is absent, or null.
+pub(super) fn required(field: &'static str, is_null: bool) -> Fault {
+    if is_null {
+        Fault::of(field, ("string_type", "Input should be a valid string".into()))
+    } else {
+        Fault::of(field, ("missing", "Field required".into()))
+    }
+}
+
+/// The place of a fault among the others: that of its field. The whole body comes first.
+fn rank(fault: &Fault) -> usize {
+    let field = match (fault.field(), fault.kind) {
+        // That it is missing follows from its parameters.
+        ("template", "missing") => "template_params",
+        (field, _) => field,
+    };
+    FIELDS.iter().position(|known| *known == field).unwrap_or(FIELDS.len())
 }
 
 fn param_fault(error: &ParamError) -> Fault {

@@ -56,6 +56,8 @@ pub struct ProviderDraft {
     pub options: OptionsDraft,
     /// What was wrong with fields that could not be read. Such a field is `None` above, and counts as present.
     pub unreadable: Vec<Fault>,
+    /// Fields that were named as null, which a required field must not be.
+    pub nulls: Vec<&'static str>,
 }
 
 /// The rule of a text field.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     create::{begin_discovery, id_taken},
-    definition::secret_missing,
+    definition::{required, secret_missing},
     draft::check_text,
 };
 use crate::{
@@ -39,6 +39,19 @@ use crate::{
     store::error::StoreError,
 };
 
+/// The order in which faults are reported.
+const FIELDS: [&str; 10] = [
+    "",
+    "client_id",
+    "client_secret",
+    "token_endpoint_auth_method",
+    "grant_type",
+    "provider_id",
+    "name",
+    "mcp_server_url",
+    "allow_missing_pkce",
+    "omit_resource",
+];
 const NOT_CONNECTED: &str = "The MCP server was not connected";
 
 /// An MCP server to connect.
@@ -64,6 +77,8 @@ pub struct McpDraft {
     pub omit_resource: bool,
     /// What was wrong with fields that could not be read.
     pub unreadable: Vec<Fault>,
+    /// Fields that were named as null, which a required field must not be.
+    pub nulls: Vec<&'static str>,
 }
 
 /// A checked draft.
@@ -127,8 +142,12 @@ fn check(tenant: Tenant, draft: McpDraft, guard: &AddressGuard) -> Result<McpSer
     }
     for (field, text) in [("provider_id", &draft.provider_id), ("name", &draft.name), ("mcp_server_url", &draft.url)] {
         if text.is_none() && !faults.iter().any(|fault| fault.field() == field) {
-            faults.push(Fault::of(field, ("missing", "Field required".into())));
+            faults.push(required(field, draft.nulls.contains(&field)));
         }
+    }
+    faults.sort_by_key(rank);
+    if faults.first().is_some_and(|fault| fault.path.is_empty()) {
+        return Err(faults.drain(..1).collect());
     }
     match (draft.provider_id.clone(), draft.name.clone(), draft.url.clone()) {
         (Some(provider_id), Some(name), Some(given_url)) if faults.is_empty() => match Url::parse(&given_url) {
@@ -137,6 +156,16 @@ fn check(tenant: Tenant, draft: McpDraft, guard: &AddressGuard) -> Result<McpSer
         },
         _ => Err(faults),
     }
+}
+
+/// The place of a fault among the others: that of its field. The whole body comes first.
+fn rank(fault: &Fault) -> usize {
+    let field = match (fault.field(), fault.kind) {
+        // That it is missing follows from the grant type.
+        ("client_secret", "missing") => "grant_type",
+        (field, _) => field,
+    };
+    FIELDS.iter().position(|known| *known == field).unwrap_or(FIELDS.len())
 }
 
 /// A server that does not say that it supports S256 may leave codes open to whoever steals one.

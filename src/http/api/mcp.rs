@@ -90,7 +90,9 @@ impl McpDiscoverRequest {
             allow_missing_pkce: fields.boolean("allow_missing_pkce", false),
             omit_resource: fields.boolean("omit_resource", false),
         };
-        request.into_draft(fields.into_faults())
+        let nulls = ["provider_id", "name", "mcp_server_url"];
+        let nulls = nulls.into_iter().filter(|name| fields.is_null(name)).collect();
+        McpDraft { nulls, ..request.into_draft(fields.into_faults()) }
     }
 
     fn into_draft(self, unreadable: Vec<Fault>) -> McpDraft {
@@ -105,6 +107,7 @@ impl McpDiscoverRequest {
             allow_missing_pkce: self.allow_missing_pkce,
             omit_resource: self.omit_resource,
             unreadable,
+            nulls: Vec::new(),
         }
     }
 }

@@ -294,7 +294,7 @@ impl ProviderCreateRequest {
             token_url: reader.text("token_url"),
             userinfo_url: reader.text("userinfo_url"),
             revocation_url: reader.text("revocation_url"),
-            uses_pkce: reader.fields.optional_boolean("uses_pkce"),
+            uses_pkce: reader.fields.boolean_if_named("uses_pkce"),
             provider_type: reader.fields.optional_name("provider_type", &ProviderType::NAMES),
             authorization_params: reader.map("authorization_params"),
             device_authorization_url: reader.text("device_authorization_url"),
@@ -307,7 +307,9 @@ impl ProviderCreateRequest {
             token_params: reader.map("token_params"),
             token_format: reader.fields.optional_name("token_format", &TokenFormat::NAMES),
         };
-        request.into_draft(reader.fields.into_faults())
+        let nulls = ["provider_id", "client_id", "name", "auth_url", "token_url"];
+        let nulls = nulls.into_iter().filter(|name| reader.fields.is_null(name)).collect();
+        ProviderDraft { nulls, ..request.into_draft(reader.fields.into_faults()) }
     }
 
     fn into_draft(self, unreadable: Vec<Fault>) -> ProviderDraft {
@@ -341,6 +343,7 @@ impl ProviderCreateRequest {
                 token_format: self.token_format,
             },
             unreadable,
+            nulls: Vec::new(),
         }
     }
 }

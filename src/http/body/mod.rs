@@ -129,10 +129,9 @@ impl<'v> Fields<'v> {
             // The key is input: it may not stand in the fault unless it is harmless.
             let harmless = key.len() <= 64 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
             let step = if harmless { key.as_str() } else { "[key]" };
-            if let Err(problem) = rules::parameter_name(key) {
-                self.fault(&[name.into(), step.into()], problem);
-            }
-            if let Some(text) = self.text(&[name.into(), step.into()], value, rule) {
+            let named = rules::parameter_name(key).map_err(|problem| self.fault(&[name.into(), step.into()], problem));
+            let text = self.text(&[name.into(), step.into()], value, rule);
+            if let (Ok(()), Some(text)) = (named, text) {
                 map.insert(key.clone(), text);
             }
         }
@@ -156,6 +155,12 @@ impl<'v> Fields<'v> {
             None => default,
             Some(value) => self.bool(name, value).unwrap_or(default),
         }
+    }
+
+    /// True or false that may be absent, but not null.
+    pub fn boolean_if_named(&mut self, name: &'static str) -> Option<bool> {
+        let value = self.object?.get(name)?;
+        self.bool(name, value)
     }
 
     /// True or false, or absent or null.
@@ -195,6 +200,12 @@ impl<'v> Fields<'v> {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.object.is_some_and(|object| object.contains_key(name))
+    }
+
+    /// True when the field is there, and null.
+    #[must_use]
+    pub fn is_null(&self, name: &str) -> bool {
+        self.has(name) && self.is_absent(name)
     }
 
     /// True when the field is not there, or null.
