@@ -8,12 +8,11 @@ use agent_auth::broker::sweep;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::binary::{Finished, run};
 use crate::support::both_databases;
 use crate::support::caller::{asking, with};
 use crate::support::database::Database;
-use crate::support::fake_provider::FakeProvider;
-use crate::support::scripted::Scripted;
 
 both_databases! {
     an_authorization_request_goes_an_hour_after_it_expired,
@@ -40,8 +39,8 @@ fn question() -> Value {
     asking("alice", &["read"])
 }
 
-async fn with_provider(app: &TestApp) -> FakeProvider {
-    let provider = FakeProvider::start().await;
+async fn with_provider(app: &TestApp) -> AuthorizationServer {
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     provider
 }
@@ -64,12 +63,12 @@ fn lifetime(app: &TestApp) -> u64 {
 }
 
 /// Alice's grant, of which the provider says now that it is dead.
-async fn dead_grant(app: &TestApp) -> FakeProvider {
+async fn dead_grant(app: &TestApp) -> AuthorizationServer {
     let provider = with_provider(app).await;
     app.connect(&provider, &question()).await;
     app.connect_agent("helper", &app.tokens().await[0]["id"]).await;
     app.advance(HOUR);
-    provider.answer_next(Scripted::json(json!({"error": "invalid_grant"})).status(400));
+    provider.answer_token(Reply::json(json!({"error": "invalid_grant"})).status(400));
     app.begin(&question()).await;
     provider
 }

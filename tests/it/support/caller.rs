@@ -11,8 +11,7 @@ use tower::ServiceExt as _;
 use url::{Position, Url};
 
 use super::answer::Answer;
-use super::fake_provider::FakeProvider;
-use super::scripted::Scripted;
+use super::authorization_server::{AuthorizationServer, Reply};
 
 #[derive(Clone)]
 pub struct Caller {
@@ -106,7 +105,7 @@ impl Caller {
     }
 
     /// Registers `provider` as `acme`.
-    pub async fn register(&self, provider: &FakeProvider) -> Value {
+    pub async fn register(&self, provider: &AuthorizationServer) -> Value {
         self.register_as(provider.definition("acme")).await
     }
 
@@ -141,7 +140,7 @@ impl Caller {
     }
 
     /// The whole journey: ask, consent in the browser, be answered; gives the access token.
-    pub async fn connect(&self, provider: &FakeProvider, body: &Value) -> String {
+    pub async fn connect(&self, provider: &AuthorizationServer, body: &Value) -> String {
         let pending = self.begin(body).await;
         self.come_back(&provider.consent(&pending.url)).await;
         let answer = self.wait(&pending.auth_id).await;
@@ -150,9 +149,9 @@ impl Caller {
     }
 
     /// Asks anew and comes back with a code, whose exchange the provider answers like that.
-    pub async fn exchange(&self, provider: &FakeProvider, body: Value, answer: Scripted) -> (Pending, Answer) {
+    pub async fn exchange(&self, provider: &AuthorizationServer, body: Value, answer: Reply) -> (Pending, Answer) {
         let pending = self.begin(&with(body, json!({"force_new": true}))).await;
-        provider.answer_next(answer);
+        provider.answer_token(answer);
         let page = self.visit(&provider.consent(&pending.url)).await;
         assert_ne!(page.status.as_u16(), 500, "{}", page.text());
         (pending, page)

@@ -4,22 +4,16 @@
 
 pub mod answer;
 pub mod app;
+pub mod authorization_server;
 pub mod binary;
 pub mod caller;
 pub mod cluster;
 pub mod database;
 pub mod eventually;
-pub mod fake_provider;
 pub mod fault_proxy;
 pub mod mcp_server;
 pub mod postgres;
-pub mod revocation_endpoint;
-pub mod rotating_provider;
-pub mod scripted;
-pub mod served;
 pub mod trap;
-pub mod twin;
-pub mod userinfo;
 
 /// Makes every named test twice: `sqlite::name` and `postgres::name`.
 ///
