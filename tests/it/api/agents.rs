@@ -1,6 +1,4 @@
-//! Agents: tokens of their own and tokens connected to them.
-//! Owns the connections' records and what they mean at `authenticate`.
-//! Must not know about tokens without agents, beyond that they stay apart.
+//! Agents: tokens of their own, and tokens connected to them.
 
 use serde_json::{Value, json};
 use uuid::Uuid;

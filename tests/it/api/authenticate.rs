@@ -1,6 +1,4 @@
-//! `authenticate`: which token is given, and when a person is asked instead.
-//! Owns the choice by user, provider and scope.
-//! Must not know about several accounts (`accounts`), agents (`agents`), refreshing (`refresh`) or the browser (`consent`).
+//! `POST /v2/auth/authenticate`: which token is given by user, provider and scope, and when consent is needed.
 
 use serde_json::json;
 

@@ -1,6 +1,4 @@
-//! The long poll for the end of an authorization request.
-//! Owns its answers, its limits and how many may wait.
-//! Must not know why a request ended; that is `consent` and `refused_consent`.
+//! `GET /v2/auth/wait/{auth_id}`: the long poll for the end of an authorization request, and its limits.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,6 +1,4 @@
-//! The address a person is sent to: state, PKCE, and what a provider's own parameters may not touch.
-//! Owns every parameter of the authorization request.
-//! Must not know what happens when the browser comes back.
+//! The authorization URL: every parameter of the authorization request, and those that a provider cannot override.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

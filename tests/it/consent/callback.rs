@@ -1,6 +1,4 @@
-//! The browser comes back with a code: once, twice, twelve times at once, or half.
-//! Owns what a good callback does.
-//! Must not know about refusals (`refused_consent`) or how the page looks (`pages`).
+//! The callback with an authorization code: once, twice, many times at once, or with parameters missing.
 
 use std::sync::Arc;
 use std::time::Duration;

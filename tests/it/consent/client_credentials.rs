@@ -1,6 +1,4 @@
-//! Tokens that this server's own client gets, without any person (RFC 6749 section 4.4).
-//! Owns when one is got, renewed and ended.
-//! Must not know which services give such tokens.
+//! Tokens of our own client, without a person (RFC 6749 section 4.4): when one is fetched, renewed and deleted.
 
 use serde_json::{Value, json};
 

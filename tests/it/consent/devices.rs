@@ -1,6 +1,4 @@
-//! Consent on another device (RFC 8628), for agents that have no browser.
-//! Owns what the agent is told, how often the provider is asked, and what each of its answers leads to.
-//! Must not know which providers offer it.
+//! Device authorization (RFC 8628): what the agent gets, how often the provider is polled, and its answers.
 
 use std::time::{Duration, Instant};
 
@@ -91,7 +89,7 @@ async fn begun(app: &TestApp, server: &AuthorizationServer) -> Value {
 /// hang.
 async fn later(app: &TestApp, server: &AuthorizationServer, seconds: u64, questions: usize) -> Vec<Request> {
     app.advance(seconds);
-    // The server does it by itself every second; here and now it is done by the test.
+    // The server does this every second; here the test does it at once.
     device::ask_due(&app.app).await.unwrap();
     if questions == 0 {
         tokio::time::sleep(Duration::from_millis(300)).await;

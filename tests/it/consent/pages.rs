@@ -1,6 +1,4 @@
-//! The pages that a person sees after consent.
-//! Owns what they must never contain and the headers that guard them.
-//! Must not know how they look.
+//! The pages that a person sees after consent: what they never contain, and their security headers.
 
 use serde_json::json;
 use url::Url;

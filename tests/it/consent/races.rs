@@ -1,6 +1,4 @@
-//! What happens when two things happen at once.
-//! Owns that one of them wins and nothing is left half done.
-//! Must not know about replicas; those race in `replicas`.
+//! Consents, deletions and changes at the same moment: one of them wins and nothing is left half done.
 
 use std::sync::Arc;
 use std::time::Duration;

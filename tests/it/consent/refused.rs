@@ -1,6 +1,4 @@
-//! The browser comes back with an error, or with something that we did not ask for.
-//! Owns what such a callback must not do, and what the waiting caller is told.
-//! Must not know about providers that answer the exchange wrongly; that is `upstream_faults`.
+//! The callback with an error, or with parameters that belong to no request: what it must not do.
 
 use std::time::{Duration, Instant};
 
@@ -88,7 +86,7 @@ async fn the_providers_own_words_are_passed_on(app: TestApp) {
     assert_eq!(answer["error_description"], "No such scope: read");
 }
 
-/// A page that refuses and tells the provider nothing.
+/// A page that refuses; the provider is not called.
 async fn is_refused(app: &TestApp, provider: &AuthorizationServer, callback: &Url) -> String {
     let answer = app.visit(callback).await;
     assert!(answer.status.is_client_error(), "{callback}: {answer:?}");

@@ -1,6 +1,4 @@
-//! Static API keys, handed out by the same authenticate: one for a workspace, or each person's own.
-//! Owns how a key gets in, who gets it, and that a new one takes the old one's place.
-//! Must not know how the page looks.
+//! Static API keys: one for the workspace or one for each person, how they are entered, and who gets them.
 
 use serde_json::json;
 use sha2::{Digest, Sha256};

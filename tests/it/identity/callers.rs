@@ -1,6 +1,4 @@
-//! Who may call, as whom, and for how long.
-//! Owns roles, kinds of keys, and the headers that say for whom a call is made.
-//! Must not know what lies in other workspaces; that is `isolation`.
+//! API keys: their roles and kinds, how long they work, and the headers that say for whom a call is made.
 
 use axum::body::Body;
 use axum::http::Method;

@@ -1,6 +1,5 @@
-//! What belongs to another workspace or organization is like something that never was.
-//! Owns that comparison for every operation that takes an id.
-//! Must not know about roles: all keys here are administrators'.
+//! Records of another workspace or organization are answered exactly like records that do not exist.
+//! Checked for every operation that takes an id, always with administrator keys.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -86,7 +85,7 @@ async fn asks_for_all(caller: &Caller, names: &Names) -> Vec<(String, Answer)> {
     answers
 }
 
-/// The answer with the names of something real exchanged for those of nothing.
+/// The answer, with the names of existing records replaced by those of missing ones.
 fn disguised(answer: &Answer, real: &Names, nothing: &Names) -> (u16, String) {
     let text = answer
         .text()

@@ -1,6 +1,4 @@
-//! Our client at the authorization server of an MCP server.
-//! Owns how it comes to be, how it is renewed, and whose answers are believed.
-//! Must not know where metadata is found.
+//! Our client at the authorization server of an MCP server: how it is registered and when it is registered again.
 
 use serde_json::{Value, json};
 

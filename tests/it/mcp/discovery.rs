@@ -1,6 +1,4 @@
-//! Connecting an MCP server by its URL.
-//! Owns where metadata is looked for, and what is asked of the authorization server that it names.
-//! Must not know of servers that mean harm; those are `mcp_hostile`.
+//! Connecting an MCP server by its URL: where metadata is looked for, and the requests that follow.
 
 use serde_json::{Value, json};
 
@@ -29,7 +27,7 @@ async fn discovered(app: &TestApp, server: &McpServer) -> Value {
     app.post(DISCOVER, &server.connection()).await.expect(200)
 }
 
-/// Connected anew, as if for the first time.
+/// Connects the server and removes the provider again, so that it can be connected once more.
 async fn discovered_again(app: &TestApp, server: &McpServer) -> Value {
     let provider = discovered(app, server).await;
     app.delete("/v2/auth/providers/acme").await.expect(200);

@@ -1,6 +1,4 @@
-//! MCP servers that mean harm, or are badly broken.
-//! Owns that each is refused in words and in time, that nothing is kept, and that nothing is reached.
-//! Must not know how an honest server is connected.
+//! Hostile or broken MCP servers: each is refused with a clear message and in time, and nothing is stored.
 
 use std::time::{Duration, Instant};
 

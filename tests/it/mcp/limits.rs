@@ -1,6 +1,4 @@
-//! How much is asked for one discovery, and how many run at a time.
-//! Owns that honest servers stay within the limits, and that whoever goes beyond is told so.
-//! Must not know what is believed of the answers; those are `mcp_discovery` and `mcp_hostile`.
+//! Limits of MCP discovery: the requests of one discovery, and how many discoveries run at once.
 
 use std::time::{Duration, Instant};
 

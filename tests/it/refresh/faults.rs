@@ -1,6 +1,4 @@
-//! A provider or a network that fails while a grant is refreshed.
-//! Owns what each failure costs: nothing where it can be helped, else a consent that is asked for.
-//! Must not know about code exchanges; those are `upstream_faults`.
+//! A provider or a network that fails during a refresh: whether the grant is kept or a new consent is needed.
 
 use std::time::Duration;
 
@@ -80,7 +78,7 @@ async fn connect(app: &Caller, provider: &AuthorizationServer) -> String {
     app.token(&question()).await
 }
 
-/// An answer to build on; else it says when to come again.
+/// The answer is final, or it says when to try again.
 #[track_caller]
 fn is_settled(answer: &Answer) -> bool {
     match answer.status.as_u16() {
@@ -219,7 +217,7 @@ async fn expired(app: &TestApp) -> AuthorizationServer {
     provider
 }
 
-/// The provider wants to be left alone for two minutes and gets its will.
+/// The provider asks for a pause of two minutes, and is not called before.
 async fn respects_two_minutes(app: &TestApp, provider: &AuthorizationServer, retry_after: &str) {
     let asked = provider.count(TOKEN);
     let busy = Reply::json(json!({"error": "rate_limited"})).status(429).header("retry-after", retry_after);

@@ -67,7 +67,7 @@ async fn users(app: &TestApp, provider: &AuthorizationServer, provider_id: &str,
     usage::write(&app.app).await.unwrap();
 }
 
-/// Has the work done now. The server does it by itself, too, and may be at it: then that is waited for.
+/// Runs the job now. The server runs it as well; when it is doing so already, this waits for the next turn.
 async fn keep(app: &TestApp) {
     let begun = Instant::now();
     while keep_alive::run_once(&app.app).await.unwrap().is_none() {
@@ -284,7 +284,7 @@ async fn a_token_of_a_very_short_life_does_not_loop(app: TestApp) {
     assert!((1..=2).contains(&refreshes), "{refreshes} refreshes in ten minutes");
 }
 
-/// No six requests within a second, give or take what a busy machine costs.
+/// Never six requests within a second, with some tolerance for a busy machine.
 fn is_gentle(provider: &AuthorizationServer) {
     let mut times: Vec<Instant> = provider.refreshes().iter().map(|request| request.at).collect();
     times.sort();

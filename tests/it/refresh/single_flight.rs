@@ -1,6 +1,4 @@
-//! One refresh, however many want it, however slow it is, and whoever goes away meanwhile.
-//! Owns what callers, replicas and the provider see of that, and when a token is refreshed behind its callers.
-//! Must not know what failures mean; those are `faults`.
+//! One refresh for any number of callers and replicas, however slow it is and whoever disconnects meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +32,7 @@ fn question() -> Value {
     asking("alice", &["read"])
 }
 
-/// A provider that forgives nothing: a refresh token used twice kills the grant.
+/// A provider that ends the grant when a refresh token is used twice.
 async fn strict(app: &TestApp) -> AuthorizationServer {
     let provider = AuthorizationServer::rotating(Duration::ZERO).await;
     app.register_as(provider.definition("acme")).await;
@@ -64,7 +62,7 @@ async fn tokens(replicas: &[&Caller], callers: usize) -> Vec<String> {
     join_all(calls).await.into_iter().map(|token| token.expect("no panic")).collect()
 }
 
-/// One refresh was made, and everybody was given what it gave.
+/// One refresh was made, and every caller got its token.
 #[track_caller]
 fn is_single(provider: &AuthorizationServer, tokens: &[String]) {
     assert!(tokens.iter().all(|token| *token == tokens[0]), "different tokens: {tokens:?}");
@@ -283,7 +281,7 @@ async fn authenticate(server: &Server, key: &str) -> Value {
     server.post(key, "/v2/auth/authenticate", &question()).await
 }
 
-/// Comes back from the provider to this server. Gives nothing: the caller asks for the token.
+/// Comes back from the provider to this server. Returns nothing: the caller asks for the token.
 async fn come_back(server: &Server, callback: &url::Url) {
     let path = callback.as_str().strip_prefix(PUBLIC_URL).expect("our callback");
     let (status, page) = server.get(path).await.expect("an answer");
@@ -332,7 +330,7 @@ async fn a_frozen_holder_is_overtaken_and_does_no_harm_when_it_thaws() {
 }
 
 /// One replica is frozen while it refreshes and is answered `late`; the other overtakes it and is answered `other`.
-/// Gives what the other one told, what the thawed one told, and what anybody is told afterwards.
+/// Returns the answer of the other replica, that of the thawed one, and what callers get afterwards.
 async fn overtaken(late: Reply, other: Reply) -> [Value; 3] {
     let database = Database::postgres().await;
     let (frozen, overtaking) = two_servers(&database).await;

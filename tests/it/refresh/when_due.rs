@@ -1,6 +1,4 @@
-//! A token that is due is refreshed before it is given away.
-//! Owns when that happens, what is sent, and what a failure costs.
-//! Must not know how several replicas agree, beyond that one refresh is enough.
+//! A token that is due is refreshed before it is handed out: when, with which request, and what a failure costs.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,5 @@
-//! Deleted here is deleted at once; at the provider as soon as it can be told.
-//! Owns which deletions revoke what, what the caller hears, and that no revocation is forgotten.
-//! Must not know the wire; that is `revocation_wire`.
+//! Tokens are deleted here at once, and revoked at the provider as soon as it can be reached.
+//! Covers which deletions revoke what, what the caller is told, and that no revocation is lost.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,4 @@
-//! Revocations while something else happens to the same grant.
-//! Owns that no grant is forgotten and none is revoked by two.
-//! Must not know what is revoked in quieter times; that is `revocation`.
+//! Revocations while something else happens to the same grant: none is lost and none is sent twice.
 
 use std::time::Duration;
 

@@ -1,6 +1,4 @@
-//! The two operations on all Slack tokens of a workspace, whoever they belong to.
-//! Owns what counts as a Slack token.
-//! Must not know about other workspaces; that is `isolation`.
+//! The two operations on all Slack tokens of a workspace: what counts as a Slack token, whoever owns it.
 
 use serde_json::json;
 

@@ -1,6 +1,4 @@
-//! How a provider is told that a grant is over: RFC 7009, and the habits of those who differ.
-//! Owns what goes over the wire and what each answer means.
-//! Must not know what happens to a revocation that failed; that is `revocation`.
+//! Revocation requests to providers: RFC 7009, the providers that differ from it, and what each answer means.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,4 @@
-//! A server killed in the worst moment: between the provider's answer and our commit.
-//! Owns what is left of a grant and of a consent then, and what the person is told.
-//! Must not know how the server finds out.
+//! A server killed between the provider's answer and our commit: the state of the grant, and what the person is told.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +20,7 @@ both_databases! {
     killed_in_the_middle_of_a_code_exchange_the_wait_ends_visibly,
 }
 
-/// How long a refresh that died with its server may stand in the way of the next one. Generous: it says "seconds".
+/// How long a refresh that died with its server may block the next one. Generous: the promise says "seconds".
 const SOON: Duration = Duration::from_secs(25);
 
 fn question() -> Value {

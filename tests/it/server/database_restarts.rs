@@ -13,7 +13,7 @@ use crate::support::database::Database;
 
 const HOUR: u64 = 3600;
 
-/// An application on a PostgreSQL server of its own, and a provider that forgives nothing.
+/// An application on a PostgreSQL server of its own, and a provider that ends a grant when a refresh token is used twice.
 struct Story {
     app: TestApp,
     provider: AuthorizationServer,
@@ -55,7 +55,7 @@ async fn soon(app: &Caller) -> Value {
     }
 }
 
-/// The provider renews the grant while the database is away, and stays away for that long.
+/// The provider renews the grant while the database is down, which lasts that long.
 async fn away_between_answer_and_commit(away: Duration) {
     let story = Story::begin().await;
     story.expired().await;

@@ -1,6 +1,4 @@
-//! Several replicas on one PostgreSQL database.
-//! Owns what one replica must learn from another, and how soon.
-//! Must not know about SQLite, where there is only ever one process.
+//! Several replicas on one PostgreSQL database: what one learns from another, and how soon.
 
 use std::time::{Duration, Instant};
 

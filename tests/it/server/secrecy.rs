@@ -1,6 +1,4 @@
-//! Secrets at rest and in the logs.
-//! Owns the search for everything secret in everything that stays behind.
-//! Must not know how things are sealed, only that nothing can be read and nothing can be exchanged.
+//! Secrets at rest and in the logs: no secret can be read in what stays behind, and sealed values cannot be exchanged.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -23,7 +21,7 @@ both_databases! {
     nothing_secret_is_in_the_logs_at_trace_level,
 }
 
-/// The encodings in which a secret could lie around.
+/// The encodings in which a secret could be stored.
 fn encodings(secret: &str) -> Vec<Vec<u8>> {
     let hex: Vec<_> = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
     // The last characters of an encoding depend on what follows, so they are left out.
@@ -146,7 +144,7 @@ async fn a_damaged_ciphertext_is_refused(app: TestApp) {
     app.token(&asking("bob", &["read"])).await;
 }
 
-/// Every crate at its most talkative, as far as the application lets it.
+/// The most verbose log that the application allows.
 const EVERYTHING: &str = "trace,sqlx=trace,hyper=trace,hyper_util=trace,reqwest=trace,rustls=trace,tower_http=trace";
 
 /// What a client does with the running binary, the good and the bad.

@@ -1,6 +1,5 @@
-//! A server's life: its first start, its restarts, its health, its end.
-//! Owns what must survive a restart and what must not be cut off at the end.
-//! Must not know about refusals to start; those are `command_line`.
+//! The running server: first start, restart, health checks and shutdown.
+//! Covers what survives a restart and which requests a shutdown must not cut off.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -1,6 +1,5 @@
-//! What SQLite really stores in each column. It takes any value anywhere, so that a wrong bind would go unnoticed.
-//! Owns the comparison of each value's storage class with its column's declared type.
-//! Must not know what the columns are for.
+//! The storage class of every SQLite value matches the declared type of its column.
+//! SQLite accepts any value in any column, so a wrong bind would go unnoticed.
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};

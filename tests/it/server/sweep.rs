@@ -1,6 +1,5 @@
-//! What is over is removed, by the server itself and by `agent-auth sweep`.
-//! Owns what goes, when, and what must stay.
-//! Must not know how many statements that takes.
+//! Deletion of expired requests and dead tokens, by the server itself and by `agent-auth sweep`.
+//! Covers what is deleted, when, and what must stay.
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +44,7 @@ async fn with_provider(app: &TestApp) -> AuthorizationServer {
     provider
 }
 
-/// Has the work done now. The server does it by itself, too, and may be at it: then that is waited for.
+/// Runs the job now. The server runs it as well; when it is doing so already, this waits for the next turn.
 async fn swept(app: &TestApp) {
     let begun = Instant::now();
     while sweep::run_once(&app.app).await.unwrap().is_none() {
@@ -62,7 +61,7 @@ fn lifetime(app: &TestApp) -> u64 {
     u64::try_from(app.settings.authorization_ttl_seconds).unwrap()
 }
 
-/// Alice's grant, of which the provider says now that it is dead.
+/// Alice's grant, after the provider has answered that it is dead.
 async fn dead_grant(app: &TestApp) -> AuthorizationServer {
     let provider = with_provider(app).await;
     app.connect(&provider, &question()).await;
@@ -274,7 +273,7 @@ async fn the_command_leaves_it_to_a_server_that_is_at_it(app: TestApp) {
     assert!(said.status.success(), "looking is always possible: {said:?}");
 }
 
-/// A consent and the sweeper reach for the same row; the consent was first.
+/// A consent and the sweep want the same row; the consent was first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_is_revived_at_this_moment_stays() {
     let app = TestApp::start(Database::postgres().await).await;

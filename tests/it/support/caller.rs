@@ -1,6 +1,4 @@
-//! Someone who sends requests: an API key, perhaps acting for a user, or nobody at all.
-//! Owns the requests and the short journeys that most tests begin with.
-//! Must not know which database is underneath.
+//! A caller: an API key, perhaps acting for a user, or nobody. It sends requests and does the usual flows.
 
 use axum::Router;
 use axum::body::Body;
@@ -148,7 +146,7 @@ impl Caller {
         answer["token"].as_str().expect("a token").to_owned()
     }
 
-    /// Asks anew and comes back with a code, whose exchange the provider answers like that.
+    /// Begins a new consent and comes back with a code; the provider answers its exchange with `answer`.
     pub async fn exchange(&self, provider: &AuthorizationServer, body: Value, answer: Reply) -> (Pending, Answer) {
         let pending = self.begin(&with(body, json!({"force_new": true}))).await;
         provider.answer_token(answer);

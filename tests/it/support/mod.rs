@@ -1,6 +1,4 @@
-//! What the suites stand on: a running application, a scripted provider, a database of one's own.
-//! Owns the words in which the tests are written.
-//! Must not know what any single test is about.
+//! What the tests use: a running application, a scripted authorization server, a database for each test.
 
 pub mod answer;
 pub mod app;

@@ -1,6 +1,4 @@
-//! Many callers at the same moment, each asking for tokens of its own.
-//! Owns that each gets what it would get alone.
-//! Must not know that the database may be asked for several of them at once.
+//! Many callers at the same time: each gets the token it would get alone.
 
 use std::collections::HashMap;
 
