@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::client::{Client, Reply};
-use crate::support::rotating_provider::{RotatingProvider, identity};
+use crate::support::authorization_server::{AuthorizationServer, identity};
 
 /// After the last fault a grant is settled within this: the longest cool-down of a provider and some more.
 const SETTLED_WITHIN: Duration = Duration::from_mins(2);
@@ -38,7 +38,7 @@ impl User {
 /// The users of one provider.
 pub struct Crowd {
     pub provider_id: &'static str,
-    pub provider: RotatingProvider,
+    pub provider: AuthorizationServer,
     /// How many of the users are there from the beginning and come all the time.
     regulars: usize,
     users: Mutex<Vec<Arc<User>>>,
@@ -58,7 +58,7 @@ pub struct Standing {
 }
 
 impl Crowd {
-    pub fn new(provider_id: &'static str, provider: RotatingProvider, regulars: usize) -> Self {
+    pub fn new(provider_id: &'static str, provider: AuthorizationServer, regulars: usize) -> Self {
         let users = Mutex::new((0..regulars).map(User::new).collect());
         Self { provider_id, provider, regulars, users, tally: Mutex::default(), violations: Mutex::default() }
     }

@@ -12,9 +12,9 @@ use sqlx::{Connection, PgConnection};
 
 use super::client::{Client, Reply};
 use super::figures::Figures;
+use crate::support::authorization_server::{AuthorizationServer, identity};
 use crate::support::binary::Server;
 use crate::support::database::Database;
-use crate::support::rotating_provider::{RotatingProvider, identity};
 
 const GRANTS: usize = 20;
 const CALLERS: usize = 40;
@@ -23,7 +23,7 @@ const ROUND: usize = 500;
 
 struct Run {
     client: Client,
-    provider: RotatingProvider,
+    provider: AuthorizationServer,
     database: Mutex<Option<PgConnection>>,
     calls: AtomicUsize,
     /// How often each grant has expired.
@@ -35,9 +35,9 @@ struct Run {
 pub async fn run(database: Database, calls: usize) -> Figures {
     let environment = super::kills::environment(&database);
     let servers = [Server::start(&environment).await, Server::start(&environment).await];
-    let provider = RotatingProvider::start(Duration::ZERO).await;
+    let provider = AuthorizationServer::rotating(Duration::ZERO).await;
     let key = &database.bootstrap_key;
-    servers[0].post(key, "/v2/auth/providers", &provider.definition("acme", &provider.at("/token"))).await;
+    servers[0].post(key, "/v2/auth/providers", &provider.definition("acme")).await;
     let url = &database.postgres.as_ref().expect("two replicas share PostgreSQL").url;
     let run = Arc::new(Run {
         client: Client::new(key, &servers),
@@ -84,7 +84,7 @@ impl Run {
         }
         if number % ROUND == ROUND / 2 {
             self.expire_all().await;
-            println!("{number:>6} of {calls} calls, {} refreshes", self.provider.refreshes());
+            println!("{number:>6} of {calls} calls, {} refreshes", self.provider.rotations());
         }
         self.call(rand::random_range(0..GRANTS)).await;
         true
@@ -143,7 +143,7 @@ impl Run {
         figures.note("milliseconds a call, 99 of 100", &milliseconds(99));
         figures.note("grants", &GRANTS);
         figures.note("expired grants", &expiries);
-        figures.promise("refreshes at the provider", &self.provider.refreshes(), &expiries);
+        figures.promise("refreshes at the provider", &self.provider.rotations(), &expiries);
         figures.promise("reused refresh tokens", &self.provider.reuses(), &0);
         figures.promise("grants the provider has ended", &self.provider.dead_grants(), &0);
         figures.violations(std::mem::take(&mut *self.violations.lock().unwrap()));

@@ -12,11 +12,11 @@ use serde_json::json;
 use super::client::Client;
 use super::crowd::{Crowd, Standing};
 use super::figures::Figures;
+use crate::support::authorization_server::{AuthorizationServer, Reply, TOKEN};
 use crate::support::binary::Server;
+use crate::support::caller::with;
 use crate::support::database::Database;
 use crate::support::fault_proxy::{Fault, FaultProxy, PHASES};
-use crate::support::rotating_provider::RotatingProvider;
-use crate::support::scripted::Scripted;
 
 const USERS: usize = 16;
 const AGENTS: usize = 12;
@@ -96,7 +96,7 @@ pub async fn run(title: &str, database: Database, replicas: usize, plan: Plan) -
         agent.expect("no panic");
     }
     site.proxies.iter().for_each(FaultProxy::relent);
-    site.crowds.iter().for_each(|crowd| crowd.provider.relent());
+    site.crowds.iter().for_each(|crowd| crowd.provider.forget_answers());
     figures.note("seconds", &format!("{:.0}", begun.elapsed().as_secs_f64()));
     figures.note("kill -9", &plan.kills);
     figures.note("provider faults", &faults);
@@ -109,12 +109,13 @@ pub async fn run(title: &str, database: Database, replicas: usize, plan: Plan) -
 
 async fn site(database: &Database, servers: &[Server]) -> Site {
     let key = &database.bootstrap_key;
-    let (graceful, strict) = (RotatingProvider::start(GRACE).await, RotatingProvider::start(Duration::ZERO).await);
-    let proxies = [FaultProxy::before(graceful.served.address).await, FaultProxy::before(strict.served.address).await];
+    let (graceful, strict) =
+        (AuthorizationServer::rotating(GRACE).await, AuthorizationServer::rotating(Duration::ZERO).await);
+    let proxies = [FaultProxy::before(graceful.address()).await, FaultProxy::before(strict.address()).await];
     let crowds = [Crowd::new("graceful", graceful, USERS), Crowd::new("strict", strict, USERS)];
     for (crowd, proxy) in crowds.iter().zip(&proxies) {
         crowd.provider.expires_in(EXPIRES_IN);
-        let definition = crowd.provider.definition(crowd.provider_id, &proxy.at("/token"));
+        let definition = with(crowd.provider.definition(crowd.provider_id), json!({"token_url": proxy.at("/token")}));
         servers[0].post(key, "/v2/auth/providers", &definition).await;
     }
     Site { client: Client::new(key, servers), crowds, proxies, over: AtomicBool::new(false) }
@@ -132,15 +133,15 @@ impl Site {
             1 => self.proxies[side].spoil_next(phase, Fault::Reset),
             2 => self.proxies[side].spoil_next(phase, Fault::Stall),
             3 => self.proxies[side].spoil_next(phase, Fault::Late(Duration::from_millis(500))),
-            4 => provider.answer_next(Scripted::json(dead).status(503)),
-            5 => provider.answer_next(Scripted::json(dead).status(429).header("retry-after", "1")),
-            _ => provider.answer_next(Scripted::text("text/html", "<h1>Forbidden</h1>").status(403)),
+            4 => provider.answer_token(Reply::json(dead).status(503)),
+            5 => provider.answer_token(Reply::json(dead).status(429).header("retry-after", "1")),
+            _ => provider.answer_token(Reply::text("text/html", "<h1>Forbidden</h1>").status(403)),
         }
     }
 
     /// Waits until a provider is asked for a token, and a moment more.
     async fn in_a_bad_moment(&self) {
-        let asked = || self.crowds.iter().map(|crowd| crowd.provider.requests()).sum::<usize>();
+        let asked = || self.crowds.iter().map(|crowd| crowd.provider.count(TOKEN)).sum::<usize>();
         let (before, begun) = (asked(), Instant::now());
         while asked() == before && begun.elapsed() < Duration::from_secs(2) {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -157,7 +158,7 @@ impl Site {
                 figures.note(&format!("{id}: {answer}"), &count);
             }
             figures.note(&format!("{id}: grants"), &provider.grants());
-            figures.note(&format!("{id}: refreshes"), &provider.refreshes());
+            figures.note(&format!("{id}: refreshes"), &provider.rotations());
             figures.note(&format!("{id}: refresh tokens used again"), &provider.reuses());
             let longest = provider.longest_grace_taken();
             figures.note(

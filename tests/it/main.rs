@@ -1,5 +1,5 @@
 //! The integration suite: what agent-auth promises from the outside, on SQLite and on PostgreSQL.
-//! Each promise is a test that is named after it. Tests see requests, command lines and the database, not the code.
+//! Each promise is a test named after it, checked by requests, command lines and reads of the database.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

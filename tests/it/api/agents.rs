@@ -1,14 +1,12 @@
-//! Agents: tokens of their own and tokens connected to them.
-//! Owns the connections' records and what they mean at `authenticate`.
-//! Must not know about tokens without agents, beyond that they stay apart.
+//! Agents: tokens of their own, and tokens connected to them.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking, with};
-use crate::support::fake_provider::FakeProvider;
 
 both_databases! {
     an_agents_token_is_not_the_users,
@@ -30,7 +28,7 @@ both_databases! {
     an_agent_id_with_odd_characters_works,
 }
 
-async fn started(provider: &FakeProvider, app: &TestApp) -> Caller {
+async fn started(provider: &AuthorizationServer, app: &TestApp) -> Caller {
     app.register(provider).await;
     app.service_key().await.acting_for("alice")
 }
@@ -40,7 +38,7 @@ fn asking_as(agent: &str, scopes: &[&str]) -> Value {
 }
 
 /// A token of Alice without an agent, connected to `helper`; gives the access token and the connection.
-async fn connected(alice: &Caller, provider: &FakeProvider) -> (String, Value) {
+async fn connected(alice: &Caller, provider: &AuthorizationServer) -> (String, Value) {
     let token = alice.connect(provider, &asking("alice", &["read"])).await;
     let id = alice.tokens().await[0]["id"].clone();
     (token, alice.connect_agent("helper", &id).await)
@@ -63,7 +61,7 @@ async fn expect_connection_required(app: &TestApp, caller: &Caller, question: &V
 }
 
 async fn an_agents_token_is_not_the_users(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let question = asking_as("helper", &["read"]);
     let token = alice.connect(&provider, &question).await;
@@ -72,21 +70,21 @@ async fn an_agents_token_is_not_the_users(app: TestApp) {
 }
 
 async fn a_users_token_is_not_an_agents(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     alice.connect(&provider, &asking("alice", &["read"])).await;
     alice.begin(&asking_as("helper", &["read"])).await;
 }
 
 async fn one_agents_token_is_not_anothers(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     alice.connect(&provider, &asking_as("helper", &["read"])).await;
     alice.begin(&asking_as("other", &["read"])).await;
 }
 
 async fn a_connected_token_serves_the_agent(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let (token, _) = connected(&alice, &provider).await;
     let question = asking_as("helper", &["read"]);
@@ -96,7 +94,7 @@ async fn a_connected_token_serves_the_agent(app: TestApp) {
 }
 
 async fn a_connected_token_serves_only_its_own_user(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     connected(&alice, &provider).await;
     let bob = alice.acting_for("bob");
@@ -105,7 +103,7 @@ async fn a_connected_token_serves_only_its_own_user(app: TestApp) {
 }
 
 async fn a_connected_token_of_too_few_scopes_asks_for_a_connection(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     connected(&alice, &provider).await;
     let question = asking_as("helper", &["read", "write"]);
@@ -113,7 +111,7 @@ async fn a_connected_token_of_too_few_scopes_asks_for_a_connection(app: TestApp)
 }
 
 async fn a_connection_at_another_provider_does_not_count(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     connected(&alice, &provider).await;
     app.register_as(provider.definition("other")).await;
@@ -122,7 +120,7 @@ async fn a_connection_at_another_provider_does_not_count(app: TestApp) {
 }
 
 async fn a_created_connection_is_answered_with_every_published_field(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let (_, connection) = connected(&alice, &provider).await;
     let token = alice.tokens().await.remove(0);
@@ -139,7 +137,7 @@ async fn a_created_connection_is_answered_with_every_published_field(app: TestAp
 }
 
 async fn connections_are_listed_by_agent(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     assert_eq!(connections(&alice, "helper").await, Vec::<Value>::new());
     let (_, connection) = connected(&alice, &provider).await;
@@ -148,7 +146,7 @@ async fn connections_are_listed_by_agent(app: TestApp) {
 }
 
 async fn connecting_the_same_token_twice_leaves_one_connection(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let (_, connection) = connected(&alice, &provider).await;
     let again = json!({"oauth_token_id": connection["oauth_token_id"]});
@@ -168,7 +166,7 @@ async fn an_unknown_token_cannot_be_connected(app: TestApp) {
 }
 
 async fn a_removed_connection_leaves_the_token(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let (token, connection) = connected(&alice, &provider).await;
     let id = connection["id"].as_str().unwrap();
@@ -187,7 +185,7 @@ async fn removing_an_unknown_connection_is_not_found(app: TestApp) {
 }
 
 async fn a_connection_of_another_agent_is_not_found(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let (_, connection) = connected(&alice, &provider).await;
     let id = connection["id"].as_str().unwrap();
@@ -196,7 +194,7 @@ async fn a_connection_of_another_agent_is_not_found(app: TestApp) {
 }
 
 async fn deleting_the_token_removes_its_connections(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let (_, connection) = connected(&alice, &provider).await;
     let id = connection["oauth_token_id"].as_str().unwrap();
@@ -206,13 +204,13 @@ async fn deleting_the_token_removes_its_connections(app: TestApp) {
 }
 
 async fn without_connections_an_agent_is_sent_to_consent(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     alice.begin(&asking_as("helper", &["read"])).await;
 }
 
 async fn an_agent_id_with_odd_characters_works(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     alice.connect(&provider, &asking("alice", &["read"])).await;
     let id = alice.tokens().await[0]["id"].clone();

@@ -1,13 +1,11 @@
-//! `authenticate`: which token is given, and when a person is asked instead.
-//! Owns the choice by user, provider and scope.
-//! Must not know about several accounts (`accounts`), agents (`agents`), refreshing (`refresh`) or the browser (`consent`).
+//! `POST /v2/auth/authenticate`: which token is given by user, provider and scope, and when consent is needed.
 
 use serde_json::json;
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking, with, without};
-use crate::support::fake_provider::FakeProvider;
 
 both_databases! {
     without_a_token_a_person_is_asked,
@@ -29,13 +27,13 @@ both_databases! {
     a_question_that_names_no_user_means_the_current_one,
 }
 
-async fn started(provider: &FakeProvider, app: &TestApp) -> Caller {
+async fn started(provider: &AuthorizationServer, app: &TestApp) -> Caller {
     app.register(provider).await;
     app.service_key().await.acting_for("alice")
 }
 
 async fn without_a_token_a_person_is_asked(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let pending = alice.begin(&asking("alice", &["read"])).await;
     assert!(pending.url.starts_with(&provider.at("/authorize?")));
@@ -44,7 +42,7 @@ async fn without_a_token_a_person_is_asked(app: TestApp) {
 }
 
 async fn with_a_token_it_is_given_at_once(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let question = asking("alice", &["read"]);
     let token = alice.connect(&provider, &question).await;
@@ -57,7 +55,7 @@ async fn with_a_token_it_is_given_at_once(app: TestApp) {
 }
 
 async fn the_answer_says_whose_token_it_is(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let question = asking("alice", &["read"]);
     alice.connect(&provider, &question).await;
@@ -65,7 +63,7 @@ async fn the_answer_says_whose_token_it_is(app: TestApp) {
 }
 
 async fn a_subset_of_the_granted_scopes_is_completed(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let all = asking("alice", &["read", "write", "admin"]);
     let token = alice.connect(&provider, &all).await;
@@ -75,7 +73,7 @@ async fn a_subset_of_the_granted_scopes_is_completed(app: TestApp) {
 }
 
 async fn a_superset_of_the_granted_scopes_is_pending(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let token = alice.connect(&provider, &asking("alice", &["read"])).await;
     let wider = asking("alice", &["read", "write"]);
@@ -87,14 +85,14 @@ async fn a_superset_of_the_granted_scopes_is_pending(app: TestApp) {
 }
 
 async fn no_asked_scopes_are_a_subset_of_any(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let token = alice.connect(&provider, &asking("alice", &["read"])).await;
     assert_eq!(alice.token(&asking("alice", &[])).await, token);
 }
 
 async fn another_user_is_pending(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     alice.connect(&provider, &asking("alice", &["read"])).await;
     alice.begin(&asking("bob", &["read"])).await;
@@ -103,7 +101,7 @@ async fn another_user_is_pending(app: TestApp) {
 }
 
 async fn another_provider_is_pending(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     app.register_as(provider.definition("other")).await;
     alice.connect(&provider, &asking("alice", &["read"])).await;
@@ -112,7 +110,7 @@ async fn another_provider_is_pending(app: TestApp) {
 }
 
 async fn asking_twice_gives_two_requests_that_both_work(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let question = asking("alice", &["read"]);
     let first = alice.begin(&question).await;
@@ -126,7 +124,7 @@ async fn asking_twice_gives_two_requests_that_both_work(app: TestApp) {
 }
 
 async fn a_grant_of_fewer_scopes_than_asked_is_stored_as_granted(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let both = asking("alice", &["read", "write"]);
     let pending = alice.begin(&both).await;
@@ -138,7 +136,7 @@ async fn a_grant_of_fewer_scopes_than_asked_is_stored_as_granted(app: TestApp) {
 }
 
 async fn a_pending_request_does_not_hide_an_existing_token(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let question = asking("alice", &["read"]);
     let token = alice.connect(&provider, &question).await;
@@ -147,7 +145,7 @@ async fn a_pending_request_does_not_hide_an_existing_token(app: TestApp) {
 }
 
 async fn the_current_user_is_filled_in_for_later(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let under_another_name = asking("account-7 of alice", &["read"]);
     alice.connect(&provider, &under_another_name).await;
@@ -157,7 +155,7 @@ async fn the_current_user_is_filled_in_for_later(app: TestApp) {
 }
 
 async fn the_users_other_name_in_the_body_is_kept(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let question = with(asking("account-7", &["read"]), json!({"ls_user_id": "carol"}));
     alice.connect(&provider, &question).await;
@@ -167,7 +165,7 @@ async fn the_users_other_name_in_the_body_is_kept(app: TestApp) {
 }
 
 async fn use_agent_builder_public_oauth_is_accepted(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let question = with(asking("alice", &["read"]), json!({"use_agent_builder_public_oauth": true}));
     let token = alice.connect(&provider, &question).await;
@@ -175,7 +173,7 @@ async fn use_agent_builder_public_oauth_is_accepted(app: TestApp) {
 }
 
 async fn check_only_finds_a_token(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let question = asking("alice", &["read"]);
     let token = alice.connect(&provider, &question).await;
@@ -184,7 +182,7 @@ async fn check_only_finds_a_token(app: TestApp) {
 }
 
 async fn check_only_begins_nothing(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let check = with(asking("alice", &["read"]), json!({"check_only": true}));
     let answer = alice.authenticate(&check).await;
@@ -196,7 +194,7 @@ async fn check_only_begins_nothing(app: TestApp) {
 }
 
 async fn a_question_that_names_no_user_means_the_current_one(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let question = without(asking("alice", &["read"]), "user_id");
     let token = app.connect(&provider, &question).await;

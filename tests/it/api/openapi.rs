@@ -1,6 +1,4 @@
-//! The description at `/openapi.json` covers everything of the published wire.
-//! Owns the comparison with `published_wire.json`.
-//! Must not know the implementation's own additions, which are welcome.
+//! `/openapi.json` describes everything of the published API (`published_wire.json`); additions are allowed.
 
 use serde_json::{Map, Value};
 

@@ -6,9 +6,9 @@ use futures_util::stream;
 use serde_json::json;
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::both_databases;
 use crate::support::caller::{asking, with};
-use crate::support::fake_provider::FakeProvider;
 
 both_databases! {
     a_request_without_a_key_is_unauthorized,
@@ -158,7 +158,7 @@ async fn an_error_is_json_and_not_cached(app: TestApp) {
 const PREFIX: &str = "/api-host/v2/auth";
 
 async fn every_operation_answers_below_the_prefix(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let at = |path: &str| format!("{PREFIX}{path}");
     let own_callback = json!({"allowed_redirect_uris": ["https://app.example/callback"]});
 
@@ -207,7 +207,7 @@ async fn every_operation_answers_below_the_prefix(app: TestApp) {
 }
 
 async fn what_is_made_below_one_prefix_is_seen_below_the_other(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let made = app.post(&format!("{PREFIX}/providers"), &provider.definition("acme")).await.expect(200);
     let seen = app.get("/v2/auth/providers/acme").await.expect(200);
     assert_eq!(seen, made);

@@ -1,6 +1,4 @@
-//! The long poll for the end of an authorization request.
-//! Owns its answers, its limits and how many may wait.
-//! Must not know why a request ended; that is `consent` and `refused_consent`.
+//! `GET /v2/auth/wait/{auth_id}`: the long poll for the end of an authorization request, and its limits.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,10 +8,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking};
 use crate::support::database::Database;
-use crate::support::fake_provider::FakeProvider;
 
 both_databases! {
     without_patience_a_pending_request_is_told_as_pending,
@@ -35,8 +33,8 @@ both_databases! {
     a_deleted_token_is_not_told_any_more,
 }
 
-async fn begun(app: &TestApp) -> (FakeProvider, String, url::Url) {
-    let provider = FakeProvider::start().await;
+async fn begun(app: &TestApp) -> (AuthorizationServer, String, url::Url) {
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let callback = provider.consent(&pending.url);

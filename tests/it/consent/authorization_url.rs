@@ -1,6 +1,4 @@
-//! The address a person is sent to: state, PKCE, and what a provider's own parameters may not touch.
-//! Owns every parameter of the authorization request.
-//! Must not know what happens when the browser comes back.
+//! The authorization URL: every parameter of the authorization request, and those that a provider cannot override.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,10 +7,10 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::both_databases;
 use crate::support::caller::{Pending, asking, with};
 use crate::support::database::{Database, PUBLIC_URL};
-use crate::support::fake_provider::FakeProvider;
 
 both_databases! {
     it_asks_for_a_code_in_the_registered_clients_name,
@@ -35,8 +33,8 @@ both_databases! {
     nothing_is_sent_to_the_provider_before_the_person_comes_back,
 }
 
-async fn begun(app: &TestApp, more: Value) -> (FakeProvider, Pending) {
-    let provider = FakeProvider::start().await;
+async fn begun(app: &TestApp, more: Value) -> (AuthorizationServer, Pending) {
+    let provider = AuthorizationServer::start().await;
     app.register_as(with(provider.definition("acme"), more)).await;
     let pending = app.begin(&asking("alice", &["read", "write"])).await;
     (provider, pending)
@@ -94,7 +92,7 @@ async fn without_pkce_neither_challenge_nor_verifier_is_sent(app: TestApp) {
 }
 
 async fn a_plain_challenge_is_never_sent(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let plain = json!({"uses_pkce": true, "code_challenge_method": "plain"});
     let definition = with(provider.definition("acme"), plain);
     let created = app.post("/v2/auth/providers", &definition).await;
@@ -108,7 +106,7 @@ async fn a_plain_challenge_is_never_sent(app: TestApp) {
 }
 
 async fn the_redirect_uri_is_built_from_the_public_url_alone(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let misled = app
         .with("host", "evil.example")
@@ -163,7 +161,7 @@ async fn the_providers_own_parameters_cannot_override_the_protocols(app: TestApp
         ("code_challenge_method", "plain"),
         ("response_type", "token"),
     ] {
-        let provider = FakeProvider::start().await;
+        let provider = AuthorizationServer::start().await;
         let id = format!("with-{}", name.replace('_', "-"));
         let own = json!({"authorization_params": {name: evil, "prompt": "login"}});
         let definition = with(provider.definition(&id), own);
@@ -180,7 +178,7 @@ async fn the_providers_own_parameters_cannot_override_the_protocols(app: TestApp
 }
 
 async fn a_query_of_the_authorization_address_is_kept(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let url = provider.at("/authorize?tenant=a%26b&x=1");
     let definition = with(provider.definition("acme"), json!({"auth_url": url}));
     app.register_as(definition).await;
@@ -192,7 +190,7 @@ async fn a_query_of_the_authorization_address_is_kept(app: TestApp) {
 }
 
 async fn without_scopes_the_parameter_is_left_out(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let question = asking("alice", &[]);
     let pending = app.begin(&question).await;
@@ -208,7 +206,7 @@ async fn the_client_secret_is_not_in_it(app: TestApp) {
 }
 
 async fn a_listed_redirect_uri_may_be_asked_for(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let mine = "https://app.example/callback?from=acme";
     let listed = json!({"allowed_redirect_uris": ["https://app.example/other", mine]});
     app.register_as(with(provider.definition("acme"), listed)).await;
@@ -218,7 +216,7 @@ async fn a_listed_redirect_uri_may_be_asked_for(app: TestApp) {
 }
 
 async fn our_own_callback_addresses_may_be_asked_for(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     for path in ["/host-oauth-callback/acme", "/v2/auth/callback/acme"] {
         let own = format!("{PUBLIC_URL}{path}");
@@ -235,7 +233,7 @@ async fn our_own_callback_addresses_may_be_asked_for(app: TestApp) {
 }
 
 async fn any_other_redirect_uri_is_refused(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let listed = json!({"allowed_redirect_uris": ["https://app.example/callback"]});
     app.register_as(with(provider.definition("acme"), listed)).await;
     for other in [
@@ -264,5 +262,5 @@ async fn nothing_is_sent_to_the_provider_before_the_person_comes_back(app: TestA
     let (provider, pending) = begun(&app, json!({})).await;
     Url::parse(&pending.url).expect("a URL");
     assert_eq!(provider.token_requests().len(), 0);
-    assert_eq!(provider.other_requests(), 0);
+    assert_eq!(provider.count_elsewhere(), 0);
 }

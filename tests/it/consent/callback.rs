@@ -1,6 +1,4 @@
-//! The browser comes back with a code: once, twice, twelve times at once, or half.
-//! Owns what a good callback does.
-//! Must not know about refusals (`refused_consent`) or how the page looks (`pages`).
+//! The callback with an authorization code: once, twice, many times at once, or with parameters missing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +11,10 @@ use serde_json::json;
 use url::{Position, Url};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking, with};
 use crate::support::database::PUBLIC_URL;
-use crate::support::fake_provider::FakeProvider;
-use crate::support::scripted::Scripted;
 
 both_databases! {
     consent_stores_the_token,
@@ -46,7 +43,7 @@ both_databases! {
 }
 
 async fn consent_stores_the_token(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let question = asking("alice", &["read"]);
     let pending = app.begin(&question).await;
@@ -60,7 +57,7 @@ async fn consent_stores_the_token(app: TestApp) {
 }
 
 async fn after_success_the_browser_stands_on_an_address_without_code_and_state(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let answer = app.visit(&provider.consent(&pending.url)).await;
@@ -69,7 +66,7 @@ async fn after_success_the_browser_stands_on_an_address_without_code_and_state(a
 }
 
 async fn reloading_the_last_page_changes_nothing(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     app.come_back(&provider.consent(&pending.url)).await;
@@ -83,7 +80,7 @@ async fn reloading_the_last_page_changes_nothing(app: TestApp) {
 }
 
 async fn the_same_callback_again_is_a_success_without_a_second_exchange(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let question = asking("alice", &["read"]);
     let pending = app.begin(&question).await;
@@ -96,11 +93,11 @@ async fn the_same_callback_again_is_a_success_without_a_second_exchange(app: Tes
 }
 
 async fn the_same_callback_while_the_first_is_under_way_is_a_success_too(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let slowly = json!({"access_token": "slowly", "expires_in": 3600});
-    provider.answer_next(Scripted::json(slowly).after(Duration::from_millis(800)));
+    provider.answer_token(Reply::json(slowly).after(Duration::from_millis(800)));
     let callback = provider.consent(&pending.url);
     let second = async {
         tokio::time::sleep(Duration::from_millis(400)).await;
@@ -111,7 +108,7 @@ async fn the_same_callback_while_the_first_is_under_way_is_a_success_too(app: Te
 }
 
 async fn another_code_for_a_used_state_is_refused(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let question = asking("alice", &["read"]);
     let pending = app.begin(&question).await;
@@ -125,11 +122,11 @@ async fn another_code_for_a_used_state_is_refused(app: TestApp) {
 }
 
 async fn twelve_simultaneous_callbacks_make_one_exchange(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let answer = json!({"access_token": "only-one", "expires_in": 3600});
-    provider.answer_next(Scripted::json(answer).after(Duration::from_millis(300)));
+    provider.answer_token(Reply::json(answer).after(Duration::from_millis(300)));
     let callback = provider.consent(&pending.url);
     let app = Arc::new(app);
     let callbacks = (0..12).map(|_| {
@@ -146,7 +143,7 @@ async fn twelve_simultaneous_callbacks_make_one_exchange(app: TestApp) {
 }
 
 async fn a_head_request_consumes_nothing(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let callback = provider.consent(&pending.url);
@@ -158,7 +155,7 @@ async fn a_head_request_consumes_nothing(app: TestApp) {
 }
 
 async fn a_prefetch_consumes_nothing(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let callback = provider.consent(&pending.url);
@@ -177,12 +174,12 @@ async fn a_prefetch_consumes_nothing(app: TestApp) {
 }
 
 async fn a_browser_that_leaves_during_the_exchange_does_not_lose_the_token(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let question = asking("alice", &["read"]);
     let pending = app.begin(&question).await;
     let answer = json!({"access_token": "not-lost", "expires_in": 3600});
-    provider.answer_next(Scripted::json(answer).after(Duration::from_millis(500)));
+    provider.answer_token(Reply::json(answer).after(Duration::from_millis(500)));
     let callback = provider.consent(&pending.url);
     let browser = {
         let browser: Caller = app.anonymous().clone();
@@ -197,7 +194,7 @@ async fn a_browser_that_leaves_during_the_exchange_does_not_lose_the_token(app: 
 }
 
 async fn a_caller_that_leaves_while_waiting_does_not_lose_the_token(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let waiter = {
@@ -211,7 +208,7 @@ async fn a_caller_that_leaves_while_waiting_does_not_lose_the_token(app: TestApp
 }
 
 async fn nine_minutes_at_the_provider_are_not_too_long(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     app.advance(9 * 60);
@@ -220,7 +217,7 @@ async fn nine_minutes_at_the_provider_are_not_too_long(app: TestApp) {
 }
 
 async fn what_else_the_provider_sends_along_is_ignored(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let mut callback = provider.consent(&pending.url);
@@ -242,7 +239,7 @@ async fn what_else_the_provider_sends_along_is_ignored(app: TestApp) {
 }
 
 async fn the_published_callback_address_does_the_same(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let mut callback = provider.consent(&pending.url);
@@ -255,7 +252,7 @@ async fn the_published_callback_address_does_the_same(app: TestApp) {
 const APPLICATION: &str = "https://app.example/callback";
 
 /// A request whose browser returns to the application instead of to us; gives `auth_id`, code and state.
-async fn returned_to_the_application(app: &TestApp, provider: &FakeProvider) -> (String, serde_json::Value) {
+async fn returned_to_the_application(app: &TestApp, provider: &AuthorizationServer) -> (String, serde_json::Value) {
     let listed = json!({"allowed_redirect_uris": [APPLICATION]});
     app.register_as(with(provider.definition("acme"), listed)).await;
     let question = json!({"redirect_uri": APPLICATION});
@@ -268,7 +265,7 @@ async fn returned_to_the_application(app: &TestApp, provider: &FakeProvider) -> 
 }
 
 async fn an_application_may_hand_in_the_code_itself(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let (auth_id, received) = returned_to_the_application(&app, &provider).await;
     let answer = app.post("/v2/auth/callback/acme", &received).await;
     answer.expect(200);
@@ -278,7 +275,7 @@ async fn an_application_may_hand_in_the_code_itself(app: TestApp) {
 }
 
 async fn handing_in_the_same_code_twice_makes_one_exchange(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let (_, received) = returned_to_the_application(&app, &provider).await;
     let path = "/v2/auth/callback/acme";
     app.post(path, &received).await.expect(200);
@@ -288,9 +285,9 @@ async fn handing_in_the_same_code_twice_makes_one_exchange(app: TestApp) {
 }
 
 async fn handing_in_a_code_that_the_provider_refuses_is_told(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let (auth_id, received) = returned_to_the_application(&app, &provider).await;
-    provider.answer_next(Scripted::json(json!({"error": "invalid_grant"})).status(400));
+    provider.answer_token(Reply::json(json!({"error": "invalid_grant"})).status(400));
     let answer = app.post("/v2/auth/callback/acme", &received).await;
     assert!([400, 502].contains(&answer.status.as_u16()), "{answer:?}");
     let body = answer.json();
@@ -301,7 +298,7 @@ async fn handing_in_a_code_that_the_provider_refuses_is_told(app: TestApp) {
 }
 
 async fn handing_in_an_unknown_state_is_refused(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let made_up = json!({"code": "a-code", "state": "made-up"});
     let answer = app.post("/v2/auth/callback/acme", &made_up).await;
@@ -310,7 +307,7 @@ async fn handing_in_an_unknown_state_is_refused(app: TestApp) {
 }
 
 async fn the_setup_address_acts_as_the_callback(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let mut callback = provider.consent(&pending.url);
@@ -322,14 +319,14 @@ async fn the_setup_address_acts_as_the_callback(app: TestApp) {
 }
 
 async fn the_setup_address_greets_an_update(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     app.anonymous().get("/v2/auth/setup/acme?setup_action=update&installation_id=123").await.expect_html(200);
     assert_eq!(provider.token_requests().len(), 0);
 }
 
 async fn an_installation_id_alone_is_worth_nothing(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     for query in [
@@ -347,7 +344,7 @@ async fn an_installation_id_alone_is_worth_nothing(app: TestApp) {
 }
 
 async fn changing_the_provider_meanwhile_does_not_change_the_begun_request(app: TestApp) {
-    let (begun_at, moved_to) = (FakeProvider::start().await, FakeProvider::start().await);
+    let (begun_at, moved_to) = (AuthorizationServer::start().await, AuthorizationServer::start().await);
     app.register(&begun_at).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let callback = begun_at.consent(&pending.url);
@@ -360,7 +357,7 @@ async fn changing_the_provider_meanwhile_does_not_change_the_begun_request(app: 
 }
 
 async fn a_grant_whose_keeping_was_not_confirmed_is_written_again_without_harm(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     app.come_back(&provider.consent(&pending.url)).await;

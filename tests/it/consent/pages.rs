@@ -1,16 +1,14 @@
-//! The pages that a person sees after consent.
-//! Owns what they must never contain and the headers that guard them.
-//! Must not know how they look.
+//! The pages that a person sees after consent: what they never contain, and their security headers.
 
 use serde_json::json;
 use url::Url;
 
 use crate::support::answer::Answer;
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::both_databases;
 use crate::support::caller::{asking, with};
 use crate::support::database::PUBLIC_URL;
-use crate::support::fake_provider::FakeProvider;
 
 both_databases! {
     every_page_is_guarded_by_its_headers,
@@ -25,7 +23,7 @@ both_databases! {
 
 /// One page of each kind.
 async fn all_pages(app: &TestApp) -> Vec<(&'static str, Answer)> {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let success = app.begin(&asking("alice", &["read"])).await;
     let callback = provider.consent(&success.url);
@@ -67,7 +65,7 @@ async fn every_page_is_whole_and_loads_nothing_from_elsewhere(app: TestApp) {
 }
 
 async fn the_page_of_success_contains_nothing_secret(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let callback = provider.consent(&pending.url);
@@ -86,7 +84,7 @@ async fn the_page_of_success_contains_nothing_secret(app: TestApp) {
 }
 
 async fn the_redirect_to_the_clean_address_is_not_cached_and_sends_no_referrer(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let redirect = app.visit(&provider.consent(&pending.url)).await;
@@ -96,7 +94,7 @@ async fn the_redirect_to_the_clean_address_is_not_cached_and_sends_no_referrer(a
 }
 
 async fn the_name_of_a_provider_is_escaped(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let evil = json!({"name": "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"});
     app.register_as(with(provider.definition("acme"), evil)).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
@@ -107,7 +105,7 @@ async fn the_name_of_a_provider_is_escaped(app: TestApp) {
 }
 
 async fn the_page_of_an_unknown_request_is_refused(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     for unknown in ["0190f3c8-0000-7000-8000-000000000000", "not-an-id", "%00", "..%2F..", &pending.auth_id] {
@@ -118,7 +116,7 @@ async fn the_page_of_an_unknown_request_is_refused(app: TestApp) {
 }
 
 async fn an_answer_with_a_token_is_not_cached(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let question = asking("alice", &["read"]);
     let pending = app.begin(&question).await;

@@ -1,6 +1,4 @@
-//! What happens when two things happen at once.
-//! Owns that one of them wins and nothing is left half done.
-//! Must not know about replicas; those race in `replicas`.
+//! Consents, deletions and changes at the same moment: one of them wins and nothing is left half done.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +8,9 @@ use serde_json::{Value, json};
 
 use crate::support::answer::Answer;
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking, with};
-use crate::support::fake_provider::FakeProvider;
-use crate::support::scripted::Scripted;
 
 both_databases! {
     of_simultaneous_creations_of_a_provider_one_wins,
@@ -42,7 +39,7 @@ fn statuses(answers: &[Answer]) -> Vec<u16> {
 }
 
 async fn of_simultaneous_creations_of_a_provider_one_wins(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let answers = at_once(8, |n| {
         let (caller, name) = (Caller::clone(&app), format!("Number {n}"));
         let definition = with(provider.definition("acme"), json!({"name": name}));
@@ -56,11 +53,11 @@ async fn of_simultaneous_creations_of_a_provider_one_wins(app: TestApp) {
 }
 
 /// Ten browsers come back at once; each says with its `id_token` whose account it is.
-async fn consents(app: &TestApp, provider: &FakeProvider, account: impl Fn(usize) -> String) {
+async fn consents(app: &TestApp, provider: &AuthorizationServer, account: impl Fn(usize) -> String) {
     let question = with(asking("alice", &["read"]), json!({"force_new": true}));
     let mut callbacks = Vec::new();
     for n in 0..10 {
-        provider.answer_next_for_account(&account(n));
+        provider.answer_token_for_account(&account(n));
         let pending = app.begin(&question).await;
         callbacks.push(provider.consent(&pending.url));
     }
@@ -78,7 +75,7 @@ async fn default_tokens(app: &TestApp) -> usize {
 }
 
 async fn simultaneous_consents_of_many_accounts_leave_one_default(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     consents(&app, &provider, |n| format!("account-{n}")).await;
     assert_eq!(app.tokens().await.len(), 10);
@@ -86,7 +83,7 @@ async fn simultaneous_consents_of_many_accounts_leave_one_default(app: TestApp) 
 }
 
 async fn simultaneous_consents_of_one_account_leave_one_token(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     consents(&app, &provider, |_| "the same".to_owned()).await;
     assert_eq!(app.tokens().await.len(), 1);
@@ -94,7 +91,7 @@ async fn simultaneous_consents_of_one_account_leave_one_token(app: TestApp) {
 }
 
 async fn simultaneous_marks_leave_one_default(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     consents(&app, &provider, |n| format!("account-{n}")).await;
     let ids: Vec<_> = app.tokens().await.iter().map(|token| token["id"].clone()).collect();
@@ -109,7 +106,7 @@ async fn simultaneous_marks_leave_one_default(app: TestApp) {
 }
 
 async fn simultaneous_connections_leave_one(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     app.connect(&provider, &asking("alice", &["read"])).await;
     let body = json!({"oauth_token_id": app.tokens().await[0]["id"]});
@@ -125,7 +122,7 @@ async fn simultaneous_connections_leave_one(app: TestApp) {
 }
 
 async fn of_simultaneous_deletions_of_a_token_one_wins(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     app.connect(&provider, &asking("alice", &["read"])).await;
     let id = app.tokens().await[0]["id"].clone();
@@ -139,19 +136,19 @@ async fn of_simultaneous_deletions_of_a_token_one_wins(app: TestApp) {
 }
 
 /// Waits until the provider has been asked so often.
-async fn asked(provider: &FakeProvider, times: usize) {
+async fn asked(provider: &AuthorizationServer, times: usize) {
     while provider.token_requests().len() < times {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
 async fn a_provider_deleted_during_an_exchange_leaves_no_token(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let question = asking("alice", &["read"]);
     let pending = app.begin(&question).await;
     let late = json!({"access_token": "too-late", "expires_in": 3600});
-    provider.answer_next(Scripted::json(late).after(Duration::from_millis(500)));
+    provider.answer_token(Reply::json(late).after(Duration::from_millis(500)));
     let (browser, callback) = (Caller::clone(&app), provider.consent(&pending.url));
     let visit = tokio::spawn(async move { browser.visit(&callback).await });
     asked(&provider, 1).await;
@@ -165,13 +162,13 @@ async fn a_provider_deleted_during_an_exchange_leaves_no_token(app: TestApp) {
 }
 
 async fn a_token_deleted_during_its_refresh_stays_deleted(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let question = asking("alice", &["read"]);
     app.connect(&provider, &question).await;
     app.advance(3600);
     let late = json!({"access_token": "too-late", "refresh_token": "r", "expires_in": 3600});
-    provider.answer_next(Scripted::json(late).after(Duration::from_millis(500)));
+    provider.answer_token(Reply::json(late).after(Duration::from_millis(500)));
     let asking_for_it = {
         let (caller, question) = (Caller::clone(&app), question.clone());
         tokio::spawn(async move { caller.try_authenticate(&question).await })
@@ -186,11 +183,11 @@ async fn a_token_deleted_during_its_refresh_stays_deleted(app: TestApp) {
 }
 
 async fn a_request_that_expires_during_its_exchange_harms_nothing(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let late = json!({"access_token": "just-in-time", "expires_in": 3600});
-    provider.answer_next(Scripted::json(late).after(Duration::from_millis(500)));
+    provider.answer_token(Reply::json(late).after(Duration::from_millis(500)));
     let app = Arc::new(app);
     let (browser, callback) = (Caller::clone(&app), provider.consent(&pending.url));
     let visit = tokio::spawn(async move { browser.visit(&callback).await });

@@ -1,6 +1,4 @@
-//! The browser comes back with an error, or with something that we did not ask for.
-//! Owns what such a callback must not do, and what the waiting caller is told.
-//! Must not know about providers that answer the exchange wrongly; that is `upstream_faults`.
+//! The callback with an error, or with parameters that belong to no request: what it must not do.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +6,10 @@ use serde_json::json;
 use url::{Position, Url};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking, with};
 use crate::support::database::{PUBLIC_URL, random_text};
-use crate::support::fake_provider::FakeProvider;
 
 both_databases! {
     a_denied_consent_ends_the_wait_at_once,
@@ -35,7 +33,7 @@ both_databases! {
 }
 
 async fn a_denied_consent_ends_the_wait_at_once(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let waiter = {
@@ -56,7 +54,7 @@ async fn a_denied_consent_ends_the_wait_at_once(app: TestApp) {
 }
 
 async fn a_denied_consent_leaves_an_existing_token_alone(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let question = asking("alice", &["read"]);
     let token = app.connect(&provider, &question).await;
@@ -67,7 +65,7 @@ async fn a_denied_consent_leaves_an_existing_token_alone(app: TestApp) {
 }
 
 async fn a_denied_consent_cannot_be_followed_by_a_code(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     app.visit(&provider.deny(&pending.url)).await;
@@ -77,7 +75,7 @@ async fn a_denied_consent_cannot_be_followed_by_a_code(app: TestApp) {
 }
 
 async fn the_providers_own_words_are_passed_on(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let error = [("error", "invalid_scope"), ("error_description", "No such scope: read")];
@@ -88,8 +86,8 @@ async fn the_providers_own_words_are_passed_on(app: TestApp) {
     assert_eq!(answer["error_description"], "No such scope: read");
 }
 
-/// A page that refuses and tells the provider nothing.
-async fn is_refused(app: &TestApp, provider: &FakeProvider, callback: &Url) -> String {
+/// A page that refuses; the provider is not called.
+async fn is_refused(app: &TestApp, provider: &AuthorizationServer, callback: &Url) -> String {
     let answer = app.visit(callback).await;
     assert!(answer.status.is_client_error(), "{callback}: {answer:?}");
     assert_eq!(answer.header("cache-control"), "no-store");
@@ -103,7 +101,7 @@ fn callback(query: &str) -> Url {
 }
 
 async fn an_error_without_a_state_is_a_page(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     is_refused(&app, &provider, &callback("error=access_denied")).await;
@@ -111,7 +109,7 @@ async fn an_error_without_a_state_is_a_page(app: TestApp) {
 }
 
 async fn an_unknown_error_is_a_page(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     for error in ["moon_phase", "", "%00", "%ff%fe", "a%0d%0ab"] {
         let pending = app.begin(&asking("alice", &["read"])).await;
@@ -121,7 +119,7 @@ async fn an_unknown_error_is_a_page(app: TestApp) {
 }
 
 async fn an_error_for_an_unknown_state_ends_nothing(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let query = format!("error=access_denied&state={}", random_text("s"));
@@ -130,7 +128,7 @@ async fn an_error_for_an_unknown_state_ends_nothing(app: TestApp) {
 }
 
 async fn html_in_an_error_description_is_escaped(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let error = [
@@ -145,7 +143,7 @@ async fn html_in_an_error_description_is_escaped(app: TestApp) {
 }
 
 async fn a_long_error_description_is_cut(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let long = "ü lengthy ".repeat(400);
@@ -159,7 +157,7 @@ async fn a_long_error_description_is_cut(app: TestApp) {
 }
 
 async fn a_made_up_state_is_refused(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     for state in [random_text("state"), "%27%20OR%201=1".to_owned(), pending.auth_id.clone(), String::new()] {
@@ -170,7 +168,7 @@ async fn a_made_up_state_is_refused(app: TestApp) {
 }
 
 async fn a_changed_state_is_refused(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let state = pending.state();
@@ -183,14 +181,14 @@ async fn a_changed_state_is_refused(app: TestApp) {
 }
 
 async fn a_missing_state_is_refused(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     is_refused(&app, &provider, &callback("code=a-code")).await;
     is_refused(&app, &provider, &callback("")).await;
 }
 
 async fn a_missing_code_is_refused(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     for code in ["", "code=&"] {
@@ -200,7 +198,7 @@ async fn a_missing_code_is_refused(app: TestApp) {
 }
 
 async fn an_expired_state_is_refused(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let lifetime = u64::try_from(app.settings.authorization_ttl_seconds).unwrap();
@@ -210,7 +208,7 @@ async fn an_expired_state_is_refused(app: TestApp) {
 }
 
 async fn a_state_of_another_provider_is_refused(app: TestApp) {
-    let (honest, hostile) = (FakeProvider::start().await, FakeProvider::start().await);
+    let (honest, hostile) = (AuthorizationServer::start().await, AuthorizationServer::start().await);
     app.register(&honest).await;
     app.register_as(hostile.definition("other")).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
@@ -221,7 +219,7 @@ async fn a_state_of_another_provider_is_refused(app: TestApp) {
 }
 
 async fn the_address_of_an_unknown_provider_is_refused(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let mut callback = provider.consent(&pending.url);
@@ -230,7 +228,7 @@ async fn the_address_of_an_unknown_provider_is_refused(app: TestApp) {
 }
 
 async fn an_oversized_code_or_state_is_refused(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let long = "a".repeat(40_000);
     is_refused(&app, &provider, &callback(&format!("code=c&state={long}"))).await;
@@ -242,7 +240,7 @@ async fn an_oversized_code_or_state_is_refused(app: TestApp) {
 }
 
 async fn an_error_page_is_never_a_redirect(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let mut callback = provider.deny(&pending.url);

@@ -1,6 +1,4 @@
-//! Static API keys, handed out by the same authenticate: one for a workspace, or each person's own.
-//! Owns how a key gets in, who gets it, and that a new one takes the old one's place.
-//! Must not know how the page looks.
+//! Static API keys: one for the workspace or one for each person, how they are entered, and who gets them.
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -169,7 +167,7 @@ async fn a_link_that_is_over_or_made_up_asks_for_nothing(app: TestApp) {
 }
 
 async fn a_link_for_consent_is_no_link_for_a_key(app: TestApp) {
-    let provider = crate::support::fake_provider::FakeProvider::start().await;
+    let provider = crate::support::authorization_server::AuthorizationServer::start().await;
     app.register(&provider).await;
     let consent = app.begin(&asking("alice", &["read"])).await;
     let forged =
@@ -270,10 +268,10 @@ async fn a_key_never_comes_in_an_address(app: TestApp) {
 }
 
 async fn the_providers_answer_cannot_make_a_token_good_for_everything(app: TestApp) {
-    let provider = crate::support::fake_provider::FakeProvider::start().await;
+    let provider = crate::support::authorization_server::AuthorizationServer::start().await;
     app.register(&provider).await;
     let all = json!({"access_token": "t1", "scope": "*", "token_type": "api_key", "expires_in": 3600});
-    provider.answer_next(crate::support::scripted::Scripted::json(all));
+    provider.answer_token(crate::support::authorization_server::Reply::json(all));
     app.connect(&provider, &asking("alice", &["*"])).await;
     app.begin(&asking("alice", &["write"])).await;
 }

@@ -1,15 +1,13 @@
-//! Who may call, as whom, and for how long.
-//! Owns roles, kinds of keys, and the headers that say for whom a call is made.
-//! Must not know what lies in other workspaces; that is `isolation`.
+//! API keys: their roles and kinds, how long they work, and the headers that say for whom a call is made.
 
 use axum::body::Body;
 use axum::http::Method;
 use serde_json::json;
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking};
-use crate::support::fake_provider::FakeProvider;
 
 both_databases! {
     an_agent_key_may_authenticate_wait_and_ask_for_tokens,
@@ -48,7 +46,7 @@ async fn is_forbidden(caller: &Caller, method: &str, path: &str, body: &'static 
 }
 
 async fn an_agent_key_may_authenticate_wait_and_ask_for_tokens(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let agent = app.new_key(&["--role", "agent", "--kind", "service"]).await.acting_for("alice");
     agent.connect(&provider, &asking("alice", &["read"])).await;
@@ -60,7 +58,7 @@ async fn an_agent_key_may_authenticate_wait_and_ask_for_tokens(app: TestApp) {
 }
 
 async fn an_agent_key_may_not_administer(app: TestApp) {
-    app.register(&FakeProvider::start().await).await;
+    app.register(&AuthorizationServer::start().await).await;
     let agent = app.new_key(&["--role", "agent", "--kind", "service"]).await.acting_for("alice");
     for (method, path, body) in ADMINISTRATION {
         is_forbidden(&agent, method, path, body).await;
@@ -69,7 +67,7 @@ async fn an_agent_key_may_not_administer(app: TestApp) {
 }
 
 async fn a_viewer_key_may_only_look(app: TestApp) {
-    app.register(&FakeProvider::start().await).await;
+    app.register(&AuthorizationServer::start().await).await;
     let viewer = app.new_key(&["--role", "viewer", "--kind", "service"]).await.acting_for("alice");
     viewer.get("/v2/auth/providers").await.expect(200);
     viewer.get("/v2/auth/providers/acme").await.expect(200);
@@ -83,7 +81,7 @@ async fn a_viewer_key_may_only_look(app: TestApp) {
 }
 
 async fn a_personal_key_acts_for_its_own_user(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let alice = personal(&app, "alice").await;
     let bob = personal(&app, "bob").await;
@@ -103,7 +101,7 @@ async fn a_personal_key_may_name_its_own_user(app: TestApp) {
 }
 
 async fn a_personal_key_cannot_act_for_somebody_else(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let alice = personal(&app, "alice").await;
     alice.connect(&provider, &asking("alice", &["read"])).await;
@@ -115,7 +113,7 @@ async fn a_personal_key_cannot_act_for_somebody_else(app: TestApp) {
 }
 
 async fn a_service_key_acts_for_the_user_it_names(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let service = app.service_key().await;
     let alice = service.acting_for("alice");
@@ -125,7 +123,7 @@ async fn a_service_key_acts_for_the_user_it_names(app: TestApp) {
 }
 
 async fn a_service_key_that_names_no_user_is_told_so(app: TestApp) {
-    app.register(&FakeProvider::start().await).await;
+    app.register(&AuthorizationServer::start().await).await;
     let service = app.service_key().await;
     for answer in [
         service.get("/v2/auth/tokens").await,
@@ -142,7 +140,7 @@ async fn a_service_key_that_names_no_user_is_told_so(app: TestApp) {
 }
 
 async fn a_service_key_needs_no_user_to_administer_providers(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let service = app.service_key().await;
     service.register(&provider).await;
     service.get("/v2/auth/providers").await.expect(200);
@@ -158,7 +156,7 @@ async fn the_workspace_of_the_key_may_be_named(app: TestApp) {
 }
 
 async fn a_workspace_beyond_the_key_is_refused(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let owner = app.service_key_in("org-b", "space-2").await;
     owner.register(&provider).await;
     let key = app.service_key_in("org-a", "space-1").await;

@@ -1,16 +1,15 @@
-//! What belongs to another workspace or organization is like something that never was.
-//! Owns that comparison for every operation that takes an id.
-//! Must not know about roles: all keys here are administrators'.
+//! Records of another workspace or organization are answered exactly like records that do not exist.
+//! Checked for every operation that takes an id, always with administrator keys.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::answer::Answer;
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking, with};
 use crate::support::database::random_text;
-use crate::support::fake_provider::FakeProvider;
 
 both_databases! {
     another_workspace_sees_nothing_that_exists,
@@ -86,7 +85,7 @@ async fn asks_for_all(caller: &Caller, names: &Names) -> Vec<(String, Answer)> {
     answers
 }
 
-/// The answer with the names of something real exchanged for those of nothing.
+/// The answer, with the names of existing records replaced by those of missing ones.
 fn disguised(answer: &Answer, real: &Names, nothing: &Names) -> (u16, String) {
     let text = answer
         .text()
@@ -98,7 +97,7 @@ fn disguised(answer: &Answer, real: &Names, nothing: &Names) -> (u16, String) {
 }
 
 async fn sees_nothing(app: TestApp, intruder: Caller) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let owner = app.service_key_in("org-a", "space-1").await;
     let alice = owner.acting_for("alice");
     owner.register(&provider).await;
@@ -157,7 +156,7 @@ async fn another_organization_sees_nothing_that_exists(app: TestApp) {
 }
 
 async fn two_organizations_may_have_workspaces_of_the_same_name(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let here = app.service_key_in("org-a", "main").await;
     let there = app.service_key_in("org-b", "main").await;
     here.register(&provider).await;
@@ -168,7 +167,7 @@ async fn two_organizations_may_have_workspaces_of_the_same_name(app: TestApp) {
 }
 
 async fn two_workspaces_may_use_the_same_provider_id(app: TestApp) {
-    let (first, second) = (FakeProvider::start().await, FakeProvider::start().await);
+    let (first, second) = (AuthorizationServer::start().await, AuthorizationServer::start().await);
     let here = app.service_key_in("org-a", "space-1").await;
     let there = app.service_key_in("org-a", "space-2").await;
     here.register(&first).await;
@@ -184,7 +183,7 @@ async fn two_workspaces_may_use_the_same_provider_id(app: TestApp) {
 }
 
 async fn the_slack_operations_stay_in_their_workspace(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let here = app.service_key_in("org-a", "space-1").await;
     let there = app.service_key_in("org-a", "space-2").await;
     let slack = with(provider.definition("acme"), json!({"provider_type": "slack"}));
@@ -197,7 +196,7 @@ async fn the_slack_operations_stay_in_their_workspace(app: TestApp) {
 }
 
 async fn a_users_token_is_not_another_users(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let service = app.service_key().await;
     let (alice, bob) = (service.acting_for("alice"), service.acting_for("bob"));
     service.register(&provider).await;
@@ -218,7 +217,7 @@ async fn a_users_token_is_not_another_users(app: TestApp) {
 }
 
 async fn deleting_the_tokens_of_one_user_leaves_those_of_another(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let service = app.service_key().await;
     let (alice, bob) = (service.acting_for("alice"), service.acting_for("bob"));
     service.register(&provider).await;

@@ -1,16 +1,14 @@
-//! Our client at the authorization server of an MCP server.
-//! Owns how it comes to be, how it is renewed, and whose answers are believed.
-//! Must not know where metadata is found.
+//! Our client at the authorization server of an MCP server: how it is registered and when it is registered again.
 
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::Reply;
 use crate::support::binary;
 use crate::support::both_databases;
 use crate::support::caller::{Pending, asking, with};
 use crate::support::database::Database;
 use crate::support::mcp_server::{McpServer, SERVER_METADATA};
-use crate::support::scripted::Scripted;
 
 both_databases! {
     a_server_that_registers_nobody_takes_a_client_made_by_hand,
@@ -65,13 +63,13 @@ async fn a_server_that_registers_nobody_takes_a_client_made_by_hand(app: TestApp
 
 async fn the_answer_to_a_registration_counts(app: TestApp) {
     let server = McpServer::start().await;
-    server.answer("/register", Scripted::json(json!({"client_id": "given"})).status(201));
+    server.answer("/register", Reply::json(json!({"client_id": "given"})).status(201));
     let provider = app.post(DISCOVER, &server.connection()).await.expect(200);
     assert_eq!(provider["token_endpoint_auth_method"], "none", "there is no secret");
     consent(&app).await;
-    let exchange = &server.asked("/token")[0];
-    assert_eq!(exchange.field("client_id").as_deref(), Some("given"));
-    assert_eq!(exchange.field("client_secret"), None);
+    let exchange = &server.requests("/token")[0];
+    assert_eq!(exchange.value("client_id"), Some("given"));
+    assert_eq!(exchange.value("client_secret"), None);
 }
 
 async fn a_registration_that_is_refused_is_told(app: TestApp) {
@@ -79,10 +77,10 @@ async fn a_registration_that_is_refused_is_told(app: TestApp) {
     let others = json!({"client_id": "given", "redirect_uris": ["https://elsewhere.example/"]});
     let refusal = json!({"error": "invalid_redirect_uri", "error_description": "internal detail"});
     let cases = [
-        (Scripted::json(refusal).status(400), "invalid_redirect_uri"),
-        (Scripted::text("text/html", "<h1>internal detail</h1>").status(500), "without a reason"),
-        (Scripted::json(json!({"client_name": "x"})).status(201), "names no client"),
-        (Scripted::json(others).status(201), "redirect URI"),
+        (Reply::json(refusal).status(400), "invalid_redirect_uri"),
+        (Reply::text("text/html", "<h1>internal detail</h1>").status(500), "without a reason"),
+        (Reply::json(json!({"client_name": "x"})).status(201), "names no client"),
+        (Reply::json(others).status(201), "redirect URI"),
     ];
     for (answer, told) in cases {
         server.answer("/register", answer);
@@ -101,7 +99,7 @@ async fn a_server_that_takes_a_url_for_a_client_id_is_given_one(database: Databa
     let provider = app.post(DISCOVER, &server.connection()).await.expect(200);
     let client_id = provider["client_id"].as_str().expect("an id");
     let path = client_id.strip_prefix("https://auth.example").expect("an address of ours");
-    assert!(server.asked("/register").is_empty());
+    assert!(server.requests("/register").is_empty());
     let answer = app.anonymous().get(path).await;
     assert_eq!(answer.header("content-type"), "application/json");
     let document = answer.expect(200);
@@ -117,34 +115,34 @@ async fn a_client_whose_secret_has_expired_is_registered_anew(app: TestApp) {
     let server = McpServer::start().await;
     let in_an_hour = chrono::Utc::now().timestamp() + 3600;
     let given = |id: &str| json!({"client_id": id, "client_secret": id, "client_secret_expires_at": in_an_hour});
-    server.answer("/register", Scripted::json(given("first")).status(201));
+    server.answer("/register", Reply::json(given("first")).status(201));
     app.post(DISCOVER, &server.connection()).await.expect(200);
     let pending = app.begin(&asking("alice", &[])).await;
     assert_eq!(pending.parameter("client_id").as_deref(), Some("first"));
     app.advance(3601);
-    server.answer("/register", Scripted::json(json!({"client_id": "second", "client_secret": "second"})).status(201));
+    server.answer("/register", Reply::json(json!({"client_id": "second", "client_secret": "second"})).status(201));
     let pending = app.begin(&asking("alice", &[])).await;
     assert_eq!(pending.parameter("client_id").as_deref(), Some("second"));
     app.begin(&asking("bob", &[])).await;
-    assert_eq!(server.asked("/register").len(), 2);
+    assert_eq!(server.requests("/register").len(), 2);
 }
 
 async fn a_client_that_was_forgotten_is_registered_anew_once(app: TestApp) {
     let server = McpServer::start().await;
     app.post(DISCOVER, &server.connection()).await.expect(200);
     consent(&app).await;
-    server.answer("/token", Scripted::json(json!({"error": "invalid_client"})).status(401));
+    server.answer("/token", Reply::json(json!({"error": "invalid_client"})).status(401));
     app.advance(3600);
     assert_eq!(app.try_authenticate(&asking("alice", &[])).await.status, 502);
-    assert_eq!(server.asked("/register").len(), 2);
+    assert_eq!(server.requests("/register").len(), 2);
     // It did not help: the client is marked, and not registered again and again.
     for _ in 0..3 {
         app.advance(60);
         assert_eq!(app.try_authenticate(&asking("alice", &[])).await.status, 502);
     }
-    assert_eq!(server.asked("/register").len(), 2);
+    assert_eq!(server.requests("/register").len(), 2);
     // A server that takes the new client, but not the old one's grant: consent heals it.
-    server.answer("/token", Scripted::json(json!({"error": "invalid_grant"})).status(400));
+    server.answer("/token", Reply::json(json!({"error": "invalid_grant"})).status(400));
     app.advance(60);
     app.begin(&asking("alice", &[])).await;
     server.hide("/token");
@@ -159,7 +157,7 @@ async fn a_response_of_another_issuer_leads_to_no_token_request(app: TestApp) {
     let page = app.visit(&back(&pending, "&code=a-code&iss=https%3A%2F%2Fevil.example")).await;
     assert!(page.status.is_client_error() || page.status.is_server_error(), "{page:?}");
     assert!(!page.text().contains("evil.example"));
-    assert!(server.asked("/token").is_empty());
+    assert!(server.requests("/token").is_empty());
     // An error of another issuer is neither shown nor acted on.
     let pending = app.begin(&asking("alice", &[])).await;
     let page = app.visit(&back(&pending, "&error=access_denied&error_description=gotcha&iss=https%3A%2F%2Fevil")).await;
@@ -177,7 +175,7 @@ async fn an_issuer_that_always_names_itself_is_not_believed_without_its_name(app
     app.post(DISCOVER, &server.connection()).await.expect(200);
     let pending = app.begin(&asking("alice", &[])).await;
     app.visit(&back(&pending, "&code=a-code")).await;
-    assert!(server.asked("/token").is_empty());
+    assert!(server.requests("/token").is_empty());
     assert_eq!(app.look(&pending.auth_id).await["error"], "issuer_mismatch");
 }
 
@@ -214,14 +212,14 @@ async fn a_server_that_takes_our_own_tokens_needs_a_client_and_no_person(app: Te
 
     let answer = app.post(DISCOVER, &server.connection_with(alone)).await.expect(409);
     assert_eq!(answer["code"], "registration_required");
-    assert!(server.asked("/register").is_empty(), "what registers itself sends people");
+    assert!(server.requests("/register").is_empty(), "what registers itself sends people");
     let client = json!({"client_id": "ours", "client_secret": "a-secret-made-by-hand"});
     app.patch("/v2/auth/providers/acme", &client).await.expect(200);
     app.token(&asking("alice", &["read"])).await;
-    let asked = &server.asked("/token")[0];
-    assert_eq!(asked.field("grant_type").as_deref(), Some("client_credentials"));
-    assert_eq!((asked.field("scope").as_deref(), asked.field("resource")), (Some("read"), Some(server.url())));
-    assert_eq!(asked.field("client_secret").as_deref(), Some("a-secret-made-by-hand"));
+    let asked = &server.requests("/token")[0];
+    assert_eq!(asked.value("grant_type"), Some("client_credentials"));
+    assert_eq!((asked.value("scope"), asked.value("resource")), (Some("read"), Some(&*server.url())));
+    assert_eq!(asked.value("client_secret"), Some("a-secret-made-by-hand"));
 }
 
 fn on_devices(server: &McpServer) -> Value {
@@ -237,24 +235,24 @@ async fn a_server_that_knows_devices_is_told_of_them(app: TestApp) {
     server.show(SERVER_METADATA, on_devices(&server));
     server.show("/device", codes(&server));
     app.post(DISCOVER, &server.connection()).await.expect(200);
-    let registered: Value = serde_json::from_str(&server.asked("/register")[0].body).expect("JSON");
+    let registered: Value = server.requests("/register")[0].json();
     let grants = registered["grant_types"].as_array().expect("a list");
     assert!(grants.contains(&"urn:ietf:params:oauth:grant-type:device_code".into()), "{registered}");
     let answer = app.authenticate(&with(asking("alice", &[]), json!({"grant": "device"}))).await;
     assert_eq!(answer["user_code"], "ABCD");
-    assert_eq!(server.asked("/device")[0].field("resource"), Some(server.url()));
+    assert_eq!(server.requests("/device")[0].value("resource"), Some(&*server.url()));
 }
 
 async fn a_client_that_was_forgotten_is_registered_anew_for_a_device(app: TestApp) {
     let server = McpServer::start().await;
     server.show(SERVER_METADATA, on_devices(&server));
     app.post(DISCOVER, &server.connection()).await.expect(200);
-    server.answer("/device", Scripted::json(json!({"error": "invalid_client"})).status(401));
+    server.answer("/device", Reply::json(json!({"error": "invalid_client"})).status(401));
     let asked = with(asking("alice", &[]), json!({"grant": "device"}));
     app.try_authenticate(&asked).await.expect_error(502, "provider_misconfigured");
-    assert_eq!((server.asked("/register").len(), server.asked("/device").len()), (2, 2));
+    assert_eq!((server.requests("/register").len(), server.requests("/device").len()), (2, 2));
     app.try_authenticate(&asked).await.expect_error(502, "provider_misconfigured");
-    assert_eq!(server.asked("/register").len(), 2, "it did not help, so it is not done again and again");
+    assert_eq!(server.requests("/register").len(), 2, "it did not help, so it is not done again and again");
     server.show("/device", codes(&server));
     assert_eq!(app.authenticate(&asked).await["user_code"], "ABCD");
 }

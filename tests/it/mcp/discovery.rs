@@ -1,14 +1,12 @@
-//! Connecting an MCP server by its URL.
-//! Owns where metadata is looked for, and what is asked of the authorization server that it names.
-//! Must not know of servers that mean harm; those are `mcp_hostile`.
+//! Connecting an MCP server by its URL: where metadata is looked for, and the requests that follow.
 
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::Reply;
 use crate::support::both_databases;
 use crate::support::caller::{Pending, asking, with};
 use crate::support::mcp_server::{McpServer, RESOURCE_METADATA, SERVER_METADATA};
-use crate::support::scripted::Scripted;
 
 both_databases! {
     the_url_of_a_server_is_enough_to_connect_it,
@@ -29,7 +27,7 @@ async fn discovered(app: &TestApp, server: &McpServer) -> Value {
     app.post(DISCOVER, &server.connection()).await.expect(200)
 }
 
-/// Connected anew, as if for the first time.
+/// Connects the server and removes the provider again, so that it can be connected once more.
 async fn discovered_again(app: &TestApp, server: &McpServer) -> Value {
     let provider = discovered(app, server).await;
     app.delete("/v2/auth/providers/acme").await.expect(200);
@@ -51,7 +49,7 @@ async fn the_url_of_a_server_is_enough_to_connect_it(app: TestApp) {
     assert_eq!(provider["mcp_server_url"], server.url());
     assert_eq!(provider["is_dynamic_client"], true);
     assert_eq!(provider["token_url"], server.at("/token"));
-    let registration: Value = serde_json::from_str(&server.asked("/register")[0].body).expect("JSON");
+    let registration: Value = server.requests("/register")[0].json();
     assert_eq!(registration["grant_types"], json!(["authorization_code", "refresh_token"]));
     assert_eq!(registration["application_type"], "web");
     assert_eq!(registration["token_endpoint_auth_method"], "client_secret_post");
@@ -62,16 +60,16 @@ async fn the_url_of_a_server_is_enough_to_connect_it(app: TestApp) {
     assert_eq!(pending.parameter("scope").as_deref(), Some("read write"));
     assert_eq!(pending.parameter("code_challenge_method").as_deref(), Some("S256"));
     assert_eq!(app.look(&pending.auth_id).await["status"], "completed");
-    let exchange = &server.asked("/token")[0];
-    assert_eq!(exchange.field("resource"), Some(server.url()));
-    assert!(exchange.field("code_verifier").is_some());
-    assert_eq!(exchange.field("client_id").as_deref(), provider["client_id"].as_str());
+    let exchange = &server.requests("/token")[0];
+    assert_eq!(exchange.value("resource"), Some(&*server.url()));
+    assert!(exchange.value("code_verifier").is_some());
+    assert_eq!(exchange.value("client_id"), provider["client_id"].as_str());
 
     app.advance(3600);
     app.token(&asking("alice", &[])).await;
-    let refresh = &server.asked("/token")[1];
-    assert_eq!(refresh.field("grant_type").as_deref(), Some("refresh_token"));
-    assert_eq!(refresh.field("resource"), Some(server.url()), "a refresh names the resource too");
+    let refresh = &server.requests("/token")[1];
+    assert_eq!(refresh.value("grant_type"), Some("refresh_token"));
+    assert_eq!(refresh.value("resource"), Some(&*server.url()), "a refresh names the resource too");
 }
 
 async fn resource_metadata_is_found_wherever_it_may_be(app: TestApp) {
@@ -88,16 +86,16 @@ async fn resource_metadata_is_found_wherever_it_may_be(app: TestApp) {
     // No header, whatever the status.
     server.show(RESOURCE_METADATA, server.resource_metadata());
     for status in [401, 403, 405, 200, 404] {
-        server.answer("/public/mcp", Scripted::text("text/html", "<h1>MCP</h1>").status(status));
+        server.answer("/public/mcp", Reply::text("text/html", "<h1>MCP</h1>").status(status));
         discovered_again(&app, &server).await;
     }
     // Only at the root, for the whole origin, and a page where nothing is.
-    server.answer(RESOURCE_METADATA, Scripted::text("text/html", "<h1>An app</h1>"));
+    server.answer(RESOURCE_METADATA, Reply::text("text/html", "<h1>An app</h1>"));
     let whole = with(server.resource_metadata(), json!({"resource": server.at("")}));
     server.show("/.well-known/oauth-protected-resource", whole);
     discovered_again(&app, &server).await;
     for miss in [301, 401, 403, 405, 502] {
-        server.answer(RESOURCE_METADATA, Scripted::text("text/plain", "").status(miss).header("location", "/x"));
+        server.answer(RESOURCE_METADATA, Reply::text("text/plain", "").status(miss).header("location", "/x"));
         discovered_again(&app, &server).await;
     }
 }
@@ -129,7 +127,7 @@ async fn a_server_of_the_first_revision_is_connected_with_and_without_metadata(a
     server.challenge("Bearer");
     let provider = discovered_again(&app, &server).await;
     assert_eq!(provider["auth_url"], server.at("/authorize"));
-    assert_eq!(server.asked("/register").len(), 1);
+    assert_eq!(server.requests("/register").len(), 1);
     let elsewhere = json!({"authorization_endpoint": server.at("/go"), "token_endpoint": server.at("/give")});
     server.show(SERVER_METADATA, with(server.server_metadata(), elsewhere));
     let provider = discovered(&app, &server).await;
@@ -162,7 +160,7 @@ async fn a_resource_is_named_byte_for_byte_or_not_at_all(app: TestApp) {
     app.post(DISCOVER, &server.connection_with(json!({"omit_resource": true}))).await.expect(200);
     let pending = consent(&app, &[]).await;
     assert_eq!(pending.parameter("resource"), None);
-    assert_eq!(server.asked("/token")[0].field("resource"), None);
+    assert_eq!(server.requests("/token")[0].value("resource"), None);
 }
 
 async fn a_token_that_lacks_scopes_is_followed_by_consent_for_more(app: TestApp) {
@@ -181,7 +179,7 @@ async fn a_name_that_is_taken_registers_no_client(app: TestApp) {
     discovered(&app, &server).await;
     let answer = app.post(DISCOVER, &server.connection()).await.expect(409);
     assert_eq!(answer["code"], "conflict");
-    assert_eq!(server.asked("/register").len(), 1);
+    assert_eq!(server.requests("/register").len(), 1);
 }
 
 async fn a_provider_is_described_by_its_issuer(app: TestApp) {

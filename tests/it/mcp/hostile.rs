@@ -1,6 +1,4 @@
-//! MCP servers that mean harm, or are badly broken.
-//! Owns that each is refused in words and in time, that nothing is kept, and that nothing is reached.
-//! Must not know how an honest server is connected.
+//! Hostile or broken MCP servers: each is refused with a clear message and in time, and nothing is stored.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +6,11 @@ use serde_json::{Value, json};
 
 use crate::support::answer::Answer;
 use crate::support::app::TestApp;
+use crate::support::authorization_server::Reply;
 use crate::support::both_databases;
 use crate::support::caller::with;
 use crate::support::database::Database;
 use crate::support::mcp_server::{McpServer, RESOURCE_METADATA, SERVER_METADATA};
-use crate::support::scripted::Scripted;
 use crate::support::trap::Trap;
 
 both_databases! {
@@ -55,7 +53,7 @@ async fn metadata_of_something_else_is_refused(app: TestApp) {
         server.show(SERVER_METADATA, with(server.server_metadata(), json!({"issuer": issuer})));
         refused(&app, &server.connection()).await;
     }
-    assert!(server.asked("/register").is_empty() && server.asked("/token").is_empty());
+    assert!(server.requests("/register").is_empty() && server.requests("/token").is_empty());
 }
 
 async fn a_server_without_s256_is_refused_unless_it_only_forgot_to_say_so(app: TestApp) {
@@ -91,7 +89,7 @@ async fn endpoints_that_are_no_web_addresses_are_refused(app: TestApp) {
             assert!(!answer.text().contains("alert"), "{}", answer.text());
         }
     }
-    assert!(server.asked("/register").is_empty());
+    assert!(server.requests("/register").is_empty());
 }
 
 async fn private_addresses_are_refused_in_every_spelling_and_place(database: Database) {
@@ -99,7 +97,7 @@ async fn private_addresses_are_refused_in_every_spelling_and_place(database: Dat
     // The server itself is allowed, by its name; the rest of the machine is not.
     let listed = "mcp.localhost".to_owned();
     let app = TestApp::start_with(database, |settings| settings.allow_private_upstreams = listed).await;
-    let here = |path: &str| format!("http://mcp.localhost:{}{path}", server.served.address.port());
+    let here = |path: &str| format!("http://mcp.localhost:{}{path}", server.port());
     let renamed = |document: Value| -> Value {
         let text = document.to_string().replace(&server.at(""), &here(""));
         serde_json::from_str(&text).expect("JSON")
@@ -148,7 +146,7 @@ async fn redirects_are_not_followed(app: TestApp) {
     let trap = Trap::set().await;
     let away = format!("http://127.0.0.1:{}/", trap.port);
     for status in [301, 302, 303, 307, 308] {
-        let elsewhere = || Scripted::text("text/plain", "").status(status).header("location", &away);
+        let elsewhere = || Reply::text("text/plain", "").status(status).header("location", &away);
         server.answer(SERVER_METADATA, elsewhere());
         refused(&app, &server.connection()).await;
         server.show(SERVER_METADATA, server.server_metadata());
@@ -163,17 +161,17 @@ async fn documents_without_end_or_bottom_are_given_up(app: TestApp) {
     let server = McpServer::start().await;
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     for document in [
-        Scripted::flood(10_000_000_000),
-        Scripted::drip(),
-        Scripted::text("application/json", &deep),
-        Scripted::json(json!({})).after(Duration::from_mins(1)),
-        Scripted::text("application/json", "{\"issuer\":"),
+        Reply::flood(10_000_000_000),
+        Reply::drip(),
+        Reply::text("application/json", &deep),
+        Reply::json(json!({})).after(Duration::from_mins(1)),
+        Reply::text("application/json", "{\"issuer\":"),
     ] {
         server.answer(SERVER_METADATA, document);
         refused(&app, &server.connection()).await;
     }
     server.show(SERVER_METADATA, server.server_metadata());
-    server.answer(RESOURCE_METADATA, Scripted::drip());
+    server.answer(RESOURCE_METADATA, Reply::drip());
     refused(&app, &server.connection()).await;
 }
 
@@ -186,5 +184,5 @@ async fn a_url_that_is_none_is_refused_before_anything_is_asked(app: TestApp) {
     let nothing = app.post(DISCOVER, &json!({})).await.expect(422);
     let missing: Vec<_> = nothing["detail"].as_array().expect("faults").iter().map(|fault| &fault["loc"][1]).collect();
     assert_eq!(missing, ["provider_id", "name", "mcp_server_url"]);
-    assert!(server.asked("/public/mcp").is_empty());
+    assert!(server.requests("/public/mcp").is_empty());
 }

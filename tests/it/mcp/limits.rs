@@ -1,6 +1,4 @@
-//! How much is asked for one discovery, and how many run at a time.
-//! Owns that honest servers stay within the limits, and that whoever goes beyond is told so.
-//! Must not know what is believed of the answers; those are `mcp_discovery` and `mcp_hostile`.
+//! Limits of MCP discovery: the requests of one discovery, and how many discoveries run at once.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +6,10 @@ use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::Reply;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, acme, with};
 use crate::support::mcp_server::{McpServer, RESOURCE_METADATA};
-use crate::support::scripted::Scripted;
 
 both_databases! {
     a_server_whose_metadata_is_at_the_last_place_of_all_is_connected,
@@ -34,8 +32,8 @@ async fn a_server_whose_metadata_is_at_the_last_place_of_all_is_connected(app: T
     let metadata = with(server.server_metadata(), json!({"issuer": issuer}));
     server.show("/tenant1/.well-known/openid-configuration", metadata);
     app.post(DISCOVER, &server.connection()).await.expect(200);
-    let registrations = server.asked("/register").len();
-    assert_eq!((server.times_asked(), registrations), (7 + 1, 1));
+    let registrations = server.requests("/register").len();
+    assert_eq!((server.count(), registrations), (7 + 1, 1));
 }
 
 async fn the_ninth_request_is_refused_in_words(app: TestApp) {
@@ -45,7 +43,7 @@ async fn the_ninth_request_is_refused_in_words(app: TestApp) {
     let answer = app.post(DISCOVER, &server.connection()).await;
     answer.expect_fault("body.mcp_server_url", "discovery_failed");
     assert!(answer.text().contains("8 requests"), "{}", answer.text());
-    assert_eq!(server.times_asked(), 8);
+    assert_eq!(server.count(), 8);
     app.get("/v2/auth/providers/acme").await.expect(404);
 }
 
@@ -58,8 +56,8 @@ async fn at_once(caller: &Caller, path: &str, body: &Value, names: &[&str]) -> V
 
 async fn until_asked(server: &McpServer, path: &str, times: usize) {
     let begun = Instant::now();
-    while server.asked(path).len() < times {
-        assert!(begun.elapsed() < SLOWLY, "asked {} times", server.asked(path).len());
+    while server.requests(path).len() < times {
+        assert!(begun.elapsed() < SLOWLY, "asked {} times", server.requests(path).len());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -68,7 +66,7 @@ async fn a_fifth_discovery_at_a_time_is_refused_while_another_workspace_goes_on(
     let server = McpServer::start().await;
     let elsewhere = app.service_key_in("acme", "other").await;
     let challenge = format!(r#"Bearer resource_metadata="{}""#, server.at(RESOURCE_METADATA));
-    let slow = Scripted::text("text/plain", "").status(401).header("www-authenticate", &challenge).after(SLOWLY);
+    let slow = Reply::text("text/plain", "").status(401).header("www-authenticate", &challenge).after(SLOWLY);
     server.answer("/public/mcp", slow);
     let connection = server.connection();
     let four = at_once(&app, DISCOVER, &connection, &["one", "two", "three", "four"]);
@@ -88,7 +86,7 @@ async fn a_fifth_discovery_at_a_time_is_refused_while_another_workspace_goes_on(
 
 async fn an_issuer_is_discovered_within_the_same_limits(app: TestApp) {
     let server = McpServer::start().await;
-    let metadata = Scripted::json(server.server_metadata()).after(SLOWLY);
+    let metadata = Reply::json(server.server_metadata()).after(SLOWLY);
     server.answer("/.well-known/oauth-authorization-server", metadata);
     let by_issuer = json!({"name": "Acme", "client_id": "c", "client_secret": "s", "issuer": server.at("")});
     let four = at_once(&app, PROVIDERS, &by_issuer, &["one", "two", "three", "four"]);

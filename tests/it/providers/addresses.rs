@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::both_databases;
 use crate::support::caller::{acme, asking, with};
 use crate::support::database::Database;
-use crate::support::fake_provider::FakeProvider;
 use crate::support::trap::Trap;
 
 both_databases! {
@@ -192,20 +192,20 @@ async fn by_default_private_and_special_addresses_are_refused(database: Database
     }
 }
 
-async fn connects(app: &TestApp, provider: &FakeProvider, definition: Value) {
+async fn connects(app: &TestApp, provider: &AuthorizationServer, definition: Value) {
     app.register_as(definition).await;
     app.connect(provider, &asking("alice", &["read"])).await;
 }
 
 async fn a_private_address_can_be_allowed_by_range(database: Database) {
     let app = guarded(database, "10.0.0.0/8,127.0.0.0/8").await;
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     connects(&app, &provider, provider.definition("acme")).await;
 }
 
 async fn a_private_address_can_be_allowed_by_host(database: Database) {
     let app = guarded(database, "127.0.0.1").await;
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     connects(&app, &provider, provider.definition("acme")).await;
 }
 
@@ -224,7 +224,7 @@ async fn a_name_that_leads_to_loopback_is_refused(database: Database) {
     let trap = Trap::set().await;
     is_refused(&app, &format!("http://127.0.0.1:{}/token", trap.port)).await;
     assert_eq!(trap.connections(), 0);
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let by_name = provider.at("/token").replace("127.0.0.1", "localhost");
     let definition =
         with(provider.definition("acme"), json!({"token_url": by_name, "auth_url": "https://acme.example/authorize"}));

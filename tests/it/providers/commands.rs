@@ -4,12 +4,10 @@
 use serde_json::json;
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply, TOKEN};
 use crate::support::binary::{Finished, run};
 use crate::support::both_databases;
 use crate::support::caller::asking;
-use crate::support::fake_provider::FakeProvider;
-use crate::support::scripted::Scripted;
-use crate::support::twin::Twin;
 
 both_databases! {
     an_added_provider_works,
@@ -51,7 +49,7 @@ fn secret_file(app: &TestApp) -> String {
     file.display().to_string()
 }
 
-async fn add(app: &TestApp, provider: &FakeProvider, more: &[&str]) -> Finished {
+async fn add(app: &TestApp, provider: &AuthorizationServer, more: &[&str]) -> Finished {
     let (file, authorize, token) = (secret_file(app), provider.at("/authorize"), provider.at("/token"));
     let mut arguments = vec!["add", "acme", "--name", "Acme Inc.", "--client-id", "acme-client"];
     arguments.extend(["--client-secret-file", &file, "--auth-url", &authorize, "--token-url", &token]);
@@ -60,7 +58,7 @@ async fn add(app: &TestApp, provider: &FakeProvider, more: &[&str]) -> Finished 
 }
 
 async fn an_added_provider_works(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let added = add(&app, &provider, &["--pkce", "--param", "access_type=offline"]).await;
     assert!(added.status.success(), "{added:?}");
     let stored = app.get("/v2/auth/providers/acme").await.expect(200);
@@ -71,13 +69,13 @@ async fn an_added_provider_works(app: TestApp) {
 }
 
 async fn adding_prints_the_redirect_uri_to_register_there(app: TestApp) {
-    let added = add(&app, &FakeProvider::start().await, &[]).await;
+    let added = add(&app, &AuthorizationServer::start().await, &[]).await;
     let said = format!("{}{}", added.stdout, added.stderr);
     assert!(said.contains("https://broker.example/host-oauth-callback/acme"), "{said}");
 }
 
 async fn a_bad_definition_is_refused_by_name(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     for (flag, value, named) in
         [("--type", "myspace", "type"), ("--auth-method", "magic", "auth"), ("--param", "no-equals-sign", "param")]
     {
@@ -93,14 +91,14 @@ async fn a_bad_definition_is_refused_by_name(app: TestApp) {
 }
 
 async fn adding_the_same_id_again_is_refused(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     assert!(add(&app, &provider, &[]).await.status.success());
     let refused = add(&app, &provider, &[]).await;
     assert!(refused.expect_refusal().contains("acme"), "{refused:?}");
 }
 
 async fn a_removed_provider_is_gone(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     add(&app, &provider, &[]).await;
     let removed = command(&app, &["remove", "acme"]).await;
     assert!(removed.status.success(), "{removed:?}");
@@ -110,7 +108,7 @@ async fn a_removed_provider_is_gone(app: TestApp) {
 }
 
 async fn the_secret_is_neither_printed_nor_listed(app: TestApp) {
-    let added = add(&app, &FakeProvider::start().await, &[]).await;
+    let added = add(&app, &AuthorizationServer::start().await, &[]).await;
     let listed = command(&app, &["list"]).await;
     assert!(listed.status.success() && listed.stdout.contains("acme"), "{listed:?}");
     for said in [added.stdout, added.stderr, listed.stdout, listed.stderr] {
@@ -119,7 +117,7 @@ async fn the_secret_is_neither_printed_nor_listed(app: TestApp) {
 }
 
 async fn an_issuer_says_where_the_endpoints_are(app: TestApp) {
-    let server = Twin::start().await;
+    let server = AuthorizationServer::silent().await;
     let issuer = server.at("");
     let metadata = json!({
         "issuer": issuer,
@@ -128,7 +126,7 @@ async fn an_issuer_says_where_the_endpoints_are(app: TestApp) {
         "device_authorization_endpoint": server.at("/device"),
         "code_challenge_methods_supported": ["S256"],
     });
-    server.answer("/.well-known/oauth-authorization-server", Scripted::json(metadata));
+    server.answer("/.well-known/oauth-authorization-server", Reply::json(metadata));
     let added = command(&app, &["add", "acme", "--issuer", &issuer, "--client-id", "c"]).await;
     assert!(added.status.success(), "{added:?}");
     let stored = app.get("/v2/auth/providers/acme").await.expect(200);
@@ -139,17 +137,17 @@ async fn an_issuer_says_where_the_endpoints_are(app: TestApp) {
 }
 
 async fn a_client_that_gets_tokens_for_itself_is_added_and_checked(app: TestApp) {
-    let server = Twin::start().await;
+    let server = AuthorizationServer::silent().await;
     let (file, token) = (secret_file(&app), server.at("/token"));
     let arguments = ["add", "acme", "--grant-type", "client_credentials", "--client-id", "c", "--token-url", &token];
     let refused = command(&app, &arguments).await;
     assert!(refused.expect_refusal().contains("client_secret"), "{refused:?}");
     let added = command(&app, &[&arguments[..], &["--client-secret-file", &file]].concat()).await;
     assert!(added.status.success() && !added.stdout.contains("redirect URI"), "{added:?}");
-    server.answer("/token", Scripted::json(json!({"access_token": "t1", "expires_in": 60})));
+    server.answer_token(Reply::json(json!({"access_token": "t1", "expires_in": 60})));
     let checked = command(&app, &["check", "acme"]).await;
     assert!(checked.status.success() && checked.stdout.contains("gives this client a token"), "{checked:?}");
-    server.answer("/token", Scripted::json(json!({"error": "invalid_client"})).status(401));
+    server.answer_token(Reply::json(json!({"error": "invalid_client"})).status(401));
     let checked = command(&app, &["check", "acme"]).await;
     assert!(!checked.status.success() && checked.stdout.contains("invalid_client"), "{checked:?}");
 }
@@ -242,24 +240,24 @@ async fn an_unknown_name_tells_the_near_ones(app: TestApp) {
     assert_eq!(app.get("/v2/auth/providers").await.expect(200), json!([]));
 }
 
-/// Registers a twin that has everything; what it answers to a made-up code is open.
-async fn twin(app: &TestApp, answer: Scripted) -> Twin {
-    let twin = Twin::start().await;
+/// Registers a server that has everything; what it answers to a made-up code is open.
+async fn server(app: &TestApp, answer: Reply) -> AuthorizationServer {
+    let server = AuthorizationServer::silent().await;
     let body = json!({
         "provider_id": "acme", "name": "Acme", "client_id": "the-client", "client_secret": SECRET,
-        "auth_url": twin.at("/authorize"), "token_url": twin.at("/token"),
-        "revocation_url": twin.at("/revoke"), "userinfo_url": twin.at("/me"),
+        "auth_url": server.at("/authorize"), "token_url": server.at("/token"),
+        "revocation_url": server.at("/revoke"), "userinfo_url": server.at("/me"),
     });
     app.register_as(body).await;
-    twin.answer("/authorize", Scripted::text("text/html", "<p>Sign in</p>").status(302).header("location", "/login"));
-    twin.answer("/token", answer);
-    twin.answer("/revoke", Scripted::json(json!({})));
-    twin.answer("/me", Scripted::json(json!({"error": "invalid_token"})).status(401));
-    twin
+    server.answer("/authorize", Reply::text("text/html", "<p>Sign in</p>").status(302).header("location", "/login"));
+    server.answer_token(answer);
+    server.answer_revocation(Reply::json(json!({})));
+    server.answer("/me", Reply::json(json!({"error": "invalid_token"})).status(401));
+    server
 }
 
-fn error(status: u16, code: &str) -> Scripted {
-    Scripted::json(json!({"error": code})).status(status)
+fn error(status: u16, code: &str) -> Reply {
+    Reply::json(json!({"error": code})).status(status)
 }
 
 #[track_caller]
@@ -268,20 +266,20 @@ fn line<'f>(checked: &'f Finished, of: &str) -> &'f str {
 }
 
 async fn a_provider_in_order_passes_the_check(app: TestApp) {
-    let twin = twin(&app, error(400, "invalid_grant")).await;
+    let server = server(&app, error(400, "invalid_grant")).await;
     let checked = command(&app, &["check", "acme"]).await;
     assert!(checked.status.success(), "{checked:?}");
     for of in ["authorization endpoint", "token endpoint", "revocation endpoint", "userinfo endpoint"] {
         assert!(line(&checked, of).starts_with("right"), "{checked:?}");
     }
     assert!(line(&checked, "redirect URI").contains("https://broker.example/host-oauth-callback/acme"));
-    let tried = twin.asked("/token");
+    let tried = server.take_requests(TOKEN);
     assert_eq!(tried[0].value("grant_type").unwrap(), "authorization_code");
     assert_eq!(tried[0].value("client_secret").unwrap(), SECRET);
 }
 
 async fn a_wrong_client_secret_is_found(app: TestApp) {
-    let _twin = twin(&app, error(401, "invalid_client")).await;
+    let _server = server(&app, error(401, "invalid_client")).await;
     let checked = command(&app, &["check", "acme"]).await;
     assert_eq!(checked.status.code(), Some(1), "{checked:?}");
     assert!(checked.expect_refusal().contains("1 of 4"), "{checked:?}");
@@ -291,10 +289,10 @@ async fn a_wrong_client_secret_is_found(app: TestApp) {
 }
 
 async fn wrong_addresses_are_found(app: TestApp) {
-    let twin = Twin::start().await;
+    let server = AuthorizationServer::silent().await;
     let provider = json!({
         "provider_id": "acme", "name": "Acme", "client_id": "c", "client_secret": SECRET,
-        "auth_url": twin.at("/nowhere"), "token_url": twin.at("/neither"), "revocation_url": twin.at("/nor"),
+        "auth_url": server.at("/nowhere"), "token_url": server.at("/neither"), "revocation_url": server.at("/nor"),
     });
     app.register_as(provider).await;
     let checked = command(&app, &["check", "acme"]).await;
@@ -303,13 +301,13 @@ async fn wrong_addresses_are_found(app: TestApp) {
         let line = line(&checked, &format!("{of} endpoint"));
         assert!(line.starts_with("wrong") && line.contains(field), "{line}");
     }
-    drop(twin);
+    drop(server);
     assert!(line(&command(&app, &["check", "acme"]).await, "token endpoint").contains("no connection"));
     assert!(command(&app, &["check", "nobody"]).await.expect_refusal().contains("nobody"));
 }
 
 async fn a_refused_address_is_found(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let mut environment = app.database.environment();
     environment.retain(|(name, _)| name != "AGENT_AUTH_ALLOW_PRIVATE_UPSTREAMS");
@@ -320,21 +318,21 @@ async fn a_refused_address_is_found(app: TestApp) {
 }
 
 async fn a_redirect_uri_that_is_not_registered_is_found(app: TestApp) {
-    let _twin = twin(&app, error(200, "redirect_uri_mismatch")).await;
+    let _server = server(&app, error(200, "redirect_uri_mismatch")).await;
     let checked = command(&app, &["check", "acme"]).await;
     assert!(checked.expect_refusal().contains("1 of 4"), "{checked:?}");
     assert!(line(&checked, "token endpoint").contains("not registered"), "{checked:?}");
 }
 
 async fn what_cannot_be_told_is_not_called_wrong(app: TestApp) {
-    let _twin = twin(&app, error(400, "invalid_request")).await;
+    let _server = server(&app, error(400, "invalid_request")).await;
     let checked = command(&app, &["check", "acme"]).await;
     assert!(checked.status.success(), "{checked:?}");
     assert!(line(&checked, "token endpoint").starts_with("unclear"), "{checked:?}");
 }
 
 async fn checking_tells_no_secret(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     app.connect(&provider, &asking("alice", &["read"])).await;
     app.patch("/v2/auth/providers/acme", &json!({"client_secret": SECRET})).await.expect(200);

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::both_databases;
 use crate::support::caller::{asking, with, without};
-use crate::support::fake_provider::FakeProvider;
 
 both_databases! {
     a_created_provider_is_answered_with_every_published_field,
@@ -194,7 +194,7 @@ async fn a_patch_replaces_lists_and_maps_whole(app: TestApp) {
 }
 
 async fn a_replaced_client_secret_is_used_at_the_next_exchange(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let patch = json!({"client_secret": "a-new-secret"});
     app.patch("/v2/auth/providers/acme", &patch).await.expect(200);
@@ -203,7 +203,7 @@ async fn a_replaced_client_secret_is_used_at_the_next_exchange(app: TestApp) {
 }
 
 async fn a_patch_without_a_client_secret_keeps_it(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let patch = json!({"name": "Renamed"});
     app.patch("/v2/auth/providers/acme", &patch).await.expect(200);
@@ -212,7 +212,7 @@ async fn a_patch_without_a_client_secret_keeps_it(app: TestApp) {
 }
 
 async fn a_patched_token_url_is_used_for_the_next_refresh(app: TestApp) {
-    let (old, new) = (FakeProvider::start().await, FakeProvider::start().await);
+    let (old, new) = (AuthorizationServer::start().await, AuthorizationServer::start().await);
     app.register(&old).await;
     app.connect(&old, &asking("alice", &["read"])).await;
     let patch = json!({"token_url": new.at("/token")});
@@ -258,7 +258,7 @@ async fn deleting_an_unknown_provider_is_not_found(app: TestApp) {
 }
 
 async fn deleting_a_provider_deletes_its_tokens_and_connections(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     app.register_as(provider.definition("kept")).await;
     app.connect(&provider, &asking("alice", &["read"])).await;
@@ -278,7 +278,7 @@ async fn deleting_a_provider_deletes_its_tokens_and_connections(app: TestApp) {
 }
 
 async fn deleting_a_provider_ends_its_pending_authorization_requests(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     app.delete("/v2/auth/providers/acme").await.expect(200);
@@ -289,7 +289,7 @@ async fn deleting_a_provider_ends_its_pending_authorization_requests(app: TestAp
 }
 
 async fn the_id_of_a_deleted_provider_is_free_again_and_inherits_nothing(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     app.connect(&provider, &asking("alice", &["read"])).await;
     app.delete("/v2/auth/providers/acme").await.expect(200);

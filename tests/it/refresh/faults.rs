@@ -1,6 +1,4 @@
-//! A provider or a network that fails while a grant is refreshed.
-//! Owns what each failure costs: nothing where it can be helped, else a consent that is asked for.
-//! Must not know about code exchanges; those are `upstream_faults`.
+//! A provider or a network that fails during a refresh: whether the grant is kept or a new consent is needed.
 
 use std::time::Duration;
 
@@ -9,12 +7,11 @@ use serde_json::{Value, json};
 
 use crate::support::answer::Answer;
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply, TOKEN, identity};
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking, with};
 use crate::support::database::Database;
 use crate::support::fault_proxy::{Fault, FaultProxy, PHASES, Phase};
-use crate::support::rotating_provider::{RotatingProvider, identity};
-use crate::support::scripted::Scripted;
 
 both_databases! {
     with_grace_no_fault_costs_a_grant,
@@ -40,16 +37,16 @@ fn question() -> Value {
 /// A provider behind a proxy, and an application that gives it two seconds.
 struct Story {
     app: TestApp,
-    provider: RotatingProvider,
+    provider: AuthorizationServer,
     proxy: FaultProxy,
 }
 
 impl Story {
     async fn begin(database: Database, grace: Duration) -> Self {
         let app = TestApp::start_with(database, |settings| settings.provider_timeout_seconds = 2).await;
-        let provider = RotatingProvider::start(grace).await;
-        let proxy = FaultProxy::before(provider.served.address).await;
-        app.register_as(provider.definition("acme", &proxy.at("/token"))).await;
+        let provider = AuthorizationServer::rotating(grace).await;
+        let proxy = FaultProxy::before(provider.address()).await;
+        app.register_as(with(provider.definition("acme"), json!({"token_url": proxy.at("/token")}))).await;
         Self { app, provider, proxy }
     }
 
@@ -75,13 +72,13 @@ impl Story {
     }
 }
 
-async fn connect(app: &Caller, provider: &RotatingProvider) -> String {
+async fn connect(app: &Caller, provider: &AuthorizationServer) -> String {
     let pending = app.begin(&question()).await;
     app.come_back(&provider.consent(&pending.url)).await;
     app.token(&question()).await
 }
 
-/// An answer to build on; else it says when to come again.
+/// The answer is final, or it says when to try again.
 #[track_caller]
 fn is_settled(answer: &Answer) -> bool {
     match answer.status.as_u16() {
@@ -159,7 +156,7 @@ async fn a_fault_before_the_request_costs_a_strict_provider_nothing(database: Da
         let told = if is_settled(&answer) { answer.json() } else { story.in_the_end().await };
         assert_eq!(told["status"], "completed", "{fault:?}: {told}");
     }
-    assert_eq!((story.provider.refreshes(), story.provider.reuses(), story.provider.dead_grants()), (3, 0, 0));
+    assert_eq!((story.provider.rotations(), story.provider.reuses(), story.provider.dead_grants()), (3, 0, 0));
 }
 
 async fn after_lost_answers_the_provider_is_asked_again_though_nobody_asks(database: Database) {
@@ -171,9 +168,9 @@ async fn after_lost_answers_the_provider_is_asked_again_though_nobody_asks(datab
         story.proxy.spoil_next(Phase::AfterRequest, Fault::Reset);
     }
     assert_eq!(story.ask().await.status, 503);
-    let asked = story.provider.requests();
+    let asked = story.provider.count(TOKEN);
     let renewed = async {
-        while story.provider.requests() == asked {
+        while story.provider.count(TOKEN) == asked {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
@@ -196,7 +193,7 @@ async fn a_provider_that_refuses_connections_costs_no_grant(database: Database) 
     }
     story.proxy.relisten().await;
     assert_eq!(story.in_the_end().await["status"], "completed");
-    assert_eq!((story.provider.refreshes(), story.provider.reuses(), story.provider.dead_grants()), (1, 0, 0));
+    assert_eq!((story.provider.rotations(), story.provider.reuses(), story.provider.dead_grants()), (1, 0, 0));
 }
 
 async fn a_slow_network_costs_nothing(database: Database) {
@@ -207,24 +204,24 @@ async fn a_slow_network_costs_nothing(database: Database) {
         story.proxy.spoil_next(phase, Fault::Late(Duration::from_millis(700)));
         story.app.token(&question()).await;
     }
-    assert_eq!((story.provider.refreshes(), story.provider.reuses()), (3, 0));
+    assert_eq!((story.provider.rotations(), story.provider.reuses()), (3, 0));
     assert_eq!(story.proxy.spoiled(), 3);
 }
 
 /// Alice's expired token, at a provider right behind the application.
-async fn expired(app: &TestApp) -> RotatingProvider {
-    let provider = RotatingProvider::start(Duration::ZERO).await;
-    app.register_as(provider.definition("acme", &provider.at("/token"))).await;
+async fn expired(app: &TestApp) -> AuthorizationServer {
+    let provider = AuthorizationServer::rotating(Duration::ZERO).await;
+    app.register_as(provider.definition("acme")).await;
     connect(app, &provider).await;
     app.advance(HOUR);
     provider
 }
 
-/// The provider wants to be left alone for two minutes and gets its will.
-async fn respects_two_minutes(app: &TestApp, provider: &RotatingProvider, retry_after: &str) {
-    let asked = provider.requests();
-    let busy = Scripted::json(json!({"error": "rate_limited"})).status(429).header("retry-after", retry_after);
-    provider.answer_next(busy);
+/// The provider asks for a pause of two minutes, and is not called before.
+async fn respects_two_minutes(app: &TestApp, provider: &AuthorizationServer, retry_after: &str) {
+    let asked = provider.count(TOKEN);
+    let busy = Reply::json(json!({"error": "rate_limited"})).status(429).header("retry-after", retry_after);
+    provider.answer_token(busy);
     for (advance, least, most) in [(0, 110, 121), (0, 110, 121), (60, 50, 61), (50, 1, 11)] {
         app.advance(advance);
         let answer = app.try_authenticate(&question()).await;
@@ -232,10 +229,10 @@ async fn respects_two_minutes(app: &TestApp, provider: &RotatingProvider, retry_
         let seconds: u64 = answer.header("retry-after").parse().expect("seconds");
         assert!((least..=most).contains(&seconds), "{seconds} s after {advance} s more");
     }
-    assert_eq!(provider.requests(), asked + 1, "it is left alone");
+    assert_eq!(provider.count(TOKEN), asked + 1, "it is left alone");
     app.advance(11);
     app.token(&question()).await;
-    assert_eq!(provider.requests(), asked + 2);
+    assert_eq!(provider.count(TOKEN), asked + 2);
 }
 
 async fn a_wait_in_seconds_is_respected_and_passed_on(app: TestApp) {
@@ -250,10 +247,10 @@ async fn a_wait_until_a_date_is_respected_and_passed_on(app: TestApp) {
 }
 
 /// The provider answers with this for a while; then all is well again, with the same refresh token.
-async fn costs_no_grant(app: &TestApp, provider: &RotatingProvider, wrong: Scripted) -> Answer {
+async fn costs_no_grant(app: &TestApp, provider: &AuthorizationServer, wrong: Reply) -> Answer {
     app.advance(HOUR);
     for _ in 0..3 {
-        provider.answer_next(wrong.clone());
+        provider.answer_token(wrong.clone());
     }
     let answer = app.try_authenticate(&question()).await;
     assert!([502, 503, 504].contains(&answer.status.as_u16()), "{answer:?}");
@@ -271,7 +268,7 @@ async fn costs_no_grant(app: &TestApp, provider: &RotatingProvider, wrong: Scrip
 async fn an_overloaded_provider_that_speaks_of_a_dead_grant_is_not_believed(app: TestApp) {
     let provider = expired(&app).await;
     for status in [500, 502, 503, 504, 429] {
-        let dead = Scripted::json(json!({"error": "invalid_grant"})).status(status);
+        let dead = Reply::json(json!({"error": "invalid_grant"})).status(status);
         costs_no_grant(&app, &provider, dead).await;
     }
 }
@@ -280,7 +277,7 @@ async fn a_firewall_in_front_of_the_provider_costs_no_grant(app: TestApp) {
     let provider = expired(&app).await;
     let page = "<html><title>Attention Required! | Cloudflare</title><p>invalid_grant: password=hunter2</p></html>";
     for status in [200, 400, 401, 403, 404] {
-        let answer = costs_no_grant(&app, &provider, Scripted::text("text/html", page).status(status)).await;
+        let answer = costs_no_grant(&app, &provider, Reply::text("text/html", page).status(status)).await;
         assert!(!answer.text().contains("hunter2"), "{}", answer.text());
     }
 }
@@ -288,10 +285,10 @@ async fn a_firewall_in_front_of_the_provider_costs_no_grant(app: TestApp) {
 async fn wrong_client_credentials_mark_the_provider_and_keep_its_grants(app: TestApp) {
     let provider = expired(&app).await;
     let marked = "SELECT count(*) FROM providers WHERE client_error = 'invalid_client' AND client_error_at IS NOT NULL";
-    provider.answer_next(Scripted::json(json!({"error": "invalid_client"})).status(401));
-    let asked = provider.requests();
+    provider.answer_token(Reply::json(json!({"error": "invalid_client"})).status(401));
+    let asked = provider.count(TOKEN);
     app.try_authenticate(&question()).await.expect_error(502, "provider_misconfigured");
-    assert_eq!(provider.requests(), asked + 1, "asking again with the same secret helps nobody");
+    assert_eq!(provider.count(TOKEN), asked + 1, "asking again with the same secret helps nobody");
     assert_eq!(app.database.number(marked).await, 1);
     assert_eq!(app.tokens().await.len(), 1);
     // The owner corrects the secret: the next call tries at once.
@@ -305,14 +302,14 @@ async fn an_outage_is_probed_and_not_hammered(app: TestApp) {
     const MINUTES: usize = 10;
     let provider = expired(&app).await;
     for _ in 0..1000 {
-        provider.answer_next(Scripted::text("text/plain", "").status(500));
+        provider.answer_token(Reply::text("text/plain", "").status(500));
     }
-    let before = provider.requests();
+    let before = provider.count(TOKEN);
     for _ in 0..MINUTES * 60 {
         assert_eq!(app.try_authenticate(&question()).await.status, 503);
         app.advance(1);
     }
-    let asked = provider.requests() - before;
+    let asked = provider.count(TOKEN) - before;
     assert!(asked >= MINUTES, "it is probed: {asked}");
     assert!(asked <= MINUTES * 12, "it is not hammered: {asked} requests in {MINUTES} minutes");
 }

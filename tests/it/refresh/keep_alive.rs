@@ -7,12 +7,11 @@ use agent_auth::config::Settings;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::both_databases;
 use crate::support::caller::{asking, with};
 use crate::support::database::Database;
 use crate::support::eventually::eventually;
-use crate::support::fake_provider::FakeProvider;
-use crate::support::scripted::Scripted;
 
 both_databases! {
     a_token_used_lately_is_refreshed_before_an_agent_asks,
@@ -50,17 +49,17 @@ fn an_hour() -> Value {
 }
 
 /// Alice's token, as this token response gave it. It counts as used, since it was handed out.
-async fn connected(app: &TestApp, answer: Value) -> FakeProvider {
-    let provider = FakeProvider::start().await;
+async fn connected(app: &TestApp, answer: Value) -> AuthorizationServer {
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
-    provider.answer_next(Scripted::json(answer));
+    provider.answer_token(Reply::json(answer));
     app.connect(&provider, &question()).await;
     usage::write(&app.app.broker).await.unwrap();
     provider
 }
 
 /// Tokens of so many users, all used and all due in an hour.
-async fn users(app: &TestApp, provider: &FakeProvider, provider_id: &str, count: usize) {
+async fn users(app: &TestApp, provider: &AuthorizationServer, provider_id: &str, count: usize) {
     for number in 0..count {
         let user = with(asking(&format!("user-{number}"), &["read"]), json!({"provider": provider_id}));
         app.connect(provider, &user).await;
@@ -68,7 +67,7 @@ async fn users(app: &TestApp, provider: &FakeProvider, provider_id: &str, count:
     usage::write(&app.app.broker).await.unwrap();
 }
 
-/// Has the work done now. The server does it by itself, too, and may be at it: then that is waited for.
+/// Runs the job now. The server runs it as well; when it is doing so already, this waits for the next turn.
 async fn keep(app: &TestApp) {
     let begun = Instant::now();
     while keep_alive::run_once(&app.app.broker).await.unwrap().is_none() {
@@ -100,7 +99,7 @@ async fn a_fresh_token_is_left_alone(app: TestApp) {
 }
 
 async fn a_token_nobody_uses_is_left_alone(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&question()).await;
     app.come_back(&provider.consent(&pending.url)).await;
@@ -146,7 +145,7 @@ async fn it_can_be_switched_off(database: Database) {
 
 async fn an_idle_grant_is_used_once_in_a_while_if_the_settings_say_so(database: Database) {
     let app = TestApp::start_with(database, idle_after(30)).await;
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&question()).await;
     app.come_back(&provider.consent(&pending.url)).await;
@@ -170,7 +169,7 @@ async fn a_refresh_token_about_to_end_is_renewed(database: Database) {
         app.advance(6 * DAY);
         keep(&app).await;
         assert_eq!(provider.refreshes().len(), times - 1);
-        provider.answer_next(Scripted::json(ten_days.clone()));
+        provider.answer_token(Reply::json(ten_days.clone()));
         app.advance(2 * DAY);
         keep(&app).await;
         assert_eq!(provider.refreshes().len(), times);
@@ -208,7 +207,7 @@ async fn what_cannot_be_refreshed_is_left_alone(database: Database) {
 async fn a_dead_grant_is_left_alone(database: Database) {
     let app = TestApp::start_with(database, idle_after(1)).await;
     let provider = connected(&app, an_hour()).await;
-    provider.answer_next(Scripted::json(json!({"error": "invalid_grant"})).status(400));
+    provider.answer_token(Reply::json(json!({"error": "invalid_grant"})).status(400));
     app.advance(HOUR);
     keep(&app).await;
     assert_eq!(provider.refreshes().len(), 1, "it finds out");
@@ -222,8 +221,8 @@ async fn a_dead_grant_is_left_alone(database: Database) {
 
 async fn a_provider_that_asked_for_patience_gets_it(app: TestApp) {
     let provider = connected(&app, an_hour()).await;
-    let later = Scripted::json(json!({"error": "slow_down"})).status(429).header("retry-after", "3600");
-    provider.answer_next(later);
+    let later = Reply::json(json!({"error": "slow_down"})).status(429).header("retry-after", "3600");
+    provider.answer_token(later);
     app.advance(HOUR);
     keep(&app).await;
     assert_eq!(provider.refreshes().len(), 1);
@@ -237,14 +236,14 @@ async fn a_provider_that_asked_for_patience_gets_it(app: TestApp) {
 }
 
 async fn a_provider_that_is_down_is_asked_once(app: TestApp) {
-    let (down, up) = (FakeProvider::start().await, FakeProvider::start().await);
+    let (down, up) = (AuthorizationServer::start().await, AuthorizationServer::start().await);
     app.register_as(down.definition("down")).await;
     app.register_as(up.definition("up")).await;
     users(&app, &down, "down", 4).await;
     users(&app, &up, "up", 4).await;
-    let maintenance = Scripted::text("text/html", "<h1>Back soon</h1>").status(503).header("retry-after", "60");
+    let maintenance = Reply::text("text/html", "<h1>Back soon</h1>").status(503).header("retry-after", "60");
     for _ in 0..100 {
-        down.answer_next(maintenance.clone());
+        down.answer_token(maintenance.clone());
     }
     app.advance(HOUR);
     keep(&app).await;
@@ -256,11 +255,11 @@ async fn a_provider_that_is_down_is_asked_once(app: TestApp) {
 }
 
 async fn a_wrong_client_is_not_tried_with_every_token(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     users(&app, &provider, "acme", 3).await;
     for _ in 0..100 {
-        provider.answer_next(Scripted::json(json!({"error": "invalid_client"})).status(401));
+        provider.answer_token(Reply::json(json!({"error": "invalid_client"})).status(401));
     }
     app.advance(HOUR);
     for _ in 0..5 {
@@ -277,7 +276,7 @@ async fn a_token_of_a_very_short_life_does_not_loop(app: TestApp) {
     let short = json!({"access_token": "first", "refresh_token": "refresh-1", "expires_in": 30});
     let provider = connected(&app, short.clone()).await;
     for _ in 0..20 {
-        provider.answer_next(Scripted::json(short.clone()));
+        provider.answer_token(Reply::json(short.clone()));
         app.advance(30);
         keep(&app).await;
     }
@@ -285,8 +284,8 @@ async fn a_token_of_a_very_short_life_does_not_loop(app: TestApp) {
     assert!((1..=2).contains(&refreshes), "{refreshes} refreshes in ten minutes");
 }
 
-/// No six requests within a second, give or take what a busy machine costs.
-fn is_gentle(provider: &FakeProvider) {
+/// Never six requests within a second, with some tolerance for a busy machine.
+fn is_gentle(provider: &AuthorizationServer) {
     let mut times: Vec<Instant> = provider.refreshes().iter().map(|request| request.at).collect();
     times.sort();
     for six in times.windows(6) {
@@ -296,7 +295,7 @@ fn is_gentle(provider: &FakeProvider) {
 }
 
 async fn one_provider_is_asked_five_times_a_second_at_the_most(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     users(&app, &provider, "acme", 12).await;
     app.advance(HOUR);
@@ -306,13 +305,13 @@ async fn one_provider_is_asked_five_times_a_second_at_the_most(app: TestApp) {
 }
 
 async fn a_slow_provider_does_not_hold_up_another(app: TestApp) {
-    let (slow, quick) = (FakeProvider::start().await, FakeProvider::start().await);
+    let (slow, quick) = (AuthorizationServer::start().await, AuthorizationServer::start().await);
     app.register_as(slow.definition("slow")).await;
     app.register_as(quick.definition("quick")).await;
     users(&app, &slow, "slow", 2).await;
     users(&app, &quick, "quick", 2).await;
     let answer = json!({"access_token": "late", "refresh_token": "r", "expires_in": HOUR});
-    slow.answer_next(Scripted::json(answer).after(Duration::from_secs(6)));
+    slow.answer_token(Reply::json(answer).after(Duration::from_secs(6)));
     let begun = Instant::now();
     app.advance(HOUR);
     keep(&app).await;
@@ -326,7 +325,7 @@ async fn a_slow_provider_does_not_hold_up_another(app: TestApp) {
 async fn an_agent_that_asks_meanwhile_makes_no_second_refresh(app: TestApp) {
     let provider = connected(&app, an_hour()).await;
     let answer = json!({"access_token": "second", "refresh_token": "refresh-2", "expires_in": HOUR});
-    provider.answer_next(Scripted::json(answer).after(Duration::from_secs(1)));
+    provider.answer_token(Reply::json(answer).after(Duration::from_secs(1)));
     app.advance(HOUR);
     let asking_for_it = question();
     let ask = async {
@@ -355,7 +354,7 @@ async fn a_server_does_it_by_itself_until_it_stops(app: TestApp) {
 async fn two_replicas_refresh_each_token_once_and_stay_gentle() {
     let here = TestApp::start(Database::postgres().await).await;
     let there = here.replica().await;
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     here.register(&provider).await;
     users(&here, &provider, "acme", 12).await;
     here.advance(HOUR);

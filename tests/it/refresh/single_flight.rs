@@ -1,6 +1,4 @@
-//! One refresh, however many want it, however slow it is, and whoever goes away meanwhile.
-//! Owns what callers, replicas and the provider see of that, and when a token is refreshed behind its callers.
-//! Must not know what failures mean; those are `faults`.
+//! One refresh for any number of callers and replicas, however slow it is and whoever disconnects meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +6,11 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply, TOKEN, identity};
 use crate::support::binary::Server;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking, with};
 use crate::support::database::{Database, PUBLIC_URL};
-use crate::support::fake_provider::FakeProvider;
-use crate::support::rotating_provider::{RotatingProvider, identity};
-use crate::support::scripted::Scripted;
 
 both_databases! {
     two_hundred_callers_make_one_refresh,
@@ -36,21 +32,21 @@ fn question() -> Value {
     asking("alice", &["read"])
 }
 
-/// A provider that forgives nothing: a refresh token used twice kills the grant.
-async fn strict(app: &TestApp) -> RotatingProvider {
-    let provider = RotatingProvider::start(Duration::ZERO).await;
-    app.register_as(provider.definition("acme", &provider.at("/token"))).await;
+/// A provider that ends the grant when a refresh token is used twice.
+async fn strict(app: &TestApp) -> AuthorizationServer {
+    let provider = AuthorizationServer::rotating(Duration::ZERO).await;
+    app.register_as(provider.definition("acme")).await;
     provider
 }
 
-async fn connect(app: &Caller, provider: &RotatingProvider, user: &str) -> String {
+async fn connect(app: &Caller, provider: &AuthorizationServer, user: &str) -> String {
     let pending = app.begin(&asking(user, &["read"])).await;
     app.come_back(&provider.consent(&pending.url)).await;
     app.token(&asking(user, &["read"])).await
 }
 
 /// Alice's token, an hour old and expired.
-async fn expired(app: &TestApp) -> RotatingProvider {
+async fn expired(app: &TestApp) -> AuthorizationServer {
     let provider = strict(app).await;
     connect(app, &provider, "alice").await;
     app.advance(HOUR);
@@ -66,12 +62,12 @@ async fn tokens(replicas: &[&Caller], callers: usize) -> Vec<String> {
     join_all(calls).await.into_iter().map(|token| token.expect("no panic")).collect()
 }
 
-/// One refresh was made, and everybody was given what it gave.
+/// One refresh was made, and every caller got its token.
 #[track_caller]
-fn is_single(provider: &RotatingProvider, tokens: &[String]) {
+fn is_single(provider: &AuthorizationServer, tokens: &[String]) {
     assert!(tokens.iter().all(|token| *token == tokens[0]), "different tokens: {tokens:?}");
     assert_eq!(identity(&tokens[0]), (0, 1), "the token of the first refresh");
-    assert_eq!((provider.refreshes(), provider.reuses(), provider.dead_grants()), (1, 0, 0));
+    assert_eq!((provider.rotations(), provider.reuses(), provider.dead_grants()), (1, 0, 0));
 }
 
 async fn two_hundred_callers_make_one_refresh(app: TestApp) {
@@ -79,9 +75,9 @@ async fn two_hundred_callers_make_one_refresh(app: TestApp) {
     provider.hold();
     let callers: [&Caller; 1] = [&app];
     let (tokens, ()) = tokio::join!(tokens(&callers, 200), async {
-        provider.holds(1).await;
+        provider.until_held(1).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
-        provider.let_go();
+        provider.release();
     });
     assert_eq!(tokens.len(), 200);
     is_single(&provider, &tokens);
@@ -89,9 +85,8 @@ async fn two_hundred_callers_make_one_refresh(app: TestApp) {
 
 async fn two_hundred_callers_of_a_dead_grant_ask_once(app: TestApp) {
     let provider = expired(&app).await;
-    let asked_before = provider.requests();
-    provider
-        .answer_next(Scripted::json(json!({"error": "invalid_grant"})).status(400).after(Duration::from_millis(300)));
+    let asked_before = provider.count(TOKEN);
+    provider.answer_token(Reply::json(json!({"error": "invalid_grant"})).status(400).after(Duration::from_millis(300)));
     let calls = (0..200).map(|_| {
         let caller = Caller::clone(&app);
         tokio::spawn(async move { caller.begin(&question()).await })
@@ -104,7 +99,7 @@ async fn two_hundred_callers_of_a_dead_grant_ask_once(app: TestApp) {
     assert_eq!(app.authenticate(&named).await["status"], "token_expired");
     app.advance(100 * HOUR);
     app.begin(&question()).await;
-    assert_eq!(provider.requests(), asked_before + 1, "a dead grant is asked for once");
+    assert_eq!(provider.count(TOKEN), asked_before + 1, "a dead grant is asked for once");
 }
 
 async fn a_caller_that_goes_away_does_not_stop_a_refresh(app: TestApp) {
@@ -112,10 +107,10 @@ async fn a_caller_that_goes_away_does_not_stop_a_refresh(app: TestApp) {
     provider.hold();
     let caller = Caller::clone(&app);
     let call = tokio::spawn(async move { caller.token(&question()).await });
-    provider.holds(1).await;
+    provider.until_held(1).await;
     call.abort();
     assert!(call.await.expect_err("it was aborted").is_cancelled());
-    provider.let_go();
+    provider.release();
     is_single(&provider, &[app.token(&question()).await]);
 }
 
@@ -133,14 +128,14 @@ async fn slow_refreshes_do_not_hold_up_other_users(app: TestApp) {
         tokio::spawn(async move { caller.token(&question).await })
     });
     let slow: Vec<_> = slow.collect();
-    provider.holds(20).await;
+    provider.until_held(20).await;
     let begun = Instant::now();
     for _ in 0..20 {
         assert_eq!(app.token(&asking("bob", &["read"])).await, bobs);
     }
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
-    assert_eq!(provider.refreshes(), 20, "all are still held");
-    provider.let_go();
+    assert_eq!(provider.rotations(), 20, "all are still held");
+    provider.release();
     for token in join_all(slow).await {
         assert_eq!(identity(&token.expect("no panic")).1, 1);
     }
@@ -164,9 +159,9 @@ async fn a_token_good_for_a_while_is_given_at_once_and_refreshed_behind(app: Tes
     app.advance(HOUR - 45);
     provider.hold();
     assert_eq!(app.token(&question()).await, first);
-    provider.holds(1).await;
+    provider.until_held(1).await;
     assert_eq!(app.token(&question()).await, first, "nobody waits for the refresh");
-    provider.let_go();
+    provider.release();
     is_single(&provider, &[becomes(&app, 1).await]);
 }
 
@@ -178,8 +173,8 @@ async fn many_callers_of_a_token_good_for_a_while_make_one_refresh(app: TestApp)
     let callers: [&Caller; 1] = [&app];
     let given = tokens(&callers, 100).await;
     assert!(given.iter().all(|token| *token == first));
-    provider.holds(1).await;
-    provider.let_go();
+    provider.until_held(1).await;
+    provider.release();
     is_single(&provider, &[becomes(&app, 1).await]);
 }
 
@@ -197,14 +192,14 @@ async fn tokens_that_live_shorter_than_the_leeway_do_not_loop(app: TestApp) {
     for _ in 0..10 {
         assert_eq!(app.token(&question()).await, first);
     }
-    assert_eq!(provider.refreshes(), 0);
+    assert_eq!(provider.rotations(), 0);
     for serial in 1..=3 {
         app.advance(40);
         let token = app.token(&question()).await;
         assert_eq!(identity(&token).1, serial);
         assert_eq!(app.token(&question()).await, token);
     }
-    assert_eq!(provider.refreshes(), 3);
+    assert_eq!(provider.rotations(), 3);
 }
 
 async fn a_token_is_good_for_as_long_as_was_asked(app: TestApp) {
@@ -217,7 +212,7 @@ async fn a_token_is_good_for_as_long_as_was_asked(app: TestApp) {
     let second = app.token(&half_an_hour).await;
     assert_eq!(identity(&second).1, 1);
     assert_eq!(app.token(&half_an_hour).await, second);
-    assert_eq!(provider.refreshes(), 1);
+    assert_eq!(provider.rotations(), 1);
 }
 
 async fn asking_for_more_than_a_token_ever_lives_does_not_loop(app: TestApp) {
@@ -227,7 +222,7 @@ async fn asking_for_more_than_a_token_ever_lives_does_not_loop(app: TestApp) {
     for _ in 0..10 {
         app.token(&a_day).await;
     }
-    assert!(provider.refreshes() <= 1, "{}", provider.refreshes());
+    assert!(provider.rotations() <= 1, "{}", provider.rotations());
 }
 
 async fn a_clock_that_jumps_years_ahead_costs_no_grant(app: TestApp) {
@@ -248,9 +243,9 @@ async fn over_three_replicas_there_is_one_refresh() {
     provider.hold();
     let replicas: [&Caller; 3] = [&here, &there, &yonder];
     let (tokens, ()) = tokio::join!(tokens(&replicas, 200), async {
-        provider.holds(1).await;
+        provider.until_held(1).await;
         tokio::time::sleep(Duration::from_millis(700)).await;
-        provider.let_go();
+        provider.release();
     });
     is_single(&provider, &tokens);
 }
@@ -264,10 +259,10 @@ async fn a_refresh_slower_than_any_lock_is_not_doubled() {
     provider.hold();
     let replicas: [&Caller; 2] = [&here, &there];
     let (tokens, ()) = tokio::join!(tokens(&replicas, 40), async {
-        provider.holds(1).await;
+        provider.until_held(1).await;
         tokio::time::sleep(Duration::from_secs(15)).await;
-        assert_eq!(provider.refreshes(), 1, "no second refresh while the first one takes its time");
-        provider.let_go();
+        assert_eq!(provider.rotations(), 1, "no second refresh while the first one takes its time");
+        provider.release();
     });
     is_single(&provider, &tokens);
     // Nothing stale is written afterwards either.
@@ -286,7 +281,7 @@ async fn authenticate(server: &Server, key: &str) -> Value {
     server.post(key, "/v2/auth/authenticate", &question()).await
 }
 
-/// Comes back from the provider to this server. Gives nothing: the caller asks for the token.
+/// Comes back from the provider to this server. Returns nothing: the caller asks for the token.
 async fn come_back(server: &Server, callback: &url::Url) {
     let path = callback.as_str().strip_prefix(PUBLIC_URL).expect("our callback");
     let (status, page) = server.get(path).await.expect("an answer");
@@ -302,8 +297,8 @@ async fn a_frozen_holder_is_overtaken_and_does_no_harm_when_it_thaws() {
     let database = Database::postgres().await;
     let (frozen, other) = two_servers(&database).await;
     let key = database.bootstrap_key.clone();
-    let provider = RotatingProvider::start(Duration::from_mins(1)).await;
-    let definition = provider.definition("acme", &provider.at("/token"));
+    let provider = AuthorizationServer::rotating(Duration::from_mins(1)).await;
+    let definition = provider.definition("acme");
     other.post(&key, "/v2/auth/providers", &definition).await;
     provider.expires_in(1);
     come_back(&other, &provider.consent(&url_of(&authenticate(&other, &key).await))).await;
@@ -313,9 +308,9 @@ async fn a_frozen_holder_is_overtaken_and_does_no_harm_when_it_thaws() {
     provider.hold();
     let ask = async { authenticate(&frozen, &key).await };
     let meanwhile = async {
-        provider.holds(1).await;
+        provider.until_held(1).await;
         frozen.signal("STOP");
-        provider.let_go();
+        provider.release();
         let begun = Instant::now();
         let overtaken = authenticate(&other, &key).await;
         let took = begun.elapsed();
@@ -335,20 +330,20 @@ async fn a_frozen_holder_is_overtaken_and_does_no_harm_when_it_thaws() {
 }
 
 /// One replica is frozen while it refreshes and is answered `late`; the other overtakes it and is answered `other`.
-/// Gives what the other one told, what the thawed one told, and what anybody is told afterwards.
-async fn overtaken(late: Scripted, other: Scripted) -> [Value; 3] {
+/// Returns the answer of the other replica, that of the thawed one, and what callers get afterwards.
+async fn overtaken(late: Reply, other: Reply) -> [Value; 3] {
     let database = Database::postgres().await;
     let (frozen, overtaking) = two_servers(&database).await;
     let key = database.bootstrap_key.clone();
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     overtaking.post(&key, "/v2/auth/providers", &provider.definition("acme")).await;
     let pending = authenticate(&overtaking, &key).await;
-    provider.answer_next(Scripted::json(json!({"access_token": "first", "refresh_token": "r", "expires_in": 1})));
+    provider.answer_token(Reply::json(json!({"access_token": "first", "refresh_token": "r", "expires_in": 1})));
     come_back(&overtaking, &provider.consent(&url_of(&pending))).await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
 
-    provider.answer_next(late.after(Duration::from_millis(500)));
-    provider.answer_next(other);
+    provider.answer_token(late.after(Duration::from_millis(500)));
+    provider.answer_token(other);
     let ask = async { authenticate(&frozen, &key).await };
     let meanwhile = async {
         while provider.refreshes().is_empty() {
@@ -366,12 +361,12 @@ async fn overtaken(late: Scripted, other: Scripted) -> [Value; 3] {
     [overtaken, late, afterwards]
 }
 
-fn renewed() -> Scripted {
-    Scripted::json(json!({"access_token": "second", "refresh_token": "r-2", "expires_in": HOUR}))
+fn renewed() -> Reply {
+    Reply::json(json!({"access_token": "second", "refresh_token": "r-2", "expires_in": HOUR}))
 }
 
-fn dead() -> Scripted {
-    Scripted::json(json!({"error": "invalid_grant"})).status(400)
+fn dead() -> Reply {
+    Reply::json(json!({"error": "invalid_grant"})).status(400)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,4 @@
-//! A token that is due is refreshed before it is given away.
-//! Owns when that happens, what is sent, and what a failure costs.
-//! Must not know how several replicas agree, beyond that one refresh is enough.
+//! A token that is due is refreshed before it is handed out: when, with which request, and what a failure costs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +7,9 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply, Request};
 use crate::support::both_databases;
 use crate::support::caller::{asking, with};
-use crate::support::fake_provider::{FakeProvider, TokenRequest};
-use crate::support::scripted::Scripted;
 
 both_databases! {
     a_fresh_token_is_not_refreshed,
@@ -44,10 +41,10 @@ fn question() -> Value {
 }
 
 /// Alice's token, as this token response gave it.
-async fn connected(app: &TestApp, answer: Value) -> FakeProvider {
-    let provider = FakeProvider::start().await;
+async fn connected(app: &TestApp, answer: Value) -> AuthorizationServer {
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
-    provider.answer_next(Scripted::json(answer));
+    provider.answer_token(Reply::json(answer));
     app.connect(&provider, &question()).await;
     provider
 }
@@ -56,7 +53,7 @@ fn an_hour() -> Value {
     json!({"access_token": "first", "refresh_token": "refresh-1", "expires_in": HOUR})
 }
 
-fn sent(requests: &[TokenRequest]) -> Vec<&str> {
+fn sent(requests: &[Request]) -> Vec<&str> {
     let tokens = requests.iter().map(|r| r.value("refresh_token"));
     tokens.map(|token| token.expect("a refresh token")).collect()
 }
@@ -116,13 +113,13 @@ async fn a_refresh_answer_without_a_refresh_token_keeps_the_old_one(app: TestApp
     let provider = connected(&app, an_hour()).await;
     for token in ["second", "third"] {
         let answer = json!({"access_token": token, "expires_in": HOUR});
-        provider.answer_next(Scripted::json(answer));
+        provider.answer_token(Reply::json(answer));
         app.advance(HOUR);
         assert_eq!(app.token(&question()).await, token);
     }
     for empty in [json!(null), json!("")] {
         let answer = json!({"access_token": "x", "expires_in": HOUR, "refresh_token": empty});
-        provider.answer_next(Scripted::json(answer));
+        provider.answer_token(Reply::json(answer));
         app.advance(HOUR);
         app.token(&question()).await;
     }
@@ -130,7 +127,7 @@ async fn a_refresh_answer_without_a_refresh_token_keeps_the_old_one(app: TestApp
 }
 
 async fn a_rotating_refresh_token_works_ten_times(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     app.connect(&provider, &question()).await;
     for _ in 0..10 {
@@ -156,7 +153,7 @@ async fn a_refresh_keeps_the_metadata_it_does_not_repeat(app: TestApp) {
     let told = json!({"instance_url": "https://a.example", "team": {"id": "T1"}});
     let provider = connected(&app, with(an_hour(), told)).await;
     let answer = json!({"access_token": "second", "expires_in": HOUR});
-    provider.answer_next(Scripted::json(answer));
+    provider.answer_token(Reply::json(answer));
     app.advance(HOUR);
     let answer = app.authenticate(&question()).await;
     assert_eq!(answer["token"], "second");
@@ -183,20 +180,20 @@ async fn a_token_of_a_very_short_life_does_not_loop(app: TestApp) {
     let short = json!({"access_token": "first", "refresh_token": "r", "expires_in": 30});
     let provider = connected(&app, short.clone()).await;
     for asked in 1..=5 {
-        provider.answer_next(Scripted::json(short.clone()));
+        provider.answer_token(Reply::json(short.clone()));
         app.token(&question()).await;
         assert!(provider.refreshes().len() <= asked);
     }
 }
 
-fn dead() -> Scripted {
-    Scripted::json(json!({"error": "invalid_grant"})).status(400)
+fn dead() -> Reply {
+    Reply::json(json!({"error": "invalid_grant"})).status(400)
 }
 
 async fn a_dead_grant_needs_consent_and_is_asked_for_once(app: TestApp) {
     let provider = connected(&app, an_hour()).await;
     app.advance(HOUR);
-    provider.answer_next(dead());
+    provider.answer_token(dead());
     app.begin(&question()).await;
     app.advance(HOUR);
     app.begin(&question()).await;
@@ -209,7 +206,7 @@ async fn a_dead_grant_named_by_its_id_is_told_as_expired(app: TestApp) {
     let provider = connected(&app, an_hour()).await;
     let id = app.tokens().await[0]["id"].clone();
     app.advance(HOUR);
-    provider.answer_next(dead());
+    provider.answer_token(dead());
     let named = with(question(), json!({"token_id": id}));
     let answer = app.authenticate(&named).await;
     assert_eq!(answer["status"], "token_expired", "{answer}");
@@ -217,12 +214,12 @@ async fn a_dead_grant_named_by_its_id_is_told_as_expired(app: TestApp) {
 }
 
 /// The refresh of an expired token is answered like that; half an hour later all is well again.
-async fn costs_no_grant(app: &TestApp, wrong: Scripted) {
+async fn costs_no_grant(app: &TestApp, wrong: Reply) {
     let provider = connected(app, an_hour()).await;
     app.advance(HOUR);
     // More than one, because a refresh may be tried again at once.
     for _ in 0..4 {
-        provider.answer_next(wrong.clone());
+        provider.answer_token(wrong.clone());
     }
     let answer = app.try_authenticate(&question()).await;
     let status = answer.status.as_u16();
@@ -246,38 +243,38 @@ async fn costs_no_grant(app: &TestApp, wrong: Scripted) {
 }
 
 async fn a_failing_provider_costs_no_grant(app: TestApp) {
-    costs_no_grant(&app, Scripted::text("text/plain", "").status(500)).await;
+    costs_no_grant(&app, Reply::text("text/plain", "").status(500)).await;
     app.delete("/v2/auth/providers/acme").await.expect(200);
     let saying_it_is_dead = json!({"error": "invalid_grant"});
-    costs_no_grant(&app, Scripted::json(saying_it_is_dead).status(503)).await;
+    costs_no_grant(&app, Reply::json(saying_it_is_dead).status(503)).await;
 }
 
 async fn a_failing_provider_does_not_hide_a_token_that_is_still_valid(app: TestApp) {
     let provider = connected(&app, an_hour()).await;
     app.advance(HOUR - 30);
     for _ in 0..4 {
-        provider.answer_next(Scripted::text("text/plain", "").status(500));
+        provider.answer_token(Reply::text("text/plain", "").status(500));
     }
     assert_eq!(app.token(&question()).await, "first");
 }
 
 async fn wrong_client_credentials_cost_no_grant(app: TestApp) {
     let refused = json!({"error": "invalid_client"});
-    costs_no_grant(&app, Scripted::json(refused).status(401)).await;
+    costs_no_grant(&app, Reply::json(refused).status(401)).await;
 }
 
 async fn a_refresh_answered_with_nonsense_costs_no_grant(app: TestApp) {
-    costs_no_grant(&app, Scripted::text("text/html", "<h1>Sorry</h1>")).await;
+    costs_no_grant(&app, Reply::text("text/html", "<h1>Sorry</h1>")).await;
     app.delete("/v2/auth/providers/acme").await.expect(200);
     let without_token = json!({"refresh_token": "evil", "expires_in": HOUR});
-    costs_no_grant(&app, Scripted::json(without_token)).await;
+    costs_no_grant(&app, Reply::json(without_token)).await;
 }
 
 async fn many_callers_make_one_refresh(app: TestApp) {
     let provider = connected(&app, an_hour()).await;
     app.advance(HOUR);
     let answer = json!({"access_token": "second", "refresh_token": "refresh-2", "expires_in": HOUR});
-    provider.answer_next(Scripted::json(answer).after(Duration::from_millis(300)));
+    provider.answer_token(Reply::json(answer).after(Duration::from_millis(300)));
     let app = Arc::new(app);
     let callers = (0..20).map(|_| {
         let app = Arc::clone(&app);

@@ -1,6 +1,4 @@
-//! Revocations while something else happens to the same grant.
-//! Owns that no grant is forgotten and none is revoked by two.
-//! Must not know what is revoked in quieter times; that is `revocation`.
+//! Revocations while something else happens to the same grant: none is lost and none is sent twice.
 
 use std::time::Duration;
 
@@ -9,9 +7,9 @@ use serde_json::json;
 
 use super::deletions::{connected, delete, numbered, question, revoking, soon_none_is_queued};
 use crate::support::app::TestApp;
+use crate::support::authorization_server::Reply;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking};
-use crate::support::scripted::Scripted;
 
 both_databases! {
     a_caller_who_goes_away_changes_nothing,
@@ -22,36 +20,36 @@ both_databases! {
 }
 
 async fn a_caller_who_goes_away_changes_nothing(app: TestApp) {
-    let (_provider, endpoint) = connected(&app).await;
-    endpoint.answer_next(Scripted::json(json!({})).after(Duration::from_millis(500)));
+    let provider = connected(&app).await;
+    provider.answer_revocation(Reply::json(json!({})).after(Duration::from_millis(500)));
     let caller = Caller::clone(&app);
     let deletion = tokio::spawn(async move { delete(&caller).await });
-    endpoint.told_times(1).await;
+    provider.revoked_times(1).await;
     deletion.abort();
     assert!(deletion.await.unwrap_err().is_cancelled());
-    endpoint.told_times(2).await;
+    provider.revoked_times(2).await;
     soon_none_is_queued(&app).await;
 }
 
 async fn replicas_tell_the_provider_once(app: TestApp) {
-    let (provider, endpoint) = revoking(&app, &["acme"]).await;
+    let provider = revoking(&app, &["acme"]).await;
     for number in 0..10 {
-        provider.answer_next(Scripted::json(numbered(number)));
+        provider.answer_token(Reply::json(numbered(number)));
         app.connect(&provider, &asking(&format!("user-{number}"), &["read"])).await;
-        endpoint.answer_next(Scripted::text("text/plain", "busy").status(500));
+        provider.answer_revocation(Reply::text("text/plain", "busy").status(500));
     }
     app.delete("/v2/auth/providers/acme").await.expect(200);
-    endpoint.told_times(10).await;
+    provider.revoked_times(10).await;
     app.advance(40);
     let _replicas = tokio::join!(app.replica(), app.replica(), app.replica());
     soon_none_is_queued(&app).await;
-    endpoint.told_times(30).await;
+    provider.revoked_times(30).await;
 }
 
 async fn a_consent_that_finds_its_provider_deleted_is_revoked(app: TestApp) {
-    let (provider, endpoint) = revoking(&app, &["acme"]).await;
+    let provider = revoking(&app, &["acme"]).await;
     let pending = app.begin(&question()).await;
-    provider.answer_next(Scripted::json(numbered(1)).after(Duration::from_millis(500)));
+    provider.answer_token(Reply::json(numbered(1)).after(Duration::from_millis(500)));
     let (browser, callback) = (Caller::clone(&app), provider.consent(&pending.url));
     let visit = tokio::spawn(async move { browser.visit(&callback).await });
     while provider.exchanges().is_empty() {
@@ -60,17 +58,17 @@ async fn a_consent_that_finds_its_provider_deleted_is_revoked(app: TestApp) {
     app.delete("/v2/auth/providers/acme").await.expect(200);
     let page = visit.await.unwrap();
     assert_eq!(page.status.as_u16(), 400, "{}", page.text());
-    endpoint.told_times(2).await;
-    assert_eq!(endpoint.values("token"), ["refresh-1", "access-1"]);
+    provider.revoked_times(2).await;
+    assert_eq!(provider.revoked("token"), ["refresh-1", "access-1"]);
     soon_none_is_queued(&app).await;
 }
 
 async fn consents_that_race_with_the_deletion_of_their_provider_are_all_revoked(app: TestApp) {
-    let (provider, endpoint) = revoking(&app, &["acme"]).await;
+    let provider = revoking(&app, &["acme"]).await;
     let mut visits = Vec::new();
     for number in 0..24 {
         let pending = app.begin(&asking(&format!("user-{number}"), &["read"])).await;
-        provider.answer_next(Scripted::json(numbered(number)));
+        provider.answer_token(Reply::json(numbered(number)));
         let (browser, callback) = (Caller::clone(&app), provider.consent(&pending.url));
         visits.push(tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(10 * number as u64)).await;
@@ -86,7 +84,7 @@ async fn consents_that_race_with_the_deletion_of_their_provider_are_all_revoked(
     }
     soon_none_is_queued(&app).await;
     let granted = provider.exchanges().len();
-    let mut told = endpoint.values("token");
+    let mut told = provider.revoked("token");
     told.sort();
     let mut all: Vec<_> =
         (0..granted).flat_map(|number| [format!("access-{number}"), format!("refresh-{number}")]).collect();
@@ -95,9 +93,9 @@ async fn consents_that_race_with_the_deletion_of_their_provider_are_all_revoked(
 }
 
 async fn a_refresh_that_finds_its_token_deleted_is_revoked_too(app: TestApp) {
-    let (provider, endpoint) = connected(&app).await;
+    let provider = connected(&app).await;
     app.advance(3600);
-    provider.answer_next(Scripted::json(numbered(2)).after(Duration::from_millis(800)));
+    provider.answer_token(Reply::json(numbered(2)).after(Duration::from_millis(800)));
     let caller = Caller::clone(&app);
     let asked = tokio::spawn(async move { caller.authenticate(&question()).await });
     while provider.refreshes().is_empty() {
@@ -105,8 +103,8 @@ async fn a_refresh_that_finds_its_token_deleted_is_revoked_too(app: TestApp) {
     }
     assert_eq!(delete(&app).await["upstream_revoked"], true);
     assert_eq!(asked.await.unwrap()["status"], "pending");
-    endpoint.told_times(4).await;
-    assert_eq!(endpoint.values("token"), ["refresh-1", "access-1", "refresh-2", "access-2"]);
+    provider.revoked_times(4).await;
+    assert_eq!(provider.revoked("token"), ["refresh-1", "access-1", "refresh-2", "access-2"]);
     assert!(app.tokens().await.is_empty());
     soon_none_is_queued(&app).await;
 }

@@ -1,13 +1,11 @@
-//! The two operations on all Slack tokens of a workspace, whoever they belong to.
-//! Owns what counts as a Slack token.
-//! Must not know about other workspaces; that is `isolation`.
+//! The two operations on all Slack tokens of a workspace: what counts as a Slack token, whoever owns it.
 
 use serde_json::json;
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::both_databases;
 use crate::support::caller::{asking, with};
-use crate::support::fake_provider::FakeProvider;
 
 both_databases! {
     without_slack_tokens_there_are_none,
@@ -20,8 +18,8 @@ both_databases! {
 const EXISTS: &str = "/v2/auth/tokens/workspace/slack/exists";
 const ALL: &str = "/v2/auth/tokens/workspace/slack";
 
-async fn with_slack(app: &TestApp) -> FakeProvider {
-    let provider = FakeProvider::start().await;
+async fn with_slack(app: &TestApp) -> AuthorizationServer {
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     for id in ["slack", "another-slack"] {
         let slack = with(provider.definition(id), json!({"provider_type": "slack"}));

@@ -1,15 +1,11 @@
-//! How a provider is told that a grant is over: RFC 7009, and the habits of those who differ.
-//! Owns what goes over the wire and what each answer means.
-//! Must not know what happens to a revocation that failed; that is `revocation`.
+//! Revocation requests to providers: RFC 7009, the providers that differ from it, and what each answer means.
 
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::both_databases;
 use crate::support::caller::{asking, with, without};
-use crate::support::fake_provider::FakeProvider;
-use crate::support::revocation_endpoint::RevocationEndpoint;
-use crate::support::scripted::Scripted;
 
 both_databases! {
     the_refresh_token_is_revoked_first_and_then_the_access_token,
@@ -54,13 +50,14 @@ fn grant() -> Value {
 }
 
 /// A token of `acme`, whose grants are revoked at `path`.
-async fn granted(app: &TestApp, path: &str, client: Value, grant: Value) -> (FakeProvider, RevocationEndpoint) {
-    let (provider, endpoint) = (FakeProvider::start().await, RevocationEndpoint::start().await);
-    let definition = with(provider.definition("acme"), json!({"revocation_url": endpoint.at(path)}));
+async fn granted(app: &TestApp, path: &str, client: Value, grant: Value) -> AuthorizationServer {
+    let provider = AuthorizationServer::start().await;
+    provider.revoke_at(path);
+    let definition = with(provider.definition("acme"), json!({"revocation_url": provider.at(path)}));
     app.register_as(with(definition, client)).await;
-    provider.answer_next(Scripted::json(grant));
+    provider.answer_token(Reply::json(grant));
     app.connect(&provider, &asking("alice", &["read"])).await;
-    (provider, endpoint)
+    provider
 }
 
 /// Deletes the token and says what was said about the provider: revoked there, and how many are queued.
@@ -74,16 +71,16 @@ const REVOKED: (bool, u64) = (true, 0);
 const QUEUED: (bool, u64) = (false, 1);
 const IMPOSSIBLE: (bool, u64) = (false, 0);
 
-fn error(status: u16, code: &str) -> Scripted {
-    Scripted::json(json!({"error": code})).status(status)
+fn error(status: u16, code: &str) -> Reply {
+    Reply::json(json!({"error": code})).status(status)
 }
 
 async fn the_refresh_token_is_revoked_first_and_then_the_access_token(app: TestApp) {
-    let (provider, endpoint) = granted(&app, "/revoke", json!({}), grant()).await;
+    let provider = granted(&app, "/revoke", json!({}), grant()).await;
     assert_eq!(delete(&app).await, REVOKED);
-    let requests = endpoint.requests();
-    assert_eq!(endpoint.values("token"), ["refresh-1", "access-1"]);
-    assert_eq!(endpoint.values("token_type_hint"), ["refresh_token", "access_token"]);
+    let requests = provider.revocations();
+    assert_eq!(provider.revoked("token"), ["refresh-1", "access-1"]);
+    assert_eq!(provider.revoked("token_type_hint"), ["refresh_token", "access_token"]);
     for request in requests {
         assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/revoke"));
         assert_eq!(request.header("content-type"), "application/x-www-form-urlencoded");
@@ -91,94 +88,93 @@ async fn the_refresh_token_is_revoked_first_and_then_the_access_token(app: TestA
         assert_eq!(request.value("client_secret").unwrap(), "acme-client-secret-3f9a");
         assert_eq!(request.header("authorization"), "");
     }
-    assert_eq!(provider.other_requests(), 0);
     assert!(provider.refreshes().is_empty());
 }
 
 async fn without_a_refresh_token_the_access_token_is_revoked(app: TestApp) {
-    let (_provider, endpoint) = granted(&app, "/revoke", json!({}), without(grant(), "refresh_token")).await;
+    let provider = granted(&app, "/revoke", json!({}), without(grant(), "refresh_token")).await;
     assert_eq!(delete(&app).await, REVOKED);
-    assert_eq!(endpoint.values("token"), ["access-1"]);
+    assert_eq!(provider.revoked("token"), ["access-1"]);
 }
 
 async fn a_client_that_authenticates_in_the_header_does_so_here_too(app: TestApp) {
     let client = json!({"token_endpoint_auth_method": "client_secret_basic", "client_secret": "s3cret: &+/€"});
-    let (_provider, endpoint) = granted(&app, "/revoke", client, grant()).await;
+    let provider = granted(&app, "/revoke", client, grant()).await;
     assert_eq!(delete(&app).await, REVOKED);
-    for request in endpoint.told_times(2).await {
-        assert_eq!(request.basic(), "acme-client:s3cret%3A+%26%2B%2F%E2%82%AC");
+    for request in provider.revoked_times(2).await {
+        assert_eq!(request.raw_basic().unwrap(), "acme-client:s3cret%3A+%26%2B%2F%E2%82%AC");
         assert_eq!((request.value("client_id"), request.value("client_secret")), (None, None));
     }
 }
 
 async fn a_public_client_names_itself(app: TestApp) {
     let client = json!({"token_endpoint_auth_method": "none", "client_secret": null});
-    let (_provider, endpoint) = granted(&app, "/revoke", client, grant()).await;
+    let provider = granted(&app, "/revoke", client, grant()).await;
     assert_eq!(delete(&app).await, REVOKED);
-    for request in endpoint.told_times(2).await {
+    for request in provider.revoked_times(2).await {
         assert_eq!(request.value("client_id").unwrap(), "acme-client");
         assert_eq!((request.value("client_secret"), request.header("authorization")), (None, ""));
     }
 }
 
 async fn a_token_that_the_provider_does_not_know_counts_as_revoked(app: TestApp) {
-    let (_provider, endpoint) = granted(&app, "/revoke", json!({}), grant()).await;
-    endpoint.answer_next(error(400, "invalid_token"));
-    endpoint.answer_next(error(400, "invalid_grant"));
+    let provider = granted(&app, "/revoke", json!({}), grant()).await;
+    provider.answer_revocation(error(400, "invalid_token"));
+    provider.answer_revocation(error(400, "invalid_grant"));
     assert_eq!(delete(&app).await, REVOKED);
-    endpoint.told_times(2).await;
+    provider.revoked_times(2).await;
 }
 
 async fn a_provider_that_takes_refresh_tokens_only_has_revoked_the_grant(app: TestApp) {
     for refused in
-        [error(400, "unsupported_token_type"), error(400, "invalid_request"), Scripted::json(json!({})).status(400)]
+        [error(400, "unsupported_token_type"), error(400, "invalid_request"), Reply::json(json!({})).status(400)]
     {
-        let (_provider, endpoint) = granted(&app, "/revoke", json!({}), grant()).await;
-        endpoint.answer_next(Scripted::json(json!({})));
-        endpoint.answer_next(refused);
+        let provider = granted(&app, "/revoke", json!({}), grant()).await;
+        provider.answer_revocation(Reply::json(json!({})));
+        provider.answer_revocation(refused);
         assert_eq!(delete(&app).await, REVOKED);
-        assert_eq!(endpoint.values("token"), ["refresh-1", "access-1"]);
+        assert_eq!(provider.revoked("token"), ["refresh-1", "access-1"]);
         app.delete("/v2/auth/providers/acme").await.expect(200);
     }
 }
 
 async fn a_provider_that_takes_access_tokens_only_has_revoked_the_grant(app: TestApp) {
-    let (_provider, endpoint) = granted(&app, "/revoke", json!({}), grant()).await;
-    endpoint.answer_next(error(400, "unsupported_token_type"));
+    let provider = granted(&app, "/revoke", json!({}), grant()).await;
+    provider.answer_revocation(error(400, "unsupported_token_type"));
     assert_eq!(delete(&app).await, REVOKED);
-    assert_eq!(endpoint.values("token"), ["refresh-1", "access-1"]);
+    assert_eq!(provider.revoked("token"), ["refresh-1", "access-1"]);
 }
 
 async fn a_provider_that_takes_neither_has_revoked_nothing_and_is_left_alone(app: TestApp) {
-    let (_provider, endpoint) = granted(&app, "/revoke", json!({}), grant()).await;
-    endpoint.answer_next(error(400, "unsupported_token_type"));
-    endpoint.answer_next(error(400, "unsupported_token_type"));
+    let provider = granted(&app, "/revoke", json!({}), grant()).await;
+    provider.answer_revocation(error(400, "unsupported_token_type"));
+    provider.answer_revocation(error(400, "unsupported_token_type"));
     assert_eq!(delete(&app).await, IMPOSSIBLE);
     assert_eq!(app.database.row_counts().await["revocations"], 0);
 }
 
 async fn a_page_is_no_revocation(app: TestApp) {
-    let (_provider, endpoint) = granted(&app, "/revoke", json!({}), grant()).await;
-    endpoint.answer_next(Scripted::text("text/html", "\n<!doctype html><title>Sign in</title>"));
+    let provider = granted(&app, "/revoke", json!({}), grant()).await;
+    provider.answer_revocation(Reply::text("text/html", "\n<!doctype html><title>Sign in</title>"));
     assert_eq!(delete(&app).await, QUEUED);
 }
 
 async fn github_is_asked_to_delete_the_authorization(app: TestApp) {
-    let (_provider, endpoint) = granted(&app, GITHUB, json!({}), without(grant(), "refresh_token")).await;
-    endpoint.answer_next(Scripted::text("", "").status(204));
+    let provider = granted(&app, GITHUB, json!({}), without(grant(), "refresh_token")).await;
+    provider.answer_revocation(Reply::text("", "").status(204));
     assert_eq!(delete(&app).await, REVOKED);
-    let requests = endpoint.told_times(1).await;
+    let requests = provider.revoked_times(1).await;
     assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("DELETE", GITHUB));
-    assert_eq!(requests[0].basic(), "acme-client:acme-client-secret-3f9a");
+    assert_eq!(requests[0].raw_basic().unwrap(), "acme-client:acme-client-secret-3f9a");
     assert_eq!(requests[0].header("content-type"), "application/json");
     assert_eq!(serde_json::from_slice::<Value>(&requests[0].body).unwrap(), json!({"access_token": "access-1"}));
 }
 
 async fn slack_is_asked_with_the_token_itself(app: TestApp) {
-    let (_provider, endpoint) = granted(&app, SLACK, json!({}), grant()).await;
-    endpoint.answer_next(Scripted::json(json!({"ok": true, "revoked": true})));
+    let provider = granted(&app, SLACK, json!({}), grant()).await;
+    provider.answer_revocation(Reply::json(json!({"ok": true, "revoked": true})));
     assert_eq!(delete(&app).await, REVOKED);
-    let requests = endpoint.told_times(1).await;
+    let requests = provider.revoked_times(1).await;
     assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("POST", SLACK));
     assert_eq!(requests[0].header("authorization"), "Bearer access-1");
     assert!(requests[0].body.is_empty());
@@ -192,46 +188,46 @@ async fn what_slack_says_is_in_the_body(app: TestApp) {
         ("team_added_to_org", QUEUED),
         ("fatal_error", QUEUED),
     ] {
-        let (_provider, endpoint) = granted(&app, SLACK, json!({}), without(grant(), "refresh_token")).await;
-        endpoint.answer_next(Scripted::json(json!({"ok": false, "error": code})));
+        let provider = granted(&app, SLACK, json!({}), without(grant(), "refresh_token")).await;
+        provider.answer_revocation(Reply::json(json!({"ok": false, "error": code})));
         assert_eq!(delete(&app).await, outcome, "{code}");
         app.delete("/v2/auth/providers/acme").await.expect(200);
     }
 }
 
 async fn dropbox_is_asked_with_the_token_itself_and_no_body(app: TestApp) {
-    let (_provider, endpoint) = granted(&app, DROPBOX, json!({}), grant()).await;
-    endpoint.answer_next(Scripted::text("application/json", "null"));
+    let provider = granted(&app, DROPBOX, json!({}), grant()).await;
+    provider.answer_revocation(Reply::text("application/json", "null"));
     assert_eq!(delete(&app).await, REVOKED);
-    let requests = endpoint.told_times(1).await;
+    let requests = provider.revoked_times(1).await;
     assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("POST", DROPBOX));
     assert_eq!(requests[0].header("authorization"), "Bearer access-1");
     assert_eq!((requests[0].header("content-type"), requests[0].body.len()), ("", 0));
 }
 
 async fn facebook_is_asked_to_delete_the_permissions(app: TestApp) {
-    let (_provider, endpoint) = granted(&app, FACEBOOK, json!({}), without(grant(), "refresh_token")).await;
-    endpoint.answer_next(Scripted::json(json!({"success": true})));
+    let provider = granted(&app, FACEBOOK, json!({}), without(grant(), "refresh_token")).await;
+    provider.answer_revocation(Reply::json(json!({"success": true})));
     assert_eq!(delete(&app).await, REVOKED);
-    let requests = endpoint.told_times(1).await;
+    let requests = provider.revoked_times(1).await;
     assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("DELETE", FACEBOOK));
     assert_eq!(requests[0].header("authorization"), "Bearer access-1");
 }
 
 async fn zendesk_is_asked_to_delete_the_token_it_is_asked_with(app: TestApp) {
-    let (_provider, endpoint) = granted(&app, ZENDESK, json!({}), grant()).await;
-    endpoint.answer_next(Scripted::text("", "").status(204));
+    let provider = granted(&app, ZENDESK, json!({}), grant()).await;
+    provider.answer_revocation(Reply::text("", "").status(204));
     assert_eq!(delete(&app).await, REVOKED);
-    let requests = endpoint.told_times(1).await;
+    let requests = provider.revoked_times(1).await;
     assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("DELETE", ZENDESK));
     assert_eq!(requests[0].header("authorization"), "Bearer access-1");
 }
 
 async fn shopify_is_asked_with_the_token_in_its_own_header(app: TestApp) {
-    let (_provider, endpoint) = granted(&app, SHOPIFY, json!({}), grant()).await;
-    endpoint.answer_next(Scripted::json(json!({})));
+    let provider = granted(&app, SHOPIFY, json!({}), grant()).await;
+    provider.answer_revocation(Reply::json(json!({})));
     assert_eq!(delete(&app).await, REVOKED);
-    let requests = endpoint.told_times(1).await;
+    let requests = provider.revoked_times(1).await;
     assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("DELETE", SHOPIFY));
     assert_eq!(requests[0].header("x-shopify-access-token"), "access-1");
     assert_eq!((requests[0].header("authorization"), requests[0].body.len()), ("", 0));
@@ -242,21 +238,21 @@ fn in_json() -> Value {
 }
 
 async fn notion_is_asked_in_json_by_the_client(app: TestApp) {
-    let (_provider, endpoint) = granted(&app, NOTION, in_json(), grant()).await;
-    endpoint.answer_next(Scripted::json(json!({"request_id": "5b8f0d0a"})));
+    let provider = granted(&app, NOTION, in_json(), grant()).await;
+    provider.answer_revocation(Reply::json(json!({"request_id": "5b8f0d0a"})));
     assert_eq!(delete(&app).await, REVOKED);
-    let requests = endpoint.told_times(1).await;
+    let requests = provider.revoked_times(1).await;
     assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("POST", NOTION));
-    assert_eq!(requests[0].basic(), "acme-client:acme-client-secret-3f9a");
+    assert_eq!(requests[0].raw_basic().unwrap(), "acme-client:acme-client-secret-3f9a");
     assert_eq!(requests[0].header("content-type"), "application/json");
     assert!(!requests[0].header("notion-version").is_empty());
     assert_eq!(serde_json::from_slice::<Value>(&requests[0].body).unwrap(), json!({"token": "access-1"}));
 }
 
 async fn that_path_is_served_by_the_book_where_the_token_endpoint_takes_forms(app: TestApp) {
-    let (_provider, endpoint) = granted(&app, NOTION, json!({}), grant()).await;
+    let provider = granted(&app, NOTION, json!({}), grant()).await;
     assert_eq!(delete(&app).await, REVOKED);
-    assert_eq!(endpoint.values("token"), ["refresh-1", "access-1"]);
+    assert_eq!(provider.revoked("token"), ["refresh-1", "access-1"]);
 }
 
 fn grant_of_account() -> Value {
@@ -264,11 +260,11 @@ fn grant_of_account() -> Value {
 }
 
 async fn stripe_is_asked_to_let_go_of_the_account(app: TestApp) {
-    let (provider, endpoint) = granted(&app, STRIPE, json!({}), grant_of_account()).await;
+    let provider = granted(&app, STRIPE, json!({}), grant_of_account()).await;
     app.advance(3 * 3600);
-    endpoint.answer_next(Scripted::json(json!({"stripe_user_id": "acct_1"})));
+    provider.answer_revocation(Reply::json(json!({"stripe_user_id": "acct_1"})));
     assert_eq!(delete(&app).await, REVOKED);
-    let requests = endpoint.told_times(1).await;
+    let requests = provider.revoked_times(1).await;
     assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("POST", STRIPE));
     assert_eq!(requests[0].header("authorization"), "Bearer acme-client-secret-3f9a");
     assert_eq!(requests[0].header("content-type"), "application/x-www-form-urlencoded");
@@ -279,18 +275,18 @@ async fn stripe_is_asked_to_let_go_of_the_account(app: TestApp) {
 async fn an_account_that_stripe_is_not_connected_to_is_let_go_already(app: TestApp) {
     let gone = "This application is not connected to stripe account acct_1, or that account does not exist.";
     for (description, outcome) in [(gone, REVOKED), ("No such application: 'acme-client'", QUEUED)] {
-        let (_provider, endpoint) = granted(&app, STRIPE, json!({}), grant_of_account()).await;
+        let provider = granted(&app, STRIPE, json!({}), grant_of_account()).await;
         let refused = json!({"error": "invalid_client", "error_description": description});
-        endpoint.answer_next(Scripted::json(refused).status(401));
+        provider.answer_revocation(Reply::json(refused).status(401));
         assert_eq!(delete(&app).await, outcome, "{description}");
         app.delete("/v2/auth/providers/acme").await.expect(200);
     }
 }
 
 async fn stripe_is_not_asked_without_an_account(app: TestApp) {
-    let (_provider, endpoint) = granted(&app, STRIPE, json!({}), grant()).await;
+    let provider = granted(&app, STRIPE, json!({}), grant()).await;
     assert_eq!(delete(&app).await, IMPOSSIBLE);
-    assert!(endpoint.requests().is_empty());
+    assert!(provider.revocations().is_empty());
 }
 
 async fn another_persons_token_of_the_same_account_is_spared(app: TestApp) {
@@ -300,14 +296,15 @@ async fn another_persons_token_of_the_same_account_is_spared(app: TestApp) {
         (GITHUB, Some("/applications/acme-client/token"), REVOKED),
         ("/revoke", Some("/revoke"), REVOKED),
     ] {
-        let (provider, endpoint) = granted(&app, path, json!({}), grant_of_account()).await;
-        provider.answer_next(Scripted::json(grant_of_account()));
+        let provider = granted(&app, path, json!({}), grant_of_account()).await;
+        provider.answer_token(Reply::json(grant_of_account()));
         app.connect(&provider, &with(asking("bob", &["read"]), json!({"ls_user_id": "bob"}))).await;
+        provider.revoke_at(asked_at.unwrap_or(path));
         for _ in 0..2 {
-            endpoint.answer_next(Scripted::json(json!({})));
+            provider.answer_revocation(Reply::json(json!({})));
         }
         assert_eq!(delete(&app).await, outcome, "{path}");
-        let asked: Vec<String> = endpoint.requests().into_iter().map(|request| request.path).collect();
+        let asked: Vec<String> = provider.revocations().into_iter().map(|request| request.path).collect();
         assert!(asked.iter().all(|at| Some(at.as_str()) == asked_at), "{path}: {asked:?}");
         assert_eq!(asked.is_empty(), asked_at.is_none(), "{path}");
         app.delete("/v2/auth/providers/acme").await.expect(200);
@@ -315,39 +312,39 @@ async fn another_persons_token_of_the_same_account_is_spared(app: TestApp) {
 }
 
 async fn a_token_got_since_the_deletion_is_spared(app: TestApp) {
-    let (provider, endpoint) = granted(&app, STRIPE, json!({}), grant_of_account()).await;
-    endpoint.answer_next(Scripted::json(json!({})).status(503));
+    let provider = granted(&app, STRIPE, json!({}), grant_of_account()).await;
+    provider.answer_revocation(Reply::json(json!({})).status(503));
     assert_eq!(delete(&app).await, QUEUED);
-    provider.answer_next(Scripted::json(grant_of_account()));
+    provider.answer_token(Reply::json(grant_of_account()));
     app.connect(&provider, &asking("alice", &["read"])).await;
     app.advance(120);
     agent_auth::broker::tokens::revoke::run_due(&app.app.broker).await.unwrap();
-    assert_eq!(endpoint.requests().len(), 1, "only the first attempt");
+    assert_eq!(provider.revocations().len(), 1, "only the first attempt");
     app.advance(86_400);
     agent_auth::broker::tokens::revoke::run_due(&app.app.broker).await.unwrap();
-    assert_eq!(endpoint.requests().len(), 1, "and it is over");
+    assert_eq!(provider.revocations().len(), 1, "and it is over");
 }
 
 async fn a_dead_access_token_without_a_refresh_token_is_a_dead_grant(app: TestApp) {
-    let notion = |status, code| Scripted::json(json!({"object": "error", "code": code})).status(status);
-    let facebook = |code: u16| Scripted::json(json!({"error": {"type": "OAuthException", "code": code}})).status(400);
+    let notion = |status, code| Reply::json(json!({"object": "error", "code": code})).status(status);
+    let facebook = |code: u16| Reply::json(json!({"error": {"type": "OAuthException", "code": code}})).status(400);
     for (path, answer, outcome) in [
         (GITHUB, error(404, "Not Found"), REVOKED),
         (GITHUB, error(422, "Validation failed"), REVOKED),
         (GITHUB, error(401, "Bad credentials"), QUEUED),
-        (DROPBOX, Scripted::json(json!({"error": {".tag": "invalid_access_token"}})).status(401), REVOKED),
+        (DROPBOX, Reply::json(json!({"error": {".tag": "invalid_access_token"}})).status(401), REVOKED),
         (FACEBOOK, facebook(190), REVOKED),
         (FACEBOOK, facebook(2), QUEUED),
         (ZENDESK, error(401, "invalid_token"), REVOKED),
         (ZENDESK, error(403, "Forbidden"), QUEUED),
-        (SHOPIFY, Scripted::json(json!({"errors": "[API] Invalid API key or access token"})).status(401), REVOKED),
+        (SHOPIFY, Reply::json(json!({"errors": "[API] Invalid API key or access token"})).status(401), REVOKED),
         (NOTION, notion(400, "invalid_grant"), REVOKED),
         (NOTION, notion(401, "invalid_client"), QUEUED),
         (NOTION, notion(200, "invalid_request"), QUEUED),
     ] {
         let client = if path == NOTION { in_json() } else { json!({}) };
-        let (_provider, endpoint) = granted(&app, path, client, without(grant(), "refresh_token")).await;
-        endpoint.answer_next(answer);
+        let provider = granted(&app, path, client, without(grant(), "refresh_token")).await;
+        provider.answer_revocation(answer);
         assert_eq!(delete(&app).await, outcome, "{path}");
         app.delete("/v2/auth/providers/acme").await.expect(200);
     }
@@ -357,23 +354,23 @@ async fn where_only_a_live_access_token_is_taken_one_is_asked_for_first(app: Tes
     let notion = json!({"object": "error", "status": 400, "code": "invalid_grant"});
     for (path, expired) in [
         (GITHUB, error(404, "Not Found")),
-        (SLACK, Scripted::json(json!({"ok": false, "error": "token_expired"}))),
-        (DROPBOX, Scripted::json(json!({"error": {".tag": "expired_access_token"}})).status(401)),
+        (SLACK, Reply::json(json!({"ok": false, "error": "token_expired"}))),
+        (DROPBOX, Reply::json(json!({"error": {".tag": "expired_access_token"}})).status(401)),
         (ZENDESK, error(401, "invalid_token")),
-        (SHOPIFY, Scripted::json(json!({"errors": "Unauthorized"})).status(401)),
-        (NOTION, Scripted::json(notion).status(400)),
+        (SHOPIFY, Reply::json(json!({"errors": "Unauthorized"})).status(401)),
+        (NOTION, Reply::json(notion).status(400)),
     ] {
         let client = if path == NOTION { in_json() } else { json!({}) };
-        let (provider, endpoint) = granted(&app, path, client, grant()).await;
+        let provider = granted(&app, path, client, grant()).await;
         app.advance(3 * 3600);
-        endpoint.answer_next(expired);
+        provider.answer_revocation(expired);
         let renewed = json!({"access_token": "access-2", "refresh_token": "refresh-2", "expires_in": 3600});
-        provider.answer_next(Scripted::json(renewed));
+        provider.answer_token(Reply::json(renewed));
         assert_eq!(delete(&app).await, REVOKED, "{path}");
         assert_eq!(provider.refreshes()[0].value("refresh_token"), Some("refresh-1"));
         let content_type = if path == NOTION { "application/json" } else { "application/x-www-form-urlencoded" };
         assert_eq!(provider.refreshes()[0].header("content-type"), content_type, "{path}");
-        let last = endpoint.told_times(2).await.remove(1);
+        let last = provider.revoked_times(2).await.remove(1);
         let headers = ["authorization", "x-shopify-access-token"].map(|name| last.header(name)).concat();
         let told = format!("{headers}{}", String::from_utf8_lossy(&last.body));
         assert!(told.contains("access-2"), "{path}: {told}");
@@ -382,9 +379,9 @@ async fn where_only_a_live_access_token_is_taken_one_is_asked_for_first(app: Tes
 }
 
 async fn a_grant_that_cannot_be_renewed_any_more_counts_as_revoked(app: TestApp) {
-    let (provider, endpoint) = granted(&app, DROPBOX, json!({}), grant()).await;
-    endpoint.answer_next(error(401, "expired_access_token"));
-    provider.answer_next(error(400, "invalid_grant"));
+    let provider = granted(&app, DROPBOX, json!({}), grant()).await;
+    provider.answer_revocation(error(401, "expired_access_token"));
+    provider.answer_token(error(400, "invalid_grant"));
     assert_eq!(delete(&app).await, REVOKED);
-    endpoint.told_times(1).await;
+    provider.revoked_times(1).await;
 }

@@ -1,6 +1,4 @@
-//! The binary as an operator meets it: commands, settings, first start, end.
-//! Owns exit codes, refusals and what is printed.
-//! Must not know about requests, beyond what proves that a started server works.
+//! The binary for operators: commands, settings, first start, exit codes and messages.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,6 +1,4 @@
-//! A server killed in the worst moment: between the provider's answer and our commit.
-//! Owns what is left of a grant and of a consent then, and what the person is told.
-//! Must not know how the server finds out.
+//! A server killed between the provider's answer and our commit: the state of the grant, and what the person is told.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +6,11 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection, SqliteConnection};
 use url::Url;
 
+use crate::support::authorization_server::{AuthorizationServer, TOKEN, identity};
 use crate::support::binary::Server;
 use crate::support::both_databases;
 use crate::support::caller::{asking, with};
 use crate::support::database::{Database, PUBLIC_URL};
-use crate::support::rotating_provider::{RotatingProvider, identity};
 
 both_databases! {
     killed_between_answer_and_commit_a_provider_with_grace_loses_nothing,
@@ -22,7 +20,7 @@ both_databases! {
     killed_in_the_middle_of_a_code_exchange_the_wait_ends_visibly,
 }
 
-/// How long a refresh that died with its server may stand in the way of the next one. Generous: it says "seconds".
+/// How long a refresh that died with its server may block the next one. Generous: the promise says "seconds".
 const SOON: Duration = Duration::from_secs(25);
 
 fn question() -> Value {
@@ -32,14 +30,14 @@ fn question() -> Value {
 /// Real servers on one database, one after the other, and the provider.
 struct Story {
     database: Database,
-    provider: RotatingProvider,
+    provider: AuthorizationServer,
 }
 
 impl Story {
     async fn begin(database: Database, grace: Duration) -> (Self, Server) {
-        let story = Self { database, provider: RotatingProvider::start(grace).await };
+        let story = Self { database, provider: AuthorizationServer::rotating(grace).await };
         let server = story.server().await;
-        let definition = story.provider.definition("acme", &story.provider.at("/token"));
+        let definition = story.provider.definition("acme");
         server.post(story.key(), "/v2/auth/providers", &definition).await;
         (story, server)
     }
@@ -90,9 +88,9 @@ impl Story {
         {
             let asked = self.authenticate_or_die(&server);
             let killed = async {
-                self.provider.holds(1).await;
+                self.provider.until_held(1).await;
                 let table = Held::take(&self.database).await;
-                self.provider.let_go();
+                self.provider.release();
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 server.signal("KILL");
                 table
@@ -101,7 +99,7 @@ impl Story {
             table.release().await;
             assert!(answer.is_none(), "nobody may be told of a token that is not written: {answer:?}");
         }
-        assert_eq!(self.provider.refreshes(), 1, "the provider has renewed the grant");
+        assert_eq!(self.provider.rotations(), 1, "the provider has renewed the grant");
         drop(server);
     }
 
@@ -177,9 +175,9 @@ async fn killed_between_answer_and_commit_a_strict_provider_has_to_be_asked_for_
     assert_eq!(story.provider.dead_grants(), 1);
     let named = with(question(), json!({"token_id": listed[0]["id"]}));
     assert_eq!(story.authenticate(&server, &named).await["status"], "token_expired");
-    let asked = story.provider.requests();
+    let asked = story.provider.count(TOKEN);
     story.authenticate(&server, &question()).await;
-    assert_eq!(story.provider.requests(), asked, "a dead grant is left alone");
+    assert_eq!(story.provider.count(TOKEN), asked, "a dead grant is left alone");
     let token = story.connect(&server).await;
     assert!(story.provider.is_newest(&token), "consent heals it");
 }
@@ -189,13 +187,13 @@ async fn killed_in_the_middle_of_a_refresh_the_grant_lives(database: Database) {
     story.expired(&server).await;
     story.provider.hold();
     let killed = async {
-        story.provider.holds(1).await;
+        story.provider.until_held(1).await;
         server.signal("KILL");
     };
     let (answer, ()) = tokio::join!(story.authenticate_or_die(&server), killed);
     assert!(answer.is_none(), "{answer:?}");
     drop(server);
-    story.provider.let_go();
+    story.provider.release();
     let server = story.server().await;
     let answer = story.soon(&server, &question()).await;
     assert!(story.provider.is_newest(answer["token"].as_str().unwrap_or_else(|| panic!("{answer}"))));
@@ -207,13 +205,13 @@ async fn killed_in_the_middle_of_a_code_exchange_the_wait_ends_visibly(database:
     let callback = story.way_back(&pending);
     story.provider.hold();
     let killed = async {
-        story.provider.holds(1).await;
+        story.provider.until_held(1).await;
         server.signal("KILL");
     };
     let (page, ()) = tokio::join!(server.get(&callback), killed);
     assert!(page.is_none(), "{page:?}");
     drop(server);
-    story.provider.let_go();
+    story.provider.release();
 
     let server = story.server().await;
     // A minute later, when no exchange can be under way any more.
@@ -241,11 +239,11 @@ async fn killed_between_answer_and_commit_the_refresh_is_resumed_though_nobody_a
     story.killed_before_the_commit(server).await;
     let server = story.server().await;
     let begun = Instant::now();
-    while story.provider.refreshes() < 2 {
+    while story.provider.rotations() < 2 {
         assert!(begun.elapsed() < SOON, "nobody asks, and nothing happens");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let answer = story.soon(&server, &question()).await;
     assert!(story.provider.is_newest(answer["token"].as_str().unwrap_or_else(|| panic!("{answer}"))));
-    assert_eq!((story.provider.refreshes(), story.provider.dead_grants()), (2, 0), "once, and for everybody");
+    assert_eq!((story.provider.rotations(), story.provider.dead_grants()), (2, 0), "once, and for everybody");
 }

@@ -6,17 +6,17 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, identity};
 use crate::support::caller::{Caller, asking};
 use crate::support::cluster::Cluster;
 use crate::support::database::Database;
-use crate::support::rotating_provider::{RotatingProvider, identity};
 
 const HOUR: u64 = 3600;
 
-/// An application on a PostgreSQL server of its own, and a provider that forgives nothing.
+/// An application on a PostgreSQL server of its own, and a provider that ends a grant when a refresh token is used twice.
 struct Story {
     app: TestApp,
-    provider: RotatingProvider,
+    provider: AuthorizationServer,
     cluster: Cluster,
 }
 
@@ -24,8 +24,8 @@ impl Story {
     async fn begin() -> Self {
         let cluster = Cluster::start();
         let app = TestApp::start(Database::postgres_on(cluster.url()).await).await;
-        let provider = RotatingProvider::start(Duration::ZERO).await;
-        app.register_as(provider.definition("acme", &provider.at("/token"))).await;
+        let provider = AuthorizationServer::rotating(Duration::ZERO).await;
+        app.register_as(provider.definition("acme")).await;
         Self { app, provider, cluster }
     }
 
@@ -55,16 +55,16 @@ async fn soon(app: &Caller) -> Value {
     }
 }
 
-/// The provider renews the grant while the database is away, and stays away for that long.
+/// The provider renews the grant while the database is down, which lasts that long.
 async fn away_between_answer_and_commit(away: Duration) {
     let story = Story::begin().await;
     story.expired().await;
     story.provider.hold();
     let caller = Caller::clone(&story.app);
     let call = tokio::spawn(async move { caller.try_authenticate(&question()).await });
-    story.provider.holds(1).await;
+    story.provider.until_held(1).await;
     story.cluster.crash();
-    story.provider.let_go();
+    story.provider.release();
     tokio::time::sleep(away).await;
     story.cluster.start_again();
     let answer = call.await.expect("no panic");
@@ -93,7 +93,7 @@ async fn a_restart_before_a_refresh_costs_no_grant() {
     story.app.try_authenticate(&question()).await.expect_error(503, "database_unavailable");
     story.cluster.start_again();
     assert_eq!(soon(&story.app).await["status"], "completed");
-    assert_eq!((story.provider.refreshes(), story.provider.reuses()), (1, 0));
+    assert_eq!((story.provider.rotations(), story.provider.reuses()), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

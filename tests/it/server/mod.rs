@@ -1,8 +1,8 @@
 //! The running server and its binary: commands, start, stop, crashes, replicas, clean-up and what is stored.
 
 mod command_line;
+mod concurrent_callers;
 mod crashes;
-mod crowds;
 mod database_restarts;
 mod jobs;
 mod replicas;

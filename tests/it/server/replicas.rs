@@ -1,6 +1,4 @@
-//! Several replicas on one PostgreSQL database.
-//! Owns what one replica must learn from another, and how soon.
-//! Must not know about SQLite, where there is only ever one process.
+//! Several replicas on one PostgreSQL database: what one learns from another, and how soon.
 
 use std::time::{Duration, Instant};
 
@@ -9,20 +7,19 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::binary::{self, Server};
 use crate::support::caller::{Caller, asking};
 use crate::support::database::Database;
 use crate::support::eventually::eventually;
-use crate::support::fake_provider::FakeProvider;
-use crate::support::scripted::Scripted;
 
 /// As soon as another replica must have heard of a change.
 const SOON: Duration = Duration::from_secs(5);
 
-async fn two_replicas() -> (TestApp, TestApp, FakeProvider) {
+async fn two_replicas() -> (TestApp, TestApp, AuthorizationServer) {
     let here = TestApp::start(Database::postgres().await).await;
     let there = here.replica().await;
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     here.register(&provider).await;
     (here, there, provider)
 }
@@ -125,7 +122,7 @@ async fn simultaneous_callbacks_on_two_replicas_make_one_exchange() {
     let (here, there, provider) = two_replicas().await;
     let pending = here.begin(&asking("alice", &["read"])).await;
     let answer = json!({"access_token": "only-one", "expires_in": 3600});
-    provider.answer_next(Scripted::json(answer).after(Duration::from_millis(300)));
+    provider.answer_token(Reply::json(answer).after(Duration::from_millis(300)));
     let callback = provider.consent(&pending.url);
     let visits = (0..12).map(|number| {
         let replica = if number % 2 == 0 { &here } else { &there };
@@ -145,7 +142,7 @@ async fn many_callers_over_two_replicas_make_one_refresh() {
     here.connect(&provider, &question).await;
     here.advance(3600);
     let answer = json!({"access_token": "second", "refresh_token": "r", "expires_in": 3600});
-    provider.answer_next(Scripted::json(answer).after(Duration::from_millis(500)));
+    provider.answer_token(Reply::json(answer).after(Duration::from_millis(500)));
     let callers = (0..20).map(|number| {
         let replica = if number % 2 == 0 { &here } else { &there };
         let (caller, question) = (Caller::clone(replica), question.clone());
@@ -160,7 +157,7 @@ async fn many_callers_over_two_replicas_make_one_refresh() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_changed_or_deleted_here_is_soon_so_there() {
     let (here, there, _provider) = two_replicas().await;
-    let moved = FakeProvider::start().await;
+    let moved = AuthorizationServer::start().await;
     there.begin(&asking("alice", &["read"])).await;
     let patch = json!({"auth_url": moved.at("/authorize")});
     here.patch("/v2/auth/providers/acme", &patch).await.expect(200);

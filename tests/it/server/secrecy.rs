@@ -1,6 +1,4 @@
-//! Secrets at rest and in the logs.
-//! Owns the search for everything secret in everything that stays behind.
-//! Must not know how things are sealed, only that nothing can be read and nothing can be exchanged.
+//! Secrets at rest and in the logs: no secret can be read in what stays behind, and sealed values cannot be exchanged.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -8,12 +6,11 @@ use serde_json::json;
 use url::{Position, Url};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::binary::Server;
 use crate::support::both_databases;
 use crate::support::caller::{Pending, asking, with};
 use crate::support::database::{Database, random_text};
-use crate::support::fake_provider::FakeProvider;
-use crate::support::scripted::Scripted;
 
 both_databases! {
     nothing_secret_can_be_read_in_the_database,
@@ -24,7 +21,7 @@ both_databases! {
     nothing_secret_is_in_the_logs_at_trace_level,
 }
 
-/// The encodings in which a secret could lie around.
+/// The encodings in which a secret could be stored.
 fn encodings(secret: &str) -> Vec<Vec<u8>> {
     let hex: Vec<_> = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
     // The last characters of an encoding depend on what follows, so they are left out.
@@ -47,10 +44,10 @@ fn cannot_be_read(secret: &str, what: &str, everything: &[u8]) {
 }
 
 async fn nothing_secret_can_be_read_in_the_database(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let (access, refresh) = (random_text("access-"), random_text("refresh-"));
-    provider.answer_next(Scripted::json(json!({
+    provider.answer_token(Reply::json(json!({
         "access_token": access,
         "refresh_token": refresh,
         "expires_in": 3600,
@@ -83,7 +80,7 @@ async fn nothing_secret_can_be_read_in_the_database(app: TestApp) {
 }
 
 async fn nothing_secret_of_a_pending_request_can_be_read_in_the_database(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let while_pending = app.database.everything_at_rest().await;
@@ -101,8 +98,8 @@ async fn an_api_key_cannot_be_read_in_the_database(app: TestApp) {
 }
 
 /// Tokens of Alice and Bob; the sealed columns are those of bytes.
-async fn two_tokens(app: &TestApp) -> (FakeProvider, Vec<String>) {
-    let provider = FakeProvider::start().await;
+async fn two_tokens(app: &TestApp) -> (AuthorizationServer, Vec<String>) {
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     for user in ["alice", "bob"] {
         app.connect(&provider, &asking(user, &["read"])).await;
@@ -147,7 +144,7 @@ async fn a_damaged_ciphertext_is_refused(app: TestApp) {
     app.token(&asking("bob", &["read"])).await;
 }
 
-/// Every crate at its most talkative, as far as the application lets it.
+/// The most verbose log that the application allows.
 const EVERYTHING: &str = "trace,sqlx=trace,hyper=trace,hyper_util=trace,reqwest=trace,rustls=trace,tower_http=trace";
 
 /// What a client does with the running binary, the good and the bad.
@@ -177,7 +174,7 @@ impl Journey {
         status
     }
 
-    async fn walk(&mut self, provider: &FakeProvider) {
+    async fn walk(&mut self, provider: &AuthorizationServer) {
         let path = "/v2/auth/providers";
         let definition = provider.definition("acme");
         self.server.post(&self.key, path, &definition).await;
@@ -191,7 +188,7 @@ impl Journey {
             "expires_in": 1,
             "id_token": "the-header.the-id-token-payload.the-signature",
         });
-        provider.answer_next(Scripted::json(first));
+        provider.answer_token(Reply::json(first));
         assert_eq!(self.visit(&provider.consent(&pending.url)).await, 303);
         let wait = format!("/v2/auth/wait/{}", pending.auth_id);
         self.server.get_with_key(&self.key, &wait).await;
@@ -200,7 +197,7 @@ impl Journey {
             "refresh_token": "the-second-refresh-token",
             "expires_in": 3600,
         });
-        provider.answer_next(Scripted::json(refreshed));
+        provider.answer_token(Reply::json(refreshed));
         tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
         let path = "/v2/auth/authenticate";
         let answer = self.server.post(&self.key, path, &question).await;
@@ -220,11 +217,11 @@ impl Journey {
         self.keep(&pending.state(), "the state");
     }
 
-    async fn stumble(&mut self, provider: &FakeProvider) {
+    async fn stumble(&mut self, provider: &AuthorizationServer) {
         let question = with(asking("bob", &["read"]), json!({"force_new": true}));
         let pending = self.begin(&question).await;
         let broken = r#"{"access_token": "the-token-in-broken-json""#;
-        provider.answer_next(Scripted::text("application/json", broken));
+        provider.answer_token(Reply::text("application/json", broken));
         let callback = provider.consent(&pending.url);
         assert!(self.visit(&callback).await >= 400);
         self.keep("the-token-in-broken-json", "a token that was not understood");
@@ -251,7 +248,7 @@ impl Journey {
 }
 
 async fn nothing_secret_is_in_the_logs_at_trace_level(database: Database) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let mut environment = database.environment();
     environment.push(("AGENT_AUTH_LOG".to_owned(), EVERYTHING.to_owned()));
     let mut journey =

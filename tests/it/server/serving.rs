@@ -1,6 +1,5 @@
-//! A server's life: its first start, its restarts, its health, its end.
-//! Owns what must survive a restart and what must not be cut off at the end.
-//! Must not know about refusals to start; those are `command_line`.
+//! The running server: first start, restart, health checks and shutdown.
+//! Covers what survives a restart and which requests a shutdown must not cut off.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,12 +9,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use url::Position;
 
+use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::binary::{Server, free_port, run, words_like_keys};
 use crate::support::both_databases;
 use crate::support::caller::asking;
 use crate::support::database::Database;
-use crate::support::fake_provider::FakeProvider;
-use crate::support::scripted::Scripted;
 
 both_databases! {
     the_first_start_without_a_key_prints_one_and_never_again,
@@ -49,7 +47,7 @@ async fn the_first_start_without_a_key_prints_one_and_never_again(database: Data
     }
     assert_eq!(working.len(), 1, "{}", server.said_so_far());
     let key = working.remove(0);
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let path = "/v2/auth/providers";
     server.post(&key, path, &provider.definition("acme")).await;
     server.stop().await;
@@ -70,7 +68,7 @@ async fn with_a_bootstrap_key_none_is_printed(database: Database) {
 }
 
 async fn restarts_keep_everything_and_make_no_second_key(database: Database) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let key = &database.bootstrap_key;
     let question = asking("alice", &["read"]);
     let path = "/v2/auth/authenticate";
@@ -94,7 +92,7 @@ async fn restarts_keep_everything_and_make_no_second_key(database: Database) {
 }
 
 async fn at_the_end_waiters_are_answered(database: Database) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let key = database.bootstrap_key.clone();
     let server = Server::start(&database.environment()).await;
     let definition = provider.definition("acme");
@@ -121,7 +119,7 @@ async fn at_the_end_waiters_are_answered(database: Database) {
 }
 
 async fn at_the_end_an_exchange_is_finished(database: Database) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let key = database.bootstrap_key.clone();
     let question = asking("alice", &["read"]);
     let server = Server::start(&database.environment()).await;
@@ -129,7 +127,7 @@ async fn at_the_end_an_exchange_is_finished(database: Database) {
     server.post(&key, "/v2/auth/providers", &definition).await;
     let begun = server.post(&key, "/v2/auth/authenticate", &question).await;
     let slowly = json!({"access_token": "in-time", "expires_in": 3600});
-    provider.answer_next(Scripted::json(slowly).after(Duration::from_secs(2)));
+    provider.answer_token(Reply::json(slowly).after(Duration::from_secs(2)));
     let callback = provider.consent(begun["url"].as_str().unwrap());
     let request = server.http.get(server.url(&callback[Position::BeforePath..]));
     let browser = tokio::spawn(async move { request.send().await.expect("an answer").status() });

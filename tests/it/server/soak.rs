@@ -1,6 +1,5 @@
-//! The soak in short: calls while grants expire, kills and faults under mixed load. `scripts/soak` does it at length.
-//! Owns how much of it the suite does.
-//! Must not know how it is done; that is in `benches/soak`.
+//! The soak test in short: calls while grants expire, kills and faults under mixed load.
+//! `scripts/soak` runs the same code of `benches/soak` for longer.
 #![allow(clippy::print_stdout, reason = "a soak shows its progress and its figures")]
 
 #[path = "../../../benches/soak/client.rs"]

@@ -1,14 +1,13 @@
-//! What SQLite really stores in each column. It takes any value anywhere, so that a wrong bind would go unnoticed.
-//! Owns the comparison of each value's storage class with its column's declared type.
-//! Must not know what the columns are for.
+//! The storage class of every SQLite value matches the declared type of its column.
+//! SQLite accepts any value in any column, so a wrong bind would go unnoticed.
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::caller::asking;
 use crate::support::database::Database;
-use crate::support::fake_provider::FakeProvider;
 
 /// The storage class that a value of this declared type has.
 fn class_of(declared: &str) -> &'static str {
@@ -23,7 +22,7 @@ fn class_of(declared: &str) -> &'static str {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_value_is_stored_as_its_column_says() {
     let app = TestApp::start(Database::sqlite()).await;
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     app.connect(&provider, &asking("alice", &["read"])).await;
     app.connect_agent("helper", &app.tokens().await[0]["id"]).await;

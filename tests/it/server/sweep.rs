@@ -1,6 +1,5 @@
-//! What is over is removed, by the server itself and by `agent-auth sweep`.
-//! Owns what goes, when, and what must stay.
-//! Must not know how many statements that takes.
+//! Deletion of expired requests and dead tokens, by the server itself and by `agent-auth sweep`.
+//! Covers what is deleted, when, and what must stay.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +7,11 @@ use agent_auth::broker::jobs::sweep;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::binary::{Finished, run};
 use crate::support::both_databases;
 use crate::support::caller::{asking, with};
 use crate::support::database::Database;
-use crate::support::fake_provider::FakeProvider;
-use crate::support::scripted::Scripted;
 
 both_databases! {
     an_authorization_request_goes_an_hour_after_it_expired,
@@ -40,13 +38,13 @@ fn question() -> Value {
     asking("alice", &["read"])
 }
 
-async fn with_provider(app: &TestApp) -> FakeProvider {
-    let provider = FakeProvider::start().await;
+async fn with_provider(app: &TestApp) -> AuthorizationServer {
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     provider
 }
 
-/// Has the work done now. The server does it by itself, too, and may be at it: then that is waited for.
+/// Runs the job now. The server runs it as well; when it is doing so already, this waits for the next turn.
 async fn swept(app: &TestApp) {
     let begun = Instant::now();
     while sweep::run_once(&app.app.broker).await.unwrap().is_none() {
@@ -63,13 +61,13 @@ fn lifetime(app: &TestApp) -> u64 {
     u64::try_from(app.settings.authorization_ttl_seconds).unwrap()
 }
 
-/// Alice's grant, of which the provider says now that it is dead.
-async fn dead_grant(app: &TestApp) -> FakeProvider {
+/// Alice's grant, after the provider has answered that it is dead.
+async fn dead_grant(app: &TestApp) -> AuthorizationServer {
     let provider = with_provider(app).await;
     app.connect(&provider, &question()).await;
     app.connect_agent("helper", &app.tokens().await[0]["id"]).await;
     app.advance(HOUR);
-    provider.answer_next(Scripted::json(json!({"error": "invalid_grant"})).status(400));
+    provider.answer_token(Reply::json(json!({"error": "invalid_grant"})).status(400));
     app.begin(&question()).await;
     provider
 }
@@ -275,7 +273,7 @@ async fn the_command_leaves_it_to_a_server_that_is_at_it(app: TestApp) {
     assert!(said.status.success(), "looking is always possible: {said:?}");
 }
 
-/// A consent and the sweeper reach for the same row; the consent was first.
+/// A consent and the sweep want the same row; the consent was first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_is_revived_at_this_moment_stays() {
     let app = TestApp::start(Database::postgres().await).await;

@@ -1,6 +1,4 @@
-//! An answer of the application, read whole.
-//! Owns reading it and the assertions that many tests make about it.
-//! Must not know how the request was sent.
+//! An answer of the application, and the assertions that many tests make about it.
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};

@@ -1,6 +1,4 @@
 //! The application under test: the real router over a real database, with a clock that tests move.
-//! Owns starting it, its replicas, and its API keys.
-//! Must not know what is asked of it.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -25,7 +23,7 @@ pub struct TestApp {
     pub database: Arc<Database>,
 }
 
-/// Gives the test what it takes, made on that database.
+/// Runs the test with the argument it takes, made on that database.
 pub async fn run<T: Ready>(test: impl AsyncFnOnce(T), database: Database) {
     test(T::on(database).await).await;
 }

@@ -1,6 +1,4 @@
-//! The real binary as a child process.
-//! Owns starting, asking, stopping it, and everything it prints.
-//! Must not know what the tests look for in that.
+//! The real binary as a child process: start it, send requests, stop it, read what it prints.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -23,7 +21,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// It refused: not a success, one line beside the log that says why, no stack of causes and no panic.
+    /// It refused: no success, one line apart from the log that says why, no chain of causes and no panic.
     #[track_caller]
     pub fn expect_refusal(&self) -> &str {
         assert!(!self.status.success(), "it should have refused: {self:?}");
@@ -138,7 +136,7 @@ impl Server {
         let mut environment = environment.to_vec();
         environment.push(("AGENT_AUTH_LISTEN".to_owned(), format!("127.0.0.1:{port}")));
         let mut child = command(&["serve"], &environment).spawn().expect("the binary starts");
-        // Whoever comes second finds a provider of cryptography in place, which is fine.
+        // A second installation in the same process fails, which is fine.
         drop(rustls::crypto::ring::default_provider().install_default());
         Self {
             stdout: child.stdout.take().map(collect),

@@ -1,6 +1,4 @@
-//! Someone who sends requests: an API key, perhaps acting for a user, or nobody at all.
-//! Owns the requests and the short journeys that most tests begin with.
-//! Must not know which database is underneath.
+//! A caller: an API key, perhaps acting for a user, or nobody. It sends requests and does the usual flows.
 
 use axum::Router;
 use axum::body::Body;
@@ -11,8 +9,7 @@ use tower::ServiceExt as _;
 use url::{Position, Url};
 
 use super::answer::Answer;
-use super::fake_provider::FakeProvider;
-use super::scripted::Scripted;
+use super::authorization_server::{AuthorizationServer, Reply};
 
 #[derive(Clone)]
 pub struct Caller {
@@ -106,7 +103,7 @@ impl Caller {
     }
 
     /// Registers `provider` as `acme`.
-    pub async fn register(&self, provider: &FakeProvider) -> Value {
+    pub async fn register(&self, provider: &AuthorizationServer) -> Value {
         self.register_as(provider.definition("acme")).await
     }
 
@@ -141,7 +138,7 @@ impl Caller {
     }
 
     /// The whole journey: ask, consent in the browser, be answered; gives the access token.
-    pub async fn connect(&self, provider: &FakeProvider, body: &Value) -> String {
+    pub async fn connect(&self, provider: &AuthorizationServer, body: &Value) -> String {
         let pending = self.begin(body).await;
         self.come_back(&provider.consent(&pending.url)).await;
         let answer = self.wait(&pending.auth_id).await;
@@ -149,10 +146,10 @@ impl Caller {
         answer["token"].as_str().expect("a token").to_owned()
     }
 
-    /// Asks anew and comes back with a code, whose exchange the provider answers like that.
-    pub async fn exchange(&self, provider: &FakeProvider, body: Value, answer: Scripted) -> (Pending, Answer) {
+    /// Begins a new consent and comes back with a code; the provider answers its exchange with `answer`.
+    pub async fn exchange(&self, provider: &AuthorizationServer, body: Value, answer: Reply) -> (Pending, Answer) {
         let pending = self.begin(&with(body, json!({"force_new": true}))).await;
-        provider.answer_next(answer);
+        provider.answer_token(answer);
         let page = self.visit(&provider.consent(&pending.url)).await;
         assert_ne!(page.status.as_u16(), 500, "{}", page.text());
         (pending, page)

@@ -1,6 +1,4 @@
-//! A PostgreSQL server of one's own, to be stopped and started.
-//! Owns its folder and its process.
-//! Must not know what is stored in it.
+//! A private PostgreSQL server that a test may stop, crash and start again.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,5 @@
-//! The two databases that every behaviour is tested on.
-//! Owns the settings that lead to them and raw looks into what they hold.
-//! Must not know the schema: it asks the database for its tables.
+//! The two databases that every test runs on: their settings, and direct reads of what is stored.
+//! It asks the database for its tables and does not know the schema.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,4 @@
-//! A TCP proxy that spoils single connections on the way to a server.
-//! Owns how a connection is spoiled, and in which phase of the request.
-//! Must not know what is asked or answered, beyond where an HTTP/1.1 request ends.
+//! A TCP proxy that breaks single connections on the way to a server, in a chosen phase of the request.
 
 use std::collections::VecDeque;
 use std::io;

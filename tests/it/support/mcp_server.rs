@@ -1,58 +1,22 @@
 //! An MCP server and its authorization server, on one port.
-//! Owns the documents it shows, which a test may change, and the record of what it was asked.
-//! Must not know the application.
+//! A test may change each of its documents.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-
-use axum::Router;
-use axum::body::{Bytes, to_bytes};
-use axum::extract::{Request, State};
-use axum::response::Response;
 use serde_json::{Value, json};
-use url::form_urlencoded;
 
+use super::authorization_server::{AuthorizationServer, Reply, Request};
 use super::caller::with;
 use super::database::random_text;
-use super::scripted::Scripted;
-use super::served::Served;
 
-/// One request it was sent.
-#[derive(Debug, Clone)]
-pub struct Asked {
-    pub path: String,
-    pub body: String,
-}
-
-impl Asked {
-    /// A field of a form.
-    pub fn field(&self, name: &str) -> Option<String> {
-        let mut fields = form_urlencoded::parse(self.body.as_bytes());
-        fields.find(|(field, _)| field == name).map(|(_, value)| value.into_owned())
-    }
-}
-
-#[derive(Default)]
-struct Records {
-    pages: Mutex<HashMap<String, Scripted>>,
-    asked: Mutex<Vec<Asked>>,
-}
-
-pub struct McpServer {
-    pub served: Served,
-    records: Arc<Records>,
-}
+pub struct McpServer(AuthorizationServer);
 
 /// Where its documents are when everything is in order.
 pub const RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource/public/mcp";
 pub const SERVER_METADATA: &str = "/.well-known/oauth-authorization-server";
 
 impl McpServer {
-    /// One that says nothing yet.
+    /// One without any document.
     pub async fn silent() -> Self {
-        let records = Arc::new(Records::default());
-        let routes = Router::new().fallback(answer).with_state(Arc::clone(&records));
-        Self { served: Served::start(routes).await, records }
+        Self(AuthorizationServer::custom(answer).await)
     }
 
     /// One whose documents are all there and right.
@@ -66,7 +30,11 @@ impl McpServer {
     }
 
     pub fn at(&self, path: &str) -> String {
-        self.served.at(path)
+        self.0.at(path)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.0.address().port()
     }
 
     pub fn url(&self) -> String {
@@ -89,30 +57,32 @@ impl McpServer {
         })
     }
 
+    /// Every request to `path` is answered with this document from now on.
     pub fn show(&self, path: &str, document: impl Into<Value>) {
-        self.answer(path, Scripted::json(document));
+        self.answer(path, Reply::json(document));
     }
 
-    pub fn answer(&self, path: &str, answer: Scripted) {
-        self.records.pages.lock().unwrap().insert(path.to_owned(), answer);
+    /// Every request to `path` is answered like this from now on.
+    pub fn answer(&self, path: &str, reply: Reply) {
+        self.0.show(path, reply);
     }
 
     pub fn hide(&self, path: &str) {
-        self.records.pages.lock().unwrap().remove(path);
+        self.0.hide(path);
     }
 
     /// What the MCP server itself answers to those who come without a token.
     pub fn challenge(&self, header: &str) {
-        self.answer("/public/mcp", Scripted::text("text/plain", "").status(401).header("www-authenticate", header));
+        self.answer("/public/mcp", Reply::text("text/plain", "").status(401).header("www-authenticate", header));
     }
 
-    pub fn asked(&self, path: &str) -> Vec<Asked> {
-        self.records.asked.lock().unwrap().iter().filter(|asked| asked.path == path).cloned().collect()
+    pub fn requests(&self, path: &str) -> Vec<Request> {
+        self.0.requests(path)
     }
 
-    /// How often it was asked anything.
-    pub fn times_asked(&self) -> usize {
-        self.records.asked.lock().unwrap().len()
+    /// How many requests there were.
+    pub fn count(&self) -> usize {
+        self.0.all_requests().len()
     }
 
     /// What connects this server.
@@ -126,25 +96,18 @@ impl McpServer {
     }
 }
 
-async fn answer(State(records): State<Arc<Records>>, request: Request) -> Response {
-    let path = request.uri().path().to_owned();
-    let body = to_bytes(request.into_body(), 1 << 20).await.unwrap_or_else(|_| Bytes::new());
-    let body = String::from_utf8_lossy(&body).into_owned();
-    records.asked.lock().unwrap().push(Asked { path: path.clone(), body: body.clone() });
-    let page = records.pages.lock().unwrap().get(&path).cloned();
-    let answer = page.unwrap_or_else(|| match path.as_str() {
-        "/register" => Scripted::json(registered(&body)).status(201),
-        "/token" => Scripted::json(json!({
+fn answer(request: &Request) -> Reply {
+    match request.path.as_str() {
+        "/register" => Reply::json(registered(request)).status(201),
+        "/token" => Reply::json(json!({
             "access_token": random_text("access-"), "refresh_token": random_text("refresh-"),
             "token_type": "Bearer", "expires_in": 3600,
         })),
-        _ => Scripted::text("text/html", "<h1>Not here</h1>").status(404),
-    });
-    answer.give(Arc::default()).await
+        _ => Reply::text("text/html", "<h1>Not here</h1>").status(404),
+    }
 }
 
 /// What was asked for, with an id and a secret.
-fn registered(body: &str) -> Value {
-    let asked: Value = serde_json::from_str(body).expect("a registration is JSON");
-    with(asked, json!({"client_id": random_text("client-"), "client_secret": random_text("secret-")}))
+fn registered(request: &Request) -> Value {
+    with(request.json(), json!({"client_id": random_text("client-"), "client_secret": random_text("secret-")}))
 }

@@ -1,25 +1,17 @@
-//! What the suites stand on: a running application, a scripted provider, a database of one's own.
-//! Owns the words in which the tests are written.
-//! Must not know what any single test is about.
+//! What the tests use: a running application, a scripted authorization server, a database for each test.
 
 pub mod answer;
 pub mod app;
+pub mod authorization_server;
 pub mod binary;
 pub mod caller;
 pub mod cluster;
 pub mod database;
 pub mod eventually;
-pub mod fake_provider;
 pub mod fault_proxy;
 pub mod mcp_server;
 pub mod postgres;
-pub mod revocation_endpoint;
-pub mod rotating_provider;
-pub mod scripted;
-pub mod served;
 pub mod trap;
-pub mod twin;
-pub mod userinfo;
 
 /// Makes every named test twice: `sqlite::name` and `postgres::name`.
 ///

@@ -1,6 +1,4 @@
-//! One PostgreSQL database for one test.
-//! Owns making it and dropping it again.
-//! Must not know what is stored in it.
+//! One PostgreSQL database for one test, dropped afterwards.
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use url::Url;

@@ -1,6 +1,4 @@
-//! A port that nobody may connect to.
-//! Owns counting who did.
-//! Must not know why they should not have.
+//! A port that nobody may connect to. It counts who did.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking, with, without};
-use crate::support::fake_provider::FakeProvider;
 
 both_databases! {
     a_stored_token_is_listed_with_every_published_field,
@@ -28,8 +28,8 @@ both_databases! {
     a_label_survives_a_refresh,
 }
 
-async fn connected(app: &TestApp) -> (FakeProvider, Caller) {
-    let provider = FakeProvider::start().await;
+async fn connected(app: &TestApp) -> (AuthorizationServer, Caller) {
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     app.register_as(provider.definition("other")).await;
     let alice = app.service_key().await.acting_for("alice");

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::stage::{HOUR, an_hour, connected, moment, question, refused, unavailable};
 use crate::support::app::TestApp;
+use crate::support::authorization_server::Reply;
 use crate::support::both_databases;
-use crate::support::scripted::Scripted;
 
 both_databases! {
     a_report_refreshes_a_token_that_is_not_due,
@@ -82,8 +82,8 @@ async fn a_report_of_a_token_just_refreshed_does_not_refresh_again(app: TestApp)
 
 async fn many_agents_that_report_at_once_make_one_refresh(app: TestApp) {
     let stage = Arc::new(connected(&app, an_hour()).await);
-    stage.provider.answer_next(
-        Scripted::json(json!({"access_token": "second", "refresh_token": "refresh-2", "expires_in": HOUR}))
+    stage.provider.answer_token(
+        Reply::json(json!({"access_token": "second", "refresh_token": "refresh-2", "expires_in": HOUR}))
             .after(Duration::from_millis(300)),
     );
     let reports = (0..20).map(|n| {
@@ -99,7 +99,7 @@ async fn many_agents_that_report_at_once_make_one_refresh(app: TestApp) {
 
 async fn a_report_about_a_dead_grant_needs_consent(app: TestApp) {
     let stage = connected(&app, an_hour()).await;
-    stage.provider.answer_next(refused());
+    stage.provider.answer_token(refused());
     stage.needs_consent(Some(json!({"token": "first"}))).await;
     for body in [None, Some(json!({"token": "first"}))] {
         stage.needs_consent(body).await;
@@ -124,7 +124,7 @@ async fn without_a_refresh_token_a_report_needs_consent_at_once(app: TestApp) {
 async fn after_a_new_consent_a_late_report_does_no_harm(app: TestApp) {
     let stage = connected(&app, json!({"access_token": "first"})).await;
     stage.needs_consent(Some(json!({"token": "first"}))).await;
-    stage.provider.answer_next(Scripted::json(json!({"access_token": "second"})));
+    stage.provider.answer_token(Reply::json(json!({"access_token": "second"})));
     stage.alice.connect(&stage.provider, &question()).await;
     assert_eq!(stage.state().await["state"], "active", "the same token");
     for late in [None, Some(json!({"token": "first"}))] {
@@ -138,7 +138,7 @@ async fn after_a_new_consent_a_late_report_does_no_harm(app: TestApp) {
 
 async fn a_provider_that_fails_after_a_report_costs_no_grant(app: TestApp) {
     let stage = connected(&app, an_hour()).await;
-    stage.provider.answer_next(unavailable());
+    stage.provider.answer_token(unavailable());
     let answer = stage.try_report(None).await;
     answer.expect_error(503, "provider_unavailable");
     let seconds: u64 = answer.header("retry-after").parse().expect("seconds");

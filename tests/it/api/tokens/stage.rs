@@ -5,9 +5,8 @@ use serde_json::{Value, json};
 
 use crate::support::answer::Answer;
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::caller::{Caller, asking};
-use crate::support::fake_provider::FakeProvider;
-use crate::support::scripted::Scripted;
 
 pub const HOUR: u64 = 3600;
 
@@ -20,17 +19,17 @@ pub fn an_hour() -> Value {
 }
 
 pub struct Stage {
-    pub provider: FakeProvider,
+    pub provider: AuthorizationServer,
     pub alice: Caller,
     pub id: String,
 }
 
 /// Alice's token, as this token response gave it.
 pub async fn connected(app: &TestApp, answer: Value) -> Stage {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let alice = app.service_key().await.acting_for("alice");
-    provider.answer_next(Scripted::json(answer));
+    provider.answer_token(Reply::json(answer));
     alice.connect(&provider, &question()).await;
     let id = alice.tokens().await[0]["id"].as_str().unwrap().to_owned();
     Stage { provider, alice, id }
@@ -69,10 +68,10 @@ pub fn moment(value: &Value) -> DateTime<Utc> {
     DateTime::parse_from_rfc3339(text).expect("RFC 3339").to_utc()
 }
 
-pub fn refused() -> Scripted {
-    Scripted::json(json!({"error": "invalid_grant"})).status(400)
+pub fn refused() -> Reply {
+    Reply::json(json!({"error": "invalid_grant"})).status(400)
 }
 
-pub fn unavailable() -> Scripted {
-    Scripted::text("text/plain", "").status(503).header("retry-after", "7")
+pub fn unavailable() -> Reply {
+    Reply::text("text/plain", "").status(503).header("retry-after", "7")
 }

@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::stage::{HOUR, an_hour, connected, moment, question, refused, unavailable};
 use crate::support::app::TestApp;
+use crate::support::authorization_server::Reply;
 use crate::support::both_databases;
 use crate::support::caller::with;
-use crate::support::scripted::Scripted;
 
 both_databases! {
     a_token_that_is_well_is_told_as_active,
@@ -55,7 +55,7 @@ async fn no_secret_is_ever_told(app: TestApp) {
     for secret in ["access-secret-77", "refresh-secret-77", "acme-client-secret"] {
         assert!(!told.contains(secret), "{told}");
     }
-    stage.provider.answer_next(unavailable());
+    stage.provider.answer_token(unavailable());
     let failed = stage.try_report(Some(json!({"token": "access-secret-77"}))).await.text();
     assert!(!failed.contains("secret-77"), "{failed}");
 }
@@ -95,7 +95,7 @@ async fn what_is_not_the_users_is_not_found(app: TestApp) {
 async fn a_failing_provider_is_told_with_the_next_try(app: TestApp) {
     let stage = connected(&app, an_hour()).await;
     app.advance(HOUR);
-    stage.provider.answer_next(unavailable());
+    stage.provider.answer_token(unavailable());
     stage.alice.try_authenticate(&question()).await.expect(503);
     let state = stage.state().await;
     assert_eq!(state["state"], "failing");
@@ -117,7 +117,7 @@ async fn a_failing_provider_is_told_with_the_next_try(app: TestApp) {
 async fn a_misconfigured_client_is_told_to_the_operator(app: TestApp) {
     let stage = connected(&app, an_hour()).await;
     app.advance(HOUR);
-    stage.provider.answer_next(Scripted::json(json!({"error": "invalid_client"})).status(401));
+    stage.provider.answer_token(Reply::json(json!({"error": "invalid_client"})).status(401));
     stage.alice.try_authenticate(&question()).await.expect(502);
     let state = stage.state().await;
     assert_eq!(state["state"], "failing");
@@ -130,7 +130,7 @@ async fn a_misconfigured_client_is_told_to_the_operator(app: TestApp) {
 async fn a_dead_grant_is_told_with_its_reason(app: TestApp) {
     let stage = connected(&app, an_hour()).await;
     app.advance(HOUR);
-    stage.provider.answer_next(refused());
+    stage.provider.answer_token(refused());
     stage.alice.begin(&question()).await;
     let state = stage.state().await;
     assert_eq!((&state["state"], &state["last_error"]), (&json!("consent_needed"), &json!("invalid_grant")));
@@ -157,7 +157,7 @@ async fn without_a_refresh_token_an_expired_token_needs_consent(app: TestApp) {
 async fn a_refresh_under_way_is_told(app: TestApp) {
     let stage = connected(&app, an_hour()).await;
     app.advance(HOUR);
-    stage.provider.answer_next(Scripted::json(an_hour()).after(Duration::from_secs(3)));
+    stage.provider.answer_token(Reply::json(an_hour()).after(Duration::from_secs(3)));
     let alice = stage.alice.clone();
     let asking = tokio::spawn(async move { alice.token(&question()).await });
     let mut seen = Vec::new();

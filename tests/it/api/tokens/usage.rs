@@ -4,10 +4,9 @@ use agent_auth::broker::jobs::usage;
 use serde_json::json;
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::both_databases;
 use crate::support::caller::asking;
-use crate::support::fake_provider::FakeProvider;
-use crate::support::scripted::Scripted;
 
 both_databases! {
     a_token_that_is_handed_out_is_noted_and_written_later,
@@ -28,13 +27,13 @@ async fn used_since_made(app: &TestApp) -> i64 {
 }
 
 /// The person of this user has consented, and nobody has asked for the token yet.
-async fn consented(app: &TestApp, provider: &FakeProvider, user: &str) {
+async fn consented(app: &TestApp, provider: &AuthorizationServer, user: &str) {
     let pending = app.begin(&asking(user, &["read"])).await;
     app.come_back(&provider.consent(&pending.url)).await;
 }
 
-async fn with_provider(app: &TestApp) -> FakeProvider {
-    let provider = FakeProvider::start().await;
+async fn with_provider(app: &TestApp) -> AuthorizationServer {
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     provider
 }
@@ -76,7 +75,7 @@ async fn what_is_not_handed_out_is_not_used(app: TestApp) {
     let provider = with_provider(&app).await;
     consented(&app, &provider, "alice").await;
     app.advance(3600);
-    provider.answer_next(Scripted::json(json!({"error": "invalid_grant"})).status(400));
+    provider.answer_token(Reply::json(json!({"error": "invalid_grant"})).status(400));
     app.begin(&asking("alice", &["read"])).await;
     consented(&app, &provider, "bob").await;
     app.begin(&asking("bob", &["write"])).await;

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking, with};
-use crate::support::fake_provider::FakeProvider;
 
 both_databases! {
     force_new_asks_a_person_although_there_is_a_token,
@@ -23,20 +23,20 @@ both_databases! {
     a_wider_account_is_given_when_the_default_one_lacks_the_scope,
 }
 
-async fn started(provider: &FakeProvider, app: &TestApp) -> Caller {
+async fn started(provider: &AuthorizationServer, app: &TestApp) -> Caller {
     app.register(provider).await;
     app.service_key().await.acting_for("alice")
 }
 
 /// Alice consents once more, at the provider as `account`; gives the access token.
-async fn connect_account(alice: &Caller, provider: &FakeProvider, account: &str, more: Value) -> String {
-    provider.answer_next_for_account(account);
+async fn connect_account(alice: &Caller, provider: &AuthorizationServer, account: &str, more: Value) -> String {
+    provider.answer_token_for_account(account);
     let question = with(asking("alice", &["read"]), json!({"force_new": true}));
     alice.connect(provider, &with(question, more)).await
 }
 
 async fn force_new_asks_a_person_although_there_is_a_token(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let question = asking("alice", &["read"]);
     let old = alice.connect(&provider, &question).await;
@@ -47,7 +47,7 @@ async fn force_new_asks_a_person_although_there_is_a_token(app: TestApp) {
 }
 
 async fn a_second_account_stands_beside_the_first(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     connect_account(&alice, &provider, "work", json!({})).await;
     connect_account(&alice, &provider, "home", json!({})).await;
@@ -55,7 +55,7 @@ async fn a_second_account_stands_beside_the_first(app: TestApp) {
 }
 
 async fn the_same_account_again_replaces_its_token_and_keeps_its_id(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let old = connect_account(&alice, &provider, "work", json!({})).await;
     let before = alice.tokens().await;
@@ -70,7 +70,7 @@ async fn the_same_account_again_replaces_its_token_and_keeps_its_id(app: TestApp
 }
 
 async fn token_id_picks_one_of_several_accounts(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let work = connect_account(&alice, &provider, "work", json!({})).await;
     let work_id = alice.tokens().await[0]["id"].clone();
@@ -84,7 +84,7 @@ async fn token_id_picks_one_of_several_accounts(app: TestApp) {
 }
 
 async fn token_id_of_another_user_gives_nothing(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let token = alice.connect(&provider, &asking("alice", &["read"])).await;
     let id = alice.tokens().await[0]["id"].clone();
@@ -100,7 +100,7 @@ async fn token_id_of_another_user_gives_nothing(app: TestApp) {
 }
 
 async fn an_unknown_token_id_gives_nothing(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let token = alice.connect(&provider, &asking("alice", &["read"])).await;
     let unknown = json!({"token_id": Uuid::now_v7()});
@@ -116,7 +116,7 @@ async fn default_accounts(alice: &Caller) -> Vec<Value> {
 }
 
 async fn a_new_account_becomes_the_default_one(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     connect_account(&alice, &provider, "work", json!({})).await;
     let work = alice.tokens().await[0]["id"].clone();
@@ -129,7 +129,7 @@ async fn a_new_account_becomes_the_default_one(app: TestApp) {
 }
 
 async fn a_new_account_without_the_mark_leaves_the_default_where_it_is(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let work = connect_account(&alice, &provider, "work", json!({})).await;
     let default = default_accounts(&alice).await;
@@ -141,7 +141,7 @@ async fn a_new_account_without_the_mark_leaves_the_default_where_it_is(app: Test
 }
 
 async fn among_accounts_without_a_mark_the_newest_wins(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let unmarked = json!({"is_default": false});
     let work = connect_account(&alice, &provider, "work", unmarked.clone()).await;
@@ -156,7 +156,7 @@ async fn among_accounts_without_a_mark_the_newest_wins(app: TestApp) {
 }
 
 async fn the_default_mark_is_only_among_accounts_of_one_user(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let bob = alice.acting_for("bob");
     alice.connect(&provider, &asking("alice", &["read"])).await;
@@ -166,7 +166,7 @@ async fn the_default_mark_is_only_among_accounts_of_one_user(app: TestApp) {
 }
 
 async fn patching_the_default_mark_moves_it(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
     let work = connect_account(&alice, &provider, "work", json!({})).await;
     let work_id = alice.tokens().await[0]["id"].clone();
@@ -179,9 +179,9 @@ async fn patching_the_default_mark_moves_it(app: TestApp) {
 }
 
 async fn a_wider_account_is_given_when_the_default_one_lacks_the_scope(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let alice = started(&provider, &app).await;
-    provider.answer_next_for_account("wide");
+    provider.answer_token_for_account("wide");
     let wide = asking("alice", &["read", "write"]);
     let wide_token = alice.connect(&provider, &wide).await;
     connect_account(&alice, &provider, "narrow", json!({})).await;

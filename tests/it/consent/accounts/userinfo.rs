@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply, USERINFO};
 use crate::support::binary::free_port;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking, with};
-use crate::support::fake_provider::FakeProvider;
-use crate::support::scripted::Scripted;
-use crate::support::userinfo::Userinfo;
 
 both_databases! {
     the_endpoint_is_asked_with_the_access_token_and_fills_the_label,
@@ -35,17 +33,16 @@ both_databases! {
 }
 
 struct Stage {
-    provider: FakeProvider,
-    userinfo: Userinfo,
+    provider: AuthorizationServer,
     alice: Caller,
 }
 
 async fn staged(app: &TestApp) -> Stage {
-    let (provider, userinfo) = (FakeProvider::start().await, Userinfo::start().await);
-    let definition = with(provider.definition("acme"), json!({"userinfo_url": userinfo.url()}));
+    let provider = AuthorizationServer::start().await;
+    let definition = with(provider.definition("acme"), json!({"userinfo_url": provider.at(USERINFO)}));
     app.register_as(definition).await;
     let alice = app.service_key().await.acting_for("alice");
-    Stage { provider, userinfo, alice }
+    Stage { provider, alice }
 }
 
 fn person(sub: &str) -> Value {
@@ -59,7 +56,7 @@ fn forced() -> Value {
 impl Stage {
     /// Alice asks like that and consents as `sub`; gives the access token.
     async fn consent_as(&self, sub: &str, question: &Value) -> String {
-        self.userinfo.tell_next(person(sub));
+        self.provider.answer_userinfo(Reply::json(person(sub)));
         self.alice.connect(&self.provider, question).await
     }
 
@@ -75,17 +72,18 @@ async fn the_endpoint_is_asked_with_the_access_token_and_fills_the_label(app: Te
     let stage = staged(&app).await;
     let token = stage.consent_as("work", &asking("alice", &["read"])).await;
     assert_eq!(stage.labels().await, ["work@example.com"]);
-    let asked = stage.userinfo.asked();
+    let asked = stage.provider.requests(USERINFO);
     assert_eq!(asked.len(), 1);
-    let (method, authorization, user_agent) = &asked[0];
-    assert_eq!((method.as_str(), authorization.as_str()), ("GET", format!("Bearer {token}").as_str()));
-    assert!(user_agent.starts_with("agent-auth/"), "{user_agent}");
+    assert_eq!((asked[0].method.as_str(), asked[0].header("authorization")), ("GET", &*format!("Bearer {token}")));
+    assert!(asked[0].header("user-agent").starts_with("agent-auth/"), "{asked:?}");
 }
 
 async fn an_api_that_names_people_by_id_and_login_will_do(app: TestApp) {
     let stage = staged(&app).await;
     for (id, login) in [(583_231, "octocat"), (583_231, "renamed"), (7, "monalisa")] {
-        stage.userinfo.tell_next(json!({"id": id, "login": login, "email": null, "site_admin": false}));
+        stage
+            .provider
+            .answer_userinfo(Reply::json(json!({"id": id, "login": login, "email": null, "site_admin": false})));
         stage.alice.connect(&stage.provider, &forced()).await;
     }
     assert_eq!(stage.labels().await, ["monalisa", "octocat"]);
@@ -129,24 +127,24 @@ async fn a_label_set_by_hand_survives_a_new_consent(app: TestApp) {
 
 async fn a_token_response_that_names_the_account_is_enough(app: TestApp) {
     let stage = staged(&app).await;
-    stage.provider.answer_next_for_account("work");
+    stage.provider.answer_token_for_account("work");
     stage.alice.connect(&stage.provider, &forced()).await;
-    assert_eq!(stage.userinfo.times_asked(), 0);
+    assert_eq!(stage.provider.count(USERINFO), 0);
 }
 
 async fn without_an_endpoint_nobody_is_asked(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     app.connect(&provider, &asking("alice", &["read"])).await;
-    assert_eq!(provider.other_requests(), 0);
+    assert_eq!(provider.count_elsewhere(), 0);
 }
 
 /// A consent while the endpoint behaves like that: it ends well, and the account stays unknown.
-async fn goes_on(stage: &Stage, answer: Scripted) {
-    stage.userinfo.answer_next(answer);
-    let (asked, tokens) = (stage.userinfo.times_asked(), stage.alice.tokens().await.len());
+async fn goes_on(stage: &Stage, answer: Reply) {
+    stage.provider.answer_userinfo(answer);
+    let (asked, tokens) = (stage.provider.count(USERINFO), stage.alice.tokens().await.len());
     let token = stage.alice.connect(&stage.provider, &forced()).await;
-    assert_eq!(stage.userinfo.times_asked(), asked + 1, "asked once and not again");
+    assert_eq!(stage.provider.count(USERINFO), asked + 1, "asked once and not again");
     assert_eq!(stage.alice.tokens().await.len(), tokens + 1);
     assert_eq!(stage.alice.token(&asking("alice", &["read"])).await, token);
 }
@@ -154,14 +152,14 @@ async fn goes_on(stage: &Stage, answer: Scripted) {
 async fn an_endpoint_that_fails_costs_no_consent(app: TestApp) {
     let stage = staged(&app).await;
     for answer in [
-        Scripted::json(person("work")).status(500),
-        Scripted::json(person("work")).status(401),
-        Scripted::json(person("work")).status(429).header("retry-after", "60"),
-        Scripted::text("text/html", "<h1>Sign in</h1>"),
-        Scripted::text("application/json", ""),
-        Scripted::json(json!([{"sub": "work"}])),
-        Scripted::json(json!({"email": "a@b.c"})),
-        Scripted::flood(1024 * 1024),
+        Reply::json(person("work")).status(500),
+        Reply::json(person("work")).status(401),
+        Reply::json(person("work")).status(429).header("retry-after", "60"),
+        Reply::text("text/html", "<h1>Sign in</h1>"),
+        Reply::text("application/json", ""),
+        Reply::json(json!([{"sub": "work"}])),
+        Reply::json(json!({"email": "a@b.c"})),
+        Reply::flood(1024 * 1024),
     ] {
         goes_on(&stage, answer).await;
     }
@@ -173,7 +171,7 @@ async fn an_endpoint_that_fails_costs_no_consent(app: TestApp) {
 
 async fn an_endpoint_that_hangs_costs_a_consent_a_few_seconds(app: TestApp) {
     let stage = staged(&app).await;
-    for slow in [Scripted::json(person("work")).after(Duration::from_mins(1)), Scripted::drip()] {
+    for slow in [Reply::json(person("work")).after(Duration::from_mins(1)), Reply::drip()] {
         let begun = Instant::now();
         goes_on(&stage, slow).await;
         let took = begun.elapsed().as_secs_f64();
@@ -183,21 +181,21 @@ async fn an_endpoint_that_hangs_costs_a_consent_a_few_seconds(app: TestApp) {
 
 async fn a_redirect_is_not_followed(app: TestApp) {
     let stage = staged(&app).await;
-    let elsewhere = Userinfo::start().await;
+    let elsewhere = AuthorizationServer::start().await;
     for status in [301, 302, 307, 308] {
-        let answer = Scripted::json(person("work")).status(status).header("location", &elsewhere.url());
+        let answer = Reply::json(person("work")).status(status).header("location", &elsewhere.at(USERINFO));
         goes_on(&stage, answer).await;
     }
-    assert_eq!(elsewhere.times_asked(), 0);
+    assert_eq!(elsewhere.count(USERINFO), 0);
 }
 
 async fn odd_names_are_no_accounts_or_cut(app: TestApp) {
     let stage = staged(&app).await;
     for odd in [json!("a\0b"), json!("x".repeat(600)), json!(""), json!(null), json!({"id": 1}), json!(true)] {
-        goes_on(&stage, Scripted::json(json!({"sub": odd, "email": "a@b.c"}))).await;
+        goes_on(&stage, Reply::json(json!({"sub": odd, "email": "a@b.c"}))).await;
     }
     let tokens = stage.alice.tokens().await.len();
-    stage.userinfo.tell_next(json!({"sub": "long", "email": format!("a\0\n{}", "b".repeat(1000))}));
+    stage.provider.answer_userinfo(Reply::json(json!({"sub": "long", "email": format!("a\0\n{}", "b".repeat(1000))})));
     stage.alice.connect(&stage.provider, &forced()).await;
     assert_eq!(stage.alice.tokens().await.len(), tokens + 1);
     let labels = stage.labels().await;
@@ -207,7 +205,7 @@ async fn odd_names_are_no_accounts_or_cut(app: TestApp) {
 
 /// Alice has a token, of whose account nothing is known; gives its id.
 async fn unknown_account(stage: &Stage) -> Value {
-    stage.userinfo.answer_next(Scripted::text("text/plain", "").status(503));
+    stage.provider.answer_userinfo(Reply::text("text/plain", "").status(503));
     stage.alice.connect(&stage.provider, &asking("alice", &["read"])).await;
     let tokens = stage.alice.tokens().await;
     assert_eq!((tokens.len(), &tokens[0]["provider_account_label"]), (1, &Value::Null));
@@ -239,7 +237,7 @@ async fn a_known_account_that_is_not_told_again_keeps_its_token(app: TestApp) {
     let stage = staged(&app).await;
     stage.consent_as("work", &asking("alice", &["read"])).await;
     let id = stage.alice.tokens().await[0]["id"].clone();
-    stage.userinfo.answer_next(Scripted::text("text/plain", "").status(503));
+    stage.provider.answer_userinfo(Reply::text("text/plain", "").status(503));
     let token = stage.alice.connect(&stage.provider, &wider()).await;
     let tokens = stage.alice.tokens().await;
     assert_eq!((tokens.len(), &tokens[0]["id"]), (1, &id));
@@ -254,7 +252,7 @@ async fn an_unknown_account_is_not_guessed_among_several(app: TestApp) {
     let work = stage.consent_as("work", &forced()).await;
     let home = stage.consent_as("home", &forced()).await;
     let before = stage.alice.tokens().await;
-    stage.userinfo.answer_next(Scripted::text("text/plain", "").status(503));
+    stage.provider.answer_userinfo(Reply::text("text/plain", "").status(503));
     stage.alice.connect(&stage.provider, &wider()).await;
     assert_eq!(stage.alice.tokens().await.len(), 3);
     for token in before {
@@ -285,7 +283,7 @@ async fn a_consent_without_a_refresh_token_keeps_the_one_of_the_account(app: Tes
     let second = json!({"access_token": "second", "expires_in": 3600});
     let mut expiries = Vec::new();
     for answer in [first, second] {
-        stage.provider.answer_next(Scripted::json(answer));
+        stage.provider.answer_token(Reply::json(answer));
         stage.consent_as("work", &forced()).await;
         let id = stage.alice.tokens().await[0]["id"].as_str().unwrap().to_owned();
         let state = stage.alice.get(&format!("/v2/auth/tokens/{id}")).await.expect(200);
@@ -299,7 +297,7 @@ async fn a_consent_without_a_refresh_token_keeps_the_one_of_the_account(app: Tes
 }
 
 async fn the_address_is_checked_shown_and_changed(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     for wrong in ["no url", "ftp://a.example/me", "http://public.example/me", "https://u:p@a.example/me"] {
         let definition = with(provider.definition("acme"), json!({"userinfo_url": wrong}));
         app.post("/v2/auth/providers", &definition).await.expect_fault_at("body.userinfo_url");
@@ -323,5 +321,5 @@ async fn an_endpoint_of_another_provider_never_gets_the_token(app: TestApp) {
     app.patch("/v2/auth/providers/acme", &moved).await.expect(200);
     stage.alice.come_back(&callback).await;
     assert_eq!(stage.alice.look(&pending.auth_id).await["status"], "completed");
-    assert_eq!(stage.userinfo.times_asked(), 0);
+    assert_eq!(stage.provider.count(USERINFO), 0);
 }

@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Request};
 use crate::support::both_databases;
 use crate::support::caller::{asking, with, without};
-use crate::support::fake_provider::{FakeProvider, TokenRequest};
 
 both_databases! {
     client_secret_post_sends_id_and_secret_in_the_body,
@@ -22,8 +22,8 @@ const ODD_ID: &str = "client:id/with +%&=?";
 const ODD_SECRET: &str = "s3cr:et /+%&=\"'\\~*";
 
 /// The requests of one exchange and one refresh by a client registered like that.
-async fn requests(app: &TestApp, definition: impl FnOnce(Value) -> Value) -> Vec<TokenRequest> {
-    let provider = FakeProvider::start().await;
+async fn requests(app: &TestApp, definition: impl FnOnce(Value) -> Value) -> Vec<Request> {
+    let provider = AuthorizationServer::start().await;
     app.register_as(definition(provider.definition("acme"))).await;
     let question = asking("alice", &["read"]);
     app.connect(&provider, &question).await;

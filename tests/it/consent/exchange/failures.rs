@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 
 use crate::support::answer::Answer;
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::binary::free_port;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, Pending, asking, with};
-use crate::support::fake_provider::FakeProvider;
-use crate::support::scripted::Scripted;
 
 both_databases! {
     a_provider_that_fails_ends_the_request,
@@ -37,7 +36,7 @@ both_databases! {
     nul_bytes_from_the_provider_do_no_harm,
 }
 
-async fn exchanged(app: &TestApp, provider: &FakeProvider, answer: Scripted) -> (Pending, Answer) {
+async fn exchanged(app: &TestApp, provider: &AuthorizationServer, answer: Reply) -> (Pending, Answer) {
     app.exchange(provider, asking("alice", &["read"]), answer).await
 }
 
@@ -53,21 +52,21 @@ async fn is_failure(app: &TestApp, pending: &Pending, page: &Answer) {
 }
 
 async fn a_provider_that_fails_ends_the_request(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     for status in [500, 502, 501, 404, 401] {
-        let answer = Scripted::text("text/plain", "out of order").status(status);
+        let answer = Reply::text("text/plain", "out of order").status(status);
         let (pending, page) = exchanged(&app, &provider, answer).await;
         is_failure(&app, &pending, &page).await;
     }
 }
 
 async fn a_provider_that_is_busy_is_not_asked_again_with_the_same_code(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     for status in [429, 503] {
         let before = provider.exchanges().len();
-        let answer = Scripted::json(json!({"error": "temporarily_unavailable"})).status(status);
+        let answer = Reply::json(json!({"error": "temporarily_unavailable"})).status(status);
         let answer = answer.header("retry-after", "1");
         let (pending, page) = exchanged(&app, &provider, answer).await;
         is_failure(&app, &pending, &page).await;
@@ -76,7 +75,7 @@ async fn a_provider_that_is_busy_is_not_asked_again_with_the_same_code(app: Test
 }
 
 async fn a_provider_that_is_not_there_ends_the_request(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let nobody = json!({"token_url": format!("http://127.0.0.1:{}/token", free_port())});
     app.register_as(with(provider.definition("acme"), nobody)).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
@@ -86,14 +85,14 @@ async fn a_provider_that_is_not_there_ends_the_request(app: TestApp) {
 
 /// Silence before the answer, and an answer that drips without end: both at once, because they take their time.
 async fn a_provider_that_hangs_or_drips_is_given_up_after_ten_seconds(app: TestApp) {
-    let (silent, dripping) = (FakeProvider::start().await, FakeProvider::start().await);
+    let (silent, dripping) = (AuthorizationServer::start().await, AuthorizationServer::start().await);
     app.register(&silent).await;
     app.register_as(dripping.definition("dripping")).await;
-    let late = Scripted::json(json!({"access_token": "too-late"})).after(Duration::from_secs(30));
+    let late = Reply::json(json!({"access_token": "too-late"})).after(Duration::from_secs(30));
     let other = with(asking("alice", &["read"]), json!({"provider": "dripping"}));
     let begun = Instant::now();
     let ((first, first_page), (second, second_page)) =
-        tokio::join!(exchanged(&app, &silent, late), app.exchange(&dripping, other, Scripted::drip()));
+        tokio::join!(exchanged(&app, &silent, late), app.exchange(&dripping, other, Reply::drip()));
     let took = begun.elapsed();
     assert!((8..18).contains(&took.as_secs()), "{took:?}");
     is_failure(&app, &first, &first_page).await;
@@ -102,24 +101,24 @@ async fn a_provider_that_hangs_or_drips_is_given_up_after_ten_seconds(app: TestA
 }
 
 async fn a_redirecting_token_endpoint_is_not_followed(app: TestApp) {
-    let (provider, elsewhere) = (FakeProvider::start().await, FakeProvider::start().await);
+    let (provider, elsewhere) = (AuthorizationServer::start().await, AuthorizationServer::start().await);
     app.register(&provider).await;
     for status in [301, 302, 303, 307, 308] {
-        let answer = Scripted::text("text/plain", "").status(status).header("location", &elsewhere.at("/token"));
+        let answer = Reply::text("text/plain", "").status(status).header("location", &elsewhere.at("/token"));
         let (pending, page) = exchanged(&app, &provider, answer).await;
         is_failure(&app, &pending, &page).await;
     }
     assert_eq!(elsewhere.token_requests().len(), 0);
-    assert_eq!(elsewhere.other_requests(), 0);
+    assert_eq!(elsewhere.count_elsewhere(), 0);
 }
 
 const MEGABYTE: u64 = 1024 * 1024;
 
 async fn a_flood_is_cut_off(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let begun = Instant::now();
-    let flood = Scripted::flood(50 * MEGABYTE);
+    let flood = Reply::flood(50 * MEGABYTE);
     let (pending, page) = exchanged(&app, &provider, flood).await;
     is_failure(&app, &pending, &page).await;
     assert!(begun.elapsed() < Duration::from_secs(8));
@@ -128,21 +127,20 @@ async fn a_flood_is_cut_off(app: TestApp) {
 }
 
 async fn a_compressed_body_is_not_inflated_without_bound(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
-    let claimed =
-        Scripted::text("application/json", "\u{1f}\u{8b}\u{8}no real gzip").header("content-encoding", "gzip");
+    let claimed = Reply::text("application/json", "\u{1f}\u{8b}\u{8}no real gzip").header("content-encoding", "gzip");
     let (pending, page) = exchanged(&app, &provider, claimed).await;
     is_failure(&app, &pending, &page).await;
 }
 
 async fn a_failed_exchange_leaves_an_existing_token_alone(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let question = asking("alice", &["read"]);
     let token = app.connect(&provider, &question).await;
     let before = app.tokens().await;
-    let answer = Scripted::json(json!({"error": "invalid_grant"})).status(400);
+    let answer = Reply::json(json!({"error": "invalid_grant"})).status(400);
     exchanged(&app, &provider, answer).await;
     assert_eq!(app.token(&question).await, token);
     assert_eq!(app.tokens().await, before);
@@ -151,10 +149,10 @@ async fn a_failed_exchange_leaves_an_existing_token_alone(app: TestApp) {
 }
 
 async fn a_failed_exchange_shows_nothing_of_the_providers_page(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let answer = "<h1>Stack trace</h1> secret=hunter2";
-    let answer = Scripted::text("text/html", answer).status(500);
+    let answer = Reply::text("text/html", answer).status(500);
     let (pending, page) = exchanged(&app, &provider, answer).await;
     let told = app.look(&pending.auth_id).await.to_string();
     for text in [page.text(), told] {
@@ -164,22 +162,22 @@ async fn a_failed_exchange_shows_nothing_of_the_providers_page(app: TestApp) {
 }
 
 async fn after_a_failure_a_new_attempt_works(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
-    let broken = Scripted::text("text/plain", "").status(500);
+    let broken = Reply::text("text/plain", "").status(500);
     exchanged(&app, &provider, broken).await;
     app.connect(&provider, &asking("alice", &["read"])).await;
 }
 
 async fn one_slow_provider_does_not_hold_up_another(app: TestApp) {
-    let (slow, quick) = (FakeProvider::start().await, FakeProvider::start().await);
+    let (slow, quick) = (AuthorizationServer::start().await, AuthorizationServer::start().await);
     app.register_as(slow.definition("slow")).await;
     app.register(&quick).await;
     let question = with(asking("alice", &["read"]), json!({"provider": "slow"}));
     for _ in 0..20 {
         let pending = app.begin(&question).await;
-        let late = Scripted::json(json!({"access_token": "late"}));
-        slow.answer_next(late.after(Duration::from_secs(5)));
+        let late = Reply::json(json!({"access_token": "late"}));
+        slow.answer_token(late.after(Duration::from_secs(5)));
         let callback = slow.consent(&pending.url);
         let browser = Caller::clone(&app);
         tokio::spawn(async move { browser.visit(&callback).await });
@@ -193,8 +191,8 @@ async fn one_slow_provider_does_not_hold_up_another(app: TestApp) {
 }
 
 /// The exchange fails, with this error if one is given, and nothing is stored.
-async fn fails(app: &TestApp, answer: Scripted, error: Option<&str>) {
-    let provider = FakeProvider::start().await;
+async fn fails(app: &TestApp, answer: Reply, error: Option<&str>) {
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let question = asking("alice", &["read", "write"]);
     let (pending, page) = app.exchange(&provider, question, answer).await;
@@ -213,60 +211,60 @@ async fn fails(app: &TestApp, answer: Scripted, error: Option<&str>) {
 
 async fn an_error_under_status_200_is_a_failure(app: TestApp) {
     let answer = json!({"error": "bad_verification_code", "error_description": "The code passed is incorrect."});
-    fails(&app, Scripted::json(answer), Some("bad_verification_code")).await;
+    fails(&app, Reply::json(answer), Some("bad_verification_code")).await;
 }
 
 async fn a_slack_error_under_status_200_is_a_failure(app: TestApp) {
     let answer = json!({"ok": false, "error": "invalid_code"});
-    fails(&app, Scripted::json(answer), Some("invalid_code")).await;
-    fails(&app, Scripted::json(json!({"ok": false})), None).await;
+    fails(&app, Reply::json(answer), Some("invalid_code")).await;
+    fails(&app, Reply::json(json!({"ok": false})), None).await;
     let with_token = json!({"ok": false, "access_token": "tok-1"});
-    fails(&app, Scripted::json(with_token), None).await;
+    fails(&app, Reply::json(with_token), None).await;
 }
 
 async fn an_error_in_a_form_body_under_status_200_is_a_failure(app: TestApp) {
     let form = "error=bad_verification_code&error_description=The+code+is+wrong";
-    let answer = Scripted::text("application/x-www-form-urlencoded", form);
+    let answer = Reply::text("application/x-www-form-urlencoded", form);
     fails(&app, answer, Some("bad_verification_code")).await;
 }
 
 async fn an_oauth_error_under_status_400_is_a_failure(app: TestApp) {
     let answer = json!({"error": "invalid_grant", "error_description": "Code expired"});
-    let answer = Scripted::json(answer).status(400);
+    let answer = Reply::json(answer).status(400);
     fails(&app, answer, Some("invalid_grant")).await;
 }
 
 async fn a_body_that_is_no_object_is_a_failure(app: TestApp) {
     for body in ["[]", "\"access_token\"", "7", "null", "{broken", "[1"] {
-        fails(&app, Scripted::text("application/json", body), None).await;
+        fails(&app, Reply::text("application/json", body), None).await;
     }
 }
 
 async fn a_response_without_an_access_token_is_a_failure(app: TestApp) {
     let without = json!({"token_type": "Bearer", "refresh_token": "r", "expires_in": 3600});
-    fails(&app, Scripted::json(without), None).await;
-    fails(&app, Scripted::json(json!({})), None).await;
+    fails(&app, Reply::json(without), None).await;
+    fails(&app, Reply::json(json!({})), None).await;
 }
 
 async fn an_access_token_that_is_no_text_is_a_failure(app: TestApp) {
     for odd in [json!(""), json!(null), json!(7), json!({}), json!(["t"])] {
-        fails(&app, Scripted::json(json!({"access_token": odd})), None).await;
+        fails(&app, Reply::json(json!({"access_token": odd})), None).await;
     }
 }
 
 async fn html_is_a_failure(app: TestApp) {
     let html = "<html><body>access_token=tok-1&amp;token_type=bearer</body></html>";
-    fails(&app, Scripted::text("text/html", html), None).await;
-    fails(&app, Scripted::text("application/json", html), None).await;
+    fails(&app, Reply::text("text/html", html), None).await;
+    fails(&app, Reply::text("application/json", html), None).await;
 }
 
 async fn an_empty_body_is_a_failure(app: TestApp) {
-    fails(&app, Scripted::text("application/json", ""), None).await;
-    fails(&app, Scripted::text("text/plain", "").status(204), None).await;
+    fails(&app, Reply::text("application/json", ""), None).await;
+    fails(&app, Reply::text("text/plain", "").status(204), None).await;
 }
 
 async fn nul_bytes_from_the_provider_do_no_harm(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     for odd in [
         json!({"scope": "read\0 write"}),
@@ -277,7 +275,7 @@ async fn nul_bytes_from_the_provider_do_no_harm(app: TestApp) {
     ] {
         let answer = with(json!({"access_token": "tok-1", "expires_in": 3600}), odd.clone());
         let question = asking("alice", &["read"]);
-        let (pending, _) = app.exchange(&provider, question, Scripted::json(answer)).await;
+        let (pending, _) = app.exchange(&provider, question, Reply::json(answer)).await;
         let answer = app.look(&pending.auth_id).await;
         assert_ne!(answer["status"], "pending", "{odd}: {answer}");
     }

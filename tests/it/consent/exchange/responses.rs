@@ -4,10 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::both_databases;
 use crate::support::caller::{Pending, asking, with};
-use crate::support::fake_provider::FakeProvider;
-use crate::support::scripted::Scripted;
 
 both_databases! {
     we_ask_for_json,
@@ -35,20 +34,20 @@ both_databases! {
 }
 
 /// Alice's browser comes back and the exchange is answered like that.
-async fn exchanged(app: &TestApp, answer: Scripted) -> (FakeProvider, Pending) {
-    let provider = FakeProvider::start().await;
+async fn exchanged(app: &TestApp, answer: Reply) -> (AuthorizationServer, Pending) {
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = exchanged_at(app, &provider, answer).await;
     (provider, pending)
 }
 
-async fn exchanged_at(app: &TestApp, provider: &FakeProvider, answer: Scripted) -> Pending {
+async fn exchanged_at(app: &TestApp, provider: &AuthorizationServer, answer: Reply) -> Pending {
     let question = asking("alice", &["read", "write"]);
     app.exchange(provider, question, answer).await.0
 }
 
 /// The exchange succeeds and `tok-1` is the access token; gives the stored token's summary.
-async fn completes(app: &TestApp, answer: Scripted) -> Value {
+async fn completes(app: &TestApp, answer: Reply) -> Value {
     let (_provider, pending) = exchanged(app, answer).await;
     let answer = app.look(&pending.auth_id).await;
     assert_eq!(answer["status"], "completed", "{answer}");
@@ -56,9 +55,9 @@ async fn completes(app: &TestApp, answer: Scripted) -> Value {
     app.tokens().await.remove(0)
 }
 
-fn token(more: Value) -> Scripted {
+fn token(more: Value) -> Reply {
     let by_the_book = json!({"access_token": "tok-1", "token_type": "Bearer", "expires_in": 3600});
-    Scripted::json(with(by_the_book, more))
+    Reply::json(with(by_the_book, more))
 }
 
 async fn we_ask_for_json(app: TestApp) {
@@ -74,27 +73,27 @@ async fn a_null_error_beside_a_token_is_no_error(app: TestApp) {
 const FORM: &str = "access_token=tok-1&scope=read%2Cwrite&token_type=bearer&expires_in=3600";
 
 async fn a_form_body_is_understood(app: TestApp) {
-    let answer = Scripted::text("application/x-www-form-urlencoded; charset=utf-8", FORM);
+    let answer = Reply::text("application/x-www-form-urlencoded; charset=utf-8", FORM);
     let stored = completes(&app, answer).await;
     assert_eq!(stored["scopes"], json!(["read", "write"]));
     assert!(stored["expires_at"].is_string());
 }
 
 async fn a_form_body_called_plain_text_is_understood(app: TestApp) {
-    completes(&app, Scripted::text("text/plain", FORM)).await;
+    completes(&app, Reply::text("text/plain", FORM)).await;
 }
 
 async fn a_json_body_called_html_or_javascript_or_nothing_is_understood(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let body = json!({"access_token": "tok-1", "expires_in": 3600}).to_string();
     for answer in [
-        Scripted::text("text/html; charset=utf-8", &body),
-        Scripted::text("text/javascript", &body),
-        Scripted::text("text/plain", &body),
-        Scripted::text("application/vnd.api+json", &body),
-        Scripted::text("", &body),
-        Scripted::text("", &body).without_content_type(),
+        Reply::text("text/html; charset=utf-8", &body),
+        Reply::text("text/javascript", &body),
+        Reply::text("text/plain", &body),
+        Reply::text("application/vnd.api+json", &body),
+        Reply::text("", &body),
+        Reply::text("", &body).without_content_type(),
     ] {
         let described = format!("{answer:?}");
         let pending = exchanged_at(&app, &provider, answer).await;
@@ -105,7 +104,7 @@ async fn a_json_body_called_html_or_javascript_or_nothing_is_understood(app: Tes
 
 async fn json_with_white_space_or_a_byte_order_mark_is_understood(app: TestApp) {
     let body = "\u{feff}\n  {\"access_token\": \"tok-1\"}\n\n";
-    completes(&app, Scripted::text("application/json", body)).await;
+    completes(&app, Reply::text("application/json", body)).await;
 }
 
 async fn scopes_separated_by_commas_are_understood(app: TestApp) {
@@ -131,7 +130,7 @@ async fn a_missing_scope_means_what_was_asked(app: TestApp) {
 }
 
 async fn an_empty_scope_means_what_was_asked(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     for empty in [json!(""), json!([]), json!(null), json!("  ")] {
         exchanged_at(&app, &provider, token(json!({"scope": empty}))).await;
@@ -153,7 +152,7 @@ async fn an_expiry_in_a_text_is_understood(app: TestApp) {
 }
 
 async fn an_impossible_expiry_means_unknown(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     for odd in [
         r"0",
@@ -170,7 +169,7 @@ async fn an_impossible_expiry_means_unknown(app: TestApp) {
         r"{}",
     ] {
         let body = format!(r#"{{"access_token":"tok-1","refresh_token":"r","expires_in":{odd}}}"#);
-        let answer = Scripted::text("application/json", &body);
+        let answer = Reply::text("application/json", &body);
         let pending = exchanged_at(&app, &provider, answer).await;
         let answer = app.look(&pending.auth_id).await;
         assert_eq!(answer["token"], "tok-1", "expires_in {odd}: {answer}");
@@ -187,7 +186,7 @@ async fn an_impossible_expiry_means_unknown(app: TestApp) {
 
 async fn a_missing_expiry_means_a_usable_token_without_refreshing(app: TestApp) {
     let body = json!({"access_token": "tok-1", "refresh_token": "r", "token_type": "bearer"});
-    let (provider, _) = exchanged(&app, Scripted::json(body)).await;
+    let (provider, _) = exchanged(&app, Reply::json(body)).await;
     assert!(app.tokens().await[0]["expires_at"].is_null());
     for days in [0, 1, 365] {
         app.advance(days * 86_400);
@@ -197,11 +196,11 @@ async fn a_missing_expiry_means_a_usable_token_without_refreshing(app: TestApp) 
 }
 
 async fn a_missing_token_type_is_fine(app: TestApp) {
-    completes(&app, Scripted::json(json!({"access_token": "tok-1"}))).await;
+    completes(&app, Reply::json(json!({"access_token": "tok-1"}))).await;
 }
 
 async fn any_spelling_of_the_token_type_is_fine(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     for spelling in [json!("bearer"), json!("BEARER"), json!("bot"), json!(null)] {
         let answer = token(json!({"token_type": spelling}));
@@ -211,13 +210,13 @@ async fn any_spelling_of_the_token_type_is_fine(app: TestApp) {
     }
 }
 
-async fn register_slack(app: &TestApp, provider: &FakeProvider) {
+async fn register_slack(app: &TestApp, provider: &AuthorizationServer) {
     let slack = json!({"provider_type": "slack"});
     app.register_as(with(provider.definition("acme"), slack)).await;
 }
 
 async fn the_token_of_an_authorized_slack_user_is_found(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     register_slack(&app, &provider).await;
     let answer = json!({
         "ok": true,
@@ -227,13 +226,13 @@ async fn the_token_of_an_authorized_slack_user_is_found(app: TestApp) {
             "id": "U1", "scope": "read,write", "access_token": "xoxp-user", "token_type": "user",
         },
     });
-    let pending = exchanged_at(&app, &provider, Scripted::json(answer)).await;
+    let pending = exchanged_at(&app, &provider, Reply::json(answer)).await;
     assert_eq!(app.look(&pending.auth_id).await["token"], "xoxp-user");
     assert_eq!(app.tokens().await[0]["scopes"], json!(["read", "write"]));
 }
 
 async fn of_a_slack_bot_and_user_one_is_given(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     register_slack(&app, &provider).await;
     let answer = json!({
         "ok": true,
@@ -243,7 +242,7 @@ async fn of_a_slack_bot_and_user_one_is_given(app: TestApp) {
         "team": {"id": "T1", "name": "Team"},
         "authed_user": {"id": "U1", "scope": "search", "access_token": "xoxp-user"},
     });
-    let pending = exchanged_at(&app, &provider, Scripted::json(answer)).await;
+    let pending = exchanged_at(&app, &provider, Reply::json(answer)).await;
     let given = app.look(&pending.auth_id).await["token"].clone();
     assert!(given == "xoxb-bot" || given == "xoxp-user", "{given}");
     app.token(&asking("alice", &["read"])).await;
@@ -279,7 +278,7 @@ async fn no_secret_is_in_the_metadata(app: TestApp) {
 }
 
 async fn an_unexpected_id_token_does_no_harm(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     for odd in [
         json!("junk"),
@@ -301,7 +300,7 @@ async fn an_unexpected_id_token_does_no_harm(app: TestApp) {
 
 async fn a_very_long_access_token_is_kept_whole(app: TestApp) {
     let long = "t".repeat(16_000);
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let answer = token(json!({"access_token": long}));
     let pending = exchanged_at(&app, &provider, answer).await;

@@ -8,12 +8,11 @@ use url::Url;
 
 use super::facts::{FACTS, Facts, Revoking};
 use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, Reply, Request};
 use crate::support::binary::run;
 use crate::support::both_databases;
 use crate::support::caller::{Pending, with};
 use crate::support::database::Database;
-use crate::support::scripted::Scripted;
-use crate::support::twin::{Asked, Twin};
 
 both_databases! {
     every_provider_is_asked_for_consent_as_it_wants,
@@ -26,18 +25,34 @@ both_databases! {
 
 const DAY: u64 = 86_400;
 
-pub async fn start(database: Database) -> (TestApp, Twin) {
-    let twin = Twin::start().await;
+pub async fn start(database: Database) -> (TestApp, AuthorizationServer) {
+    let server = AuthorizationServer::silent().await;
     let file = database.folder.path().join("catalog.toml");
-    std::fs::write(&file, twin.catalogue()).unwrap();
-    (TestApp::start_with(database, |settings| settings.catalog_file = Some(file)).await, twin)
+    std::fs::write(&file, catalogue_at(&server)).unwrap();
+    (TestApp::start_with(database, |settings| settings.catalog_file = Some(file)).await, server)
 }
 
-fn definition(facts: &Facts, twin: &Twin) -> Value {
+/// A catalogue for `CATALOG_FILE` in which every endpoint of the built-in one is at `server`, with its path unchanged.
+fn catalogue_at(server: &AuthorizationServer) -> String {
+    let mut catalogue = String::new();
+    for line in include_str!("../../../../config/catalog.toml").lines() {
+        let is_endpoint = line.split_once(" = ").is_some_and(|(field, _)| field.ends_with("_url"));
+        if line.starts_with('[') {
+            catalogue.push_str(line);
+        } else if let Some((field, url)) = line.split_once("\"https://").filter(|_| is_endpoint) {
+            let path = url.find('/').map_or("\"", |slash| &url[slash..]);
+            catalogue.extend([field, "\"", &server.at(path)]);
+        }
+        catalogue.push('\n');
+    }
+    catalogue
+}
+
+fn definition(facts: &Facts, server: &AuthorizationServer) -> Value {
     let set: serde_json::Map<_, _> = facts.set.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
     let revoking = match facts.revoking {
-        // Known by the host of its token endpoint, which a twin has not.
-        Revoking::GitHub(path) => json!({"revocation_url": twin.at(path)}),
+        // Known by the host of its token endpoint, which a server has not.
+        Revoking::GitHub(path) => json!({"revocation_url": server.at(path)}),
         _ => json!({}),
     };
     with(
@@ -53,7 +68,7 @@ fn definition(facts: &Facts, twin: &Twin) -> Value {
 }
 
 /// The same on the command line.
-async fn added(app: &TestApp, twin: &Twin, facts: &Facts) {
+async fn added(app: &TestApp, server: &AuthorizationServer, facts: &Facts) {
     let folder = app.database.folder.path();
     let secret = folder.join("client-secret");
     std::fs::write(&secret, "the-secret").unwrap();
@@ -63,7 +78,7 @@ async fn added(app: &TestApp, twin: &Twin, facts: &Facts) {
     let set: Vec<String> = facts.set.iter().map(|(name, value)| format!("{name}={value}")).collect();
     arguments.extend(set.iter().flat_map(|pair| ["--set", pair]));
     let revocation_url = match facts.revoking {
-        Revoking::GitHub(path) => Some(twin.at(path)),
+        Revoking::GitHub(path) => Some(server.at(path)),
         _ => None,
     };
     arguments.extend(revocation_url.iter().flat_map(|url| ["--revocation-url", url]));
@@ -82,14 +97,14 @@ fn object(text: &str) -> Value {
 }
 
 async fn every_provider_is_asked_for_consent_as_it_wants(database: Database) {
-    let (app, twin) = start(database).await;
+    let (app, server) = start(database).await;
     for facts in FACTS {
         let name = facts.name;
-        let provider = app.register_as(definition(&facts, &twin)).await;
+        let provider = app.register_as(definition(&facts, &server)).await;
         assert_eq!(provider["template"], name);
         let pending = app.begin(&question(&facts)).await;
         let url = Url::parse(&pending.url).unwrap();
-        assert_eq!(pending.url.split('?').next().unwrap(), twin.at(facts.paths.0), "{name}");
+        assert_eq!(pending.url.split('?').next().unwrap(), server.at(facts.paths.0), "{name}");
         assert_eq!(pending.parameter("scope").unwrap(), facts.scope, "{name}");
         assert_eq!(pending.parameter("code_challenge").is_some(), facts.pkce, "{name}");
         for (key, value) in facts.params {
@@ -106,16 +121,16 @@ async fn every_provider_is_asked_for_consent_as_it_wants(database: Database) {
 
 /// The token endpoint was asked once, by our client, as this provider wants it.
 #[track_caller]
-fn one_request(facts: &Facts, mut asked: Vec<Asked>) -> Asked {
+fn one_request(facts: &Facts, mut asked: Vec<Request>) -> Request {
     let name = facts.name;
     assert_eq!(asked.len(), 1, "{name}: {asked:?}");
     let request = asked.remove(0);
     assert_eq!((request.method.as_str(), request.is_json()), ("POST", facts.json), "{name}");
     assert!(request.header("accept").contains("json"), "{name}");
-    assert_eq!(request.basic().as_deref(), facts.basic.then_some("the-client:the-secret"), "{name}");
-    assert_eq!(request.value("client_secret").as_deref(), (!facts.basic).then_some("the-secret"), "{name}");
+    assert_eq!(request.raw_basic().as_deref(), facts.basic.then_some("the-client:the-secret"), "{name}");
+    assert_eq!(request.value("client_secret"), (!facts.basic).then_some("the-secret"), "{name}");
     for (key, value) in facts.token_params {
-        assert_eq!(request.value(key).as_deref(), Some(*value), "{name}: {key}");
+        assert_eq!(request.value(key), Some(*value), "{name}: {key}");
     }
     request
 }
@@ -143,13 +158,13 @@ fn signed(callback: &Url) -> Url {
     callback
 }
 
-async fn connected(app: &TestApp, twin: &Twin, facts: &Facts) -> Pending {
+async fn connected(app: &TestApp, server: &AuthorizationServer, facts: &Facts) -> Pending {
     let pending = app.begin(&question(facts)).await;
     if renews_itself(facts) {
-        twin.answer(facts.paths.1, Scripted::json(json!({"access_token": "short", "expires_in": 3600})));
+        server.answer(facts.paths.1, Reply::json(json!({"access_token": "short", "expires_in": 3600})));
     }
-    twin.answer(facts.paths.1, Scripted::json(object(facts.granted)));
-    let callback = twin.consent(&pending.url, "the-code");
+    server.answer(facts.paths.1, Reply::json(object(facts.granted)));
+    let callback = server.send_back(&pending.url, &[("code", "the-code")]);
     app.come_back(&if signs(facts) { signed(&callback) } else { callback }).await;
     let answer = app.wait(&pending.auth_id).await;
     assert_eq!(answer["status"], "completed", "{}: {answer}", facts.name);
@@ -158,12 +173,12 @@ async fn connected(app: &TestApp, twin: &Twin, facts: &Facts) -> Pending {
 }
 
 async fn every_provider_goes_through_exchange_refresh_and_revocation(database: Database) {
-    let (app, twin) = start(database).await;
+    let (app, server) = start(database).await;
     for facts in FACTS {
         let name = facts.name;
-        added(&app, &twin, &facts).await;
-        let pending = connected(&app, &twin, &facts).await;
-        let mut asked = twin.asked(facts.paths.1);
+        added(&app, &server, &facts).await;
+        let pending = connected(&app, &server, &facts).await;
+        let mut asked = server.take_requests(facts.paths.1);
         if renews_itself(&facts) {
             let longer = one_request(&facts, asked.split_off(1));
             assert_eq!(longer.value("grant_type").unwrap(), facts.refresh.1, "{name}");
@@ -172,21 +187,21 @@ async fn every_provider_goes_through_exchange_refresh_and_revocation(database: D
         let exchange = one_request(&facts, asked);
         assert_eq!(exchange.value("grant_type").unwrap(), "authorization_code", "{name}");
         assert_eq!(exchange.value("code").unwrap(), "the-code", "{name}");
-        assert_eq!(exchange.value("redirect_uri"), pending.parameter("redirect_uri"), "{name}");
+        assert_eq!(exchange.value("redirect_uri"), pending.parameter("redirect_uri").as_deref(), "{name}");
         assert_eq!(exchange.value("code_verifier").is_some(), facts.pkce, "{name}");
         if let Some(renewed) = facts.renewed {
-            refreshed_twice(&app, &twin, &facts, renewed).await;
+            refreshed_twice(&app, &server, &facts, renewed).await;
         } else {
             app.advance(90 * DAY);
             assert_eq!(app.token(&question(&facts)).await, "t1", "{name}");
         }
-        twin.asked_anywhere();
-        revoked(&app, &twin, &facts).await;
+        server.take_all_requests();
+        revoked(&app, &server, &facts).await;
     }
 }
 
 /// A refresh, and another one that shows which refresh token was kept.
-async fn refreshed_twice(app: &TestApp, twin: &Twin, facts: &Facts, renewed: &'static str) {
+async fn refreshed_twice(app: &TestApp, server: &AuthorizationServer, facts: &Facts, renewed: &'static str) {
     let (granted, renewed) = (object(facts.granted), object(renewed));
     let renews = facts.refresh.1;
     // Where there are no refresh tokens the access token is brought.
@@ -197,10 +212,10 @@ async fn refreshed_twice(app: &TestApp, twin: &Twin, facts: &Facts, renewed: &'s
     let first = kept(&granted).unwrap();
     let second = kept(&renewed).unwrap_or_else(|| first.clone());
     for (brought, current) in [(first, &granted), (second, &renewed)] {
-        twin.answer(facts.refresh_path(), Scripted::json(renewed.clone()));
+        server.answer(facts.refresh_path(), Reply::json(renewed.clone()));
         expire(app, facts, current).await;
         assert_eq!(app.token(&question(facts)).await, "t2", "{}", facts.name);
-        let refresh = one_request(facts, twin.asked(facts.refresh_path()));
+        let refresh = one_request(facts, server.take_requests(facts.refresh_path()));
         assert_eq!(refresh.value("grant_type").unwrap(), renews, "{}", facts.name);
         assert_eq!(refresh.value(renews).unwrap(), brought, "{}", facts.name);
         assert_eq!(refresh.value("scope"), None, "{}", facts.name);
@@ -231,7 +246,7 @@ async fn token(app: &TestApp, facts: &Facts) -> Value {
     tokens.remove(0)
 }
 
-async fn revoked(app: &TestApp, twin: &Twin, facts: &Facts) {
+async fn revoked(app: &TestApp, server: &AuthorizationServer, facts: &Facts) {
     let name = facts.name;
     let path = match facts.revoking {
         Revoking::At(path)
@@ -242,11 +257,11 @@ async fn revoked(app: &TestApp, twin: &Twin, facts: &Facts) {
         Revoking::Not => "/nowhere",
     };
     for _ in 0..2 {
-        twin.answer(path, Scripted::json(json!({"ok": true})));
+        server.answer(path, Reply::json(json!({"ok": true})));
     }
     let answer = app.delete(&format!("/v2/auth/tokens?provider_id={name}")).await.expect(200);
     assert_eq!(answer["upstream_revoked"], facts.revoking != Revoking::Not, "{name}: {answer}");
-    let asked = twin.asked_anywhere();
+    let asked = server.take_all_requests();
     let asked_for: Vec<&str> = asked.iter().map(|request| request.path.as_str()).collect();
     match facts.revoking {
         Revoking::Not => assert!(asked.is_empty(), "{name}: {asked_for:?}"),
@@ -257,7 +272,7 @@ async fn revoked(app: &TestApp, twin: &Twin, facts: &Facts) {
         }
         Revoking::GitHub(path) => {
             assert_eq!((asked[0].method.as_str(), asked_for.as_slice()), ("DELETE", &[path][..]));
-            assert_eq!(asked[0].basic().as_deref(), Some("the-client:the-secret"));
+            assert_eq!(asked[0].raw_basic().as_deref(), Some("the-client:the-secret"));
         }
         Revoking::Bearer(method, path) => {
             assert_eq!((asked[0].method.as_str(), asked_for.as_slice()), (method, &[path][..]), "{name}");
@@ -265,23 +280,23 @@ async fn revoked(app: &TestApp, twin: &Twin, facts: &Facts) {
         }
         Revoking::Json(path) => {
             assert_eq!((asked[0].method.as_str(), asked_for.as_slice()), ("POST", &[path][..]), "{name}");
-            assert_eq!(asked[0].basic().as_deref(), Some("the-client:the-secret"), "{name}");
+            assert_eq!(asked[0].raw_basic().as_deref(), Some("the-client:the-secret"), "{name}");
             assert!(asked[0].is_json(), "{name}");
-            assert_eq!(asked[0].value("token").as_deref(), Some("t2"), "{name}");
+            assert_eq!(asked[0].value("token"), Some("t2"), "{name}");
         }
         Revoking::Account(path) => {
             assert_eq!((asked[0].method.as_str(), asked_for.as_slice()), ("POST", &[path][..]), "{name}");
             assert_eq!(asked[0].header("authorization"), "Bearer the-secret", "{name}");
-            assert_eq!(asked[0].value("client_id").as_deref(), Some("the-client"), "{name}");
-            assert_eq!(asked[0].value("stripe_user_id").as_deref(), Some("acct_1"), "{name}");
+            assert_eq!(asked[0].value("client_id"), Some("the-client"), "{name}");
+            assert_eq!(asked[0].value("stripe_user_id"), Some("acct_1"), "{name}");
         }
     }
     // What was laid ready and not asked for is for nobody else.
-    twin.forget_answers();
+    server.forget_answers();
 }
 
 async fn every_provider_ends_a_grant_in_its_own_words(database: Database) {
-    let (app, twin) = start(database).await;
+    let (app, server) = start(database).await;
     for (name, status, words) in [
         (
             "github",
@@ -296,40 +311,40 @@ async fn every_provider_ends_a_grant_in_its_own_words(database: Database) {
         ("x", 400, r#"{"error":"invalid_grant","error_description":"Value passed for the token was invalid."}"#),
     ] {
         let facts = FACTS.iter().find(|facts| facts.name == name).unwrap();
-        app.register_as(definition(facts, &twin)).await;
-        connected(&app, &twin, facts).await;
-        twin.answer(facts.refresh_path(), Scripted::json(object(words)).status(status));
+        app.register_as(definition(facts, &server)).await;
+        connected(&app, &server, facts).await;
+        server.answer(facts.refresh_path(), Reply::json(object(words)).status(status));
         expire(&app, facts, &object(facts.granted)).await;
         app.begin(&question(facts)).await;
     }
 }
 
 async fn slack_gives_a_persons_token_when_user_scopes_are_asked_for(database: Database) {
-    let (app, twin) = start(database).await;
+    let (app, server) = start(database).await;
     let facts = FACTS.iter().find(|facts| facts.name == "slack").unwrap();
     let params = json!({"authorization_params": {"user_scope": ""}});
-    app.register_as(with(definition(facts, &twin), params)).await;
+    app.register_as(with(definition(facts, &server), params)).await;
     let pending = app.begin(&question(facts)).await;
     assert_eq!((pending.parameter("user_scope").as_deref(), pending.parameter("scope")), (Some("a,b"), None));
     let person =
         json!({"id": "U1", "scope": "a,b", "access_token": "xoxp-1", "refresh_token": "r1", "expires_in": 43200});
-    twin.answer(facts.paths.1, Scripted::json(json!({"ok": true, "team": {"id": "T1"}, "authed_user": person})));
-    app.come_back(&twin.consent(&pending.url, "the-code")).await;
+    server.answer(facts.paths.1, Reply::json(json!({"ok": true, "team": {"id": "T1"}, "authed_user": person})));
+    app.come_back(&server.send_back(&pending.url, &[("code", "the-code")])).await;
     assert_eq!(app.wait(&pending.auth_id).await["token"], "xoxp-1");
     let rotated =
         json!({"ok": true, "access_token": "xoxp-2", "refresh_token": "r2", "expires_in": 43200, "token_type": "user"});
-    twin.answer(facts.paths.1, Scripted::json(rotated));
+    server.answer(facts.paths.1, Reply::json(rotated));
     app.advance(43_199);
     assert_eq!(app.token(&question(facts)).await, "xoxp-2");
 }
 
 async fn a_callback_that_its_provider_should_have_signed_and_did_not_spends_no_code(database: Database) {
-    let (app, twin) = start(database).await;
+    let (app, server) = start(database).await;
     let facts = FACTS.into_iter().find(signs).unwrap();
-    app.register_as(definition(&facts, &twin)).await;
-    let unsigned = |url: &str| twin.consent(url, "the-code");
+    app.register_as(definition(&facts, &server)).await;
+    let unsigned = |url: &str| server.send_back(url, &[("code", "the-code")]);
     let other = |url: &str| {
-        let genuine = signed(&twin.consent(url, "the-code"));
+        let genuine = signed(&server.send_back(url, &[("code", "the-code")]));
         Url::parse(&genuine.as_str().replace("code=the-code", "code=anothers")).unwrap()
     };
     for forge in [&unsigned as &dyn Fn(&str) -> Url, &other] {
@@ -338,20 +353,20 @@ async fn a_callback_that_its_provider_should_have_signed_and_did_not_spends_no_c
         assert!(page.expect_html(502).contains("signature_mismatch"), "{}", page.text());
         assert_eq!(app.wait(&pending.auth_id).await["error"], "signature_mismatch");
     }
-    assert!(twin.asked_anywhere().is_empty());
+    assert!(server.take_all_requests().is_empty());
 }
 
 async fn those_that_know_devices_are_asked_in_their_own_way(database: Database) {
-    let (app, twin) = start(database).await;
+    let (app, server) = start(database).await;
     for facts in FACTS {
         let Some(path) = facts.device else { continue };
-        app.register_as(definition(&facts, &twin)).await;
-        let codes = json!({"device_code": "d", "user_code": "ABCD", "verification_uri": twin.at("/activate")});
-        twin.answer(path, Scripted::json(codes));
+        app.register_as(definition(&facts, &server)).await;
+        let codes = json!({"device_code": "d", "user_code": "ABCD", "verification_uri": server.at("/activate")});
+        server.answer(path, Reply::json(codes));
         let answer = app.authenticate(&with(question(&facts), json!({"grant": "device"}))).await;
         assert_eq!((&answer["status"], &answer["user_code"]), (&"pending".into(), &"ABCD".into()), "{answer}");
-        let asked = twin.asked(path);
-        assert_eq!(asked[0].value("client_id").as_deref(), Some("the-client"), "{}", facts.name);
-        assert_eq!(asked[0].value("scope").as_deref(), Some(facts.scope), "{}", facts.name);
+        let asked = server.take_requests(path);
+        assert_eq!(asked[0].value("client_id"), Some("the-client"), "{}", facts.name);
+        assert_eq!(asked[0].value("scope"), Some(facts.scope), "{}", facts.name);
     }
 }

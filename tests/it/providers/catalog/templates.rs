@@ -297,12 +297,12 @@ async fn the_further_fields_are_checked(app: TestApp) {
 }
 
 async fn a_template_can_be_taken_over_later(database: Database) {
-    let (app, twin) = start(database).await;
+    let (app, server) = start(database).await;
     create(&app, &with(acme(), json!({"resource": "https://api.acme.example"}))).await.expect(200);
     let change = json!({"template": "figma", "name": "Ours"});
     let changed = app.patch("/v2/auth/providers/acme", &change).await.expect(200);
-    assert_eq!(changed["token_url"], twin.at("/v1/oauth/token"));
-    assert_eq!(changed["refresh_url"], twin.at("/v1/oauth/refresh"));
+    assert_eq!(changed["token_url"], server.at("/v1/oauth/token"));
+    assert_eq!(changed["refresh_url"], server.at("/v1/oauth/refresh"));
     assert_eq!((&changed["name"], &changed["template"]), (&json!("Ours"), &json!("figma")));
     assert_eq!(changed["resource"], "https://api.acme.example", "what no template says stays");
     let slack = app.patch("/v2/auth/providers/acme", &json!({"template": "slack"})).await.expect(200);

@@ -1,6 +1,4 @@
-//! Many callers at the same moment, each asking for tokens of its own.
-//! Owns that each gets what it would get alone.
-//! Must not know that the database may be asked for several of them at once.
+//! Many callers at the same time: each gets the token it would get alone.
 
 use std::collections::HashMap;
 
@@ -8,9 +6,9 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking, with};
-use crate::support::fake_provider::FakeProvider;
 
 both_databases! {
     in_a_crowd_everyone_gets_his_own_tokens,
@@ -37,7 +35,7 @@ async fn all_at_once(questions: Vec<(Caller, Value)>) -> Vec<Value> {
 }
 
 async fn in_a_crowd_everyone_gets_his_own_tokens(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let mut tokens = HashMap::new();
     for number in 0..USERS {
@@ -60,7 +58,7 @@ async fn in_a_crowd_everyone_gets_his_own_tokens(app: TestApp) {
 }
 
 async fn in_a_crowd_two_workspaces_are_kept_apart(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     let workspaces = [app.service_key_in("org", "one").await, app.service_key_in("org", "two").await];
     let mut tokens = Vec::new();
     for workspace in &workspaces {
@@ -74,14 +72,14 @@ async fn in_a_crowd_two_workspaces_are_kept_apart(app: TestApp) {
 }
 
 async fn in_a_crowd_the_default_comes_first_for_each(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let mut defaults = Vec::new();
     for number in 0..4 {
         let another =
             |is_default| with(asking(&user(number), &["read"]), json!({"force_new": true, "is_default": is_default}));
         for (account, is_default) in [("first", false), ("second", true), ("third", false)] {
-            provider.answer_next_for_account(account);
+            provider.answer_token_for_account(account);
             let token = app.connect(&provider, &another(is_default)).await;
             if is_default {
                 defaults.push(token);
@@ -95,7 +93,7 @@ async fn in_a_crowd_the_default_comes_first_for_each(app: TestApp) {
 }
 
 async fn callers_who_go_away_take_nothing_from_the_others(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let token = app.connect(&provider, &asking("alice", &["read"])).await;
     for _ in 0..5 {
@@ -122,7 +120,7 @@ async fn callers_who_go_away_take_nothing_from_the_others(app: TestApp) {
 }
 
 async fn a_provider_that_was_deleted_and_made_again_is_known_by_its_new_tokens(app: TestApp) {
-    let provider = FakeProvider::start().await;
+    let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let question = asking("alice", &["read"]);
     let old = app.connect(&provider, &question).await;

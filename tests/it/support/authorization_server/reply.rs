@@ -1,6 +1,4 @@
-//! One answer that a test lays in the mouth of the fake provider.
-//! Owns how odd such an answer can be.
-//! Must not know when it is given.
+//! One answer of a scripted server, which may be as odd as a test needs it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +11,7 @@ use futures_util::stream;
 use serde_json::Value;
 
 #[derive(Debug, Clone)]
-pub struct Scripted {
+pub struct Reply {
     status: u16,
     content_type: Option<String>,
     headers: Vec<(String, String)>,
@@ -30,7 +28,7 @@ enum Content {
     Drip,
 }
 
-impl Scripted {
+impl Reply {
     pub fn json(body: impl Into<Value>) -> Self {
         Self::text("application/json", &body.into().to_string())
     }

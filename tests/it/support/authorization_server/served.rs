@@ -1,6 +1,4 @@
-//! A scripted server on a free port, until it is dropped.
-//! Owns its port and its task.
-//! Must not know what it answers.
+//! A server on a free port of 127.0.0.1, until it is dropped.
 
 use std::net::SocketAddr;
 
