@@ -56,19 +56,19 @@ pub struct ProviderCreateRequest {
     /// The revocation endpoint (RFC 7009), where grants are revoked when their tokens are deleted here. Known providers
     /// need none.
     revocation_url: Option<String>,
-    #[schema(value_type = bool, default = false)]
+    #[schema(value_type = bool, default = false, required = false)]
     uses_pkce: Option<bool>,
     /// `S256` is what is sent, whatever is asked for.
-    #[schema(value_type = String, default = "S256")]
+    #[schema(value_type = String, default = "S256", required = false)]
     pub code_challenge_method: Option<String>,
     provider_type: Option<ProviderType>,
-    #[schema(value_type = ClientAuthentication, default = "client_secret_post")]
+    #[schema(value_type = ClientAuthentication, default = "client_secret_post", required = false)]
     token_endpoint_auth_method: Option<ClientAuthentication>,
     /// Added to every authorization URL. The protocol's own parameters cannot be set here. Each stands over that of the
     /// template, or of the provider that the token endpoint is known to be.
-    #[schema(value_type = BTreeMap<String, String>)]
+    #[schema(value_type = BTreeMap<String, String>, required = false)]
     authorization_params: Option<BTreeMap<String, String>>,
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<String>, required = false)]
     allowed_redirect_uris: Option<Vec<String>>,
     /// The issuer of an authorization server with metadata (RFC 8414 or `OpenID` Connect Discovery): its endpoints and what
     /// it knows are read from there, except for what stands in this body. Then `auth_url` and `token_url` may be absent.
