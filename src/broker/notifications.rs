@@ -59,17 +59,19 @@ impl Message {
     }
 }
 
+type Waiters = Arc<Mutex<HashMap<Uuid, Arc<Notify>>>>;
+
 /// The notifications of this process, cheap to clone.
 #[derive(Clone)]
 pub struct Notifications {
-    waiters: Arc<Mutex<HashMap<Uuid, Arc<Notify>>>>,
+    waiters: Waiters,
     store: Store,
     clock: Clock,
 }
 
 /// A registration, which ends when it is dropped.
 pub struct Waiter {
-    hub: Notifications,
+    waiters: Waiters,
     id: Uuid,
     /// Enable its `notified()` before looking, or a wake between the look and the sleep is lost.
     pub notify: Arc<Notify>,
@@ -86,7 +88,7 @@ impl Notifications {
     #[must_use]
     pub fn register(&self, id: Uuid) -> Waiter {
         let notify = Arc::clone(self.waiters.lock().entry(id).or_default());
-        Waiter { hub: self.clone(), id, notify }
+        Waiter { waiters: Arc::clone(&self.waiters), id, notify }
     }
 
     /// Wakes all who wait for `id`: here at once, on other replicas by a message.
@@ -175,7 +177,7 @@ impl Notifications {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut waiters = self.hub.waiters.lock();
+        let mut waiters = self.waiters.lock();
         // The map's own reference and this one: nobody else waits.
         if Arc::strong_count(&self.notify) <= 2 {
             waiters.remove(&self.id);
