@@ -2,6 +2,8 @@
 //! Owns: the reading of the log macros in the sources, and of the table in the document.
 //! Must not know: when an event is logged.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failure here is a failure of the test")]
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
