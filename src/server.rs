@@ -15,7 +15,7 @@ use crate::{
     broker::{
         context::Broker,
         jobs,
-        open::{check, private_file, private_folder},
+        open::{check, data_folder_error, private_file, private_folder},
     },
     clock::Clock,
     config::Settings,
@@ -33,7 +33,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(25);
 /// # Errors
 /// One line that says what is wrong and what to do.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
-    telemetry::log(&settings.log).context("AGENT_AUTH_LOG")?;
+    telemetry::log(&settings.log)?;
     check(&settings)?;
     let listener = listen(&settings.listen).await?;
     let _lock = settings.database_url.is_none().then(|| lock_folder(&settings)).transpose()?;
@@ -74,9 +74,20 @@ pub async fn stop(app: &App) {
 pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     serve::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!("{address} is taken by another program; stop it, or choose another address with --listen")
+            anyhow::anyhow!("{address} is used by another program; stop it, or choose another address with --listen")
         }
-        _ => anyhow::anyhow!("cannot listen on {address}: {error}; choose another address with --listen"),
+        io::ErrorKind::InvalidInput => {
+            let port = address.parse::<u16>().unwrap_or(8080);
+            anyhow::anyhow!(
+                "AGENT_AUTH_LISTEN: `{address}` is not an address with a port; write ADDRESS:PORT, such as 127.0.0.1:{port}"
+            )
+        }
+        io::ErrorKind::PermissionDenied => anyhow::anyhow!(
+            "cannot listen on {address}: permission denied; ports below 1024 are privileged, so choose a higher one"
+        ),
+        _ => anyhow::anyhow!(
+            "cannot listen on {address}: {error}; choose another address with --listen or AGENT_AUTH_LISTEN"
+        ),
     })
 }
 
@@ -124,7 +135,7 @@ pub fn lock_folder(settings: &Settings) -> anyhow::Result<File> {
     let folder = &settings.data_dir;
     let lock = private_folder(folder)
         .and_then(|()| private_file(&folder.join("serve.lock")))
-        .with_context(|| format!("the data folder {}", folder.display()))?;
+        .map_err(|error| data_folder_error(folder, &error))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(_) => bail!(

@@ -13,7 +13,11 @@ use crate::{
     clock::Clock,
     config::Settings,
     outbound::address::AddressGuard,
-    store::{db::Location, error::StoreError, handle::Store},
+    store::{
+        db::{Location, postgres_options},
+        error::StoreError,
+        handle::Store,
+    },
 };
 
 /// The file in the data folder that holds the generated encryption key.
@@ -35,10 +39,14 @@ pub enum OpenError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The data folder cannot be used.
-    #[error("the data folder {0}: {1}")]
-    DataFolder(String, io::Error),
-    /// The outbound client cannot be made.
-    #[error("the machine's trusted certificates cannot be read: {0}")]
+    #[error("AGENT_AUTH_DATA_DIR: {0}")]
+    DataFolder(String),
+    /// The outbound client cannot be created.
+    #[error(
+        "no trusted CA certificates were found on this machine; install the package `ca-certificates`, or set \
+         SSL_CERT_FILE to a file that contains them ({})",
+        root_cause(.0)
+    )]
     Trust(reqwest::Error),
 }
 
@@ -46,11 +54,12 @@ pub enum OpenError {
 pub async fn open_store(settings: &Settings, clock: &Clock) -> Result<Store, OpenError> {
     let (location, keys) = match &settings.database_url {
         Some(url) => {
+            postgres_options(url)?;
             let keys = settings.encryption_keys.clone().ok_or_else(no_keys)?;
             (Location::Postgres(url.clone(), settings.database_connections), keys)
         }
         None => {
-            let failed = |error| OpenError::DataFolder(settings.data_dir.display().to_string(), error);
+            let failed = |error| data_folder_error(&settings.data_dir, &error);
             private_folder(&settings.data_dir).map_err(failed)?;
             let keys = match &settings.encryption_keys {
                 Some(keys) => keys.clone(),
@@ -89,11 +98,49 @@ pub fn private_file(file: &Path) -> io::Result<File> {
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(file)
 }
 
-/// Checks what can be told from the settings alone, before anything is touched.
+/// Why the data folder cannot be used, and what to do.
+#[must_use]
+pub fn data_folder_error(folder: &Path, error: &io::Error) -> OpenError {
+    use std::os::unix::fs::MetadataExt;
+    let shown = folder.display();
+    let existing = folder.ancestors().find_map(|path| Some((path, std::fs::metadata(path).ok()?)));
+    OpenError::DataFolder(match (error.kind(), existing) {
+        (io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory, Some((path, metadata))) if !metadata.is_dir() => {
+            format!("{} is a file, not a folder; choose another folder", path.display())
+        }
+        (io::ErrorKind::PermissionDenied, Some((path, metadata))) => {
+            let uid = std::fs::metadata("/proc/self").map_or_else(|_| "?".to_owned(), |own| own.uid().to_string());
+            format!(
+                "{shown} is not writable: {} belongs to uid {}, but this process runs as uid {uid}. Change the owner, or \
+                 choose another folder",
+                path.display(),
+                metadata.uid()
+            )
+        }
+        (io::ErrorKind::ReadOnlyFilesystem, _) => {
+            format!("{shown} is on a read-only file system; mount a writable volume there, or choose another folder")
+        }
+        _ => format!("{shown} cannot be used: {error}"),
+    })
+}
+
+/// The innermost cause of an error, which says more than the outer ones.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+/// Checks what can be checked from the settings alone, before anything is changed.
 pub fn check(settings: &Settings) -> Result<(), OpenError> {
     public_url(settings)?;
     address_guard(settings)?;
     Catalog::load(settings.catalog_file.as_deref())?;
+    if let Some(url) = &settings.database_url {
+        postgres_options(url)?;
+    }
     if let Some(keys) = &settings.encryption_keys {
         KeyRing::parse(keys)?;
     } else if settings.database_url.is_some() {
@@ -110,7 +157,7 @@ pub(super) fn address_guard(settings: &Settings) -> Result<AddressGuard, OpenErr
 fn no_keys() -> OpenError {
     OpenError::Setting(
         "ENCRYPTION_KEYS",
-        "required with PostgreSQL; make a key with `agent-auth keys generate` and keep it safe".into(),
+        "required with PostgreSQL; generate a key with `agent-auth keys generate` and store it safely".into(),
     )
 }
 
@@ -132,4 +179,23 @@ fn generated_key(file: &Path) -> io::Result<SecretString> {
         }
     }
     std::fs::read_to_string(file).map(|text| SecretString::from(text.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_folder_that_cannot_be_written_is_reported_with_both_users() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let inside = folder.path().join("data");
+        let error = data_folder_error(&inside, &io::ErrorKind::PermissionDenied.into()).to_string();
+        let start = format!(
+            "AGENT_AUTH_DATA_DIR: {} is not writable: {} belongs to uid ",
+            inside.display(),
+            folder.path().display()
+        );
+        assert!(error.starts_with(&start), "{error}");
+        assert!(error.contains(", but this process runs as uid "), "{error}");
+    }
 }

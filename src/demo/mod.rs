@@ -45,7 +45,7 @@ pub async fn demo(mut settings: Settings, keep_folder: bool) -> anyhow::Result<(
     if settings.log == "info" {
         settings.log = "warn".into();
     }
-    telemetry::log(&settings.log).context("AGENT_AUTH_LOG")?;
+    telemetry::log(&settings.log)?;
     let listener = server::listen(&settings.listen).await?;
     // The machine chooses the port if it is 0, and it is known only now.
     settings.listen = listener.local_addr().context("the listening address is unknown")?.to_string();

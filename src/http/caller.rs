@@ -15,26 +15,27 @@ use crate::{
     identity::{Caller, Permission},
 };
 
+/// What the API keys of LangSmith begin with.
+const LANGSMITH_PREFIX: &str = "lsv2_";
+
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let headers = &parts.headers;
         let key = header(headers, "x-api-key").or_else(|| bearer(headers)).ok_or(ApiError::Unauthorized)?;
-        let key = app
-            .api_keys
-            .look_up(key, app.broker.clock.now())
-            .await
-            .map_err(BrokerError::from)?
-            .ok_or(ApiError::Unauthorized)?;
-        if header(headers, "x-tenant-id").is_some_and(|tenant| tenant != key.workspace_id) {
+        let record =
+            app.api_keys.look_up(key, app.broker.clock.now()).await.map_err(BrokerError::from)?.ok_or_else(|| {
+                if key.starts_with(LANGSMITH_PREFIX) { ApiError::LangSmithKey } else { ApiError::Unauthorized }
+            })?;
+        if header(headers, "x-tenant-id").is_some_and(|tenant| tenant != record.workspace_id) {
             return Err(ApiError::Forbidden("X-Tenant-Id names a workspace that this API key does not reach."));
         }
         let named_user = header(headers, "x-user-id");
         if let Some(Err((kind, problem))) = named_user.map(rules::identifier) {
             return Err(ApiError::fault(["header", "x-user-id"], kind, problem));
         }
-        Ok(Self::of_key(&key, named_user.map(ToOwned::to_owned)))
+        Ok(Self::of_key(&record, named_user.map(ToOwned::to_owned)))
     }
 }
 

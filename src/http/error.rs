@@ -73,8 +73,10 @@ pub enum ApiError {
     Faults(Vec<Fault>),
     /// The state of a callback cannot be completed.
     InvalidState(String),
-    /// No key, or none that works.
+    /// No API key, or an unknown, expired or revoked one.
     Unauthorized,
+    /// An API key of LangSmith.
+    LangSmithKey,
     /// The key's role or workspace does not reach that.
     Forbidden(&'static str),
     /// There is no such thing, for this caller.
@@ -131,7 +133,13 @@ impl ApiError {
             Self::Unauthorized => table(
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
-                "Send a valid API key in the X-Api-Key header; `agent-auth api-key create` makes one.",
+                "Send a valid API key in the X-Api-Key header; `agent-auth api-key create` creates one.",
+            ),
+            Self::LangSmithKey => table(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "This is a LangSmith API key (lsv2_...). LangSmith keys need the setting `identity = \"langsmith\"`, which \
+                 this version does not support. Send an API key of this server; `agent-auth api-key create` creates one.",
             ),
             Self::Forbidden(detail) => table(StatusCode::FORBIDDEN, "forbidden", detail),
             Self::NotFound(detail) => table(StatusCode::NOT_FOUND, "not_found", detail),

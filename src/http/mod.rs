@@ -38,7 +38,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use self::{
     api::{authenticate, connections, finalize, mcp, providers, token_state, tokens, wait},
     app::App,
-    browser::{callback, client_metadata, key_entry},
+    browser::{callback, client_metadata, key_entry, start},
     error::ApiError,
 };
 
@@ -78,6 +78,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/host-oauth-callback/{provider_id}/{auth_id}", get(callback::outcome))
         .route("/host-api-key/{provider_id}", get(key_entry::get).post(key_entry::post))
         .route("/oauth/client-metadata.json/{provider_id}", get(client_metadata::get))
+        .route("/", get(start::get))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/ok", get(health::ok))

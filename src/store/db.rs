@@ -115,7 +115,8 @@ impl Db {
                 // may take in service.
                 let patient =
                     pool.manager().options.clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
-                let mut connection = PgConnection::connect_with(&patient).await?;
+                let mut connection =
+                    PgConnection::connect_with(&patient).await.map_err(|error| cannot_connect(&patient, error))?;
                 MIGRATIONS.run(&mut connection).await?;
                 // Two replicas that replace the view at once would collide in PostgreSQL's catalogue.
                 let mut tx = connection.begin().await?;
@@ -133,11 +134,7 @@ impl Db {
     }
 
     fn open_postgres(url: &SecretString, connections: u32) -> Result<Self, StoreError> {
-        let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.expose_secret().starts_with(scheme));
-        let options = PgConnectOptions::from_str(url.expose_secret())
-            .ok()
-            .filter(|_| is_postgres)
-            .ok_or_else(|| StoreError::Location("DATABASE_URL is not postgres://user:password@host/database".into()))?
+        let options = postgres_options(url)?
             .application_name("agent-auth")
             .options([
                 ("statement_timeout", "5s"),
@@ -225,6 +222,44 @@ impl Db {
             Backend::Sqlite(pool) => Ok(Tx(TxConnection::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?))),
         }
     }
+}
+
+/// Checks a PostgreSQL URL without connecting. No error repeats it: it holds a password.
+pub fn postgres_options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
+    let refused = |problem: &str| {
+        StoreError::Location(format!(
+            "AGENT_AUTH_DATABASE_URL: {problem}; expected postgres://user:password@host/database. For SQLite, leave it \
+             unset and set AGENT_AUTH_DATA_DIR"
+        ))
+    };
+    match url.expose_secret().split_once("://") {
+        Some(("postgres" | "postgresql", _)) => PgConnectOptions::from_str(url.expose_secret()).map_err(|_| {
+            refused("the URL cannot be parsed (percent-encode special characters in the user name and the password)")
+        }),
+        Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            Err(refused(&format!("`{scheme}://` is not supported")))
+        }
+        _ => Err(refused("this is not a URL")),
+    }
+}
+
+/// The message for a first connection that fails: where it went, and which setting says so.
+fn cannot_connect(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
+    let (host, port) = (options.get_host(), options.get_port());
+    let problem = match &error {
+        sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
+            "the connection was refused. Check that PostgreSQL is running there".to_owned()
+        }
+        sqlx::Error::Io(io) if io.to_string().contains("lookup") => {
+            "the host name cannot be resolved. Check its spelling and the DNS".to_owned()
+        }
+        sqlx::Error::Io(io) => io.to_string(),
+        sqlx::Error::Tls(tls) => format!("TLS failed: {tls}"),
+        _ => return error.into(),
+    };
+    StoreError::Location(format!(
+        "cannot connect to the database at {host}:{port} (AGENT_AUTH_DATABASE_URL): {problem}"
+    ))
 }
 
 async fn postgres_connection(pool: &Pool<OpenPostgres>) -> Result<Object<OpenPostgres>, StoreError> {

@@ -40,7 +40,7 @@ impl From<sqlx::Error> for StoreError {
                 // 28: the role or its password; 3D: the database does not exist.
                 if error.code().is_some_and(|code| code.starts_with("28") || code.starts_with("3D")) =>
             {
-                Self::Location(format!("DATABASE_URL: the server says: {}", error.message()))
+                Self::Location(format!("AGENT_AUTH_DATABASE_URL: PostgreSQL refused the connection: {}", error.message()))
             }
             sqlx::Error::Database(error)
                 // 08: connection, 40: serialization and deadlock, 53: resources, 55P03: lock time-out, 57: operator.

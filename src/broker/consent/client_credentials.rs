@@ -10,6 +10,8 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{request::with_default_scopes, static_key::grant_of_key};
+use tracing::Instrument;
+
 use crate::{
     broker::{
         clients::health::note_client,
@@ -72,7 +74,7 @@ pub async fn obtain(
         return Err(BrokerError::NoToken(failure));
     }
     // A task of its own: a caller that disconnects does not lose what the provider issued.
-    let request = request(Arc::clone(broker), provider.clone(), wanted.clone(), credential);
+    let request = request(Arc::clone(broker), provider.clone(), wanted.clone(), credential).in_current_span();
     let requested = broker.tasks.spawn(request).await.map_err(|error| BrokerError::Internal(error.to_string()))??;
     let obtained = match requested {
         Ok(token) if token.covers(needed) => Ok(token),

@@ -11,6 +11,8 @@ use super::{
     response::grant_from_response,
     revoke::{queue_revocation, revocation_client},
 };
+use tracing::Instrument;
+
 use crate::{
     broker::{
         backoff::Backoff,
@@ -76,7 +78,7 @@ pub async fn refresh(broker: &Arc<Broker>, token: Token) -> Result<Refreshed, Br
         woken.as_mut().enable();
         if let Some(lease) = broker.store.take_refresh_lease(&token, milliseconds(LEASE), broker.clock.now()).await? {
             // A task of its own: neither a caller that disconnects nor one that has waited long enough stops it.
-            let run = broker.tasks.spawn(run(Arc::clone(broker), token, lease));
+            let run = broker.tasks.spawn(run(Arc::clone(broker), token, lease).in_current_span());
             return match tokio::time::timeout_at(deadline, run).await {
                 Ok(ended) => ended.map_err(|error| BrokerError::Internal(error.to_string()))?,
                 Err(_) => Ok(Refreshed::Failed(timed_out())),

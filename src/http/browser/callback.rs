@@ -13,9 +13,12 @@ use secrecy::SecretString;
 use url::form_urlencoded;
 use uuid::Uuid;
 
-use super::pages::{
-    outcome::page,
-    page::{FailureReason, Page},
+use super::{
+    pages::{
+        outcome::page,
+        page::{FailureReason, Page},
+    },
+    request_id::RequestId,
 };
 use crate::{
     broker::{
@@ -94,13 +97,14 @@ pub async fn get(
     State(app): State<Arc<App>>,
     method: Method,
     headers: HeaderMap,
+    request_id: RequestId,
     Path(provider_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
     if method == Method::HEAD || is_prefetch_or_preview(&headers) {
         return (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response();
     }
-    complete_in_browser(&app, &provider_id, CallbackQuery::read(query.as_deref())).await
+    complete_in_browser(&app, &provider_id, CallbackQuery::read(query.as_deref()), &request_id).await
 }
 
 /// Takes the person's browser back from installing or changing a GitHub App. An `installation_id` alone proves
@@ -115,6 +119,7 @@ pub async fn setup(
     State(app): State<Arc<App>>,
     method: Method,
     headers: HeaderMap,
+    request_id: RequestId,
     Path(provider_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -125,7 +130,7 @@ pub async fn setup(
     match query.setup_action.as_deref() {
         Some("update") => page(StatusCode::OK, &Page::Updated),
         _ if query.state.is_some() && (query.code.is_some() || query.error.is_some()) => {
-            complete_in_browser(&app, &provider_id, query).await
+            complete_in_browser(&app, &provider_id, query, &request_id).await
         }
         _ => page(StatusCode::OK, &Page::Installed),
     }
@@ -134,6 +139,7 @@ pub async fn setup(
 /// The page after a consent, at an address that can be reloaded, kept and shared without harm.
 pub async fn outcome(
     State(app): State<Arc<App>>,
+    request_id: RequestId,
     Path((provider_id, auth_id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -148,12 +154,17 @@ pub async fn outcome(
             page(StatusCode::OK, &Page::AlreadyConnected { provider: &provider })
         }
         Ok(Some((provider, Status::Completed))) => page(StatusCode::OK, &Page::Connected { provider: &provider }),
-        Ok(_) => failed(StatusCode::NOT_FOUND, FailureReason::InvalidState),
-        Err(error) => internal_error_page(error.into()),
+        Ok(_) => failed(StatusCode::NOT_FOUND, FailureReason::InvalidState, &request_id),
+        Err(error) => internal_error_page(error.into(), &request_id),
     }
 }
 
-async fn complete_in_browser(app: &Arc<App>, provider_id: &str, query: CallbackQuery) -> Response {
+async fn complete_in_browser(
+    app: &Arc<App>,
+    provider_id: &str,
+    query: CallbackQuery,
+    request_id: &RequestId,
+) -> Response {
     let Some(state) = query.state.filter(|state| !state.is_empty()).map(SecretString::from) else {
         return page(
             StatusCode::BAD_REQUEST,
@@ -162,11 +173,12 @@ async fn complete_in_browser(app: &Arc<App>, provider_id: &str, query: CallbackQ
                 reason: FailureReason::MissingParameters,
                 error: query.error.as_deref(),
                 error_description: query.error_description.as_deref(),
+                request_id: request_id.0.as_deref(),
             },
         );
     };
     if rules::provider_id(provider_id).is_err() {
-        return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState);
+        return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id);
     }
     let completion = match (query.error.filter(|error| !error.is_empty()), query.code) {
         (Some(error), _) => {
@@ -178,9 +190,9 @@ async fn complete_in_browser(app: &Arc<App>, provider_id: &str, query: CallbackQ
             let response = CodeResponse { code: code.into(), iss: query.iss, query: Some(query.whole) };
             complete(&app.broker, provider_id, &state, response, Source::Browser).await
         }
-        (None, _) => return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters),
+        (None, _) => return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters, request_id),
     };
-    finish(app, provider_id, completion).await
+    finish(app, provider_id, completion, request_id).await
 }
 
 /// Where the browser goes, or what it shows, when a request has ended.
@@ -188,13 +200,14 @@ pub(in crate::http) async fn finish(
     app: &Arc<App>,
     provider_id: &str,
     completion: Result<Completion, BrokerError>,
+    request_id: &RequestId,
 ) -> Response {
     match completion {
         Ok(Completion::Completed { id, .. }) => see_other(app, provider_id, id, ""),
         Ok(Completion::AlreadyCompleted(id)) => see_other(app, provider_id, id, "?again"),
-        Ok(Completion::InvalidState) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState),
-        Ok(Completion::StateUsed) => failed(StatusCode::BAD_REQUEST, FailureReason::StateUsed),
-        Ok(Completion::WrongProvider) => failed(StatusCode::BAD_REQUEST, FailureReason::WrongProvider),
+        Ok(Completion::InvalidState) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id),
+        Ok(Completion::StateUsed) => failed(StatusCode::BAD_REQUEST, FailureReason::StateUsed, request_id),
+        Ok(Completion::WrongProvider) => failed(StatusCode::BAD_REQUEST, FailureReason::WrongProvider, request_id),
         Ok(Completion::Failed { id, error, error_description, kind, .. }) => {
             let (status, reason) = failure(&error, kind);
             let provider = authorization::outcome(&app.broker, provider_id, id).await.ok().flatten();
@@ -205,10 +218,11 @@ pub(in crate::http) async fn finish(
                     reason,
                     error: Some(&error),
                     error_description: error_description.as_deref(),
+                    request_id: request_id.0.as_deref(),
                 },
             )
         }
-        Err(error) => internal_error_page(error.into()),
+        Err(error) => internal_error_page(error.into(), request_id),
     }
 }
 
@@ -237,13 +251,14 @@ fn failure(error: &str, kind: Option<FailureKind>) -> (StatusCode, FailureReason
     }
 }
 
-pub(in crate::http) fn failed(status: StatusCode, reason: FailureReason) -> Response {
-    page(status, &Page::Failed { provider: None, reason, error: None, error_description: None })
+pub(in crate::http) fn failed(status: StatusCode, reason: FailureReason, request_id: &RequestId) -> Response {
+    let request_id = request_id.0.as_deref();
+    page(status, &Page::Failed { provider: None, reason, error: None, error_description: None, request_id })
 }
 
 /// Our own failure, as a page. The status is the one the API would give.
-pub(in crate::http) fn internal_error_page(error: ApiError) -> Response {
-    failed(error.into_response().status(), FailureReason::Internal)
+pub(in crate::http) fn internal_error_page(error: ApiError, request_id: &RequestId) -> Response {
+    failed(error.into_response().status(), FailureReason::Internal, request_id)
 }
 
 /// True when this is no person's query: a browser that looks ahead, or a preview of the link.

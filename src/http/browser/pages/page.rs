@@ -25,7 +25,11 @@ pub enum Page<'a> {
         error: Option<&'a str>,
         /// The provider's `error_description`.
         error_description: Option<&'a str>,
+        /// The id of the HTTP request, which its log lines have.
+        request_id: Option<&'a str>,
     },
+    /// The server runs: what a person sees at its address.
+    Start,
     /// A GitHub App's installation was changed (`setup_action=update`).
     Updated,
     /// A GitHub App was installed, or its installation requested, without an authorization code.
