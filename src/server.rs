@@ -114,7 +114,7 @@ pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
         served
     };
     if tokio::time::timeout(STOP_WITHIN, stopping).await.is_err() {
-        tracing::warn!(event = "server.stop_timed_out", "not everything that was running ended in time");
+        tracing::warn!(event = "server.stop_timed_out", "the stop took too long; what was still running was cut off");
     }
     Ok(())
 }

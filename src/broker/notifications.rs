@@ -96,7 +96,7 @@ impl Notifications {
         self.wake_here(id);
         let message = Message::Wake(id);
         if let Err(error) = self.store.notify(message.channel(), message.payload()).await {
-            tracing::warn!(event = "notify.failed", %error, "could not notify other replicas; their waiters look by themselves");
+            tracing::warn!(event = "notification.send_failed", %error, "could not notify other replicas; their waiters poll");
         }
     }
 
@@ -107,9 +107,11 @@ impl Notifications {
                 Ok(None) => return,
                 Ok(Some(listener)) => {
                     let error = self.receive(listener).await;
-                    tracing::warn!(event = "listen.lost", %error, "LISTEN connection lost");
+                    tracing::warn!(event = "notification.listen_lost", %error, "LISTEN connection lost");
                 }
-                Err(error) => tracing::warn!(event = "listen.failed", %error, "cannot open the LISTEN connection"),
+                Err(error) => {
+                    tracing::warn!(event = "notification.listen_failed", %error, "cannot open the LISTEN connection");
+                }
             }
             tokio::time::sleep(RECONNECT_AFTER).await;
         }
@@ -155,14 +157,14 @@ impl Notifications {
                 true
             }
             Err(error) => {
-                tracing::warn!(event = "catch_up.failed", %error, "could not look for authorization requests that ended");
+                tracing::warn!(event = "notification.catch_up_failed", %error, "could not read which authorization requests ended");
                 false
             }
         }
     }
 
     fn wake_here(&self, id: Uuid) {
-        tracing::trace!(event = "wake", %id);
+        tracing::trace!(event = "notification.waiters_woken", auth_id = %id, "waiters woken");
         if let Some(notify) = self.waiters.lock().get(&id) {
             notify.notify_waiters();
         }

@@ -123,7 +123,10 @@ fn generated_key(file: &Path) -> io::Result<SecretString> {
         made.write_all(KeyRing::generate().expose_secret().as_bytes())?;
         made.as_file().sync_all()?;
         match made.persist_noclobber(file) {
-            Ok(_) => tracing::info!(file = %file.display(), "made an encryption key; back it up beside the database"),
+            Ok(_) => tracing::info!(
+                event = "encryption_key.generated", file = %file.display(),
+                "generated an encryption key; back it up, apart from the database"
+            ),
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error.error),
         }

@@ -255,11 +255,11 @@ impl From<BrokerError> for ApiError {
                 Self::DatabaseUnavailable
             }
             BrokerError::Store(error) => {
-                tracing::error!(event = "database.failed", %error, "the database refused a statement, or a sealed value does not open");
+                tracing::error!(event = "database.failed", %error, "a statement failed, or a sealed value cannot be opened");
                 Self::Internal
             }
             BrokerError::Internal(reason) => {
-                tracing::error!(event = "internal_error", reason, "internal error (a bug)");
+                tracing::error!(event = "server.internal_error", reason, "internal error (bug)");
                 Self::Internal
             }
         }

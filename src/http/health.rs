@@ -28,7 +28,7 @@ pub async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
     match app.broker.ping().await {
         Ok(()) => (StatusCode::OK, "ready"),
         Err(error) => {
-            tracing::warn!(event = "not_ready", %error, "not ready");
+            tracing::warn!(event = "server.not_ready", %error, "the database does not respond");
             (StatusCode::SERVICE_UNAVAILABLE, "the database does not respond")
         }
     }

@@ -26,12 +26,13 @@ pub async fn observe(request: Request, next: Next) -> Response {
     let route = route.as_ref().map_or("none", MatchedPath::as_str).to_owned();
     let (status, took) = (response.status().as_u16(), started.elapsed());
     tracing::debug!(
+        event = "request.finished",
         method,
         route,
         status,
         milliseconds = took.as_secs_f64() * 1000.0,
         request_id = id.as_ref().and_then(|id| id.to_str().ok()),
-        "request"
+        "request finished"
     );
     counter!("agent_auth_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
         .increment(1);

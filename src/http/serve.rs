@@ -79,7 +79,7 @@ async fn accept(
     match listener.accept().await {
         Ok((stream, _)) => Some((stream, place)),
         Err(error) => {
-            tracing::warn!(%error, "a connection could not be accepted");
+            tracing::warn!(event = "connection.accept_failed", %error, "could not accept a connection; will retry");
             tokio::time::sleep(ACCEPT_PAUSE).await;
             None
         }
@@ -105,6 +105,6 @@ async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationT
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
+        tracing::debug!(event = "connection.ended_early", %error, "a connection ended early");
     }
 }

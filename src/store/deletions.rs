@@ -136,7 +136,7 @@ impl Store {
     /// can still be deleted.
     fn revocable(&self, row: ProviderRow, client_of: RevocationClient<'_>) -> Option<(String, Client)> {
         let opened = self.open_provider(row).inspect_err(|error| {
-            tracing::warn!(event = "provider.not_opened", %error, "the tokens of a deleted provider are not revoked there");
+            tracing::warn!(event = "provider.not_opened", %error, "a deleted provider cannot be opened; its tokens are not revoked");
         });
         let provider = opened.ok()?;
         client_of(&provider).map(|client| (provider.provider_id, client))

@@ -115,7 +115,7 @@ async fn request(
                 provider = provider.provider_id,
                 error = failure.error,
                 error_description = failure.error_description,
-                "the provider issued our client no token"
+                "the provider issued no token to our client"
             );
             return Ok(Err(failure));
         }
@@ -125,7 +125,7 @@ async fn request(
         Ok(id) => {
             tracing::info!(
                 event = "client_token.stored", token_id = %id, provider = provider.provider_id,
-                "a token of our client was stored"
+                "a client credentials token was stored"
             );
             let token = broker.store.token(tenant, id).await?;
             token.map(|token| Ok(Box::new(token))).ok_or(BrokerError::NotFound("token"))

@@ -86,7 +86,7 @@ async fn batch(broker: &Arc<Broker>) -> Result<Kept, BrokerError> {
     });
     if kept != Kept::default() {
         tracing::info!(
-            event = "keep_alive.done",
+            event = "keep_alive.finished",
             fresh = kept.fresh,
             dead = kept.dead,
             failed = kept.failed,

@@ -38,7 +38,7 @@ impl Store {
             match self.open_authorization_request(row) {
                 Ok(request) => requests.push(request),
                 Err(error) => {
-                    tracing::warn!(event = "device.request_not_opened", %error, "an authorization request cannot be opened");
+                    tracing::warn!(event = "authorization_request.not_opened", %error, "a sealed authorization request cannot be opened");
                 }
             }
         }

@@ -110,7 +110,7 @@ impl Store {
         });
         opened
             .inspect_err(|error| {
-                tracing::warn!(event = "token.not_revoked", token_id = %row.id, %error, "deleted, but not revoked at the provider");
+                tracing::warn!(event = "token.not_opened", token_id = %row.id, %error, "a deleted token cannot be opened and is not revoked");
             })
             .ok()
     }
