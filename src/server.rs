@@ -1,4 +1,4 @@
-//! The server: from settings to a listening server, and to its end.
+//! The server: starting it from settings, running it, and stopping it.
 //! Owns: the order of starting and stopping, and signals.
 //! Must not know: routes.
 
@@ -25,7 +25,7 @@ use crate::{
     terminal::print,
 };
 
-/// What runs when the server is stopped gets this long.
+/// How long work in progress may take after a stop was requested.
 const STOP_WITHIN: Duration = Duration::from_secs(25);
 
 /// Serves until it is stopped.
@@ -44,8 +44,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     run(app, listener).await
 }
 
-/// Opens the broker, creates the first API key if there is none, and starts the jobs. Returns the first key, to be shown
-/// once.
+/// Opens the broker, creates the first API key if there is none, and starts the jobs. Returns the first key, to be
+/// shown once.
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.
@@ -59,7 +59,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<(Arc<App>
     Ok((Arc::new(app), first_key))
 }
 
-/// Stops the broker of an application: what runs is finished, and the noted uses are written.
+/// Stops the broker of an application: finishes work in progress, and writes the recorded uses of tokens.
 pub async fn stop(app: &App) {
     app.broker.stop().await;
     if let Err(error) = jobs::usage::write(&app.broker).await {
@@ -67,10 +67,10 @@ pub async fn stop(app: &App) {
     }
 }
 
-/// Binds the address before anything else is touched, so that a taken port is reported at once.
+/// Binds the address before anything else is opened, so that a port in use is reported at once.
 ///
 /// # Errors
-/// The address cannot be bound: what is wrong, and what to do.
+/// One line that says why the address cannot be bound and what to do.
 pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     serve::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -91,7 +91,8 @@ pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Serves until SIGTERM or SIGINT. Then the server is no longer ready, waiters are answered, and what runs is finished.
+/// Serves until SIGTERM or SIGINT. Then the server is no longer ready, answers its waiters, and finishes work in
+/// progress.
 pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
     telemetry::count();
     let address = listener.local_addr().context("the listening address is unknown")?;
@@ -119,7 +120,7 @@ pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
     ));
     app.broker.shutdown.cancelled().await;
     let stopping = async {
-        // First the requests, then what they began and noted.
+        // First the requests, then the tasks that they started.
         let served = serving.await;
         stop(&app).await;
         served
@@ -130,7 +131,7 @@ pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One server a data folder: with SQLite, waiters are woken inside the process alone.
+/// Locks the data folder for one server: with SQLite, waiters are woken only within the process.
 pub fn lock_folder(settings: &Settings) -> anyhow::Result<File> {
     let folder = &settings.data_dir;
     let lock = private_folder(folder)

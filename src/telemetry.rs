@@ -1,20 +1,20 @@
-//! Logs and figures.
-//! Owns: how they are written, and that no crate of others writes what may hold a secret.
-//! Must not know: what is told.
+//! Logs and metrics.
+//! Owns: their formats, and the cap on libraries whose detailed logs can hold secrets.
+//! Must not know: what is logged or measured.
 
 use std::{io::IsTerminal, sync::LazyLock};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// Upper bounds in seconds: a hit answers within milliseconds, a provider within ten seconds.
+/// Upper bounds in seconds: a stored token takes milliseconds, a provider up to ten seconds.
 const BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 
 /// Crates whose fine-grained logs hold headers, bodies or bound values.
 const CAPPED: [&str; 9] =
     ["hyper", "hyper_util", "reqwest", "rustls", "sqlx", "tower_http", "h2", "axum", "tokio_util"];
 
-/// One recorder for the process: metrics are global by their nature.
+/// One recorder for the process: the metrics crate has one global recorder.
 static PROMETHEUS: LazyLock<PrometheusHandle> = LazyLock::new(|| {
     let matcher = Matcher::Suffix("_seconds".into());
     let builder = PrometheusBuilder::new();
@@ -24,24 +24,24 @@ static PROMETHEUS: LazyLock<PrometheusHandle> = LazyLock::new(|| {
     };
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
-    // An error means that another recorder is installed already: then ours stays empty.
+    // An error means that another recorder is installed; then this one stays empty.
     let _ = metrics::set_global_recorder(recorder);
     handle
 });
 
-/// Starts to count. Before this, figures are dropped.
+/// Starts recording metrics. Before this, they are dropped.
 pub fn count() {
     LazyLock::force(&PROMETHEUS);
 }
 
-/// The figures in the text format of Prometheus.
+/// The metrics in the text format of Prometheus.
 #[must_use]
 pub fn metrics() -> String {
     PROMETHEUS.run_upkeep();
     PROMETHEUS.render()
 }
 
-/// Starts to log to standard error: lines for people on a terminal, JSON elsewhere.
+/// Starts logging to standard error: plain lines on a terminal, JSON elsewhere.
 ///
 /// # Errors
 /// [`LogFilterError`] names the part of `filter` that is wrong.

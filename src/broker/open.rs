@@ -1,4 +1,4 @@
-//! From settings to an open database.
+//! Opening the database that the settings name.
 //! Owns: what the settings mean for the database, its keys and the data folder.
 //! Must not know: the rules of the broker.
 
@@ -26,7 +26,7 @@ const KEY_FILE: &str = "encryption.key";
 /// Why the broker cannot be opened: one line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A setting does not make sense.
+    /// A setting is invalid.
     #[error("AGENT_AUTH_{0}: {1}")]
     Setting(&'static str, String),
     /// The operator's catalogue cannot be read.
@@ -73,7 +73,7 @@ pub async fn open_store(settings: &Settings, clock: &Clock) -> Result<Store, Ope
     Ok(Store::open(&location, KeyRing::parse(&keys)?, clock.now()).await?)
 }
 
-/// The address browsers reach the server at: as configured, else where it listens.
+/// The address that browsers use to reach the server: `public_url`, or else the listen address.
 pub fn public_url(settings: &Settings) -> Result<String, OpenError> {
     let Some(configured) = &settings.public_url else { return Ok(format!("http://{}", settings.listen)) };
     let url = Url::parse(configured).ok().filter(|url| {
@@ -85,14 +85,14 @@ pub fn public_url(settings: &Settings) -> Result<String, OpenError> {
     }
 }
 
-/// Makes a folder that only its owner can look into, if it is not there.
+/// Creates a folder that only its owner can access, if it does not exist.
 pub fn private_folder(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Opens a file that only its owner can read, made if it is not there. (SQLite gives its journal files the mode of the
-/// database file, so that one decides for all.)
+/// Opens a file that only its owner can read, and creates it if it does not exist. (SQLite gives its journal files the
+/// mode of the database file.)
 pub fn private_file(file: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(file)
@@ -161,7 +161,7 @@ fn no_keys() -> OpenError {
     )
 }
 
-/// The key of this data folder, made now if there is none. `link` makes it appear whole or not at all, and only once.
+/// The key of this data folder, generated if there is none. Of several processes one creates the file, as a whole.
 fn generated_key(file: &Path) -> io::Result<SecretString> {
     use std::io::Write;
     if !file.exists() {

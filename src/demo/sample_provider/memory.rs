@@ -1,4 +1,4 @@
-//! What the sample provider remembers: consents asked, codes, grants and their tokens, all in memory and bounded.
+//! What the sample provider remembers: requested consents, codes, grants and their tokens, all in memory and bounded.
 //! Owns one-time use, expiry and rotation.
 //! Must not know HTTP.
 
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use sha2::{Digest, Sha256};
 
-/// At most this many of each kind are remembered; the oldest go first.
+/// The limit for each kind of entry; the oldest are dropped first.
 const CAPACITY: usize = 10_000;
 const CONSENT_LIFETIME: Duration = Duration::from_mins(10);
 const CODE_LIFETIME: Duration = Duration::from_mins(1);
-/// Short, so that whoever tries the demo sees a refresh.
+/// Short, so that a refresh can be seen in the demo.
 pub(super) const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_mins(5);
 
 /// Everything remembered.
@@ -68,14 +68,14 @@ struct RefreshToken {
     rotated: bool,
 }
 
-/// What the token endpoint gives.
+/// A response of the token endpoint.
 pub(super) struct Issued {
     pub(super) access_token: String,
     pub(super) refresh_token: String,
     pub(super) scopes: Vec<String>,
 }
 
-/// The grant is not, or no longer, good.
+/// The grant is invalid or has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     Grant(&'static str),
@@ -83,14 +83,14 @@ pub(super) enum Refused {
 }
 
 impl Memory {
-    /// Remembers what is asked and returns the id that the consent form carries.
+    /// Stores the request and returns the id that the consent form carries.
     pub(super) fn ask(&mut self, asked: Asked, now: Instant) -> String {
         let id = random();
         self.consents.insert(id.clone(), Consent { asked, expires: now + CONSENT_LIFETIME, answer: None });
         id
     }
 
-    /// The person's answer. The first one stands: a double click gets the same code again, not a second one.
+    /// Stores the person's decision. The first one counts: a double click returns the same code again.
     pub(super) fn decide(&mut self, consent: &str, approved: bool, now: Instant) -> Option<Answer> {
         let consent = self.consents.get_mut(consent).filter(|consent| now < consent.expires)?;
         if let Some(answer) = &consent.answer {
@@ -171,7 +171,7 @@ impl Memory {
         Ok(issued)
     }
 
-    /// The scopes of a good access token and the time it has left.
+    /// The scopes of a valid access token, and its remaining lifetime.
     pub(super) fn introspect(&self, access_token: &str, now: Instant) -> Option<(&[String], Duration)> {
         let token = self.access_tokens.get(access_token)?;
         let left = token.expires.saturating_duration_since(now);

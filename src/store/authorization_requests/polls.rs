@@ -12,7 +12,7 @@ use crate::{
 
 impl Store {
     /// Takes at most `limit` requests of all tenants whose poll is due; each carries its tenant. Until `taken_until`
-    /// nobody else takes them. A request that this server cannot open (it lacks a key) is left to other replicas.
+    /// no other replica takes them. A request that this server cannot open (it lacks a key) is left to other replicas.
     pub async fn take_due_polls(
         &self,
         now: DateTime<Utc>,
@@ -45,7 +45,7 @@ impl Store {
         Ok(requests)
     }
 
-    /// Gives a taken request back: the next poll is due at `poll_at`, and then every so many `seconds`.
+    /// Releases a taken request: the next poll is due at `poll_at`, and then every so many `seconds`.
     pub async fn postpone_poll(
         &self,
         request: &AuthorizationRequest,
