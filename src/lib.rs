@@ -3,7 +3,7 @@
 //! Module map; imports go from left to right only: `cli`, `demo` -> `server` -> `http` -> `broker`, `identity` ->
 //! `oauth`, `store` -> `outbound`, `model`. `tests/architecture.rs` checks it.
 //!
-//! `POST /v2/auth/authenticate`: `http/mod.rs` (the route) -> `http/api/authenticate.rs` (body, caller, answer) ->
+//! `POST /v2/auth/authenticate`: `http/mod.rs` (the route) -> `http/api/authenticate.rs` (body, caller, response) ->
 //! `broker/authenticate.rs` (choose a token, refresh it or begin) -> `store/tokens/usable.rs`; when a token is due,
 //! `broker/tokens/refresh.rs` -> `oauth/token.rs`; without a token, `broker/consent/authorization.rs` ->
 //! `oauth/authorize.rs`.

@@ -93,17 +93,17 @@ fn print_commands(url: &str, key: &SecretString) -> anyhow::Result<()> {
 
 API key:  {key}
 
-1. An agent requests a token. The answer is "pending", with a "url" for the person and an "auth_id":
+1. An agent requests a token. The response is "pending", with a "url" for the person and an "auth_id":
 
   curl -s -X POST {url}/v2/auth/authenticate -H 'x-api-key: {key}' -H 'content-type: application/json' -d '{{"provider":"{PROVIDER_ID}","scopes":["profile.read"],"user_id":"you"}}'
 
 2. You are the person: open that "url" in a browser and press Approve.
 
-3. The agent waits and gets the token (replace AUTH_ID with the "auth_id" of the answer):
+3. The agent waits and gets the token (replace AUTH_ID with the "auth_id" of the response):
 
   curl -s {url}/v2/auth/wait/AUTH_ID -H 'x-api-key: {key}'
 
-Now the first command answers "completed" with the token at once: consent happens once. Press Ctrl-C to stop the demo."#
+Now the first command returns "completed" with the token at once: consent happens once. Press Ctrl-C to stop the demo."#
     ))
 }
 

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use self::{
     client::SampleProvider,
-    memory::{Answer, Asked},
+    memory::{Answer, ConsentRequest},
     parameters::Parameters,
 };
 use crate::http::browser::pages::render;
@@ -67,10 +67,10 @@ async fn authorize(State(provider): State<Arc<SampleProvider>>, RawQuery(query):
         );
     }
     let state = query.get("state");
-    match asked(&query) {
-        Ok(asked) => {
-            let scopes = asked.scopes.clone();
-            let request = provider.memory().ask(asked, Instant::now());
+    match consent_request(&query) {
+        Ok(request) => {
+            let scopes = request.scopes.clone();
+            let request = provider.memory().remember(request, Instant::now());
             let destination = provider.destination();
             // Chromium holds a form's redirects to `form-action` too.
             let form_action = format!("'self' {destination}");
@@ -80,7 +80,7 @@ async fn authorize(State(provider): State<Arc<SampleProvider>>, RawQuery(query):
     }
 }
 
-fn asked(query: &Parameters) -> Result<Asked, (&'static str, &'static str)> {
+fn consent_request(query: &Parameters) -> Result<ConsentRequest, (&'static str, &'static str)> {
     match query.get("response_type") {
         Some("code") => {}
         Some(_) => {
@@ -98,7 +98,11 @@ fn asked(query: &Parameters) -> Result<Asked, (&'static str, &'static str)> {
     }
     let scopes =
         parameters::scopes(query.get("scope").unwrap_or("profile")).ok_or(("invalid_scope", "scope is malformed."))?;
-    Ok(Asked { state: query.get("state").map(str::to_owned), code_challenge: code_challenge.to_owned(), scopes })
+    Ok(ConsentRequest {
+        state: query.get("state").map(str::to_owned),
+        code_challenge: code_challenge.to_owned(),
+        scopes,
+    })
 }
 
 /// `POST /decision`: the decision on the consent page.

@@ -31,7 +31,7 @@ fn reads_at_once(connections: u32) -> usize {
 }
 
 impl Store {
-    /// Opens the database, brings its schema up to date and makes sure that `keys` are the ones it was sealed with.
+    /// Opens the database, brings its schema up to date and checks that `keys` are the ones that sealed it.
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be reached, or a key is wrong or missing.

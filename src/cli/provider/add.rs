@@ -68,7 +68,7 @@ pub(in crate::cli) struct Add {
     /// A value that the catalogue entry needs, e.g. --set tenant=common; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
-    /// The name for people
+    /// The display name
     #[arg(long)]
     name: Option<String>,
     /// The URL of an MCP server: nothing else is needed

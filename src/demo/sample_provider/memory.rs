@@ -26,14 +26,14 @@ pub(super) struct Memory {
 }
 
 /// A checked authorization request, shown to the person.
-pub(super) struct Asked {
+pub(super) struct ConsentRequest {
     pub(super) state: Option<String>,
     pub(super) code_challenge: String,
     pub(super) scopes: Vec<String>,
 }
 
 struct Consent {
-    asked: Asked,
+    request: ConsentRequest,
     expires: Instant,
     answer: Option<Answer>,
 }
@@ -84,9 +84,9 @@ pub(super) enum Refused {
 
 impl Memory {
     /// Stores the request and returns the id that the consent form carries.
-    pub(super) fn ask(&mut self, asked: Asked, now: Instant) -> String {
+    pub(super) fn remember(&mut self, request: ConsentRequest, now: Instant) -> String {
         let id = random();
-        self.consents.insert(id.clone(), Consent { asked, expires: now + CONSENT_LIFETIME, answer: None });
+        self.consents.insert(id.clone(), Consent { request, expires: now + CONSENT_LIFETIME, answer: None });
         id
     }
 
@@ -102,15 +102,15 @@ impl Memory {
                 code.clone(),
                 Code {
                     grant: grant.clone(),
-                    challenge: consent.asked.code_challenge.clone(),
+                    challenge: consent.request.code_challenge.clone(),
                     expires: now + CODE_LIFETIME,
                     presented: false,
                 },
             );
-            self.grants.insert(grant, Grant { scopes: consent.asked.scopes.clone() });
+            self.grants.insert(grant, Grant { scopes: consent.request.scopes.clone() });
             code
         });
-        let answer = Answer { state: consent.asked.state.clone(), code };
+        let answer = Answer { state: consent.request.state.clone(), code };
         consent.answer = Some(answer.clone());
         Some(answer)
     }
@@ -235,8 +235,8 @@ mod tests {
 
     const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
-    fn asked() -> Asked {
-        Asked {
+    fn consent_request() -> ConsentRequest {
+        ConsentRequest {
             state: Some("xyz".to_owned()),
             code_challenge: BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER)),
             scopes: vec!["profile".to_owned(), "email".to_owned()],
@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn code(memory: &mut Memory, now: Instant) -> String {
-        let consent = memory.ask(asked(), now);
+        let consent = memory.remember(consent_request(), now);
         memory.decide(&consent, true, now).unwrap().code.unwrap()
     }
 
@@ -253,7 +253,7 @@ mod tests {
         let mut memory = Memory::default();
         let now = Instant::now();
 
-        let consent = memory.ask(asked(), now);
+        let consent = memory.remember(consent_request(), now);
         assert!(memory.decide(&consent, true, now + CONSENT_LIFETIME).is_none());
 
         let late = code(&mut memory, now);
@@ -271,7 +271,7 @@ mod tests {
     fn the_first_decision_stands() {
         let mut memory = Memory::default();
         let now = Instant::now();
-        let consent = memory.ask(asked(), now);
+        let consent = memory.remember(consent_request(), now);
         let first = memory.decide(&consent, true, now).unwrap().code;
         assert!(first.is_some());
         assert_eq!(memory.decide(&consent, true, now).unwrap().code, first);

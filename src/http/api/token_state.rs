@@ -161,7 +161,7 @@ pub async fn report(
         Reported::ConsentNeeded => (
             TokenReportStatus::ConsentNeeded,
             None,
-            "The grant is dead: call POST /v2/auth/authenticate, and send the person to the url it answers.",
+            "The grant has ended: call POST /v2/auth/authenticate, and send the person to the `url` that it returns.",
         ),
     };
     Ok(Json(TokenReportResponse {

@@ -1,6 +1,6 @@
 //! Polls for people who consent on another device (RFC 8628): which requests are due.
 //! Owns: that one replica at a time polls for a request.
-//! Must not know: what is polled, or what the answers mean.
+//! Must not know: what is polled, or what the responses mean.
 
 use chrono::{DateTime, Utc};
 

@@ -40,7 +40,7 @@ pub(in crate::http) struct Outcome {
     request_id: Option<String>,
 }
 
-/// The sign above the heading. The heading says the same in words.
+/// The icon above the heading.
 #[derive(Clone, Copy)]
 enum Mark {
     Done,
