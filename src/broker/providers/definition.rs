@@ -202,7 +202,7 @@ impl Definition<'_> {
     fn recognise(&self, provider: &mut Provider, method_named: bool) {
         let known = self.catalog.recognise(&provider.client.token_url, provider.provider_type.as_deref());
         let Some((entry, same_host)) = known else { return };
-        provider.client.options = entry.habits(same_host);
+        provider.client.options = entry.recognised_options(same_host);
         let named = std::mem::take(&mut provider.authorization_params);
         provider.authorization_params = entry.authorization_params.clone();
         provider.authorization_params.extend(named);
