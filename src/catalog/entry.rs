@@ -5,16 +5,18 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use crate::model::{
-    client::ClientAuthentication,
+    client::{Client, ClientAuthentication},
     options::{ProviderOptions, TokenFormat},
+    quirks::{AccountPaths, RevocationStyle, Userinfo},
 };
 
 /// What is known of one provider. The fields are explained in `config/providers/README.md`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, as it is written in the file")]
 #[expect(missing_docs, reason = "config/providers/README.md explains each of them")]
 pub struct Entry {
     /// Its name in the catalogue: that of its file.
@@ -48,9 +50,53 @@ pub struct Entry {
     #[serde(default)]
     pub signed_callback: bool,
     pub provider_type: Option<String>,
+    #[serde(default)]
+    pub token_hosts: Vec<String>,
+    #[serde(default)]
+    pub enforced: Vec<Enforced>,
+    pub scope_parameter: Option<String>,
+    #[serde(default)]
+    pub included_scopes: BTreeMap<String, Vec<String>>,
+    pub scope_prefix: Option<String>,
+    pub userinfo: Option<Userinfo>,
+    pub accounts: Option<Vec<AccountPaths>>,
+    pub metadata: Option<Vec<String>>,
+    pub token_paths: Option<Vec<String>>,
+    pub dead_grant: Option<Vec<String>>,
+    pub misconfigured_client: Option<Vec<String>>,
+    pub rate_limited: Option<Vec<String>>,
+    pub unknown_grant: Option<Vec<String>>,
+    pub dead_access_token: Option<Vec<String>>,
+    pub revocation: Option<RevocationStyle>,
+    #[serde(default)]
+    pub revocation_paths: Vec<String>,
+    #[serde(default)]
+    pub revocation_ends_account: bool,
+    #[serde(default)]
+    pub revocation_only_if_named: bool,
     pub console: String,
     pub steps: Vec<String>,
 }
+
+/// What responses of services without an entry may contain.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unrecognised {
+    pub accounts: Vec<AccountPaths>,
+    pub metadata: Vec<String>,
+}
+
+/// A field that applies to every authorization request, also where the provider's record leaves it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Enforced {
+    AlwaysScopes,
+    AuthorizationParams,
+    ScopeSeparator,
+}
+
+/// Filled in with our client id when the address is used.
+pub(super) const CLIENT_ID: &str = "{client_id}";
 
 fn post() -> ClientAuthentication {
     ClientAuthentication::ClientSecretPost
@@ -106,6 +152,36 @@ impl Entry {
         Ok(filled)
     }
 
+    /// The revocation endpoint as a provider's record gets it: not where it depends on the client, or is used only if the
+    /// operator names it.
+    #[must_use]
+    pub fn recorded_revocation_url(&self) -> Option<String> {
+        self.revocation_url.clone().filter(|url| !self.revocation_only_if_named && !url.contains(CLIENT_ID))
+    }
+
+    /// The revocation endpoint for a client whose record names none.
+    pub(super) fn revocation_url(&self, client: &Client) -> Option<String> {
+        let url = self.revocation_url.as_ref().filter(|_| !self.revocation_only_if_named)?;
+        let client_id: String = form_urlencoded::byte_serialize(client.id.as_bytes()).collect();
+        self.beside_token_endpoint(&url.replace(CLIENT_ID, &client_id), &client.token_url)
+    }
+
+    /// An address without placeholders: where its host is the token endpoint's in the entry, it is so in the record too.
+    pub(super) fn beside_token_endpoint(&self, url: &str, token_url: &str) -> Option<String> {
+        let own = authority(&self.token_url).filter(|own| own.contains('{') && authority(url) == Some(own));
+        let filled = match own {
+            Some(own) => url.replacen(own, authority(token_url)?, 1),
+            None => url.to_owned(),
+        };
+        (!filled.contains('{')).then_some(filled)
+    }
+
+    /// Whether providers whose token endpoint is at that host are of this entry.
+    pub(super) fn has_host(&self, other: &str) -> bool {
+        let named = |name: &String| other == name || (name.starts_with('.') && other.ends_with(name.as_str()));
+        self.is_at(other) || self.token_hosts.iter().any(named)
+    }
+
     /// What a provider of this entry needs beyond the published fields.
     #[must_use]
     pub fn options(&self) -> ProviderOptions {
@@ -145,8 +221,7 @@ impl Entry {
     /// Whether the token endpoint is at that host: the very host, or one below it where the first part is a
     /// placeholder. A host that is a placeholder as a whole is never recognised.
     pub(super) fn is_at(&self, other: &str) -> bool {
-        let authority = self.token_url.split('/').nth(2).unwrap_or_default();
-        match authority.split_once('}') {
+        match authority(&self.token_url).unwrap_or_default().split_once('}') {
             None => host(&self.token_url).as_deref() == Some(other),
             Some((_, below)) => below.starts_with('.') && other.ends_with(below),
         }
@@ -159,10 +234,11 @@ impl Entry {
             ("refresh_url", self.refresh_url.as_ref()),
             ("device_authorization_url", self.device_authorization_url.as_ref()),
             ("userinfo_url", self.userinfo_url.as_ref()),
+            ("userinfo.url", self.userinfo.as_ref().map(|userinfo| &userinfo.url).filter(|url| !url.is_empty())),
         ]);
         for (field, url) in urls {
             let Some(url) = url else { continue };
-            let mut example = url.clone();
+            let mut example = if field == "revocation_url" { url.replace(CLIENT_ID, "x") } else { url.clone() };
             for name in self.params.keys() {
                 example = example.replace(&format!("{{{name}}}"), "x");
             }
@@ -173,8 +249,16 @@ impl Entry {
                 return Err(format!("{field} is not a URL"));
             }
         }
+        if self.revocation.is_none() && !self.revocation_paths.is_empty() {
+            return Err("revocation_paths needs `revocation`, the style that is used there".into());
+        }
         Ok(())
     }
+}
+
+/// The host of a URL and its port, placeholders included.
+fn authority(url: &str) -> Option<&str> {
+    url.split('/').nth(2)
 }
 
 pub(super) fn host(url: &str) -> Option<String> {

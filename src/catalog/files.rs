@@ -6,10 +6,12 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use toml::{Table, Value};
 
-use super::entry::Entry;
+use super::entry::{CLIENT_ID, Entry, Unrecognised};
 
 /// Every file of `config/providers/`, by the provider's name.
 const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/providers.rs"));
+
+const UNRECOGNISED: &str = include_str!("../../config/unrecognised.toml");
 
 /// Why a catalogue is refused: one line.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,9 @@ pub(super) fn load(operators: Option<&Path>) -> Result<BTreeMap<String, Entry>, 
     for (name, source) in own {
         match sources.get_mut(&name) {
             Some(known) => {
+                if source.fields.contains_key("token_url") {
+                    drop_addresses(&mut known.fields);
+                }
                 known.place = source.place;
                 known.fields.extend(source.fields);
             }
@@ -52,11 +57,29 @@ pub(super) fn load(operators: Option<&Path>) -> Result<BTreeMap<String, Entry>, 
     sources.into_iter().map(|(name, source)| Ok((name.clone(), entry(name, source)?))).collect()
 }
 
+/// What responses of services without an entry may contain.
+pub(super) fn unrecognised() -> Result<Unrecognised, CatalogError> {
+    let place = "the built-in unrecognised.toml".to_owned();
+    let fields = parse(UNRECOGNISED, &place)?;
+    fields.try_into().map_err(|error: toml::de::Error| CatalogError { problem: in_one_line(&error), place })
+}
+
+/// The message, and in which field.
+fn in_one_line(error: &toml::de::Error) -> String {
+    error.to_string().lines().collect::<Vec<_>>().join(" ")
+}
+
+/// Forgets the addresses to which tokens are sent without a provider's record naming them. They go with the built-in token
+/// endpoint: what another one issues must not be sent there.
+fn drop_addresses(known: &mut Table) {
+    known.remove("token_hosts");
+    known.remove("userinfo");
+    known
+        .retain(|field, value| field != "revocation_url" || !value.as_str().is_some_and(|url| url.contains(CLIENT_ID)));
+}
+
 fn entry(name: String, Source { place, fields }: Source) -> Result<Entry, CatalogError> {
-    let read = fields.try_into().map_err(|error: toml::de::Error| {
-        // The message, and in which field.
-        error.to_string().lines().collect::<Vec<_>>().join(" ")
-    });
+    let read = fields.try_into().map_err(|error: toml::de::Error| in_one_line(&error));
     let checked = read.and_then(|entry: Entry| entry.check().map(|()| Entry { name, ..entry }));
     checked.map_err(|problem| CatalogError { place, problem })
 }

@@ -4,21 +4,42 @@
 
 mod entry;
 mod files;
+mod quirks;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, path::Path};
 
-use self::entry::host;
+use url::Url;
+
+use self::{
+    entry::host,
+    quirks::{authorization_of, claims, quirks_of, revokes_at, unrecognised},
+};
 pub use self::{
     entry::{Entry, ParamError},
     files::CatalogError,
+};
+use crate::model::{
+    client::Client,
+    provider::Provider,
+    quirks::{AuthorizationQuirks, Quirks, Revocation, Userinfo},
 };
 
 /// How alike two names are (Jaro, 0 to 1) when one may be a slip of the other.
 const ALIKE: f64 = 0.7;
 
-/// The entries, by name.
+/// The entries, by name, and what follows from them.
 #[derive(Clone, Debug)]
-pub struct Catalog(BTreeMap<String, Entry>);
+pub struct Catalog {
+    entries: BTreeMap<String, Entry>,
+    quirks: BTreeMap<String, Quirks>,
+    /// Those of a provider that is not recognised.
+    unrecognised: Quirks,
+    authorization: BTreeMap<String, AuthorizationQuirks>,
+    /// Nothing is added to what a record says.
+    plain: AuthorizationQuirks,
+}
 
 impl Catalog {
     /// The built-in entries, with those of the operator's file or folder over them.
@@ -26,18 +47,27 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`] names the file, and the field or the line.
     pub fn load(operators: Option<&Path>) -> Result<Self, CatalogError> {
-        files::load(operators).map(Self)
+        let entries = files::load(operators)?;
+        let unrecognised = unrecognised(&entries, &files::unrecognised()?);
+        let each = |(name, entry): (&String, &Entry)| (name.clone(), quirks_of(entry, &unrecognised));
+        Ok(Self {
+            quirks: entries.iter().map(each).collect(),
+            authorization: entries.iter().map(|(name, entry)| (name.clone(), authorization_of(entry))).collect(),
+            plain: AuthorizationQuirks::default(),
+            unrecognised,
+            entries,
+        })
     }
 
     /// Every entry, by name.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.0.values()
+        self.entries.values()
     }
 
     /// The entry of that name.
     #[must_use]
     pub fn entry(&self, name: &str) -> Option<&Entry> {
-        self.0.get(name)
+        self.entries.get(name)
     }
 
     /// The names that may have been meant, the likeliest first.
@@ -45,7 +75,7 @@ impl Catalog {
     pub fn near(&self, name: &str) -> Vec<&str> {
         let name = name.to_lowercase();
         let mut near: Vec<(f64, &str)> = self
-            .0
+            .entries
             .keys()
             .map(|known| {
                 let part = name.len() >= 3 && (known.contains(&name) || name.contains(known.as_str()));
@@ -63,149 +93,91 @@ impl Catalog {
     pub fn recognise(&self, token_url: &str, provider_type: Option<&str>) -> Option<(&Entry, bool)> {
         let host = host(token_url);
         let at_host = self.entries().find(|entry| host.as_deref().is_some_and(|host| entry.is_at(host)));
-        let of_type =
-            || self.entries().find(|entry| provider_type.is_some() && entry.provider_type.as_deref() == provider_type);
-        at_host.map(|entry| (entry, true)).or_else(|| of_type().map(|entry| (entry, false)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-    use crate::oauth::revocation::known_revocation_url;
-
-    fn built_in() -> Catalog {
-        Catalog::load(None).unwrap()
+        let of_type = || self.of_type(provider_type?).map(|entry| (entry, false));
+        at_host.map(|entry| (entry, true)).or_else(of_type)
     }
 
-    fn with_file(text: &str) -> Result<Catalog, String> {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        Catalog::load(Some(file.path())).map_err(|error| error.to_string())
+    /// How the responses of a client's provider are read. Those of a provider that is not recognised are read in every
+    /// way that an entry names.
+    #[must_use]
+    pub fn quirks_of(&self, client: &Client) -> &Quirks {
+        self.of_client(client).and_then(|entry| self.quirks.get(&entry.name)).unwrap_or(&self.unrecognised)
     }
 
-    #[test]
-    fn every_file_is_an_entry() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/providers");
-        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<String> =
-            files.filter_map(|file| file.strip_suffix(".toml").map(ToOwned::to_owned)).collect();
-        names.sort();
-        let entries: Vec<String> = built_in().entries().map(|entry| entry.name.clone()).collect();
-        assert_eq!(entries, names);
-        assert!(names.len() >= 31);
+    /// What is added to a provider's authorization requests. An entry with a `provider_type` adds to records of that type
+    /// only: their `authorization_params` may mean something else to others.
+    #[must_use]
+    pub fn authorization_quirks_of(&self, provider: &Provider) -> &AuthorizationQuirks {
+        let kind = provider.provider_type.as_deref();
+        let auth_host = host(&provider.auth_url);
+        let at_host =
+            |entry: &&Entry| entry.provider_type.is_none() && auth_host.is_some() && host(&entry.auth_url) == auth_host;
+        let by_template = self.template(&provider.client).filter(|entry| entry.provider_type.as_deref() == kind);
+        let entry = by_template.or_else(|| self.of_type(kind?)).or_else(|| self.entries().find(at_host));
+        entry.and_then(|entry| self.authorization.get(&entry.name)).unwrap_or(&self.plain)
     }
 
-    #[test]
-    fn every_entry_is_complete_and_on_https() {
-        for entry in built_in().entries() {
-            for url in [&entry.auth_url, &entry.token_url, &entry.console] {
-                assert!(url.starts_with("https://"), "{}: {url}", entry.name);
-            }
-            let steps = entry.steps("https://here.example/callback").join("\n");
-            assert!(steps.contains("https://here.example/callback"), "{}: no step names the redirect URI", entry.name);
-            assert!(!entry.display_name.is_empty());
+    /// Where to ask which account a grant with these scopes is for: `recorded`, the address in the provider's record, else
+    /// that of the entry with the same token endpoint. `None`: nowhere.
+    #[must_use]
+    pub fn userinfo_of(&self, client: &Client, recorded: Option<&str>, scopes: &[String]) -> Option<Userinfo> {
+        if let Some(url) = recorded {
+            let own = self.of_client(client).and_then(|entry| entry.userinfo.as_ref());
+            let own = own.filter(|userinfo| userinfo.url.is_empty());
+            let same = || self.entries().filter_map(|entry| entry.userinfo.as_ref()).find(|known| known.url == url);
+            let known = own.or_else(same);
+            return Some(
+                known.map_or_else(|| Userinfo::at(url), |known| Userinfo { url: url.into(), ..known.clone() }),
+            );
+        }
+        let entry = self.at_token_endpoint(client)?;
+        let userinfo = entry.userinfo.as_ref().filter(|userinfo| !userinfo.url.is_empty())?;
+        let allowed = userinfo.scopes.is_empty() || scopes.iter().any(|scope| userinfo.scopes.contains(scope));
+        let url = entry.beside_token_endpoint(&userinfo.url, &client.token_url).filter(|_| allowed)?;
+        Some(Userinfo { url, ..userinfo.clone() })
+    }
+
+    /// Where grants of a client are revoked whose record does not say: at the entry's endpoint, if the token endpoint is
+    /// the entry's too.
+    #[must_use]
+    pub fn revocation_url_of(&self, client: &Client) -> Option<String> {
+        self.at_token_endpoint(client)?.revocation_url(client)
+    }
+
+    /// How grants of a client are revoked at `url`: as its entry says if that is the entry's endpoint, else as an entry
+    /// says that claims the path for every provider.
+    #[must_use]
+    pub fn revocation_at(&self, client: &Client, url: &str) -> Revocation {
+        let url = Url::parse(url).ok();
+        let path = url.as_ref().map_or("", Url::path);
+        let format = client.options.token_format;
+        let own = self.of_client(client).filter(|entry| revokes_at(entry, path, format));
+        let entry = own.or_else(|| self.entries().find(|entry| claims(entry, path, format)));
+        Revocation {
+            style: entry.and_then(|entry| entry.revocation).unwrap_or_default(),
+            ends_account: entry.is_some_and(|entry| entry.revocation_ends_account),
+            dead_access_token: self.quirks_of(client).errors.dead_access_token.clone(),
         }
     }
 
-    #[test]
-    fn the_catalogue_and_what_is_known_by_heart_agree_on_revocation() {
-        for entry in built_in().entries() {
-            let known = known_revocation_url(&entry.token_url, "id").filter(|_| entry.revocation_url.is_some());
-            assert!(known.is_none() || known == entry.revocation_url, "{}: {known:?}", entry.name);
-        }
+    /// The entry of a client: the one it was made from, else the one with its token endpoint.
+    fn of_client(&self, client: &Client) -> Option<&Entry> {
+        self.template(client).or_else(|| self.at_token_endpoint(client))
     }
 
-    #[test]
-    fn placeholders_are_filled_in_and_each_is_required() {
-        let catalog = built_in();
-        let microsoft = catalog.entry("microsoft").unwrap();
-        let values = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
-        let filled = microsoft.filled(&values("tenant", "acme.example")).unwrap();
-        assert_eq!(filled.token_url, "https://login.microsoftonline.com/acme.example/oauth2/v2.0/token");
-        assert!(matches!(microsoft.filled(&BTreeMap::new()).unwrap_err()[..], [ParamError::Missing(..)]));
-        for unfit in ["a/b", "a@b", "a?b", "..", "a b", "a#b", "{x}"] {
-            assert!(matches!(microsoft.filled(&values("tenant", unfit)).unwrap_err()[..], [ParamError::Unfit(_)]));
-        }
-        let github = catalog.entry("github").unwrap();
-        assert!(matches!(github.filled(&values("tenant", "x")).unwrap_err()[..], [ParamError::Unknown(_)]));
+    /// The entry with the client's token endpoint, the one it was made from first. Only at an address of this entry a
+    /// token may be sent to another.
+    fn at_token_endpoint(&self, client: &Client) -> Option<&Entry> {
+        let host = host(&client.token_url)?;
+        let there = |entry: &&Entry| entry.has_host(&host);
+        self.template(client).filter(there).or_else(|| self.entries().find(there))
     }
 
-    #[test]
-    fn near_names_are_found() {
-        let catalog = built_in();
-        for (slip, meant) in
-            [("githbu", "github"), ("Google", "google"), ("sales-force", "salesforce"), ("gitlab-com", "gitlab")]
-        {
-            assert!(catalog.near(slip).contains(&meant), "{slip}: {:?}", catalog.near(slip));
-        }
-        assert!(catalog.near("zzzzzz").is_empty());
+    fn template(&self, client: &Client) -> Option<&Entry> {
+        self.entry(client.options.template.as_ref()?)
     }
 
-    #[test]
-    fn an_operators_file_adds_entries_and_replaces_single_fields() {
-        let catalog = with_file(
-            "[acme]\ndisplay_name = \"Acme\"\nauth_url = \"https://acme.example/a\"\ntoken_url = \"https://acme.example/t\"\n\
-             console = \"https://acme.example\"\nsteps = []\n[github]\npkce = false\n",
-        )
-        .unwrap();
-        assert_eq!(catalog.entry("acme").unwrap().display_name, "Acme");
-        let github = catalog.entry("github").unwrap();
-        assert_eq!((github.pkce, github.display_name.as_str()), (false, "GitHub"));
-    }
-
-    #[test]
-    fn an_operators_folder_has_one_file_an_entry() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-        let acme = "display_name = \"Acme\"\nauth_url = \"https://acme.example/a\"\n\
-                    token_url = \"https://acme.example/t\"\nconsole = \"https://acme.example\"\nsteps = []\n";
-        write("acme.toml", acme);
-        write("github.toml", "pkce = false\n");
-        write("README.md", "# Ours");
-        let catalog = Catalog::load(Some(folder.path())).unwrap();
-        assert_eq!(catalog.entry("acme").unwrap().display_name, "Acme");
-        let github = catalog.entry("github").unwrap();
-        assert_eq!((github.pkce, github.display_name.as_str()), (false, "GitHub"));
-        write("github.toml", "pcke = false\n");
-        let refused = Catalog::load(Some(folder.path())).unwrap_err().to_string();
-        assert!(refused.contains("/github.toml: unknown field `pcke`") && refused.lines().count() == 1, "{refused}");
-    }
-
-    #[test]
-    fn a_broken_file_is_refused_in_one_line_that_names_the_place() {
-        for (text, named) in [
-            ("[acme\n", "line 1"),
-            ("[acme]\ndisplay_name = \"Acme\"\n", "[acme]: missing field"),
-            ("[github]\npcke = true\n", "[github]: unknown field `pcke`"),
-            ("[github]\ntoken_url = \"https://{host}/t\"\n", "[github]: token_url has a placeholder"),
-            ("[github]\ntoken_url = \"nowhere\"\n", "[github]: token_url is not a URL"),
-            ("[github]\npkce = \"yes\"\n", "in `pkce`"),
-            ("github = 7\n", "[github]"),
-        ] {
-            let refused = with_file(text).unwrap_err();
-            assert!(refused.contains(named) && refused.lines().count() == 1, "{text:?}: {refused}");
-        }
-        assert!(Catalog::load(Some(Path::new("/nowhere/at-all.toml"))).unwrap_err().to_string().contains("/nowhere"));
-    }
-
-    #[test]
-    fn a_provider_is_recognised_by_its_token_endpoint_and_then_by_its_type() {
-        let catalog = built_in();
-        let name = |url: &str, kind| catalog.recognise(url, kind).map(|(entry, at_host)| (entry.name.clone(), at_host));
-        assert_eq!(name("https://api.figma.com/v1/oauth/token", None), Some(("figma".into(), true)));
-        assert_eq!(name("https://proxy.example/token", Some("x")), Some(("x".into(), false)));
-        assert_eq!(name("https://acme.zendesk.com/oauth/tokens", None), Some(("zendesk".into(), true)));
-        for elsewhere in ["https://api.figma.com.evil.example/t", "https://evilzendesk.com/t", "https://acme.example/t"]
-        {
-            assert_eq!(name(elsewhere, None), None);
-        }
-        let (figma, _) = catalog.recognise("https://api.figma.com/v1/oauth/token", None).unwrap();
-        assert!(
-            figma.recognised_options(true).refresh_url.is_some()
-                && figma.recognised_options(false).refresh_url.is_none()
-        );
+    fn of_type(&self, provider_type: &str) -> Option<&Entry> {
+        self.entries().find(|entry| entry.provider_type.as_deref() == Some(provider_type))
     }
 }

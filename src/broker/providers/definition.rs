@@ -291,7 +291,7 @@ fn apply_entry(provider: &mut Provider, entry: &Entry) {
     provider.name.clone_from(&entry.display_name);
     provider.auth_url.clone_from(&entry.auth_url);
     provider.client.token_url.clone_from(&entry.token_url);
-    provider.client.revocation_url.clone_from(&entry.revocation_url);
+    provider.client.revocation_url = entry.recorded_revocation_url();
     provider.userinfo_url.clone_from(&entry.userinfo_url);
     provider.uses_pkce = entry.pkce;
     provider.provider_type.clone_from(&entry.provider_type);
