@@ -8,7 +8,7 @@ RUN mkdir src \
     && touch src/lib.rs \
     && echo 'fn main() {}' >src/main.rs \
     && cargo build --release --locked --lib --bins
-COPY askama.toml ./
+COPY askama.toml build.rs ./
 COPY config config
 COPY migrations migrations
 COPY src src

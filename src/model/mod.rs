@@ -10,6 +10,7 @@ pub mod failure;
 pub mod grant;
 pub mod options;
 pub mod provider;
+pub mod quirks;
 pub mod subject;
 pub mod token;
 pub mod token_state;

@@ -5,7 +5,8 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
-use super::{quirks::ACCOUNTS, token_response::TokenResponse};
+use super::token_response::TokenResponse;
+use crate::model::quirks::AccountPaths;
 
 /// Longer names are cut off: they are for people.
 const LABEL_MAX: usize = 200;
@@ -23,8 +24,8 @@ pub struct Account {
 impl Account {
     /// The account of a token response, or `None` when it does not say.
     #[must_use]
-    pub fn of(response: &TokenResponse) -> Option<Self> {
-        of_id_token(&response.fields).or_else(|| of_fields(&response.fields))
+    pub fn of(response: &TokenResponse, paths: &[AccountPaths]) -> Option<Self> {
+        of_id_token(&response.fields).or_else(|| of_fields(&response.fields, paths))
     }
 }
 
@@ -39,18 +40,18 @@ fn of_id_token(fields: &Map<String, Value>) -> Option<Account> {
     account(id, label)
 }
 
-fn of_fields(fields: &Map<String, Value>) -> Option<Account> {
+fn of_fields(fields: &Map<String, Value>, paths: &[AccountPaths]) -> Option<Account> {
     let fields = Value::Object(fields.clone());
-    let read = |pointer: &&str| fields.pointer(pointer).and_then(text);
-    ACCOUNTS.iter().find_map(|(id, labels)| {
-        let id: Option<Vec<String>> = id.iter().map(read).collect();
-        account(id?.join("|"), labels.iter().find_map(read))
+    let read = |pointer: &String| fields.pointer(pointer).and_then(text);
+    paths.iter().find_map(|paths| {
+        let id: Option<Vec<String>> = paths.id.iter().map(read).collect();
+        account(id?.join("|"), paths.label.iter().find_map(read))
     })
 }
 
 /// The account of an answer: its id is the first of the pointers `id` that is there, its label the first of `labels`.
-pub(super) fn named(answer: &Value, id: &[&str], labels: &[&str]) -> Option<Account> {
-    let first = |pointers: &[&str]| pointers.iter().find_map(|pointer| answer.pointer(pointer).and_then(text));
+pub(super) fn named(answer: &Value, id: &[String], labels: &[String]) -> Option<Account> {
+    let first = |pointers: &[String]| pointers.iter().find_map(|pointer| answer.pointer(pointer).and_then(text));
     account(first(id)?, first(labels))
 }
 
@@ -73,6 +74,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::{catalog::Catalog, model::provider::example};
 
     fn id_token(claims: &Value) -> String {
         format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims.to_string()))
@@ -80,7 +82,9 @@ mod tests {
 
     fn of(fields: Value) -> Option<Account> {
         let Value::Object(fields) = fields else { panic!() };
-        of_id_token(&fields).or_else(|| of_fields(&fields))
+        let catalog = Catalog::load(None).unwrap();
+        let quirks = catalog.quirks_of(&example().client);
+        of_id_token(&fields).or_else(|| of_fields(&fields, &quirks.accounts))
     }
 
     #[test]

@@ -6,8 +6,7 @@ use oauth2::{AuthUrl, AuthorizationRequest, ClientId, CsrfToken, PkceCodeChallen
 use secrecy::SecretString;
 use url::Url;
 
-use super::quirks::{AUTHORIZATION, AppliesTo, AuthorizationQuirk};
-use crate::model::{options::ProviderOptions, provider::Provider};
+use crate::model::{options::ProviderOptions, provider::Provider, quirks::AuthorizationQuirks};
 
 /// The parameters of the protocol itself. `authorization_params` and an endpoint's own query cannot set them.
 pub const RESERVED: [&str; 9] = [
@@ -39,8 +38,12 @@ pub struct Begun {
 ///
 /// # Errors
 /// The provider's record has no valid URL, which its validation should have prevented.
-pub fn begin(provider: &Provider, redirect_uri: &str, scopes: &[String]) -> Result<Begun, url::ParseError> {
-    let quirk = quirk(&provider.auth_url, provider.provider_type.as_deref());
+pub fn begin(
+    provider: &Provider,
+    quirks: &AuthorizationQuirks,
+    redirect_uri: &str,
+    scopes: &[String],
+) -> Result<Begun, url::ParseError> {
     let options = &provider.client.options;
     let parameters = &provider.authorization_params;
     let state = CsrfToken::new_random_len(RANDOM_BYTES);
@@ -57,26 +60,22 @@ pub fn begin(provider: &Provider, redirect_uri: &str, scopes: &[String]) -> Resu
         request = request.set_pkce_challenge(challenge);
         code_verifier = Some(SecretString::from(verifier.into_secret()));
     }
-    let scope = scope_parameter(scopes, options, quirk);
-    let asks_as_person = provider.provider_type.as_deref() == Some("slack") && parameters.contains_key("user_scope");
+    let scope = requested_scopes(scopes, options, quirks);
+    let other = quirks.scope_parameter.as_deref().filter(|name| parameters.contains_key(*name));
     if !scope.is_empty() {
-        request = request.add_extra_param(if asks_as_person { "user_scope" } else { "scope" }, scope);
+        request = request.add_extra_param(other.unwrap_or("scope"), scope);
     }
     if let Some(resource) = options.resource() {
         request = request.add_extra_param("resource", resource);
     }
     let taken = |name: &str| {
-        RESERVED.contains(&name)
-            || (asks_as_person && name == "user_scope")
-            || (name == "resource" && options.resource.is_some())
+        RESERVED.contains(&name) || other == Some(name) || (name == "resource" && options.resource.is_some())
     };
     for (name, value) in parameters.iter().filter(|(name, _)| !taken(name)) {
         request = request.add_extra_param(name.as_str(), value.as_str());
     }
-    for (name, value) in quirk.map_or(&[][..], |quirk| quirk.parameters) {
-        if !parameters.contains_key(*name) {
-            request = request.add_extra_param(*name, *value);
-        }
+    for (name, value) in quirks.parameters.iter().filter(|(name, _)| !parameters.contains_key(*name) && !taken(name)) {
+        request = request.add_extra_param(name.as_str(), value.as_str());
     }
     let (url, _) = request.url();
     Ok(Begun { url, state: remembered, code_verifier })
@@ -97,31 +96,17 @@ fn endpoint(auth_url: &str) -> Result<Url, url::ParseError> {
     Ok(endpoint)
 }
 
-/// The `scope` parameter of a request for a person's consent: what is asked for, or else what the provider's record says,
-/// and what has to be asked for beside it.
-pub(super) fn scope_parameter(
-    asked: &[String],
-    options: &ProviderOptions,
-    quirk: Option<&AuthorizationQuirk>,
-) -> String {
-    let always = quirk.map_or(&[][..], |quirk| quirk.always_scopes).iter().copied();
+/// The scopes of a request for a person's consent, as one text: those that are asked for, or else those of the provider's
+/// record, and those that are always requested.
+pub(super) fn requested_scopes(asked: &[String], options: &ProviderOptions, quirks: &AuthorizationQuirks) -> String {
     let asked = if asked.is_empty() { &options.default_scopes } else { asked };
     let mut scopes: Vec<&str> = asked.iter().map(String::as_str).collect();
-    for scope in always.chain(options.always_scopes.iter().map(String::as_str)) {
-        if !scopes.contains(&scope) {
+    for scope in quirks.always_scopes.iter().chain(&options.always_scopes) {
+        if !scopes.contains(&scope.as_str()) {
             scopes.push(scope);
         }
     }
-    scopes.join(options.scope_separator.as_deref().unwrap_or(quirk.map_or(" ", |quirk| quirk.scope_separator)))
-}
-
-/// The habits of the provider with this authorization endpoint, or of this type.
-pub(super) fn quirk(auth_url: &str, provider_type: Option<&str>) -> Option<&'static AuthorizationQuirk> {
-    let host = Url::parse(auth_url).ok().and_then(|url| url.host_str().map(ToOwned::to_owned));
-    AUTHORIZATION.iter().find(|quirk| match quirk.applies_to {
-        AppliesTo::Type(known) => provider_type == Some(known),
-        AppliesTo::Host(name) => host.as_deref() == Some(name),
-    })
+    scopes.join(options.scope_separator.as_deref().or(quirks.scope_separator.as_deref()).unwrap_or(" "))
 }
 
 #[cfg(test)]
@@ -131,7 +116,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::model::provider::example;
+    use crate::{catalog::Catalog, model::provider::example};
 
     fn begun(
         auth_url: &str,
@@ -147,7 +132,9 @@ mod tests {
             ..example()
         };
         let scopes = ["a".to_owned(), "b:c".to_owned()];
-        let begun = begin(&provider, "https://auth.example/host-oauth-callback/p", &scopes).unwrap();
+        let catalog = Catalog::load(None).unwrap();
+        let quirks = catalog.authorization_quirks_of(&provider);
+        let begun = begin(&provider, quirks, "https://auth.example/host-oauth-callback/p", &scopes).unwrap();
         let pairs = begun.url.query_pairs().into_owned().collect();
         (begun, pairs)
     }

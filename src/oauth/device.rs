@@ -11,7 +11,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::{
-    authorize::{quirk, scope_parameter},
+    authorize::requested_scopes,
     token::{ask, failure, printable, refusal},
     token_response::{Reading, lifetime, read},
 };
@@ -19,6 +19,7 @@ use crate::{
     model::{
         failure::{FailureKind, TokenFailure},
         provider::Provider,
+        quirks::{AuthorizationQuirks, Quirks},
     },
     outbound::client::{Answer, Outbound},
 };
@@ -63,17 +64,17 @@ struct Fields {
 pub async fn authorize_device(
     outbound: &Outbound,
     provider: &Provider,
+    (authorization, quirks): (&AuthorizationQuirks, &Quirks),
     device_authorization_url: &str,
     scopes: &[String],
     now: DateTime<Utc>,
 ) -> Result<DeviceAuthorization, TokenFailure> {
-    let quirk = quirk(&provider.auth_url, provider.provider_type.as_deref());
-    let scope = scope_parameter(scopes, &provider.client.options, quirk);
+    let scope = requested_scopes(scopes, &provider.client.options, authorization);
     let fields = if scope.is_empty() { Vec::new() } else { vec![("scope", scope.as_str())] };
     let answer = ask(outbound, &provider.client, device_authorization_url, fields, now).await?;
     let begun = (answer.status == 200).then(|| read_authorization(outbound, &answer)).flatten();
-    begun.ok_or_else(|| match read(&answer) {
-        Reading::Refused(refused) => refusal(refused),
+    begun.ok_or_else(|| match read(&answer, quirks) {
+        Reading::Refused(refused) => refusal(refused, &quirks.errors),
         _ => failure(
             FailureKind::Unreadable,
             "provider_response",

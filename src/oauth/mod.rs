@@ -10,7 +10,6 @@ mod client_authentication;
 pub mod device;
 pub mod metadata;
 pub mod probe;
-pub mod quirks;
 pub mod registration;
 pub mod revocation;
 pub mod scopes;

@@ -16,6 +16,7 @@ use crate::{
         client::Client,
         failure::{FailureKind, TokenFailure},
         provider::Provider,
+        quirks::{AuthorizationQuirks, Quirks, Revocation},
     },
     outbound::client::{CallError, Outbound},
 };
@@ -24,15 +25,6 @@ use crate::{
 const MADE_UP: &str = "agent-auth-checks-this-provider-with-a-made-up-value";
 /// A verifier as long as RFC 7636 section 4.1 wants it.
 const VERIFIER: &str = "agent-auth-checks-this-provider-with-a-made-up-verifier";
-/// Codes by which providers say, with our client being right, that they do not know a code or a token.
-const NOT_KNOWN: [&str; 6] = [
-    "invalid_grant",
-    "bad_verification_code",
-    "invalid_code",
-    "bad_refresh_token",
-    "invalid_refresh_token",
-    "bad_auth_code",
-];
 
 /// What was found out about one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,11 +56,12 @@ fn finding(of: &'static str, verdict: Verdict, said: impl Into<String>) -> Findi
 pub async fn authorization(
     outbound: &Outbound,
     provider: &Provider,
+    quirks: &AuthorizationQuirks,
     redirect_uri: &str,
     now: DateTime<Utc>,
 ) -> Finding {
     let of = "authorization endpoint";
-    let Ok(begun) = begin(provider, redirect_uri, &[]) else {
+    let Ok(begun) = begin(provider, quirks, redirect_uri, &[]) else {
         return finding(of, Verdict::Wrong, "auth_url is not a URL");
     };
     match status(outbound, &begun.url, now).await {
@@ -90,41 +83,50 @@ pub async fn authorization(
 pub async fn token(
     outbound: &Outbound,
     client: &Client,
+    quirks: &Quirks,
     redirect_uri: &str,
     pkce: bool,
     now: DateTime<Utc>,
 ) -> Finding {
     let (code, verifier) = (SecretString::from(MADE_UP), SecretString::from(VERIFIER));
     let grant = Grant::Code { code: &code, redirect_uri, code_verifier: pkce.then_some(&verifier) };
-    refused("token endpoint", request_token(outbound, client, grant, now).await.err())
+    refused("token endpoint", request_token(outbound, client, quirks, grant, now).await.err(), quirks)
 }
 
 /// Asks for a token as our client, which no person has to consent to.
 pub async fn client_credentials(
     outbound: &Outbound,
     client: &Client,
+    quirks: &Quirks,
     scopes: &[String],
     now: DateTime<Utc>,
 ) -> Finding {
     let of = "token endpoint";
-    match request_token(outbound, client, Grant::ClientCredentials { scopes }, now).await {
+    match request_token(outbound, client, quirks, Grant::ClientCredentials { scopes }, now).await {
         Ok(_) => finding(of, Verdict::Right, "gives this client a token"),
         Err(failure) => finding(of, Verdict::Wrong, format!("gives this client no token: {failure}")),
     }
 }
 
 /// Brings a refresh token that was never given to where refresh tokens go.
-pub async fn refresh(outbound: &Outbound, client: &Client, now: DateTime<Utc>) -> Finding {
+pub async fn refresh(outbound: &Outbound, client: &Client, quirks: &Quirks, now: DateTime<Utc>) -> Finding {
     let token = SecretString::from(MADE_UP);
-    refused("refresh endpoint", request_token(outbound, client, Grant::Refresh(&token), now).await.err())
+    let failure = request_token(outbound, client, quirks, Grant::Refresh(&token), now).await.err();
+    refused("refresh endpoint", failure, quirks)
 }
 
 /// Has a token revoked that was never given.
-pub async fn revocation(outbound: &Outbound, client: &Client, url: &str, now: DateTime<Utc>) -> Finding {
+pub async fn revocation(
+    outbound: &Outbound,
+    client: &Client,
+    url: &str,
+    revocation: &Revocation,
+    now: DateTime<Utc>,
+) -> Finding {
     let of = "revocation endpoint";
     let token = SecretString::from(MADE_UP);
     let granted = Granted { access_token: &token, refresh_token: None, account_id: Some(MADE_UP) };
-    match revoke(outbound, client, url, granted, now).await {
+    match revoke(outbound, client, url, revocation, granted, now).await {
         Ok(_) => finding(of, Verdict::Right, "answers"),
         Err(failure) => match failure.status {
             Some(401) => finding(of, Verdict::Wrong, "status 401: it does not take our client"),
@@ -150,13 +152,13 @@ pub async fn userinfo(outbound: &Outbound, url: &str, now: DateTime<Utc>) -> Fin
 }
 
 /// What a refusal of the made-up tells. `None`: it was no refusal.
-fn refused(of: &'static str, failure: Option<TokenFailure>) -> Finding {
+fn refused(of: &'static str, failure: Option<TokenFailure>, quirks: &Quirks) -> Finding {
     let Some(failure) = failure else {
         return finding(of, Verdict::Wrong, "gave a token for a made-up value: it is no provider's token endpoint");
     };
     let code = &failure.error;
     match failure.kind {
-        _ if NOT_KNOWN.contains(&code.as_str()) => finding(
+        _ if code == "invalid_grant" || quirks.errors.unknown_grant.contains(code) => finding(
             of,
             Verdict::Right,
             format!("refused a made-up value with {code}: the client authentication is right"),

@@ -1,5 +1,5 @@
-//! The revocation endpoint: telling a provider that a grant is over (RFC 7009, and the habits beside it).
-//! Owns: where it is, in which order the tokens go there, and what an answer means.
+//! The revocation endpoint: telling a provider that a grant is over (RFC 7009, and the styles beside it).
+//! Owns: in which order the tokens go there, and what an answer means.
 //! Must not know: why a grant is over, or when it is told again.
 
 use std::time::Duration;
@@ -13,22 +13,21 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use url::{Url, form_urlencoded};
 
-use super::{
-    client_authentication::Authentication,
-    quirks::{
-        DEAD_ACCESS_TOKEN, NOTION_VERSION, REVOCATION, REVOCATION_HABITS, RevocationHabit, RevocationPath,
-        STRIPE_NOT_CONNECTED,
-    },
-    token::printable,
-};
+use super::{client_authentication::Authentication, token::printable};
 use crate::{
     model::{
         client::Client,
         failure::TokenFailure,
-        options::{ProviderOptions, TokenFormat},
+        quirks::{Revocation, RevocationStyle},
     },
     outbound::client::{Answer, CallError, Outbound},
 };
+
+/// The version of its API whose revocation endpoint the style is of: every request names one.
+const NOTION_VERSION: &str = "2025-09-03";
+/// Part of the sentence by which Stripe says that the account is not, or no longer, connected to the platform. The code
+/// is the same as for a wrong client.
+const STRIPE_NOT_CONNECTED: &str = "not connected";
 
 /// A grant to revoke.
 #[derive(Clone, Copy, Debug)]
@@ -85,56 +84,38 @@ impl From<TokenFailure> for RevocationFailure {
     }
 }
 
-/// Where the grants of that token endpoint are revoked, if it is one of the well-known.
-#[must_use]
-pub fn known_revocation_url(token_url: &str, client_id: &str) -> Option<String> {
-    let token_url = Url::parse(token_url).ok()?;
-    let host = token_url.host_str()?;
-    let (_, target) =
-        REVOCATION.iter().find(|(name, _)| host == *name || (name.starts_with('.') && host.ends_with(name)))?;
-    let client_id: String = form_urlencoded::byte_serialize(client_id.as_bytes()).collect();
-    token_url.join(&target.replace("{client_id}", &client_id)).ok().map(Into::into)
-}
-
 /// Where a token is revoked whose account has another one that is to live on, instead of at `revocation_url`. `None` where
 /// nothing but all of the account's grants can be ended.
 #[must_use]
-pub fn endpoint_of_one_token(revocation_url: &str, options: &ProviderOptions) -> Option<String> {
-    let same = || Some(revocation_url.to_owned());
-    let Ok(url) = Url::parse(revocation_url) else { return same() };
-    match habit(&url, options) {
-        Some(RevocationHabit::GitHub) => match revocation_url.strip_suffix("/grant") {
-            Some(application) => Some(format!("{application}/token")),
-            None => same(),
-        },
-        Some(RevocationHabit::Stripe) => None,
-        Some(RevocationHabit::DeleteBearer) if url.path().ends_with("/permissions") => None,
-        _ => same(),
+pub fn endpoint_of_one_token(revocation_url: &str, revocation: &Revocation) -> Option<String> {
+    if revocation.ends_account {
+        return None;
     }
+    let application = revocation_url.strip_suffix("/grant").filter(|_| revocation.style == RevocationStyle::Github);
+    Some(application.map_or_else(|| revocation_url.to_owned(), |application| format!("{application}/token")))
 }
 
-/// Has a grant revoked at `revocation_url`.
+/// Revokes a grant at `revocation_url`.
 pub async fn revoke(
     outbound: &Outbound,
     client: &Client,
     revocation_url: &str,
+    revocation: &Revocation,
     granted: Granted<'_>,
     now: DateTime<Utc>,
 ) -> Result<Revoked, RevocationFailure> {
     let url =
         Url::parse(revocation_url).map_err(|_| RevocationFailure::new("the provider's revocation_url is not a URL"))?;
-    let Some(habit) = habit(&url, &client.options) else {
-        return revoke_both(outbound, client, &url, granted, now).await;
-    };
     let access_token = granted.access_token.expose_secret();
-    let request = match habit {
-        RevocationHabit::GitHub => by_client_in_json(outbound.delete(&url)?, client, "access_token", access_token),
-        RevocationHabit::PostBearer => outbound.post(&url)?.bearer_auth(access_token),
-        RevocationHabit::DeleteBearer => outbound.delete(&url)?.bearer_auth(access_token),
-        RevocationHabit::Shopify => outbound.delete(&url)?.header("x-shopify-access-token", sensitive(access_token)?),
-        RevocationHabit::Notion => by_client_in_json(outbound.post(&url)?, client, "token", access_token)
+    let request = match revocation.style {
+        RevocationStyle::Rfc7009 => return revoke_both(outbound, client, &url, granted, now).await,
+        RevocationStyle::Github => by_client_in_json(outbound.delete(&url)?, client, "access_token", access_token),
+        RevocationStyle::PostBearer => outbound.post(&url)?.bearer_auth(access_token),
+        RevocationStyle::DeleteBearer => outbound.delete(&url)?.bearer_auth(access_token),
+        RevocationStyle::Shopify => outbound.delete(&url)?.header("x-shopify-access-token", sensitive(access_token)?),
+        RevocationStyle::Notion => by_client_in_json(outbound.post(&url)?, client, "token", access_token)
             .header("notion-version", NOTION_VERSION),
-        RevocationHabit::Stripe => {
+        RevocationStyle::Stripe => {
             let (Some(secret), Some(account_id)) = (&client.secret, granted.account_id) else {
                 return Ok(Revoked::Unsupported);
             };
@@ -144,7 +125,7 @@ pub async fn revoke(
             request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.finish())
         }
     };
-    read_habit(habit, &answer(outbound, request, now).await?)
+    read_response(revocation, &answer(outbound, request, now).await?)
 }
 
 fn by_client_in_json(request: RequestBuilder, client: &Client, field: &str, token: &str) -> RequestBuilder {
@@ -220,33 +201,23 @@ async fn answer(outbound: &Outbound, request: RequestBuilder, now: DateTime<Utc>
     Ok(answer)
 }
 
-fn read_habit(habit: RevocationHabit, answer: &Answer) -> Result<Revoked, RevocationFailure> {
+fn read_response(revocation: &Revocation, answer: &Answer) -> Result<Revoked, RevocationFailure> {
     let code = error_code(answer);
-    let dead = match habit {
-        RevocationHabit::GitHub => matches!(answer.status, 404 | 422),
-        RevocationHabit::PostBearer | RevocationHabit::DeleteBearer | RevocationHabit::Shopify => {
-            answer.status == 401 || code.as_deref().is_some_and(|code| DEAD_ACCESS_TOKEN.contains(&code))
+    let dead = match revocation.style {
+        RevocationStyle::Github => matches!(answer.status, 404 | 422),
+        RevocationStyle::PostBearer | RevocationStyle::DeleteBearer | RevocationStyle::Shopify => {
+            answer.status == 401 || code.as_ref().is_some_and(|code| revocation.dead_access_token.contains(code))
         }
-        RevocationHabit::Notion => code.as_deref() == Some("invalid_grant"),
-        // No token goes there.
-        RevocationHabit::Stripe => false,
+        RevocationStyle::Notion => code.as_deref() == Some("invalid_grant"),
+        // Not read here, or no token goes there.
+        RevocationStyle::Rfc7009 | RevocationStyle::Stripe => false,
     };
     match (answer.status, &code) {
         _ if dead => Ok(Revoked::AccessTokenDead),
-        _ if habit == RevocationHabit::Stripe && says(answer, STRIPE_NOT_CONNECTED) => Ok(Revoked::Yes),
+        _ if revocation.style == RevocationStyle::Stripe && says(answer, STRIPE_NOT_CONNECTED) => Ok(Revoked::Yes),
         (200..300, None) => Ok(Revoked::Yes),
         _ => Err(refusal(answer, code.as_deref())),
     }
-}
-
-fn habit(url: &Url, options: &ProviderOptions) -> Option<RevocationHabit> {
-    let path = url.path();
-    let found = REVOCATION_HABITS.iter().find(|(shape, _)| match shape {
-        RevocationPath::Contains(part) => path.contains(part),
-        RevocationPath::EndsWith(end) => path.ends_with(end),
-    });
-    let habit = found.map(|(_, habit)| *habit);
-    habit.filter(|habit| *habit != RevocationHabit::Notion || options.token_format == TokenFormat::Json)
 }
 
 fn says(answer: &Answer, words: &str) -> bool {
@@ -254,8 +225,8 @@ fn says(answer: &Answer, words: &str) -> bool {
     fields.is_some_and(|fields| fields["error_description"].as_str().is_some_and(|text| text.contains(words)))
 }
 
-/// The code of an error, whatever the status: `error` as text, `error.code`, `code` of Notion's error objects, or
-/// Slack's `ok: false`.
+/// The code of an error, whatever the status: `error` as text, `error.code`, `code` of an object that
+/// calls itself an error, or `ok: false`.
 fn error_code(answer: &Answer) -> Option<String> {
     let fields: Map<String, Value> = serde_json::from_slice(&answer.body).ok()?;
     match fields.get("error") {
@@ -280,9 +251,21 @@ fn refusal(answer: &Answer, code: Option<&str>) -> RevocationFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        catalog::Catalog,
+        model::{
+            options::{ProviderOptions, TokenFormat},
+            provider::example,
+        },
+    };
+
+    fn client(token_url: &str) -> Client {
+        Client { id: "Iv1.a/b".into(), token_url: token_url.to_owned(), ..example().client }
+    }
 
     #[test]
     fn the_well_known_are_found_by_the_host_of_their_token_endpoint() {
+        let catalog = Catalog::load(None).unwrap();
         for (token_url, revocation_url) in [
             ("https://oauth2.googleapis.com/token", Some("https://oauth2.googleapis.com/revoke")),
             (
@@ -308,34 +291,41 @@ mod tests {
             ("https://login.microsoftonline.com/common/oauth2/v2.0/token", None),
             ("no url", None),
         ] {
-            assert_eq!(known_revocation_url(token_url, "Iv1.a/b").as_deref(), revocation_url, "{token_url}");
+            assert_eq!(catalog.revocation_url_of(&client(token_url)).as_deref(), revocation_url, "{token_url}");
         }
     }
 
     #[test]
     fn each_known_address_is_revoked_at_in_its_own_way() {
+        let catalog = Catalog::load(None).unwrap();
         let json = ProviderOptions { token_format: TokenFormat::Json, ..ProviderOptions::default() };
+        let style = |client: &Client, url: &str| catalog.revocation_at(client, url).style;
         for (host, expected) in [
-            ("github.com", Some(RevocationHabit::GitHub)),
-            ("slack.com", Some(RevocationHabit::PostBearer)),
-            ("api.dropboxapi.com", Some(RevocationHabit::PostBearer)),
-            ("graph.facebook.com", Some(RevocationHabit::DeleteBearer)),
-            ("acme.zendesk.com", Some(RevocationHabit::DeleteBearer)),
-            ("api.notion.com", Some(RevocationHabit::Notion)),
-            ("connect.stripe.com", Some(RevocationHabit::Stripe)),
-            ("www.linkedin.com", None),
-            ("zoom.us", None),
+            ("github.com", RevocationStyle::Github),
+            ("slack.com", RevocationStyle::PostBearer),
+            ("api.dropboxapi.com", RevocationStyle::PostBearer),
+            ("graph.facebook.com", RevocationStyle::DeleteBearer),
+            ("acme.zendesk.com", RevocationStyle::DeleteBearer),
+            ("api.notion.com", RevocationStyle::Notion),
+            ("connect.stripe.com", RevocationStyle::Stripe),
+            ("www.linkedin.com", RevocationStyle::Rfc7009),
+            ("zoom.us", RevocationStyle::Rfc7009),
         ] {
-            let url = known_revocation_url(&format!("https://{host}/token"), "id").unwrap();
-            assert_eq!(habit(&Url::parse(&url).unwrap(), &json), expected, "{host}");
+            let client = Client { options: json.clone(), ..client(&format!("https://{host}/token")) };
+            let url = catalog.revocation_url_of(&client).unwrap();
+            assert_eq!(style(&client, &url), expected, "{host}");
+            let elsewhere = Client { token_url: "https://as.example/token".into(), ..client };
+            assert_eq!(style(&elsewhere, &url), expected, "{host}: by its path");
         }
-        let common = Url::parse("https://as.example/v1/oauth/revoke").unwrap();
-        assert_eq!(habit(&common, &ProviderOptions::default()), None, "by the book where the token endpoint is");
+        let (common, as_example) = ("https://as.example/v1/oauth/revoke", client("https://as.example/token"));
+        assert_eq!(style(&as_example, common), RevocationStyle::Rfc7009, "by the book where the token endpoint is");
     }
 
     #[test]
     fn others_of_the_account_are_spared_where_that_can_be() {
-        let spared = |url| endpoint_of_one_token(url, &ProviderOptions::default());
+        let catalog = Catalog::load(None).unwrap();
+        let as_example = client("https://as.example/token");
+        let spared = |url| endpoint_of_one_token(url, &catalog.revocation_at(&as_example, url));
         assert_eq!(
             spared("https://api.github.com/applications/Iv1/grant").as_deref(),
             Some("https://api.github.com/applications/Iv1/token")

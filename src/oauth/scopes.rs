@@ -1,56 +1,35 @@
 //! Which scopes a grant covers: what a provider says it granted, and what that means in its own names.
-//! Owns: names that stand for each other or include each other, as data.
-//! Must not know: whether a token is good enough for anybody.
+//! Owns: how scopes that include each other, or have two names, are counted.
+//! Must not know: which provider has such scopes, or whether a token is good enough for anybody.
 
-use url::Url;
+use crate::model::quirks::Quirks;
 
-/// Scopes that ask for a kind of answer and not for rights; providers do not tell that they granted them.
-const ASKS_FOR_AN_ANSWER: [&str; 4] = ["openid", "offline_access", "offline.access", "refresh_token"];
+/// Scopes that request a kind of response and no rights; providers do not list them among those they granted.
+const NO_RIGHTS: [&str; 4] = ["openid", "offline_access", "offline.access", "refresh_token"];
 
-/// At the token endpoint's host: who has the one scope has the others.
-const INCLUDED: &[(&str, &str, &[&str])] = &[
-    ("oauth2.googleapis.com", "https://www.googleapis.com/auth/userinfo.email", &["email"]),
-    ("oauth2.googleapis.com", "https://www.googleapis.com/auth/userinfo.profile", &["profile"]),
-    ("github.com", "repo", &["repo:status", "repo_deployment", "public_repo", "repo:invite", "security_events"]),
-    ("github.com", "user", &["read:user", "user:email", "user:follow"]),
-    ("github.com", "admin:org", &["write:org", "read:org"]),
-    ("github.com", "write:org", &["read:org"]),
-    ("github.com", "admin:repo_hook", &["write:repo_hook", "read:repo_hook"]),
-    ("github.com", "write:repo_hook", &["read:repo_hook"]),
-    ("github.com", "admin:public_key", &["write:public_key", "read:public_key"]),
-    ("github.com", "write:public_key", &["read:public_key"]),
-    ("github.com", "write:packages", &["read:packages"]),
-    ("github.com", "project", &["read:project"]),
-    ("github.com", "write:discussion", &["read:discussion"]),
-];
-
-/// Microsoft Graph's scopes are asked for and told with or without this.
-const GRAPH: &str = "https://graph.microsoft.com/";
-
-/// What a grant covers, given what the provider said and what was asked for. Without this an agent that asks for
-/// `email` at Google, or for `user` and `user:email` at GitHub, would be sent to consent for ever.
+/// What a grant covers, given the scopes that the provider says it granted and those that were requested. Without this an
+/// agent that requests a scope that another includes would be sent to consent again and again.
 #[must_use]
-pub fn covered(granted: Vec<String>, asked: &[String], token_url: &str) -> Vec<String> {
-    let host = Url::parse(token_url).ok().and_then(|url| url.host_str().map(ToOwned::to_owned)).unwrap_or_default();
+pub fn covered(granted: Vec<String>, requested: &[String], quirks: &Quirks) -> Vec<String> {
     let mut covered = granted;
-    let add = |scope: &str, to: &mut Vec<String>| {
-        if !to.iter().any(|there| there == scope) {
-            to.push(scope.to_owned());
+    let add = |scope: &String, to: &mut Vec<String>| {
+        if !to.contains(scope) {
+            to.push(scope.clone());
         }
     };
-    for scope in asked.iter().filter(|scope| ASKS_FOR_AN_ANSWER.contains(&scope.as_str())) {
+    for scope in requested.iter().filter(|scope| NO_RIGHTS.contains(&scope.as_str())) {
         add(scope, &mut covered);
     }
-    for (at, has, others) in INCLUDED {
-        if *at == host && covered.iter().any(|scope| scope == has) {
-            for other in *others {
-                add(other, &mut covered);
-            }
+    let mut next = 0;
+    while let Some(scope) = covered.get(next) {
+        for included in quirks.included_scopes.get(scope).into_iter().flatten() {
+            add(included, &mut covered);
         }
+        next += 1;
     }
-    if host == "login.microsoftonline.com" {
-        for scope in asked {
-            let twin = scope.strip_prefix(GRAPH).map_or_else(|| format!("{GRAPH}{scope}"), ToOwned::to_owned);
+    if let Some(prefix) = &quirks.scope_prefix {
+        for scope in requested {
+            let twin = scope.strip_prefix(prefix).map_or_else(|| format!("{prefix}{scope}"), ToOwned::to_owned);
             if covered.contains(&twin) {
                 add(scope, &mut covered);
             }
@@ -62,10 +41,16 @@ pub fn covered(granted: Vec<String>, asked: &[String], token_url: &str) -> Vec<S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        catalog::Catalog,
+        model::{client::Client, provider::example},
+    };
 
     fn covers(token_url: &str, granted: &[&str], asked: &[&str]) -> bool {
         let own = |scopes: &[&str]| scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>();
-        let covered = covered(own(granted), &own(asked), token_url);
+        let client = Client { token_url: token_url.to_owned(), ..example().client };
+        let catalog = Catalog::load(None).unwrap();
+        let covered = covered(own(granted), &own(asked), catalog.quirks_of(&client));
         asked.iter().all(|scope| covered.iter().any(|there| there == scope))
     }
 

@@ -9,7 +9,6 @@ use url::{Url, form_urlencoded};
 
 use super::{
     client_authentication::Authentication,
-    quirks::{DEAD_GRANT, MISCONFIGURED_CLIENT},
     token_response::{ErrorResponse, Reading, TokenResponse, read},
 };
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
         client::Client,
         failure::{FailureKind, TokenFailure},
         options::TokenFormat,
+        quirks::{ErrorCodes, Quirks},
     },
     outbound::client::{Answer, CallError, Outbound},
 };
@@ -51,6 +51,7 @@ pub enum Grant<'a> {
 pub async fn request_token(
     outbound: &Outbound,
     client: &Client,
+    quirks: &Quirks,
     grant: Grant<'_>,
     now: DateTime<Utc>,
 ) -> Result<TokenResponse, TokenFailure> {
@@ -62,7 +63,7 @@ pub async fn request_token(
         _ => String::new(),
     };
     let answer = ask(outbound, client, url, grant_fields(client, &grant, &scope), now).await?;
-    match read(&answer) {
+    match read(&answer, quirks) {
         Reading::Granted(mut response) => {
             // What is renewed without a refresh token is marked as renewable by a copy in its place.
             let renewable = client.options.renewal_grant.is_some() || matches!(grant, Grant::ClientCredentials { .. });
@@ -71,7 +72,7 @@ pub async fn request_token(
             }
             Ok(*response)
         }
-        Reading::Refused(refused) => Err(refusal(refused)),
+        Reading::Refused(refused) => Err(refusal(refused, &quirks.errors)),
         Reading::Unreadable => Err(failure(
             FailureKind::Unreadable,
             "provider_response",
@@ -159,12 +160,19 @@ fn body<'a>(client: &'a Client, mut fields: Vec<(&'a str, &'a str)>) -> (&'stati
     }
 }
 
-pub(super) fn refusal(refused: ErrorResponse) -> TokenFailure {
-    let kind = match refused.error.as_str() {
-        code if DEAD_GRANT.contains(&code) => FailureKind::DeadGrant,
-        code if MISCONFIGURED_CLIENT.contains(&code) => FailureKind::MisconfiguredClient,
+/// What a refusal means: by the codes of RFC 6749 (sections 4.1.2.1 and 5.2), RFC 8628 and `OpenID` Connect, and by those
+/// of the provider.
+pub(super) fn refusal(refused: ErrorResponse, codes: &ErrorCodes) -> TokenFailure {
+    let code = refused.error.as_str();
+    let among = |codes: &[String]| codes.iter().any(|known| known == code);
+    let kind = match code {
+        "invalid_grant" | "interaction_required" | "consent_required" | "login_required" => FailureKind::DeadGrant,
+        _ if among(&codes.dead_grant) => FailureKind::DeadGrant,
+        "invalid_client" | "unauthorized_client" | "unsupported_grant_type" => FailureKind::MisconfiguredClient,
+        _ if among(&codes.misconfigured_client) => FailureKind::MisconfiguredClient,
         "temporarily_unavailable" | "server_error" => FailureKind::Unavailable,
-        "slow_down" | "ratelimited" => FailureKind::RateLimited,
+        "slow_down" => FailureKind::RateLimited,
+        _ if among(&codes.rate_limited) => FailureKind::RateLimited,
         _ => FailureKind::Refused,
     };
     TokenFailure {

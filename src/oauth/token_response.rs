@@ -1,5 +1,5 @@
 //! Token responses: a lenient reading of what providers really send.
-//! Owns: every way in which a success or an error is told (RFC 6749 sections 5.1 and 5.2, and the habits beside them).
+//! Owns: every way in which a success or an error is told (RFC 6749 sections 5.1 and 5.2, and beyond).
 //! Must not know: what the response is for.
 
 use std::{collections::HashSet, time::Duration};
@@ -8,8 +8,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use super::quirks::METADATA_FIELDS;
-use crate::outbound::client::Answer;
+use crate::{model::quirks::Quirks, outbound::client::Answer};
 
 /// A lifetime beyond ten years is a mistake or "never": unknown.
 const LIFETIME_MAX_SECONDS: f64 = 10.0 * 365.0 * 86_400.0;
@@ -55,7 +54,7 @@ pub enum Reading {
 
 /// Reads an answer of a token endpoint.
 #[must_use]
-pub fn read(answer: &Answer) -> Reading {
+pub fn read(answer: &Answer, quirks: &Quirks) -> Reading {
     let Some(fields) = fields(answer) else { return Reading::Unreadable };
     if let Some(refused) = error(&fields) {
         return Reading::Refused(refused);
@@ -63,7 +62,7 @@ pub fn read(answer: &Answer) -> Reading {
     if !(200..300).contains(&answer.status) {
         return Reading::Unreadable;
     }
-    granted(fields).map_or(Reading::Unreadable, |granted| Reading::Granted(Box::new(granted)))
+    granted(fields, quirks).map_or(Reading::Unreadable, |granted| Reading::Granted(Box::new(granted)))
 }
 
 /// JSON whatever the media type says, if it looks like it; else form fields, if they are what we look for.
@@ -91,13 +90,13 @@ fn error(fields: &Map<String, Value>) -> Option<ErrorResponse> {
             let description = fields.get("error_description").or_else(|| fields.get("message"));
             Some(refused(code.clone(), description))
         }
-        // Facebook and Google APIs: an object.
+        // Errors of some providers are objects, as in the rest of their APIs.
         Some(Value::Object(object)) => {
             let code = ["type", "status", "code"].iter().find_map(|name| object.get(*name).and_then(text));
             Some(refused(code.unwrap_or_else(|| "provider_error".to_owned()), object.get("message")))
         }
         _ if fields.get("ok") == Some(&Value::Bool(false)) => Some(refused("provider_error".to_owned(), None)),
-        // HubSpot and others: `status: BAD_REFRESH_TOKEN`, without any `error`.
+        // Others send `status: BAD_REFRESH_TOKEN`, without any `error`.
         _ if !fields.contains_key("access_token") => match fields.get("status") {
             Some(Value::String(code)) if code.starts_with("BAD_") => {
                 Some(refused(code.to_ascii_lowercase(), fields.get("message")))
@@ -108,22 +107,25 @@ fn error(fields: &Map<String, Value>) -> Option<ErrorResponse> {
     }
 }
 
-fn granted(fields: Map<String, Value>) -> Option<TokenResponse> {
-    // Slack gives a person's token inside `authed_user`, alone when only user scopes were asked for.
-    let grant = [Some(&fields), fields.get("authed_user").and_then(Value::as_object)]
-        .into_iter()
-        .flatten()
-        .find(|object| secret(object.get("access_token")).is_some())?;
+fn granted(fields: Map<String, Value>, quirks: &Quirks) -> Option<TokenResponse> {
+    let response = Value::Object(fields);
+    let places = quirks.token_paths.iter().filter_map(|path| response.pointer(path));
+    let grant = std::iter::once(&response)
+        .chain(places)
+        .filter_map(Value::as_object)
+        .find(|object| secret(object.get("access_token")).is_some())?
+        .clone();
+    let Value::Object(fields) = response else { return None };
     Some(TokenResponse {
         access_token: secret(grant.get("access_token"))?,
         refresh_token: secret(grant.get("refresh_token")),
-        // HubSpot and Bitbucket: `scopes`.
+        // Some send `scopes`.
         scopes: scopes(grant.get("scope").or_else(|| grant.get("scopes"))),
         expires_in: lifetime(grant.get("expires_in")),
         refresh_token_expires_in: lifetime(
             grant.get("refresh_token_expires_in").or_else(|| grant.get("refresh_expires_in")),
         ),
-        metadata: metadata(&fields),
+        metadata: metadata(&fields, &quirks.metadata),
         fields,
     })
 }
@@ -169,10 +171,9 @@ pub(super) fn lifetime(value: Option<&Value>) -> Option<Duration> {
     (1.0..=LIFETIME_MAX_SECONDS).contains(&seconds).then(|| Duration::from_secs_f64(seconds.floor()))
 }
 
-fn metadata(fields: &Map<String, Value>) -> Map<String, Value> {
-    METADATA_FIELDS
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), fields.get(*name)?.clone())))
+fn metadata(fields: &Map<String, Value>, kept: &[String]) -> Map<String, Value> {
+    kept.iter()
+        .filter_map(|name| Some((name.clone(), fields.get(name)?.clone())))
         .filter(|(_, value)| value.to_string().len() <= 2048 && !value.to_string().contains("\\u0000"))
         .collect()
 }
@@ -183,6 +184,12 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+    use crate::{catalog::Catalog, model::provider::example};
+
+    fn read(answer: &Answer) -> Reading {
+        let catalog = Catalog::load(None).unwrap();
+        super::read(answer, catalog.quirks_of(&example().client))
+    }
 
     fn answer(status: u16, content_type: &str, body: &str) -> Answer {
         Answer {

@@ -1,6 +1,6 @@
 //! The userinfo call: whose account an access token is for, where its token response did not say.
-//! Owns: which address is asked, the call, and the reading of its answer.
-//! Must not know: what becomes of a grant whose account stays unknown.
+//! Owns: the call, and the reading of its response.
+//! Must not know: where the endpoint is, or what becomes of a grant whose account stays unknown.
 
 use std::time::Duration;
 
@@ -10,21 +10,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{
-    account::{Account, named},
-    quirks::{USERINFO, USERINFO_ELSEWHERE, UserinfoQuirk},
+use super::account::{Account, named};
+use crate::{
+    model::quirks::Userinfo,
+    outbound::client::{CallError, Outbound},
 };
-use crate::outbound::client::{CallError, Outbound};
 
 /// A person waits for the end of their consent meanwhile.
 const TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Where to ask, and how the answer is read.
-#[derive(Clone, Copy, Debug)]
-pub struct Userinfo<'a> {
-    url: &'a str,
-    quirk: &'a UserinfoQuirk,
-}
 
 /// Why nobody can be named. Holds nothing of the answer.
 #[derive(Debug, thiserror::Error)]
@@ -40,50 +33,32 @@ pub enum Unnamed {
     Nobody,
 }
 
-impl<'a> Userinfo<'a> {
-    /// Where to ask about a grant with these scopes: the address of the provider's record, else what is known of the
-    /// host of its token endpoint. `None`: nowhere.
-    #[must_use]
-    pub fn of(userinfo_url: Option<&'a str>, token_url: &str, scopes: &[String]) -> Option<Self> {
-        if let Some(url) = userinfo_url {
-            let known = USERINFO.iter().find(|quirk| quirk.url == url);
-            return Some(Self { url, quirk: known.unwrap_or(&USERINFO_ELSEWHERE) });
-        }
-        let token_url = Url::parse(token_url).ok()?;
-        let host = token_url.host_str()?;
-        let quirk = USERINFO.iter().find(|quirk| quirk.token_hosts.contains(&host))?;
-        let allowed = quirk.scopes.is_empty() || scopes.iter().any(|scope| quirk.scopes.contains(&scope.as_str()));
-        allowed.then_some(Self { url: quirk.url, quirk })
+/// Requests the account of `access_token`.
+pub async fn request_account(
+    outbound: &Outbound,
+    endpoint: &Userinfo,
+    access_token: &SecretString,
+    now: DateTime<Utc>,
+) -> Result<Account, Unnamed> {
+    let url = Url::parse(&endpoint.url).map_err(|_| Unnamed::Nobody)?;
+    let mut bearer =
+        HeaderValue::from_str(&format!("Bearer {}", access_token.expose_secret())).map_err(|_| Unnamed::Nobody)?;
+    bearer.set_sensitive(true);
+    let request = outbound.get(&url)?.header(ACCEPT, "application/json").header(AUTHORIZATION, bearer).timeout(TIMEOUT);
+    let answer = outbound.send(request, now).await?;
+    if answer.status != 200 {
+        return Err(Unnamed::Status(answer.status));
     }
+    let fields: Map<String, Value> = serde_json::from_slice(&answer.body).map_err(|_| Unnamed::Nobody)?;
+    read(endpoint, &Value::Object(fields)).ok_or(Unnamed::Nobody)
+}
 
-    /// Asks whose `access_token` is.
-    pub async fn request(
-        self,
-        outbound: &Outbound,
-        access_token: &SecretString,
-        now: DateTime<Utc>,
-    ) -> Result<Account, Unnamed> {
-        let url = Url::parse(self.url).map_err(|_| Unnamed::Nobody)?;
-        let mut bearer =
-            HeaderValue::from_str(&format!("Bearer {}", access_token.expose_secret())).map_err(|_| Unnamed::Nobody)?;
-        bearer.set_sensitive(true);
-        let request =
-            outbound.get(&url)?.header(ACCEPT, "application/json").header(AUTHORIZATION, bearer).timeout(TIMEOUT);
-        let answer = outbound.send(request, now).await?;
-        if answer.status != 200 {
-            return Err(Unnamed::Status(answer.status));
-        }
-        let fields: Map<String, Value> = serde_json::from_slice(&answer.body).map_err(|_| Unnamed::Nobody)?;
-        self.read(&Value::Object(fields)).ok_or(Unnamed::Nobody)
+fn read(endpoint: &Userinfo, answer: &Value) -> Option<Account> {
+    let mut account = named(answer, &endpoint.id, &endpoint.label)?;
+    if let Some(issuer) = &endpoint.issuer {
+        account.id = format!("{issuer}|{}", account.id);
     }
-
-    fn read(self, answer: &Value) -> Option<Account> {
-        let mut account = named(answer, self.quirk.id, self.quirk.labels)?;
-        if let Some(issuer) = self.quirk.issuer {
-            account.id = format!("{issuer}|{}", account.id);
-        }
-        Some(account)
-    }
+    Some(account)
 }
 
 #[cfg(test)]
@@ -91,10 +66,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::{
+        catalog::Catalog,
+        model::{client::Client, provider::example},
+    };
 
-    fn asked(userinfo_url: Option<&str>, token_url: &str, scopes: &[&str]) -> Option<String> {
+    fn endpoint(recorded: Option<&str>, token_url: &str, scopes: &[&str]) -> Option<Userinfo> {
         let scopes: Vec<String> = scopes.iter().map(ToString::to_string).collect();
-        Userinfo::of(userinfo_url, token_url, &scopes).map(|userinfo| userinfo.url.to_owned())
+        let client = Client { token_url: token_url.to_owned(), ..example().client };
+        Catalog::load(None).unwrap().userinfo_of(&client, recorded, &scopes)
+    }
+
+    fn asked(recorded: Option<&str>, token_url: &str, scopes: &[&str]) -> Option<String> {
+        endpoint(recorded, token_url, scopes).map(|userinfo| userinfo.url)
     }
 
     const GITHUB: &str = "https://github.com/login/oauth/access_token";
@@ -123,15 +107,17 @@ mod tests {
 
     #[test]
     fn every_address_we_know_is_https() {
-        for quirk in USERINFO {
-            assert_eq!(Url::parse(quirk.url).unwrap().scheme(), "https");
-            assert!(!quirk.token_hosts.is_empty() && !quirk.id.is_empty(), "{quirk:?}");
+        let catalog = Catalog::load(None).unwrap();
+        let known: Vec<_> = catalog.entries().filter_map(|entry| entry.userinfo.as_ref()).collect();
+        assert!(known.len() >= 11);
+        for userinfo in known {
+            assert_eq!(Url::parse(&userinfo.url).unwrap().scheme(), "https");
+            assert!(!userinfo.id.is_empty(), "{userinfo:?}");
         }
     }
 
     fn read(token_url: &str, scopes: &[&str], answer: &Value) -> Option<(String, Option<String>)> {
-        let scopes: Vec<String> = scopes.iter().map(ToString::to_string).collect();
-        let account = Userinfo::of(None, token_url, &scopes).unwrap().read(answer)?;
+        let account = super::read(&endpoint(None, token_url, scopes).unwrap(), answer)?;
         Some((account.id, account.label))
     }
 

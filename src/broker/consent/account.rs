@@ -5,7 +5,7 @@
 use crate::{
     broker::context::Broker,
     model::{authorization_request::AuthorizationRequest, grant::Grant, provider::Provider},
-    oauth::userinfo::Userinfo,
+    oauth::userinfo::request_account,
 };
 
 /// Asks the provider which account `grant` is for, unless that is known. Whatever goes wrong, the account stays unknown
@@ -23,8 +23,8 @@ pub async fn identify(broker: &Broker, request: &AuthorizationRequest, grant: &m
     };
     let userinfo_url = provider.as_ref().and_then(|provider| provider.userinfo_url.as_deref());
     let scopes = grant.scopes.as_deref().unwrap_or(&request.wanted.scopes);
-    let Some(userinfo) = Userinfo::of(userinfo_url, &request.client.token_url, scopes) else { return };
-    match userinfo.request(&broker.outbound, &grant.access_token, broker.clock.now()).await {
+    let Some(endpoint) = broker.catalog.userinfo_of(&request.client, userinfo_url, scopes) else { return };
+    match request_account(&broker.outbound, &endpoint, &grant.access_token, broker.clock.now()).await {
         Ok(account) => {
             grant.account_id = Some(account.id);
             grant.account_label = account.label;

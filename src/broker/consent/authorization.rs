@@ -48,7 +48,8 @@ pub async fn begin(
     let (url, state) = if provider.client.options.grant_type == GrantType::ApiKey {
         key_page(broker, provider)
     } else {
-        let begun = authorize::begin(provider, &request.redirect_uri, &request.wanted.scopes)
+        let quirks = broker.catalog.authorization_quirks_of(provider);
+        let begun = authorize::begin(provider, quirks, &request.redirect_uri, &request.wanted.scopes)
             .map_err(|error| BrokerError::Internal(format!("provider {}: {error}", provider.provider_id)))?;
         request.code_verifier = begun.code_verifier;
         (begun.url.into(), begun.state)

@@ -133,7 +133,7 @@ async fn request(
             token.map(|token| Ok(Box::new(token))).ok_or(BrokerError::NotFound("token"))
         }
         Err(error) if error.is_dangling() => {
-            let client = revocation_client(&provider.client);
+            let client = revocation_client(&broker.catalog, &provider.client);
             queue_revocation(&broker, tenant, &provider.provider_id, client, &grant).await?;
             Err(BrokerError::NotFound("provider"))
         }
@@ -143,8 +143,9 @@ async fn request(
 
 async fn grant_of_client(broker: &Broker, provider: &Provider, wanted: &GrantRequest) -> Result<Grant, TokenFailure> {
     let grant = TokenGrant::ClientCredentials { scopes: &wanted.scopes };
-    let response = request_token(&broker.outbound, &provider.client, grant, broker.clock.now()).await?;
-    let grant = grant_from_response(broker, &response, &wanted.scopes, &provider.client.token_url);
+    let quirks = broker.catalog.quirks_of(&provider.client);
+    let response = request_token(&broker.outbound, &provider.client, quirks, grant, broker.clock.now()).await?;
+    let grant = grant_from_response(broker, &provider.client, &response, &wanted.scopes);
     Ok(Grant { account_id: Some(CLIENT_ACCOUNT.into()), ..grant })
 }
 

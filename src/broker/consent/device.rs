@@ -56,7 +56,8 @@ pub async fn begin_device(
         return Err(BrokerError::Invalid { field: "grant", problem: problem.into() });
     };
     let request = async |provider: &Provider| {
-        authorize_device(&broker.outbound, provider, url, &wanted.scopes, broker.clock.now()).await
+        let quirks = (broker.catalog.authorization_quirks_of(provider), broker.catalog.quirks_of(&provider.client));
+        authorize_device(&broker.outbound, provider, quirks, url, &wanted.scopes, broker.clock.now()).await
     };
     let reregistered;
     let mut provider = provider;
@@ -112,9 +113,10 @@ pub fn poll_lease(broker: &Broker) -> TimeDelta {
 pub async fn poll(broker: &Arc<Broker>, request: AuthorizationRequest) -> Result<(), BrokerError> {
     let Some(Polling { device_code, seconds }) = &request.device else { return Ok(()) };
     let grant = TokenGrant::Device(device_code);
-    let failure = match request_token(&broker.outbound, &request.client, grant, broker.clock.now()).await {
+    let quirks = broker.catalog.quirks_of(&request.client);
+    let failure = match request_token(&broker.outbound, &request.client, quirks, grant, broker.clock.now()).await {
         Ok(response) => {
-            let grant = grant_from_response(broker, &response, &request.wanted.scopes, &request.client.token_url);
+            let grant = grant_from_response(broker, &request.client, &response, &request.wanted.scopes);
             return finish(broker, &request, Ok(grant)).await.map(drop);
         }
         Err(failure) => failure,

@@ -94,10 +94,11 @@ async fn grant_of_code(
         code_verifier: request.code_verifier.as_ref(),
     };
     let client = &request.client;
-    let mut tokens = request_token(&broker.outbound, client, grant, broker.clock.now()).await?;
+    let quirks = broker.catalog.quirks_of(client);
+    let mut tokens = request_token(&broker.outbound, client, quirks, grant, broker.clock.now()).await?;
     if let (Some(_), Some(short)) = (&client.options.renewal_grant, &tokens.refresh_token) {
         // The token that a code is exchanged for lives an hour or two there; the one that it is exchanged for, weeks.
-        match request_token(&broker.outbound, client, TokenGrant::Refresh(short), broker.clock.now()).await {
+        match request_token(&broker.outbound, client, quirks, TokenGrant::Refresh(short), broker.clock.now()).await {
             Ok(long) => tokens = long,
             Err(failure) => {
                 tracing::warn!(
@@ -107,7 +108,7 @@ async fn grant_of_code(
             }
         }
     }
-    Ok(grant_from_response(broker, &tokens, &request.wanted.scopes, &client.token_url))
+    Ok(grant_from_response(broker, client, &tokens, &request.wanted.scopes))
 }
 
 /// A client that the server no longer knows is registered again, so that the next attempt works. (This code is lost: it
@@ -167,7 +168,7 @@ async fn keep(broker: &Arc<Broker>, request: &AuthorizationRequest, grant: Grant
     }
     // The provider, and with it the request, was deleted while the person was consenting: nobody keeps the grant.
     let tenant = &request.wanted.subject.tenant;
-    let client = revocation_client(&request.client);
+    let client = revocation_client(&broker.catalog, &request.client);
     queue_revocation(broker, tenant, &request.provider_id, client, &grant).await?;
     Ok(Completion::InvalidState)
 }

@@ -11,22 +11,31 @@ use crate::{
 /// Checks every endpoint of a provider.
 pub async fn check(broker: &Broker, provider: &Provider) -> Vec<Finding> {
     let (outbound, client, now) = (&broker.outbound, &provider.client, broker.clock.now());
+    let quirks = broker.catalog.quirks_of(client);
     let redirect_uri = callback_address(&broker.public_url, &provider.provider_id);
     let mut findings = match client.options.grant_type {
         GrantType::AuthorizationCode => vec![
-            probe::authorization(outbound, provider, &redirect_uri, now).await,
-            probe::token(outbound, client, &redirect_uri, provider.uses_pkce, now).await,
+            probe::authorization(
+                outbound,
+                provider,
+                broker.catalog.authorization_quirks_of(provider),
+                &redirect_uri,
+                now,
+            )
+            .await,
+            probe::token(outbound, client, quirks, &redirect_uri, provider.uses_pkce, now).await,
         ],
         GrantType::ClientCredentials => {
-            vec![probe::client_credentials(outbound, client, &client.options.default_scopes, now).await]
+            vec![probe::client_credentials(outbound, client, quirks, &client.options.default_scopes, now).await]
         }
         GrantType::ApiKey => Vec::new(),
     };
     if client.options.refresh_url.is_some() {
-        findings.push(probe::refresh(outbound, client, now).await);
+        findings.push(probe::refresh(outbound, client, quirks, now).await);
     }
-    if let Some(url) = revocation_client(client).and_then(|client| client.revocation_url) {
-        findings.push(probe::revocation(outbound, client, &url, now).await);
+    if let Some(url) = revocation_client(&broker.catalog, client).and_then(|client| client.revocation_url) {
+        let revocation = broker.catalog.revocation_at(client, &url);
+        findings.push(probe::revocation(outbound, client, &url, &revocation, now).await);
     }
     if let Some(url) = &provider.userinfo_url {
         findings.push(probe::userinfo(outbound, url, now).await);

@@ -202,7 +202,7 @@ impl Definition<'_> {
     fn recognise(&self, provider: &mut Provider, method_named: bool) {
         let known = self.catalog.recognise(&provider.client.token_url, provider.provider_type.as_deref());
         let Some((entry, same_host)) = known else { return };
-        provider.client.options = entry.habits(same_host);
+        provider.client.options = entry.recognised_options(same_host);
         let named = std::mem::take(&mut provider.authorization_params);
         provider.authorization_params = entry.authorization_params.clone();
         provider.authorization_params.extend(named);
@@ -291,7 +291,7 @@ fn apply_entry(provider: &mut Provider, entry: &Entry) {
     provider.name.clone_from(&entry.display_name);
     provider.auth_url.clone_from(&entry.auth_url);
     provider.client.token_url.clone_from(&entry.token_url);
-    provider.client.revocation_url.clone_from(&entry.revocation_url);
+    provider.client.revocation_url = entry.recorded_revocation_url();
     provider.userinfo_url.clone_from(&entry.userinfo_url);
     provider.uses_pkce = entry.pkce;
     provider.provider_type.clone_from(&entry.provider_type);

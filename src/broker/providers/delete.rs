@@ -8,14 +8,15 @@ use crate::{
     broker::{
         context::Broker,
         error::BrokerError,
-        tokens::revoke::{Deletion, of_provider, revoke_deleted},
+        tokens::revoke::{Deletion, revocation_client, revoke_deleted},
     },
-    model::subject::Tenant,
+    model::{provider::Provider, subject::Tenant},
 };
 
 /// Deletes a provider with its tokens, and revokes their grants; `None` if there is none.
 pub async fn delete(broker: &Arc<Broker>, tenant: &Tenant, provider_id: &str) -> Result<Option<Deletion>, BrokerError> {
-    match broker.store.delete_provider(tenant, provider_id, &of_provider, broker.clock.now()).await? {
+    let client = |provider: &Provider| revocation_client(&broker.catalog, &provider.client);
+    match broker.store.delete_provider(tenant, provider_id, &client, broker.clock.now()).await? {
         Some(deleted) => Ok(Some(revoke_deleted(broker, deleted).await)),
         None => Ok(None),
     }

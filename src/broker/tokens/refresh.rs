@@ -137,7 +137,7 @@ async fn run(broker: Arc<Broker>, token: Token, lease: Lease) -> Result<Refreshe
         }
         match response {
             Ok(response) => {
-                let grant = grant_from_response(&broker, &response, &token.scopes, &provider.client.token_url);
+                let grant = grant_from_response(&broker, &provider.client, &response, &token.scopes);
                 let kept = keep(&broker, &token, &provider, &lease, &grant).await;
                 note_client(&broker, &provider, None).await;
                 kept
@@ -189,6 +189,7 @@ async fn request(
     token: &Token,
     lease: &Lease,
 ) -> Result<TokenResponse, TokenFailure> {
+    let quirks = broker.catalog.quirks_of(&provider.client);
     let mut attempts = 0;
     loop {
         attempts += 1;
@@ -196,7 +197,7 @@ async fn request(
             GrantType::ClientCredentials => TokenGrant::ClientCredentials { scopes: &token.scopes },
             GrantType::AuthorizationCode | GrantType::ApiKey => TokenGrant::Refresh(&lease.refresh_token),
         };
-        let failure = match request_token(&broker.outbound, &provider.client, grant, broker.clock.now()).await {
+        let failure = match request_token(&broker.outbound, &provider.client, quirks, grant, broker.clock.now()).await {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
@@ -238,7 +239,7 @@ async fn keep(
         Some(_) => Ok(Refreshed::ConsentNeeded),
         None => {
             // Deleted during the call: what the provider issued must not live on there.
-            let client = revocation_client(&provider.client);
+            let client = revocation_client(&broker.catalog, &provider.client);
             queue_revocation(broker, tenant, &provider.provider_id, client, grant).await?;
             Ok(Refreshed::ConsentNeeded)
         }

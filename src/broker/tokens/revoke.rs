@@ -12,11 +12,12 @@ use uuid::Uuid;
 
 use crate::{
     broker::{backoff::Backoff, context::Broker, error::BrokerError},
+    catalog::Catalog,
     model::{
         client::Client, failure::FailureKind, grant::Grant, options::GrantType, provider::Provider, subject::Tenant,
     },
     oauth::{
-        revocation::{self, Granted, RevocationFailure, Revoked, known_revocation_url},
+        revocation::{self, Granted, RevocationFailure, Revoked},
         token::{Grant as TokenGrant, request_token},
     },
     store::{
@@ -71,11 +72,9 @@ enum Attempt {
 /// The client with which grants of this client are revoked, with the revocation endpoint in it. `None`: they cannot be
 /// revoked.
 #[must_use]
-pub fn revocation_client(client: &Client) -> Option<Client> {
+pub fn revocation_client(catalog: &Catalog, client: &Client) -> Option<Client> {
     let url = match client.options.grant_type {
-        GrantType::AuthorizationCode => {
-            client.revocation_url.clone().or_else(|| known_revocation_url(&client.token_url, &client.id))
-        }
+        GrantType::AuthorizationCode => client.revocation_url.clone().or_else(|| catalog.revocation_url_of(client)),
         // A service may issue its client the same token again and again: to end it is the operator's decision.
         GrantType::ClientCredentials => client.revocation_url.clone(),
         // It was not issued for us alone: it is only forgotten.
@@ -91,7 +90,7 @@ pub async fn delete_token(
     user: &str,
     id: Uuid,
 ) -> Result<Option<Deletion>, BrokerError> {
-    let deleted = broker.store.delete_token(tenant, user, id, &of_provider, broker.clock.now()).await?;
+    let deleted = broker.store.delete_token(tenant, user, id, &of_provider(broker), broker.clock.now()).await?;
     Ok(if deleted.tokens == 0 { None } else { Some(revoke_deleted(broker, deleted).await) })
 }
 
@@ -103,7 +102,7 @@ pub async fn delete_tokens_of_user(
     provider_id: &str,
 ) -> Result<Deletion, BrokerError> {
     let now = broker.clock.now();
-    let deleted = broker.store.delete_tokens_of_user(tenant, user, provider_id, &of_provider, now).await?;
+    let deleted = broker.store.delete_tokens_of_user(tenant, user, provider_id, &of_provider(broker), now).await?;
     Ok(revoke_deleted(broker, deleted).await)
 }
 
@@ -114,14 +113,13 @@ pub async fn delete_tokens_of_workspace(
     provider_type: &str,
 ) -> Result<Deletion, BrokerError> {
     let now = broker.clock.now();
-    let deleted = broker.store.delete_tokens_of_workspace(tenant, provider_type, &of_provider, now).await?;
+    let deleted = broker.store.delete_tokens_of_workspace(tenant, provider_type, &of_provider(broker), now).await?;
     Ok(revoke_deleted(broker, deleted).await)
 }
 
 /// The revocation client of a provider.
-#[must_use]
-pub fn of_provider(provider: &Provider) -> Option<Client> {
-    revocation_client(&provider.client)
+fn of_provider(broker: &Broker) -> impl Fn(&Provider) -> Option<Client> + Send + Sync {
+    |provider| revocation_client(&broker.catalog, &provider.client)
 }
 
 /// Queues the revocation of a grant that came from the provider after its token or its request was deleted.
@@ -259,7 +257,8 @@ async fn avoid_other_grants(broker: &Broker, revocation: &mut Revocation) -> Res
     if !broker.store.account_is_connected(&revocation.tenant, &revocation.provider_id, account_id).await? {
         return Ok(true);
     }
-    let one_token = revocation::endpoint_of_one_token(&revocation.revocation_url, &revocation.client.options);
+    let how = broker.catalog.revocation_at(&revocation.client, &revocation.revocation_url);
+    let one_token = revocation::endpoint_of_one_token(&revocation.revocation_url, &how);
     let Some(url) = one_token else { return Ok(false) };
     revocation.revocation_url = url;
     Ok(true)
@@ -277,7 +276,8 @@ async fn revoke_upstream(broker: &Broker, revocation: &mut Revocation) -> Result
         return Ok(revoked);
     }
     let grant = TokenGrant::Refresh(refresh_token);
-    match request_token(&broker.outbound, &revocation.client, grant, broker.clock.now()).await {
+    let quirks = broker.catalog.quirks_of(&revocation.client);
+    match request_token(&broker.outbound, &revocation.client, quirks, grant, broker.clock.now()).await {
         Ok(response) => {
             revocation.tokens.access_token = response.access_token;
             revocation.tokens.refresh_token = response.refresh_token.or(revocation.tokens.refresh_token.take());
@@ -306,7 +306,8 @@ async fn request_revocation(broker: &Broker, revocation: &Revocation) -> Result<
         account_id: revocation.tokens.account_id.as_deref(),
     };
     let (client, url) = (&revocation.client, &revocation.revocation_url);
-    revocation::revoke(&broker.outbound, client, url, granted, broker.clock.now()).await
+    let how = broker.catalog.revocation_at(client, url);
+    revocation::revoke(&broker.outbound, client, url, &how, granted, broker.clock.now()).await
 }
 
 fn count(outcome: &'static str) {
@@ -320,12 +321,13 @@ mod tests {
 
     #[test]
     fn what_was_given_to_our_client_alone_is_revoked_only_where_the_record_says_so() {
+        let catalog = Catalog::load(None).unwrap();
         let endpoint = |grant_type, recorded: Option<&str>| {
             let mut client = example().client;
             client.token_url = "https://slack.com/api/oauth.v2.access".into();
             client.revocation_url = recorded.map(ToOwned::to_owned);
             client.options.grant_type = grant_type;
-            revocation_client(&client).and_then(|client| client.revocation_url)
+            revocation_client(&catalog, &client).and_then(|client| client.revocation_url)
         };
         let (known, own) = ("https://slack.com/api/auth.revoke", "https://acme.example/revoke");
         assert_eq!(endpoint(GrantType::AuthorizationCode, None).as_deref(), Some(known));

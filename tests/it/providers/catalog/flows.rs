@@ -25,27 +25,35 @@ both_databases! {
 
 const DAY: u64 = 86_400;
 
+/// A folder for `CATALOG_FILE`, of the built-in files with every endpoint at `server`, its path unchanged.
+const CATALOGUE: &str = "providers";
+
 pub async fn start(database: Database) -> (TestApp, AuthorizationServer) {
     let server = AuthorizationServer::silent().await;
-    let file = database.folder.path().join("catalog.toml");
-    std::fs::write(&file, catalogue_at(&server)).unwrap();
-    (TestApp::start_with(database, |settings| settings.catalog_file = Some(file)).await, server)
+    let folder = database.folder.path().join(CATALOGUE);
+    std::fs::create_dir(&folder).unwrap();
+    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/config/providers")).unwrap() {
+        let file = file.unwrap();
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        std::fs::write(folder.join(file.file_name()), entry_at(&server, &text)).unwrap();
+    }
+    (TestApp::start_with(database, |settings| settings.catalog_file = Some(folder)).await, server)
 }
 
-/// A catalogue for `CATALOG_FILE` in which every endpoint of the built-in one is at `server`, with its path unchanged.
-fn catalogue_at(server: &AuthorizationServer) -> String {
-    let mut catalogue = String::new();
-    for line in include_str!("../../../../config/catalog.toml").lines() {
-        let is_endpoint = line.split_once(" = ").is_some_and(|(field, _)| field.ends_with("_url"));
-        if line.starts_with('[') {
-            catalogue.push_str(line);
-        } else if let Some((field, url)) = line.split_once("\"https://").filter(|_| is_endpoint) {
-            let path = url.find('/').map_or("\"", |slash| &url[slash..]);
-            catalogue.extend([field, "\"", &server.at(path)]);
+fn entry_at(server: &AuthorizationServer, text: &str) -> String {
+    let mut entry = String::new();
+    for line in text.lines() {
+        let is_endpoint = line.split_once(" = ").is_some_and(|(field, _)| field.trim().ends_with("url"));
+        match line.split_once("\"https://").filter(|_| is_endpoint) {
+            Some((field, url)) => {
+                let path = url.find('/').map_or("\"", |slash| &url[slash..]);
+                entry.extend([field, "\"", &server.at(path)]);
+            }
+            None => entry.push_str(line),
         }
-        catalogue.push('\n');
+        entry.push('\n');
     }
-    catalogue
+    entry
 }
 
 fn definition(facts: &Facts, server: &AuthorizationServer) -> Value {
@@ -83,7 +91,7 @@ async fn added(app: &TestApp, server: &AuthorizationServer, facts: &Facts) {
     };
     arguments.extend(revocation_url.iter().flat_map(|url| ["--revocation-url", url]));
     let mut environment = app.database.environment();
-    environment.push(("AGENT_AUTH_CATALOG_FILE".to_owned(), folder.join("catalog.toml").display().to_string()));
+    environment.push(("AGENT_AUTH_CATALOG_FILE".to_owned(), folder.join(CATALOGUE).display().to_string()));
     let added = run(&arguments, &environment).await;
     assert!(added.status.success(), "{}: {added:?}", facts.name);
 }

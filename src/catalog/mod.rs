@@ -1,0 +1,183 @@
+//! The catalogue: what is known of well-known providers, as data.
+//! Owns: the entries, and which of them a name or an address stands for.
+//! Must not know: how a provider is stored, or spoken to.
+
+mod entry;
+mod files;
+mod quirks;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, path::Path};
+
+use url::Url;
+
+use self::{
+    entry::host,
+    quirks::{authorization_of, claims, quirks_of, revokes_at, unrecognised},
+};
+pub use self::{
+    entry::{Entry, ParamError},
+    files::CatalogError,
+};
+use crate::model::{
+    client::Client,
+    provider::Provider,
+    quirks::{AuthorizationQuirks, Quirks, Revocation, Userinfo},
+};
+
+/// How alike two names are (Jaro, 0 to 1) when one may be a slip of the other.
+const ALIKE: f64 = 0.7;
+
+/// The entries, by name, and what follows from them.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    entries: BTreeMap<String, Entry>,
+    quirks: BTreeMap<String, Quirks>,
+    /// Those of a provider that is not recognised.
+    unrecognised: Quirks,
+    authorization: BTreeMap<String, AuthorizationQuirks>,
+    /// Nothing is added to what a record says.
+    plain: AuthorizationQuirks,
+}
+
+impl Catalog {
+    /// The built-in entries, with those of the operator's file or folder over them.
+    ///
+    /// # Errors
+    /// [`CatalogError`] names the file, and the field or the line.
+    pub fn load(operators: Option<&Path>) -> Result<Self, CatalogError> {
+        let entries = files::load(operators)?;
+        let unrecognised = unrecognised(&entries, &files::unrecognised()?);
+        let each = |(name, entry): (&String, &Entry)| (name.clone(), quirks_of(entry, &unrecognised));
+        Ok(Self {
+            quirks: entries.iter().map(each).collect(),
+            authorization: entries.iter().map(|(name, entry)| (name.clone(), authorization_of(entry))).collect(),
+            plain: AuthorizationQuirks::default(),
+            unrecognised,
+            entries,
+        })
+    }
+
+    /// Every entry, by name.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// The entry of that name.
+    #[must_use]
+    pub fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    /// The names that may have been meant, the likeliest first.
+    #[must_use]
+    pub fn near(&self, name: &str) -> Vec<&str> {
+        let name = name.to_lowercase();
+        let mut near: Vec<(f64, &str)> = self
+            .entries
+            .keys()
+            .map(|known| {
+                let part = name.len() >= 3 && (known.contains(&name) || name.contains(known.as_str()));
+                (if part { 1.0 } else { strsim::jaro(known, &name) }, known.as_str())
+            })
+            .filter(|(alike, _)| *alike > ALIKE)
+            .collect();
+        near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        near.into_iter().map(|(_, known)| known).take(3).collect()
+    }
+
+    /// The entry whose token endpoint is at the same host, else the one of that `provider_type`. `true` with the
+    /// former.
+    #[must_use]
+    pub fn recognise(&self, token_url: &str, provider_type: Option<&str>) -> Option<(&Entry, bool)> {
+        let host = host(token_url);
+        let at_host = self.entries().find(|entry| host.as_deref().is_some_and(|host| entry.is_at(host)));
+        let of_type = || self.of_type(provider_type?).map(|entry| (entry, false));
+        at_host.map(|entry| (entry, true)).or_else(of_type)
+    }
+
+    /// How the responses of a client's provider are read. Those of a provider that is not recognised are read in every
+    /// way that an entry names.
+    #[must_use]
+    pub fn quirks_of(&self, client: &Client) -> &Quirks {
+        self.of_client(client).and_then(|entry| self.quirks.get(&entry.name)).unwrap_or(&self.unrecognised)
+    }
+
+    /// What is added to a provider's authorization requests. An entry with a `provider_type` adds to records of that type
+    /// only: their `authorization_params` may mean something else to others.
+    #[must_use]
+    pub fn authorization_quirks_of(&self, provider: &Provider) -> &AuthorizationQuirks {
+        let kind = provider.provider_type.as_deref();
+        let auth_host = host(&provider.auth_url);
+        let at_host =
+            |entry: &&Entry| entry.provider_type.is_none() && auth_host.is_some() && host(&entry.auth_url) == auth_host;
+        let by_template = self.template(&provider.client).filter(|entry| entry.provider_type.as_deref() == kind);
+        let entry = by_template.or_else(|| self.of_type(kind?)).or_else(|| self.entries().find(at_host));
+        entry.and_then(|entry| self.authorization.get(&entry.name)).unwrap_or(&self.plain)
+    }
+
+    /// Where to ask which account a grant with these scopes is for: `recorded`, the address in the provider's record, else
+    /// that of the entry with the same token endpoint. `None`: nowhere.
+    #[must_use]
+    pub fn userinfo_of(&self, client: &Client, recorded: Option<&str>, scopes: &[String]) -> Option<Userinfo> {
+        if let Some(url) = recorded {
+            let own = self.of_client(client).and_then(|entry| entry.userinfo.as_ref());
+            let own = own.filter(|userinfo| userinfo.url.is_empty());
+            let same = || self.entries().filter_map(|entry| entry.userinfo.as_ref()).find(|known| known.url == url);
+            let known = own.or_else(same);
+            return Some(
+                known.map_or_else(|| Userinfo::at(url), |known| Userinfo { url: url.into(), ..known.clone() }),
+            );
+        }
+        let entry = self.at_token_endpoint(client)?;
+        let userinfo = entry.userinfo.as_ref().filter(|userinfo| !userinfo.url.is_empty())?;
+        let allowed = userinfo.scopes.is_empty() || scopes.iter().any(|scope| userinfo.scopes.contains(scope));
+        let url = entry.beside_token_endpoint(&userinfo.url, &client.token_url).filter(|_| allowed)?;
+        Some(Userinfo { url, ..userinfo.clone() })
+    }
+
+    /// Where grants of a client are revoked whose record does not say: at the entry's endpoint, if the token endpoint is
+    /// the entry's too.
+    #[must_use]
+    pub fn revocation_url_of(&self, client: &Client) -> Option<String> {
+        self.at_token_endpoint(client)?.revocation_url(client)
+    }
+
+    /// How grants of a client are revoked at `url`: as its entry says if that is the entry's endpoint, else as an entry
+    /// says that claims the path for every provider.
+    #[must_use]
+    pub fn revocation_at(&self, client: &Client, url: &str) -> Revocation {
+        let url = Url::parse(url).ok();
+        let path = url.as_ref().map_or("", Url::path);
+        let format = client.options.token_format;
+        let own = self.of_client(client).filter(|entry| revokes_at(entry, path, format));
+        let entry = own.or_else(|| self.entries().find(|entry| claims(entry, path, format)));
+        Revocation {
+            style: entry.and_then(|entry| entry.revocation).unwrap_or_default(),
+            ends_account: entry.is_some_and(|entry| entry.revocation_ends_account),
+            dead_access_token: self.quirks_of(client).errors.dead_access_token.clone(),
+        }
+    }
+
+    /// The entry of a client: the one it was made from, else the one with its token endpoint.
+    fn of_client(&self, client: &Client) -> Option<&Entry> {
+        self.template(client).or_else(|| self.at_token_endpoint(client))
+    }
+
+    /// The entry with the client's token endpoint, the one it was made from first. Only at an address of this entry a
+    /// token may be sent to another.
+    fn at_token_endpoint(&self, client: &Client) -> Option<&Entry> {
+        let host = host(&client.token_url)?;
+        let there = |entry: &&Entry| entry.has_host(&host);
+        self.template(client).filter(there).or_else(|| self.entries().find(there))
+    }
+
+    fn template(&self, client: &Client) -> Option<&Entry> {
+        self.entry(client.options.template.as_ref()?)
+    }
+
+    fn of_type(&self, provider_type: &str) -> Option<&Entry> {
+        self.entries().find(|entry| entry.provider_type.as_deref() == Some(provider_type))
+    }
+}

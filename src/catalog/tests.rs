@@ -1,0 +1,129 @@
+//! What the catalogue promises, entry by entry.
+//! Owns: that every file is a complete entry, that an operator's files go over ours, and which provider gets which quirks.
+//! Must not know: the wire.
+
+use std::io::Write;
+
+use super::*;
+
+fn built_in() -> Catalog {
+    Catalog::load(None).unwrap()
+}
+
+fn with_file(text: &str) -> Result<Catalog, String> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    Catalog::load(Some(file.path())).map_err(|error| error.to_string())
+}
+
+#[test]
+fn every_file_is_an_entry() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/providers");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = files.filter_map(|file| file.strip_suffix(".toml").map(ToOwned::to_owned)).collect();
+    names.sort();
+    let entries: Vec<String> = built_in().entries().map(|entry| entry.name.clone()).collect();
+    assert_eq!(entries, names);
+    assert!(names.len() >= 31);
+}
+
+#[test]
+fn every_entry_is_complete_and_on_https() {
+    for entry in built_in().entries() {
+        for url in [&entry.auth_url, &entry.token_url, &entry.console] {
+            assert!(url.starts_with("https://"), "{}: {url}", entry.name);
+        }
+        let steps = entry.steps("https://here.example/callback").join("\n");
+        assert!(steps.contains("https://here.example/callback"), "{}: no step names the redirect URI", entry.name);
+        assert!(!entry.display_name.is_empty());
+    }
+}
+
+#[test]
+fn placeholders_are_filled_in_and_each_is_required() {
+    let catalog = built_in();
+    let microsoft = catalog.entry("microsoft").unwrap();
+    let values = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+    let filled = microsoft.filled(&values("tenant", "acme.example")).unwrap();
+    assert_eq!(filled.token_url, "https://login.microsoftonline.com/acme.example/oauth2/v2.0/token");
+    assert!(matches!(microsoft.filled(&BTreeMap::new()).unwrap_err()[..], [ParamError::Missing(..)]));
+    for unfit in ["a/b", "a@b", "a?b", "..", "a b", "a#b", "{x}"] {
+        assert!(matches!(microsoft.filled(&values("tenant", unfit)).unwrap_err()[..], [ParamError::Unfit(_)]));
+    }
+    let github = catalog.entry("github").unwrap();
+    assert!(matches!(github.filled(&values("tenant", "x")).unwrap_err()[..], [ParamError::Unknown(_)]));
+}
+
+#[test]
+fn near_names_are_found() {
+    let catalog = built_in();
+    for (slip, meant) in
+        [("githbu", "github"), ("Google", "google"), ("sales-force", "salesforce"), ("gitlab-com", "gitlab")]
+    {
+        assert!(catalog.near(slip).contains(&meant), "{slip}: {:?}", catalog.near(slip));
+    }
+    assert!(catalog.near("zzzzzz").is_empty());
+}
+
+#[test]
+fn an_operators_file_adds_entries_and_replaces_single_fields() {
+    let catalog = with_file(
+        "[acme]\ndisplay_name = \"Acme\"\nauth_url = \"https://acme.example/a\"\ntoken_url = \"https://acme.example/t\"\n\
+         console = \"https://acme.example\"\nsteps = []\n[github]\npkce = false\n",
+    )
+    .unwrap();
+    assert_eq!(catalog.entry("acme").unwrap().display_name, "Acme");
+    let github = catalog.entry("github").unwrap();
+    assert_eq!((github.pkce, github.display_name.as_str()), (false, "GitHub"));
+}
+
+#[test]
+fn an_operators_folder_has_one_file_an_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let acme = "display_name = \"Acme\"\nauth_url = \"https://acme.example/a\"\n\
+                token_url = \"https://acme.example/t\"\nconsole = \"https://acme.example\"\nsteps = []\n";
+    write("acme.toml", acme);
+    write("github.toml", "pkce = false\n");
+    write("README.md", "# Ours");
+    let catalog = Catalog::load(Some(folder.path())).unwrap();
+    assert_eq!(catalog.entry("acme").unwrap().display_name, "Acme");
+    let github = catalog.entry("github").unwrap();
+    assert_eq!((github.pkce, github.display_name.as_str()), (false, "GitHub"));
+    write("github.toml", "pcke = false\n");
+    let refused = Catalog::load(Some(folder.path())).unwrap_err().to_string();
+    assert!(refused.contains("/github.toml: unknown field `pcke`") && refused.lines().count() == 1, "{refused}");
+}
+
+#[test]
+fn a_broken_file_is_refused_in_one_line_that_names_the_place() {
+    for (text, named) in [
+        ("[acme\n", "line 1"),
+        ("[acme]\ndisplay_name = \"Acme\"\n", "[acme]: missing field"),
+        ("[github]\npcke = true\n", "[github]: unknown field `pcke`"),
+        ("[github]\ntoken_url = \"https://{host}/t\"\n", "[github]: token_url has a placeholder"),
+        ("[github]\ntoken_url = \"nowhere\"\n", "[github]: token_url is not a URL"),
+        ("[github]\npkce = \"yes\"\n", "in `pkce`"),
+        ("github = 7\n", "[github]"),
+    ] {
+        let refused = with_file(text).unwrap_err();
+        assert!(refused.contains(named) && refused.lines().count() == 1, "{text:?}: {refused}");
+    }
+    assert!(Catalog::load(Some(Path::new("/nowhere/at-all.toml"))).unwrap_err().to_string().contains("/nowhere"));
+}
+
+#[test]
+fn a_provider_is_recognised_by_its_token_endpoint_and_then_by_its_type() {
+    let catalog = built_in();
+    let name = |url: &str, kind| catalog.recognise(url, kind).map(|(entry, at_host)| (entry.name.clone(), at_host));
+    assert_eq!(name("https://api.figma.com/v1/oauth/token", None), Some(("figma".into(), true)));
+    assert_eq!(name("https://proxy.example/token", Some("x")), Some(("x".into(), false)));
+    assert_eq!(name("https://acme.zendesk.com/oauth/tokens", None), Some(("zendesk".into(), true)));
+    for elsewhere in ["https://api.figma.com.evil.example/t", "https://evilzendesk.com/t", "https://acme.example/t"] {
+        assert_eq!(name(elsewhere, None), None);
+    }
+    let (figma, _) = catalog.recognise("https://api.figma.com/v1/oauth/token", None).unwrap();
+    assert!(
+        figma.recognised_options(true).refresh_url.is_some() && figma.recognised_options(false).refresh_url.is_none()
+    );
+}
