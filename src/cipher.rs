@@ -17,7 +17,7 @@ const NONCE_BYTES: usize = 24;
 const KEY_BYTES: usize = 32;
 const KEY_ID_MAX: usize = 64;
 
-/// What a sealed value is bound to. A value moved to any other place does not open.
+/// What a sealed value is bound to. A value that is moved elsewhere does not open.
 #[derive(Clone, Copy, Debug)]
 pub struct SealContext<'a> {
     /// The table and column that hold the value.
@@ -33,7 +33,7 @@ pub struct SealContext<'a> {
 }
 
 impl SealContext<'_> {
-    /// The associated data. Each field carries its length, so that no two places give the same bytes.
+    /// The associated data. Each field carries its length, so that no two contexts give the same bytes.
     fn associated_data(&self, key_id: &str) -> Vec<u8> {
         let mut data = Vec::with_capacity(256);
         let generation = self.generation.to_be_bytes();
@@ -55,19 +55,19 @@ impl SealContext<'_> {
     }
 }
 
-/// Why a value could not be sealed or opened. None of these tells anything about the value.
+/// Why a value could not be sealed or opened. None of these reveals anything about the value.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CipherError {
     /// The ring has no key of that id.
     #[error("no encryption key `{0}` in ENCRYPTION_KEYS")]
     UnknownKey(String),
-    /// The bytes are not an envelope of ours.
+    /// The bytes are not a valid envelope.
     #[error("a sealed value is malformed")]
     Malformed,
     /// The key is wrong, or the value was changed or moved.
     #[error("a sealed value does not open: wrong key, or the database was tampered with")]
     Integrity,
-    /// The setting cannot be read as keys.
+    /// The setting cannot be parsed.
     #[error("ENCRYPTION_KEYS: {0}")]
     Setting(String),
 }
@@ -98,7 +98,9 @@ impl KeyRing {
         for (index, entry) in setting.expose_secret().split(',').map(str::trim).enumerate() {
             let nth = index + 1;
             let (id, encoded) = entry.split_once(':').ok_or_else(|| {
-                CipherError::Setting(format!("key {nth} is not `id:base64`; make one with `agent-auth keys generate`"))
+                CipherError::Setting(format!(
+                    "key {nth} is not `id:base64`; generate one with `agent-auth keys generate`"
+                ))
             })?;
             let well_named = !id.is_empty()
                 && id.len() <= KEY_ID_MAX
@@ -109,12 +111,12 @@ impl KeyRing {
                 )));
             }
             if keys.iter().any(|key| key.id == id) {
-                return Err(CipherError::Setting(format!("the key id `{id}` stands there twice")));
+                return Err(CipherError::Setting(format!("the key id `{id}` is listed twice")));
             }
             let bytes = Zeroizing::new(STANDARD.decode(encoded).unwrap_or_default());
             if bytes.len() != KEY_BYTES {
                 return Err(CipherError::Setting(format!(
-                    "key `{id}` is not {KEY_BYTES} bytes in base64; make one with `agent-auth keys generate`"
+                    "key `{id}` is not {KEY_BYTES} bytes in base64; generate one with `agent-auth keys generate`"
                 )));
             }
             let cipher = XChaCha20Poly1305::new_from_slice(&bytes).map_err(|_| CipherError::Malformed)?;
@@ -123,7 +125,7 @@ impl KeyRing {
         Ok(Self { keys })
     }
 
-    /// A new random key as the setting wants it, `id:base64`.
+    /// A new random key in the format of the setting, `id:base64`.
     #[must_use]
     pub fn generate() -> SecretString {
         let mut key = Zeroizing::new([0_u8; KEY_BYTES]);
@@ -139,7 +141,7 @@ impl KeyRing {
         self.keys.iter().map(|key| key.id.as_str())
     }
 
-    /// Seals `value` for `place` with the first key.
+    /// Seals `value` for `context` with the first key.
     ///
     /// # Errors
     /// [`CipherError::UnknownKey`] if the ring is empty.
@@ -148,7 +150,7 @@ impl KeyRing {
         self.seal_with(&key.id, context, value)
     }
 
-    /// Seals `value` for `place` with the key of that id.
+    /// Seals `value` for `context` with the key of that id.
     ///
     /// # Errors
     /// [`CipherError::UnknownKey`] if the ring has no such key.
@@ -172,10 +174,10 @@ impl KeyRing {
         Ok(envelope)
     }
 
-    /// Opens what was sealed for exactly this `place`.
+    /// Opens a value that was sealed for exactly this `context`.
     ///
     /// # Errors
-    /// [`CipherError`] when the key is unknown or the bytes were not sealed for this place.
+    /// [`CipherError`] when the key is unknown, or the value was sealed for another context.
     pub fn open(&self, context: &SealContext<'_>, envelope: &[u8]) -> Result<SecretString, CipherError> {
         let (&[version, id_length], rest) = envelope.split_first_chunk::<2>().ok_or(CipherError::Malformed)?;
         let (id, rest) = rest.split_at_checked(id_length.into()).ok_or(CipherError::Malformed)?;

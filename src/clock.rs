@@ -1,5 +1,5 @@
-//! The time of day, for everything that decides by time.
-//! Owns: the only reading of the system clock, cut to the microseconds both databases keep.
+//! The time of day, for every decision that depends on it.
+//! Owns: the only access to the system clock, truncated to the microseconds that both databases store.
 //! Must not know: what the time is used for. (Leases use the database's own clock instead.)
 
 use std::{

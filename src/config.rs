@@ -1,26 +1,47 @@
-//! Settings: flat, from the embedded defaults, a file, the environment and flags, in that order.
-//! Owns: reading of the environment, and the refusal of what it does not know, by name.
-//! Must not know: what a setting is used for beyond its range.
+//! Settings: from the embedded defaults, a file, the environment and flags; the later source wins.
+//! Owns: reading the environment, and checking names, types and ranges.
+//! Must not know: what a setting is used for.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
-use config::{Config, File, FileFormat};
 use secrecy::SecretString;
 use serde::Deserialize;
+use toml::{Table, Value};
 
 /// The embedded defaults, which are also the documentation of every setting.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
 const ENV_PREFIX: &str = "AGENT_AUTH_";
+const SEE_ALL: &str = "`agent-auth serve --help` lists every setting";
+/// How similar a known name must be to be suggested for an unknown one.
+const ALIKE: f64 = 0.85;
 /// The settings that can also be read from a file named by `AGENT_AUTH_<KEY>_FILE`.
 const SECRETS: [&str; 3] = ["database_url", "encryption_keys", "bootstrap_api_key"];
+/// The smallest and the largest value of each number.
+const RANGES: [(&str, i64, i64); 9] = [
+    ("database_connections", 1, 100),
+    ("authorization_ttl_seconds", 60, 3600),
+    ("wait_max_seconds", 1, 3600),
+    ("provider_timeout_seconds", 1, 60),
+    ("api_key_cache_seconds", 0, 300),
+    ("keep_alive_used_within_hours", 0, 8760),
+    ("keep_alive_idle_days", 0, 3650),
+    ("dead_token_days", 0, 3650),
+    ("max_connections", 1, i64::MAX),
+];
 
-/// Every setting. Their meanings stand in `config/default.toml`.
+static DEFAULTS: LazyLock<Table> = LazyLock::new(|| {
+    #[expect(clippy::expect_used, reason = "the embedded text never changes at run time, and a test reads it")]
+    toml::from_str(DEFAULT).expect("config/default.toml is valid")
+});
+
+/// Every setting. `config/default.toml` describes each of them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "config/default.toml is the documentation of each of them")]
+#[expect(missing_docs, reason = "config/default.toml documents each of them")]
 pub struct Settings {
     pub listen: String,
     #[serde(deserialize_with = "unset_when_empty")]
@@ -66,14 +87,14 @@ impl Settings {
             .filter_map(|(name, value)| Some((name.strip_prefix(ENV_PREFIX)?.to_lowercase(), value)));
         let mut values = BTreeMap::new();
         for (key, value) in environment {
-            let name = format!("{ENV_PREFIX}{}", key.to_uppercase());
+            let name = variable(&key);
             let value = value.into_string().map_err(|_| ConfigError(format!("{name} is not UTF-8")))?;
             let (key, value) = match key.strip_suffix("_file") {
                 Some(secret) if SECRETS.contains(&secret) => (secret.to_owned(), read_secret(&name, &value)?),
                 _ => (key, value),
             };
-            if !known_keys().contains(&key) {
-                return Err(ConfigError(format!("unknown setting {name}; `agent-auth serve --help` lists them all")));
+            if !DEFAULTS.contains_key(&key) {
+                return Err(unknown_variable(&key));
             }
             if values.insert(key, value).is_some() {
                 return Err(ConfigError(format!("{name} and its _FILE variant are both set; keep one")));
@@ -84,63 +105,37 @@ impl Settings {
     }
 
     fn from_sources(file: Option<&Path>, overrides: BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        let mut sources = Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
+        let mut table = DEFAULTS.clone();
         if let Some(path) = file {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| ConfigError(format!("cannot read {}: {error}", path.display())))?;
-            refuse_unknown_keys(path, &text)?;
-            sources = sources.add_source(File::from_str(&text, FileFormat::Toml));
+            for (key, value) in read_file(path)? {
+                let refused = |problem| ConfigError(format!("{}: {problem}", path.display()));
+                let Some(default) = DEFAULTS.get(&key) else { return Err(refused(unknown(&key))) };
+                let value = checked(&key, default, value).map_err(|problem| refused(format!("{key}: {problem}")))?;
+                table.insert(key, value);
+            }
         }
         for (key, value) in overrides {
-            sources = sources.set_override(&key, value).map_err(|error| ConfigError(error.to_string()))?;
+            let refused = |problem| ConfigError(format!("{}: {problem}", variable(&key)));
+            let default = DEFAULTS.get(&key).ok_or_else(|| unknown_variable(&key))?;
+            let value = checked(&key, default, Value::String(value)).map_err(refused)?;
+            table.insert(key, value);
         }
-        let settings: Self = sources
-            .build()
-            .and_then(Config::try_deserialize)
-            .map_err(|error| ConfigError(format!("settings: {error}")))?;
+        let settings: Self = table.try_into().map_err(|error| ConfigError(format!("settings: {}", error.message())))?;
         settings.check()?;
         Ok(settings)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let refuse =
-            |name: &str, expected: &str| Err(ConfigError(format!("{ENV_PREFIX}{}: {expected}", name.to_uppercase())));
-        if !(60..=3600).contains(&self.authorization_ttl_seconds) {
-            return refuse("authorization_ttl_seconds", "expected 60 to 3600");
-        }
-        if !(1..=3600).contains(&self.wait_max_seconds) {
-            return refuse("wait_max_seconds", "expected 1 to 3600");
-        }
-        if !(1..=60).contains(&self.provider_timeout_seconds) {
-            return refuse("provider_timeout_seconds", "expected 1 to 60");
-        }
-        if self.api_key_cache_seconds > 300 {
-            return refuse("api_key_cache_seconds", "expected 0 to 300");
-        }
-        if !(1..=100).contains(&self.database_connections) {
-            return refuse("database_connections", "expected 1 to 100");
-        }
-        if !(0..=8760).contains(&self.keep_alive_used_within_hours) {
-            return refuse("keep_alive_used_within_hours", "expected 0 to 8760");
-        }
-        if !(0..=3650).contains(&self.keep_alive_idle_days) {
-            return refuse("keep_alive_idle_days", "expected 0 to 3650");
-        }
-        if !(0..=3650).contains(&self.dead_token_days) {
-            return refuse("dead_token_days", "expected 0 to 3650");
-        }
-        if self.max_connections == 0 {
-            return refuse("max_connections", "expected at least 1");
-        }
+        let refuse = |key: &str, problem: &str| Err(ConfigError(format!("{}: {problem}", variable(key))));
         if self.identity != "api-key" {
-            return refuse("identity", "expected `api-key`, the only one this version has");
+            return refuse("identity", "expected `api-key`; this version supports no other value");
         }
         if self.consent != "direct" {
-            return refuse("consent", "expected `direct`, the only one this version has");
+            return refuse("consent", "expected `direct`; this version supports no other value");
         }
         let too_short = |key: &SecretString| secrecy::ExposeSecret::expose_secret(key).len() < 32;
         if self.bootstrap_api_key.as_ref().is_some_and(too_short) {
-            return refuse("bootstrap_api_key", "expected at least 32 characters, e.g. from `openssl rand -hex 32`");
+            return refuse("bootstrap_api_key", "expected at least 32 characters; `openssl rand -hex 32` prints some");
         }
         Ok(())
     }
@@ -154,26 +149,72 @@ impl Default for Settings {
     }
 }
 
-fn known_keys() -> BTreeSet<String> {
-    DEFAULT
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once('='))
-        .map(|(key, _)| key.trim().to_owned())
-        .collect()
+/// The value in the type of the default. Numbers may come as text, which is all that an environment has.
+fn checked(key: &str, default: &Value, value: Value) -> Result<Value, String> {
+    match (default, value) {
+        (Value::Integer(default), Value::String(text)) if text.is_empty() => Ok(Value::Integer(*default)),
+        (Value::Integer(default), Value::String(text)) => match text.trim().parse() {
+            Ok(number) => in_range(key, number),
+            Err(_) => Err(format!("expected a whole number, such as {default}, but found `{text}`")),
+        },
+        (Value::Integer(_), Value::Integer(number)) => in_range(key, number),
+        (Value::Integer(default), _) => Err(format!("expected a whole number, such as {default}")),
+        (_, Value::String(text)) => Ok(Value::String(text)),
+        (_, Value::Boolean(value)) => Ok(Value::String(value.to_string())),
+        _ => Err("expected a text in quotes".to_owned()),
+    }
 }
 
-fn refuse_unknown_keys(path: &Path, text: &str) -> Result<(), ConfigError> {
-    let refused = |what: String| ConfigError(format!("{}: {what}", path.display()));
-    let table: BTreeMap<String, config::Value> = Config::builder()
-        .add_source(File::from_str(text, FileFormat::Toml))
-        .build()
-        .and_then(Config::try_deserialize)
-        .map_err(|error| refused(error.to_string()))?;
-    match table.keys().find(|key| !known_keys().contains(*key)) {
-        Some(key) => Err(refused(format!("unknown setting `{key}`; `agent-auth serve --help` lists them all"))),
-        None => Ok(()),
+fn in_range(key: &str, number: i64) -> Result<Value, String> {
+    match RANGES.iter().find(|(name, ..)| *name == key) {
+        Some((_, min, max)) if !(*min..=*max).contains(&number) => Err(match *max {
+            i64::MAX => format!("expected {min} or more"),
+            max => format!("expected a number from {min} to {max}"),
+        }),
+        _ => Ok(Value::Integer(number)),
     }
+}
+
+fn variable(key: &str) -> String {
+    format!("{ENV_PREFIX}{}", key.to_uppercase())
+}
+
+fn unknown_variable(key: &str) -> ConfigError {
+    if key.strip_suffix("_file").is_some_and(|key| DEFAULTS.contains_key(key)) {
+        let secrets = SECRETS.map(str::to_uppercase).join(", ");
+        return ConfigError(format!("unknown setting {}; only {secrets} have a _FILE variant", variable(key)));
+    }
+    let name = variable(key);
+    ConfigError(match similar(key) {
+        Some(meant) => format!("unknown setting {name}. Did you mean {}?", variable(&meant)),
+        None => format!("unknown setting {name}; {SEE_ALL}"),
+    })
+}
+
+fn unknown(key: &str) -> String {
+    match similar(&key.to_lowercase()) {
+        Some(meant) => format!("unknown setting `{key}`. Did you mean `{meant}`?"),
+        None => format!("unknown setting `{key}`; {SEE_ALL}"),
+    }
+}
+
+/// The known setting that `key` may be a misspelling of.
+fn similar(key: &str) -> Option<String> {
+    let files = SECRETS.iter().map(|secret| format!("{secret}_file"));
+    let names: BTreeSet<String> = DEFAULTS.keys().cloned().chain(files).collect();
+    let alike = names.into_iter().map(|name| (strsim::jaro(&name, key), name)).filter(|(alike, _)| *alike > ALIKE);
+    alike.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, name)| name)
+}
+
+/// The file's settings. An error shows no line of the file, which may hold a secret.
+fn read_file(path: &Path) -> Result<Table, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError(format!("cannot read {}: {error}", path.display())))?;
+    toml::from_str(&text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.lines().count().max(1);
+        ConfigError(format!("{}, line {line}: {}", path.display(), error.message()))
+    })
 }
 
 fn read_secret(name: &str, path: &str) -> Result<String, ConfigError> {
@@ -203,26 +244,62 @@ mod tests {
 
     use super::*;
 
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    fn refused_in_file(text: &str) -> String {
+        Settings::from_sources(Some(file(text).path()), BTreeMap::new()).unwrap_err().to_string()
+    }
+
+    fn with(key: &str, value: &str) -> Result<Settings, String> {
+        let values = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+        Settings::from_sources(None, values).map_err(|error| error.to_string())
+    }
+
     #[test]
     fn the_embedded_defaults_are_valid_and_complete() {
         let settings = Settings::default();
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert!(settings.database_url.is_none());
-        assert_eq!(known_keys().len(), 20);
+        assert_eq!(DEFAULTS.len(), 20);
+        for (key, default) in &*DEFAULTS {
+            let has_range = RANGES.iter().any(|(name, ..)| name == key);
+            assert_eq!(default.is_integer(), has_range, "{key}");
+        }
     }
 
     #[test]
     fn an_unknown_key_in_a_file_is_refused_by_name() {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        writeln!(file, "listen = \"127.0.0.1:1\"\nlissten = \"x\"").unwrap();
-        let error = Settings::from_sources(Some(file.path()), BTreeMap::new()).unwrap_err();
-        assert!(error.to_string().contains("unknown setting `lissten`"), "{error}");
+        let refused = refused_in_file("listen = \"127.0.0.1:1\"\nlissten = \"x\"");
+        assert!(refused.ends_with("unknown setting `lissten`. Did you mean `listen`?"), "{refused}");
+        let refused = refused_in_file("colour = 1");
+        assert!(
+            refused.ends_with("unknown setting `colour`; `agent-auth serve --help` lists every setting"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_misspelled_variable_is_refused_with_the_one_that_was_meant() {
+        for (key, meant) in [
+            ("listn", "AGENT_AUTH_LISTEN"),
+            ("databse_url", "AGENT_AUTH_DATABASE_URL"),
+            ("encryption_key", "AGENT_AUTH_ENCRYPTION_KEYS"),
+            ("encryption_key_file", "AGENT_AUTH_ENCRYPTION_KEYS_FILE"),
+        ] {
+            let refused = unknown_variable(key).to_string();
+            assert!(refused.ends_with(&format!(". Did you mean {meant}?")), "{refused}");
+        }
+        assert!(unknown_variable("colour").to_string().ends_with("lists every setting"));
+        assert!(unknown_variable("listen_file").to_string().contains("only DATABASE_URL"));
     }
 
     #[test]
     fn a_flag_beats_a_file_and_numbers_may_come_as_text() {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        writeln!(file, "listen = \"127.0.0.1:1\"\nwait_max_seconds = 7").unwrap();
+        let file = file("listen = \"127.0.0.1:1\"\nwait_max_seconds = 7\nallow_private_upstreams = true");
         let flags = BTreeMap::from([
             ("listen".to_owned(), "127.0.0.1:2".to_owned()),
             ("authorization_ttl_seconds".to_owned(), "61".to_owned()),
@@ -230,12 +307,35 @@ mod tests {
         let settings = Settings::from_sources(Some(file.path()), flags).unwrap();
         assert_eq!((settings.listen.as_str(), settings.wait_max_seconds), ("127.0.0.1:2", 7));
         assert_eq!(settings.authorization_ttl_seconds, 61);
+        assert_eq!(settings.allow_private_upstreams, "true");
+        assert_eq!(with("wait_max_seconds", "").unwrap().wait_max_seconds, 300, "an empty value is not set");
     }
 
     #[test]
     fn a_value_out_of_range_is_refused_by_name() {
-        let flags = BTreeMap::from([("wait_max_seconds".to_owned(), "0".to_owned())]);
-        let error = Settings::from_sources(None, flags).unwrap_err().to_string();
-        assert!(error.contains("AGENT_AUTH_WAIT_MAX_SECONDS"), "{error}");
+        let refused = |key: &str, value: &str| with(key, value).unwrap_err();
+        assert_eq!(refused("wait_max_seconds", "0"), "AGENT_AUTH_WAIT_MAX_SECONDS: expected a number from 1 to 3600");
+        assert_eq!(refused("max_connections", "-1"), "AGENT_AUTH_MAX_CONNECTIONS: expected 1 or more");
+        let in_file = refused_in_file("database_connections = -1");
+        assert!(in_file.ends_with(": database_connections: expected a number from 1 to 100"), "{in_file}");
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_refused_by_name() {
+        assert_eq!(
+            with("wait_max_seconds", "abc").unwrap_err(),
+            "AGENT_AUTH_WAIT_MAX_SECONDS: expected a whole number, such as 300, but found `abc`"
+        );
+        let in_file = refused_in_file("wait_max_seconds = 1.5");
+        assert!(in_file.ends_with(": wait_max_seconds: expected a whole number, such as 300"), "{in_file}");
+        let in_file = refused_in_file("listen = 8080");
+        assert!(in_file.ends_with(": listen: expected a text in quotes"), "{in_file}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_is_refused_with_its_line_and_without_its_text() {
+        let refused = refused_in_file("listen = \"127.0.0.1:1\"\nencryption_keys = k1:hunter2\n");
+        assert!(refused.contains(", line 2: "), "{refused}");
+        assert!(!refused.contains("hunter2") && !refused.contains('\n'), "{refused}");
     }
 }

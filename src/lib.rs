@@ -1,17 +1,17 @@
 //! agent-auth: a self-hosted OAuth token broker for AI agents.
 //!
-//! The map. Knowledge goes down only: `cli`, `demo` -> `server` -> `http` -> `broker`, `identity` -> `oauth`, `store` ->
-//! `outbound`, `model`. `tests/architecture.rs` checks it.
+//! Module map; imports go from left to right only: `cli`, `demo` -> `server` -> `http` -> `broker`, `identity` ->
+//! `oauth`, `store` -> `outbound`, `model`. `tests/architecture.rs` checks it.
 //!
-//! `POST /v2/auth/authenticate`: `http/mod.rs` (the route) -> `http/api/authenticate.rs` (body, caller, answer) ->
-//! `broker/authenticate.rs` (which token; refresh; begin) -> `store/tokens/usable.rs`, and when a token is due
-//! `broker/tokens/refresh.rs` -> `oauth/token.rs`, when there is none `broker/consent/authorization.rs` ->
+//! `POST /v2/auth/authenticate`: `http/mod.rs` (the route) -> `http/api/authenticate.rs` (body, caller, response) ->
+//! `broker/authenticate.rs` (choose a token, refresh it or begin) -> `store/tokens/usable.rs`; when a token is due,
+//! `broker/tokens/refresh.rs` -> `oauth/token.rs`; without a token, `broker/consent/authorization.rs` ->
 //! `oauth/authorize.rs`.
 //!
 //! `GET /host-oauth-callback/{provider_id}`: `http/mod.rs` -> `http/browser/callback.rs` ->
 //! `broker/consent/authorization.rs` (`complete`: the state is taken) -> `broker/consent/exchange.rs` ->
-//! `oauth/token.rs` (the code is exchanged, with nothing held) -> `store/tokens/grant.rs` (the token is kept) ->
-//! `broker/notifications.rs` (wake) -> `http/browser/pages`.
+//! `oauth/token.rs` (the code is exchanged; no connection or lock is held) -> `store/tokens/grant.rs` (the token is
+//! stored) -> `broker/notifications.rs` (wake) -> `http/browser/pages`.
 
 pub mod broker;
 pub mod catalog;

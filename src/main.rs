@@ -1,11 +1,11 @@
-//! The command line's door: parse, hand over, tell in one line what went wrong.
+//! The binary: parses the command line, runs the command, and prints a failure in one line.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 #[tokio::main]
-#[expect(clippy::print_stderr, reason = "the one place where a command's failure is told")]
+#[expect(clippy::print_stderr, reason = "the one place that prints a command's failure")]
 async fn main() -> ExitCode {
     let cli = agent_auth::cli::Cli::parse();
     match Box::pin(agent_auth::cli::run(cli)).await {

@@ -1,4 +1,4 @@
-//! The server: from settings to a listening server, and to its end.
+//! The server: starting it from settings, running it, and stopping it.
 //! Owns: the order of starting and stopping, and signals.
 //! Must not know: routes.
 
@@ -15,7 +15,7 @@ use crate::{
     broker::{
         context::Broker,
         jobs,
-        open::{check, private_file, private_folder},
+        open::{check, data_folder_error, private_file, private_folder},
     },
     clock::Clock,
     config::Settings,
@@ -25,7 +25,7 @@ use crate::{
     terminal::print,
 };
 
-/// What runs when the server is stopped gets this long.
+/// How long work in progress may take after a stop was requested.
 const STOP_WITHIN: Duration = Duration::from_secs(25);
 
 /// Serves until it is stopped.
@@ -33,7 +33,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(25);
 /// # Errors
 /// One line that says what is wrong and what to do.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
-    telemetry::log(&settings.log).context("AGENT_AUTH_LOG")?;
+    telemetry::log(&settings.log)?;
     check(&settings)?;
     let listener = listen(&settings.listen).await?;
     let _lock = settings.database_url.is_none().then(|| lock_folder(&settings)).transpose()?;
@@ -44,8 +44,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     run(app, listener).await
 }
 
-/// Opens the broker, creates the first API key if there is none, and starts the jobs. Returns the first key, to be shown
-/// once.
+/// Opens the broker, creates the first API key if there is none, and starts the jobs. Returns the first key, to be
+/// shown once.
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.
@@ -59,7 +59,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<(Arc<App>
     Ok((Arc::new(app), first_key))
 }
 
-/// Stops the broker of an application: what runs is finished, and the noted uses are written.
+/// Stops the broker of an application: finishes work in progress, and writes the recorded uses of tokens.
 pub async fn stop(app: &App) {
     app.broker.stop().await;
     if let Err(error) = jobs::usage::write(&app.broker).await {
@@ -67,20 +67,32 @@ pub async fn stop(app: &App) {
     }
 }
 
-/// Binds the address before anything else is touched, so that a taken port is reported at once.
+/// Binds the address before anything else is opened, so that a port in use is reported at once.
 ///
 /// # Errors
-/// The address cannot be bound: what is wrong, and what to do.
+/// One line that says why the address cannot be bound and what to do.
 pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     serve::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!("{address} is taken by another program; stop it, or choose another address with --listen")
+            anyhow::anyhow!("{address} is used by another program; stop it, or choose another address with --listen")
         }
-        _ => anyhow::anyhow!("cannot listen on {address}: {error}; choose another address with --listen"),
+        io::ErrorKind::InvalidInput => {
+            let port = address.parse::<u16>().unwrap_or(8080);
+            anyhow::anyhow!(
+                "AGENT_AUTH_LISTEN: `{address}` is not an address with a port; write ADDRESS:PORT, such as 127.0.0.1:{port}"
+            )
+        }
+        io::ErrorKind::PermissionDenied => anyhow::anyhow!(
+            "cannot listen on {address}: permission denied; ports below 1024 are privileged, so choose a higher one"
+        ),
+        _ => anyhow::anyhow!(
+            "cannot listen on {address}: {error}; choose another address with --listen or AGENT_AUTH_LISTEN"
+        ),
     })
 }
 
-/// Serves until SIGTERM or SIGINT. Then the server is no longer ready, waiters are answered, and what runs is finished.
+/// Serves until SIGTERM or SIGINT. Then the server is no longer ready, answers its waiters, and finishes work in
+/// progress.
 pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
     telemetry::count();
     let address = listener.local_addr().context("the listening address is unknown")?;
@@ -108,23 +120,23 @@ pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
     ));
     app.broker.shutdown.cancelled().await;
     let stopping = async {
-        // First the requests, then what they began and noted.
+        // First the requests, then the tasks that they started.
         let served = serving.await;
         stop(&app).await;
         served
     };
     if tokio::time::timeout(STOP_WITHIN, stopping).await.is_err() {
-        tracing::warn!(event = "server.stop_timed_out", "not everything that was running ended in time");
+        tracing::warn!(event = "server.stop_timed_out", "the stop took too long; what was still running was cut off");
     }
     Ok(())
 }
 
-/// One server a data folder: with SQLite, waiters are woken inside the process alone.
+/// Locks the data folder for one server: with SQLite, waiters are woken only within the process.
 pub fn lock_folder(settings: &Settings) -> anyhow::Result<File> {
     let folder = &settings.data_dir;
     let lock = private_folder(folder)
         .and_then(|()| private_file(&folder.join("serve.lock")))
-        .with_context(|| format!("the data folder {}", folder.display()))?;
+        .map_err(|error| data_folder_error(folder, &error))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(_) => bail!(

@@ -1,20 +1,20 @@
-//! Logs and figures.
-//! Owns: how they are written, and that no crate of others writes what may hold a secret.
-//! Must not know: what is told.
+//! Logs and metrics.
+//! Owns: their formats, and the cap on libraries whose detailed logs can hold secrets.
+//! Must not know: what is logged or measured.
 
 use std::{io::IsTerminal, sync::LazyLock};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::{EnvFilter, filter::ParseError, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// Upper bounds in seconds: a hit answers within milliseconds, a provider within ten seconds.
+/// Upper bounds in seconds: a stored token takes milliseconds, a provider up to ten seconds.
 const BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 
 /// Crates whose fine-grained logs hold headers, bodies or bound values.
 const CAPPED: [&str; 9] =
     ["hyper", "hyper_util", "reqwest", "rustls", "sqlx", "tower_http", "h2", "axum", "tokio_util"];
 
-/// One recorder for the process: metrics are global by their nature.
+/// One recorder for the process: the metrics crate has one global recorder.
 static PROMETHEUS: LazyLock<PrometheusHandle> = LazyLock::new(|| {
     let matcher = Matcher::Suffix("_seconds".into());
     let builder = PrometheusBuilder::new();
@@ -24,31 +24,33 @@ static PROMETHEUS: LazyLock<PrometheusHandle> = LazyLock::new(|| {
     };
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
-    // An error means that another recorder is installed already: then ours stays empty.
+    // An error means that another recorder is installed; then this one stays empty.
     let _ = metrics::set_global_recorder(recorder);
     handle
 });
 
-/// Starts to count. Before this, figures are dropped.
+/// Starts recording metrics. Before this, they are dropped.
 pub fn count() {
     LazyLock::force(&PROMETHEUS);
 }
 
-/// The figures in the text format of Prometheus.
+/// The metrics in the text format of Prometheus.
 #[must_use]
 pub fn metrics() -> String {
     PROMETHEUS.run_upkeep();
     PROMETHEUS.render()
 }
 
-/// Starts to log to standard error: lines for people on a terminal, JSON elsewhere.
+/// Starts logging to standard error: plain lines on a terminal, JSON elsewhere.
 ///
 /// # Errors
-/// When `filter` is no level and no list of targets with levels.
-pub fn log(filter: &str) -> Result<(), ParseError> {
-    let mut filter = EnvFilter::try_new(filter)?;
+/// [`LogFilterError`] names the part of `filter` that is wrong.
+pub fn log(filter: &str) -> Result<(), LogFilterError> {
+    let mut filter = parse(filter)?;
     for capped in CAPPED {
-        filter = filter.add_directive(format!("{capped}=warn").parse()?);
+        if let Ok(directive) = format!("{capped}=warn").parse() {
+            filter = filter.add_directive(directive);
+        }
     }
     let registry = tracing_subscriber::registry().with(filter);
     if std::io::stderr().is_terminal() {
@@ -57,4 +59,45 @@ pub fn log(filter: &str) -> Result<(), ParseError> {
         registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).init();
     }
     Ok(())
+}
+
+/// A part of a log filter that is neither a level nor a target with a level.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "AGENT_AUTH_LOG: `{0}` is neither a level (error, warn, info, debug, trace) nor TARGET=LEVEL, such as agent_auth=debug"
+)]
+pub struct LogFilterError(String);
+
+/// The filter. A single word must be a level: as a target, a misspelled level would silence everything else.
+fn parse(filter: &str) -> Result<EnvFilter, LogFilterError> {
+    let is_wrong = |part: &&str| {
+        if part.contains(['=', '[']) {
+            EnvFilter::try_new(part).is_err()
+        } else {
+            !part.is_empty() && part.parse::<LevelFilter>().is_err()
+        }
+    };
+    let parts: Vec<&str> = filter.split(',').map(str::trim).collect();
+    match parts.iter().copied().find(is_wrong) {
+        Some(part) => Err(LogFilterError(part.to_owned())),
+        None => EnvFilter::try_new(parts.join(",")).map_err(|_| LogFilterError(filter.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_part_of_the_log_filter_is_named() {
+        for fine in ["info", "WARN", "off", "info,agent_auth=debug", "agent_auth::broker=trace, sqlx=error", ""] {
+            assert!(parse(fine).is_ok(), "{fine}");
+        }
+        for (filter, wrong) in
+            [("inof", "inof"), ("info,agent_auth=loud", "agent_auth=loud"), ("info,agent_auth", "agent_auth")]
+        {
+            let error = parse(filter).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("AGENT_AUTH_LOG: `{wrong}` is neither a level")), "{error}");
+        }
+    }
 }

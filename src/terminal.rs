@@ -1,4 +1,4 @@
-//! What commands print.
+//! Printing from commands.
 //! Owns: standard output and standard error.
 //! Must not know: what is printed.
 
@@ -15,7 +15,7 @@ pub fn print(line: &str) -> anyhow::Result<()> {
     writeln!(out, "{line}").and_then(|()| out.flush()).context("standard output is closed")
 }
 
-/// Prints a line for people on standard error, apart from what a program reads from standard output.
+/// Prints a line for people on standard error. Standard output is for what other programs read.
 ///
 /// # Errors
 /// Standard error is closed.

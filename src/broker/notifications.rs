@@ -59,17 +59,19 @@ impl Message {
     }
 }
 
+type Waiters = Arc<Mutex<HashMap<Uuid, Arc<Notify>>>>;
+
 /// The notifications of this process, cheap to clone.
 #[derive(Clone)]
 pub struct Notifications {
-    waiters: Arc<Mutex<HashMap<Uuid, Arc<Notify>>>>,
+    waiters: Waiters,
     store: Store,
     clock: Clock,
 }
 
 /// A registration, which ends when it is dropped.
 pub struct Waiter {
-    hub: Notifications,
+    waiters: Waiters,
     id: Uuid,
     /// Enable its `notified()` before looking, or a wake between the look and the sleep is lost.
     pub notify: Arc<Notify>,
@@ -86,7 +88,7 @@ impl Notifications {
     #[must_use]
     pub fn register(&self, id: Uuid) -> Waiter {
         let notify = Arc::clone(self.waiters.lock().entry(id).or_default());
-        Waiter { hub: self.clone(), id, notify }
+        Waiter { waiters: Arc::clone(&self.waiters), id, notify }
     }
 
     /// Wakes all who wait for `id`: here at once, on other replicas by a message.
@@ -94,7 +96,7 @@ impl Notifications {
         self.wake_here(id);
         let message = Message::Wake(id);
         if let Err(error) = self.store.notify(message.channel(), message.payload()).await {
-            tracing::warn!(event = "notify.failed", %error, "could not notify other replicas; their waiters look by themselves");
+            tracing::warn!(event = "notification.send_failed", %error, "could not notify other replicas; their waiters poll");
         }
     }
 
@@ -105,9 +107,11 @@ impl Notifications {
                 Ok(None) => return,
                 Ok(Some(listener)) => {
                     let error = self.receive(listener).await;
-                    tracing::warn!(event = "listen.lost", %error, "LISTEN connection lost");
+                    tracing::warn!(event = "notification.listen_lost", %error, "LISTEN connection lost");
                 }
-                Err(error) => tracing::warn!(event = "listen.failed", %error, "cannot open the LISTEN connection"),
+                Err(error) => {
+                    tracing::warn!(event = "notification.listen_failed", %error, "cannot open the LISTEN connection");
+                }
             }
             tokio::time::sleep(RECONNECT_AFTER).await;
         }
@@ -153,14 +157,14 @@ impl Notifications {
                 true
             }
             Err(error) => {
-                tracing::warn!(event = "catch_up.failed", %error, "could not look for authorization requests that ended");
+                tracing::warn!(event = "notification.catch_up_failed", %error, "could not read which authorization requests ended");
                 false
             }
         }
     }
 
     fn wake_here(&self, id: Uuid) {
-        tracing::trace!(event = "wake", %id);
+        tracing::trace!(event = "notification.waiters_woken", auth_id = %id, "waiters woken");
         if let Some(notify) = self.waiters.lock().get(&id) {
             notify.notify_waiters();
         }
@@ -173,7 +177,7 @@ impl Notifications {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut waiters = self.hub.waiters.lock();
+        let mut waiters = self.waiters.lock();
         // The map's own reference and this one: nobody else waits.
         if Arc::strong_count(&self.notify) <= 2 {
             waiters.remove(&self.id);

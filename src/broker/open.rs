@@ -1,4 +1,4 @@
-//! From settings to an open database.
+//! Opening the database that the settings name.
 //! Owns: what the settings mean for the database, its keys and the data folder.
 //! Must not know: the rules of the broker.
 
@@ -13,7 +13,11 @@ use crate::{
     clock::Clock,
     config::Settings,
     outbound::address::AddressGuard,
-    store::{db::Location, error::StoreError, handle::Store},
+    store::{
+        db::{Location, postgres_options},
+        error::StoreError,
+        handle::Store,
+    },
 };
 
 /// The file in the data folder that holds the generated encryption key.
@@ -22,7 +26,7 @@ const KEY_FILE: &str = "encryption.key";
 /// Why the broker cannot be opened: one line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A setting does not make sense.
+    /// A setting is invalid.
     #[error("AGENT_AUTH_{0}: {1}")]
     Setting(&'static str, String),
     /// The operator's catalogue cannot be read.
@@ -35,10 +39,14 @@ pub enum OpenError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The data folder cannot be used.
-    #[error("the data folder {0}: {1}")]
-    DataFolder(String, io::Error),
-    /// The outbound client cannot be made.
-    #[error("the machine's trusted certificates cannot be read: {0}")]
+    #[error("AGENT_AUTH_DATA_DIR: {0}")]
+    DataFolder(String),
+    /// The outbound client cannot be created.
+    #[error(
+        "no trusted CA certificates were found on this machine; install the package `ca-certificates`, or set \
+         SSL_CERT_FILE to a file that contains them ({})",
+        root_cause(.0)
+    )]
     Trust(reqwest::Error),
 }
 
@@ -46,11 +54,12 @@ pub enum OpenError {
 pub async fn open_store(settings: &Settings, clock: &Clock) -> Result<Store, OpenError> {
     let (location, keys) = match &settings.database_url {
         Some(url) => {
+            postgres_options(url)?;
             let keys = settings.encryption_keys.clone().ok_or_else(no_keys)?;
             (Location::Postgres(url.clone(), settings.database_connections), keys)
         }
         None => {
-            let failed = |error| OpenError::DataFolder(settings.data_dir.display().to_string(), error);
+            let failed = |error| data_folder_error(&settings.data_dir, &error);
             private_folder(&settings.data_dir).map_err(failed)?;
             let keys = match &settings.encryption_keys {
                 Some(keys) => keys.clone(),
@@ -64,7 +73,7 @@ pub async fn open_store(settings: &Settings, clock: &Clock) -> Result<Store, Ope
     Ok(Store::open(&location, KeyRing::parse(&keys)?, clock.now()).await?)
 }
 
-/// The address browsers reach the server at: as configured, else where it listens.
+/// The address that browsers use to reach the server: `public_url`, or else the listen address.
 pub fn public_url(settings: &Settings) -> Result<String, OpenError> {
     let Some(configured) = &settings.public_url else { return Ok(format!("http://{}", settings.listen)) };
     let url = Url::parse(configured).ok().filter(|url| {
@@ -76,24 +85,62 @@ pub fn public_url(settings: &Settings) -> Result<String, OpenError> {
     }
 }
 
-/// Makes a folder that only its owner can look into, if it is not there.
+/// Creates a folder that only its owner can access, if it does not exist.
 pub fn private_folder(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Opens a file that only its owner can read, made if it is not there. (SQLite gives its journal files the mode of the
-/// database file, so that one decides for all.)
+/// Opens a file that only its owner can read, and creates it if it does not exist. (SQLite gives its journal files the
+/// mode of the database file.)
 pub fn private_file(file: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(file)
 }
 
-/// Checks what can be told from the settings alone, before anything is touched.
+/// Why the data folder cannot be used, and what to do.
+#[must_use]
+pub fn data_folder_error(folder: &Path, error: &io::Error) -> OpenError {
+    use std::os::unix::fs::MetadataExt;
+    let shown = folder.display();
+    let existing = folder.ancestors().find_map(|path| Some((path, std::fs::metadata(path).ok()?)));
+    OpenError::DataFolder(match (error.kind(), existing) {
+        (io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory, Some((path, metadata))) if !metadata.is_dir() => {
+            format!("{} is a file, not a folder; choose another folder", path.display())
+        }
+        (io::ErrorKind::PermissionDenied, Some((path, metadata))) => {
+            let uid = std::fs::metadata("/proc/self").map_or_else(|_| "?".to_owned(), |own| own.uid().to_string());
+            format!(
+                "{shown} is not writable: {} belongs to uid {}, but this process runs as uid {uid}. Change the owner, or \
+                 choose another folder",
+                path.display(),
+                metadata.uid()
+            )
+        }
+        (io::ErrorKind::ReadOnlyFilesystem, _) => {
+            format!("{shown} is on a read-only file system; mount a writable volume there, or choose another folder")
+        }
+        _ => format!("{shown} cannot be used: {error}"),
+    })
+}
+
+/// The innermost cause of an error, which says more than the outer ones.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+/// Checks what can be checked from the settings alone, before anything is changed.
 pub fn check(settings: &Settings) -> Result<(), OpenError> {
     public_url(settings)?;
     address_guard(settings)?;
     Catalog::load(settings.catalog_file.as_deref())?;
+    if let Some(url) = &settings.database_url {
+        postgres_options(url)?;
+    }
     if let Some(keys) = &settings.encryption_keys {
         KeyRing::parse(keys)?;
     } else if settings.database_url.is_some() {
@@ -110,11 +157,11 @@ pub(super) fn address_guard(settings: &Settings) -> Result<AddressGuard, OpenErr
 fn no_keys() -> OpenError {
     OpenError::Setting(
         "ENCRYPTION_KEYS",
-        "required with PostgreSQL; make a key with `agent-auth keys generate` and keep it safe".into(),
+        "required with PostgreSQL; generate a key with `agent-auth keys generate` and store it safely".into(),
     )
 }
 
-/// The key of this data folder, made now if there is none. `link` makes it appear whole or not at all, and only once.
+/// The key of this data folder, generated if there is none. Of several processes one creates the file, as a whole.
 fn generated_key(file: &Path) -> io::Result<SecretString> {
     use std::io::Write;
     if !file.exists() {
@@ -123,10 +170,32 @@ fn generated_key(file: &Path) -> io::Result<SecretString> {
         made.write_all(KeyRing::generate().expose_secret().as_bytes())?;
         made.as_file().sync_all()?;
         match made.persist_noclobber(file) {
-            Ok(_) => tracing::info!(file = %file.display(), "made an encryption key; back it up beside the database"),
+            Ok(_) => tracing::info!(
+                event = "encryption_key.generated", file = %file.display(),
+                "generated an encryption key; back it up, apart from the database"
+            ),
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error.error),
         }
     }
     std::fs::read_to_string(file).map(|text| SecretString::from(text.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_folder_that_cannot_be_written_is_reported_with_both_users() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let inside = folder.path().join("data");
+        let error = data_folder_error(&inside, &io::ErrorKind::PermissionDenied.into()).to_string();
+        let start = format!(
+            "AGENT_AUTH_DATA_DIR: {} is not writable: {} belongs to uid ",
+            inside.display(),
+            folder.path().display()
+        );
+        assert!(error.starts_with(&start), "{error}");
+        assert!(error.contains(", but this process runs as uid "), "{error}");
+    }
 }

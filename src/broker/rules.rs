@@ -48,9 +48,9 @@ pub const SCOPES_MAX: usize = 200;
 pub const REDIRECT_URIS_MAX: usize = 50;
 /// Extra authorization parameters of one provider.
 pub const PARAMETERS_MAX: usize = 50;
-/// Providers asked for in one batch.
+/// Providers in one batch request.
 pub const BATCH_MAX: usize = 200;
-/// Seconds a caller may ask a token to be good for.
+/// The largest `min_ttl`, in seconds.
 pub const MIN_TTL_MAX: i64 = 86_400;
 const URL_MAX: usize = 2048;
 
@@ -102,7 +102,7 @@ pub fn scope(text: &str) -> Result<(), Problem> {
     if token { Ok(()) } else { Err(("string_pattern_mismatch", problem.into())) }
 }
 
-/// What stands between two scopes.
+/// The separator between two scopes.
 pub fn scope_separator(text: &str) -> Result<(), Problem> {
     if [" ", ",", ";", "+"].contains(&text) {
         Ok(())

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{model::token::Token, store::tokens::usage::Use};
 
-/// What is written is left as it is for so long: a token in steady use is not worth a write a minute.
+/// A written use is not written again for this long: a token in steady use is not worth a write a minute.
 const WRITTEN_IS_GOOD_FOR: TimeDelta = TimeDelta::minutes(10);
 /// More tokens than this are not noted until the next write; they will be handed out again.
 const NOTED_MAX: usize = 100_000;
@@ -20,7 +20,7 @@ const NOTED_MAX: usize = 100_000;
 pub struct Usage(Mutex<HashMap<Uuid, Use>>);
 
 impl Usage {
-    /// Notes that `token` is handed out, unless it is written that it was a short while ago.
+    /// Notes that `token` is handed out, unless a use a short while ago is written already.
     pub fn note(&self, token: &Token, now: DateTime<Utc>) {
         if token.last_used_at.is_some_and(|at| now - at < WRITTEN_IS_GOOD_FOR) {
             return;
@@ -34,14 +34,14 @@ impl Usage {
         }
     }
 
-    /// Gives what was noted, sorted by token, and forgets it.
+    /// Returns what was noted, sorted by token, and forgets it.
     pub(super) fn take(&self) -> Vec<Use> {
         let mut uses: Vec<Use> = std::mem::take(&mut *self.0.lock()).into_values().collect();
         uses.sort_unstable_by_key(|used| used.token);
         uses
     }
 
-    /// Notes again what could not be written, beside what was noted since.
+    /// Notes again what could not be written, in addition to what was noted since.
     pub(super) fn give_back(&self, uses: &[Use]) {
         let mut noted = self.0.lock();
         for used in uses {

@@ -1,4 +1,4 @@
-//! `agent-auth healthcheck`: is the server of these settings ready?
+//! `agent-auth healthcheck`: checks whether the server of these settings is ready.
 //! Owns: one request to it, and the exit code.
 //! Must not know: what makes a server ready.
 

@@ -1,11 +1,11 @@
 //! The command line: commands, their arguments, and their help.
 //! Owns: arguments and what is printed.
-//! Must not know: how anything is done.
+//! Must not know: how the commands do their work.
 
 #![expect(
     clippy::doc_markdown,
     rustdoc::bare_urls,
-    reason = "clap prints these comments as help, where backticks would stand"
+    reason = "clap prints these comments as help, where backticks would show"
 )]
 
 mod api_key;
@@ -41,7 +41,7 @@ pub struct Cli {
     command: Command,
 }
 
-/// Where settings come from, besides the environment.
+/// Where settings come from, in addition to the environment.
 #[derive(Args, Debug)]
 struct Sources {
     /// A settings file (TOML); the environment (AGENT_AUTH_<KEY>) overrides it
@@ -50,7 +50,7 @@ struct Sources {
     /// Where the server listens, e.g. 0.0.0.0:8080
     #[arg(long, global = true, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// The address browsers reach the server at, e.g. https://auth.example.com
+    /// The address that browsers use to reach the server, e.g. https://auth.example.com
     #[arg(long, global = true, value_name = "URL")]
     public_url: Option<String>,
     /// The folder for SQLite and its key
@@ -93,7 +93,7 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum Keys {
-    /// Print a new encryption key as ENCRYPTION_KEYS wants it
+    /// Print a new encryption key in the format of ENCRYPTION_KEYS
     Generate,
 }
 

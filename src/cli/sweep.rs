@@ -1,4 +1,4 @@
-//! `agent-auth sweep`: deletes expired data, as a running server does by itself.
+//! `agent-auth sweep`: deletes expired data, as a running server does automatically.
 //! Owns: what it prints.
 //! Must not know: what has expired.
 

@@ -1,5 +1,5 @@
-//! `agent-auth demo`: the whole job on one machine, with a sample provider and without any account.
-//! Owns: putting the server and the sample provider together, and the commands to try them.
+//! `agent-auth demo`: the whole flow on one machine, with a sample provider; no account is needed.
+//! Owns: starting the server and the sample provider, and the commands to try them.
 //! Must not know: how either works.
 
 pub mod sample_provider;
@@ -30,7 +30,7 @@ use crate::{
 const PROVIDER_ID: &str = "sample";
 const CLIENT_ID: &str = "agent-auth-demo";
 
-/// Runs the demo until it is stopped. Without a data folder of the caller's, all data is deleted then.
+/// Runs the demo until it is stopped. All data is then deleted, unless a data folder was given.
 ///
 /// # Errors
 /// One line that says what went wrong and what to do.
@@ -45,9 +45,9 @@ pub async fn demo(mut settings: Settings, keep_folder: bool) -> anyhow::Result<(
     if settings.log == "info" {
         settings.log = "warn".into();
     }
-    telemetry::log(&settings.log).context("AGENT_AUTH_LOG")?;
+    telemetry::log(&settings.log)?;
     let listener = server::listen(&settings.listen).await?;
-    // The machine chooses the port if it is 0, and it is known only now.
+    // With port 0 the operating system chooses the port, which is known only now.
     settings.listen = listener.local_addr().context("the listening address is unknown")?.to_string();
     let key = SecretString::from(format!("aauth_{}", random_secret().expose_secret()));
     settings.bootstrap_api_key = Some(key.clone());
@@ -69,7 +69,7 @@ pub async fn demo(mut settings: Settings, keep_folder: bool) -> anyhow::Result<(
 
 async fn add_provider(broker: &Arc<Broker>, sample_url: &str, secret: SecretString) -> anyhow::Result<()> {
     let tenant = broker.home_tenant().await?;
-    // In a folder that was used before, the provider exists, with the last run's port and secret.
+    // In a data folder of an earlier run the provider exists, with that run's port and secret.
     delete(broker, &tenant, PROVIDER_ID).await?;
     let draft = ProviderDraft {
         provider_id: Some(PROVIDER_ID.into()),
@@ -93,17 +93,17 @@ fn print_commands(url: &str, key: &SecretString) -> anyhow::Result<()> {
 
 API key:  {key}
 
-1. An agent requests a token. The answer is "pending", with a "url" for the person and an "auth_id":
+1. An agent requests a token. The response is "pending", with a "url" for the person and an "auth_id":
 
   curl -s -X POST {url}/v2/auth/authenticate -H 'x-api-key: {key}' -H 'content-type: application/json' -d '{{"provider":"{PROVIDER_ID}","scopes":["profile.read"],"user_id":"you"}}'
 
 2. You are the person: open that "url" in a browser and press Approve.
 
-3. The agent waits and gets the token (replace AUTH_ID with the "auth_id" of the answer):
+3. The agent waits and gets the token (replace AUTH_ID with the "auth_id" of the response):
 
   curl -s {url}/v2/auth/wait/AUTH_ID -H 'x-api-key: {key}'
 
-Now the first command answers "completed" with the token at once: consent happens once. Press Ctrl-C to stop the demo."#
+Now the first command returns "completed" with the token at once: consent happens once. Press Ctrl-C to stop the demo."#
     ))
 }
 

@@ -1,6 +1,6 @@
-//! A small OAuth 2.0 authorization server with one sample person, so that the demo needs no account anywhere.
+//! A small OAuth 2.0 authorization server with one sample person, so that the demo needs no account.
 //! Owns its wire: authorization, token and revocation endpoints, its consent page and its profile.
-//! Must not know agent-auth: it meets it over HTTP like any other client.
+//! Must not know: agent-auth, which is a client like any other.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use serde_json::json;
 
 use self::{
     client::SampleProvider,
-    memory::{Answer, Asked},
+    memory::{Answer, ConsentRequest},
     parameters::Parameters,
 };
 use crate::http::browser::pages::render;
@@ -53,7 +53,7 @@ async fn authorize(State(provider): State<Arc<SampleProvider>>, RawQuery(query):
     let Ok(query) = Parameters::parse(query.unwrap_or_default().as_bytes()) else {
         return refusal("This link is not right", "A parameter of the authorization request appears twice.");
     };
-    // Without the right client and redirect URI there is nobody to send an error to (RFC 6749, section 4.1.2.1).
+    // Without the right client and redirect URI there is no address to send an error to (RFC 6749, section 4.1.2.1).
     if query.get("client_id") != Some(&provider.client_id) {
         return refusal(
             "This application is unknown",
@@ -67,10 +67,10 @@ async fn authorize(State(provider): State<Arc<SampleProvider>>, RawQuery(query):
         );
     }
     let state = query.get("state");
-    match asked(&query) {
-        Ok(asked) => {
-            let scopes = asked.scopes.clone();
-            let request = provider.memory().ask(asked, Instant::now());
+    match consent_request(&query) {
+        Ok(request) => {
+            let scopes = request.scopes.clone();
+            let request = provider.memory().remember(request, Instant::now());
             let destination = provider.destination();
             // Chromium holds a form's redirects to `form-action` too.
             let form_action = format!("'self' {destination}");
@@ -80,7 +80,7 @@ async fn authorize(State(provider): State<Arc<SampleProvider>>, RawQuery(query):
     }
 }
 
-fn asked(query: &Parameters) -> Result<Asked, (&'static str, &'static str)> {
+fn consent_request(query: &Parameters) -> Result<ConsentRequest, (&'static str, &'static str)> {
     match query.get("response_type") {
         Some("code") => {}
         Some(_) => {
@@ -98,10 +98,14 @@ fn asked(query: &Parameters) -> Result<Asked, (&'static str, &'static str)> {
     }
     let scopes =
         parameters::scopes(query.get("scope").unwrap_or("profile")).ok_or(("invalid_scope", "scope is malformed."))?;
-    Ok(Asked { state: query.get("state").map(str::to_owned), code_challenge: code_challenge.to_owned(), scopes })
+    Ok(ConsentRequest {
+        state: query.get("state").map(str::to_owned),
+        code_challenge: code_challenge.to_owned(),
+        scopes,
+    })
 }
 
-/// `POST /decision`: what the person answered on the consent page.
+/// `POST /decision`: the decision on the consent page.
 async fn decision(State(provider): State<Arc<SampleProvider>>, body: Bytes) -> Response {
     let form = Parameters::parse(&body).unwrap_or_default();
     let approved = match form.get("decision") {
@@ -165,12 +169,12 @@ fn refusal(title: &'static str, fault: &'static str) -> Response {
     render::html(StatusCode::BAD_REQUEST, &RefusalPage { title, fault }, "'none'")
 }
 
-/// What a scope lets the client do, in a person's words.
+/// What a scope permits, in plain words.
 fn scope_in_words(scope: &str) -> &'static str {
     match scope {
         "profile" => "See your name",
         "email" => "See your email address",
-        "offline_access" => "Stay connected while you are away",
+        "offline_access" => "Stay connected when you are offline",
         _ => "Use",
     }
 }

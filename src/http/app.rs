@@ -1,5 +1,5 @@
 //! What handlers share.
-//! Owns: the broker, and the look-up of callers.
+//! Owns: the broker, and the look-up of API keys.
 //! Must not know: routes.
 
 use std::sync::Arc;
@@ -11,6 +11,6 @@ use crate::{broker::context::Broker, identity::api_keys::ApiKeys};
 pub struct App {
     /// The rules.
     pub broker: Arc<Broker>,
-    /// Who calls.
+    /// The look-up of API keys.
     pub api_keys: ApiKeys,
 }

@@ -1,4 +1,4 @@
-//! Errors as callers see them: the one table from what went wrong to status and body.
+//! Errors as callers see them: one table from errors to statuses and bodies.
 //! Owns: `{"detail": ..., "code": ...}`, and the list of faults of a 422.
 //! Must not know: where an error came from. No body holds a secret, and none echoes the input.
 
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = ValidationError)]
 pub struct Fault {
-    /// Where it is: `body`, `query`, `path` or `header`, and the way to it from there.
+    /// Where it is: `body`, `query`, `path` or `header`, followed by the path to it from there.
     #[schema(value_type = Vec<Value>)]
     pub loc: Vec<Value>,
     /// What is wrong, for people.
@@ -43,22 +43,22 @@ pub struct Faults {
 /// The body of every other error.
 #[derive(Serialize, ToSchema)]
 pub struct ErrorBody {
-    /// One clear sentence.
+    /// A sentence for people.
     pub detail: String,
-    /// The same for programs.
+    /// A code for programs.
     pub code: &'static str,
 }
 
 /// The body of a 409 where a client has to be registered by hand.
 #[derive(Serialize, ToSchema)]
 pub struct RegistrationRequired {
-    /// What to do, in words.
+    /// What to do.
     pub detail: String,
     /// `registration_required`.
     pub code: &'static str,
     /// The authorization server.
     pub issuer: String,
-    /// To be entered there, byte for byte.
+    /// Register exactly this redirect URI.
     pub redirect_uri: String,
     /// Its authorization endpoint.
     pub authorization_endpoint: String,
@@ -73,23 +73,25 @@ pub enum ApiError {
     Faults(Vec<Fault>),
     /// The state of a callback cannot be completed.
     InvalidState(String),
-    /// No key, or none that works.
+    /// No API key, or an unknown, expired or revoked one.
     Unauthorized,
-    /// The key's role or workspace does not reach that.
+    /// An API key of LangSmith.
+    LangSmithKey,
+    /// The key's role or workspace does not permit this.
     Forbidden(&'static str),
-    /// There is no such thing, for this caller.
+    /// It does not exist, or not for this caller.
     NotFound(String),
-    /// There is no such method here.
+    /// The path does not support the method.
     MethodNotAllowed,
-    /// There is one already.
+    /// It already exists.
     Conflict(String),
-    /// The authorization server lets no client register itself.
+    /// The authorization server does not let clients register themselves.
     RegistrationRequired(Box<crate::broker::error::RegistrationRequired>),
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     BodyTimeout,
     /// The body is too large.
     TooLarge,
-    /// The workspace runs as many discoveries as it may.
+    /// The workspace is running as many discoveries as allowed.
     TooManyDiscoveries {
         /// How many may run.
         limit: usize,
@@ -98,26 +100,26 @@ pub enum ApiError {
     },
     /// The provider failed.
     Provider(FailureKind, String, Option<Duration>),
-    /// The database is away.
+    /// The database does not respond.
     DatabaseUnavailable,
-    /// A defect of ours.
+    /// An internal error (bug).
     Internal,
 }
 
 impl ApiError {
-    /// A single fault of a body's field.
+    /// A single fault, at `loc`.
     #[must_use]
     pub fn fault(loc: [&str; 2], kind: &'static str, msg: impl Into<String>) -> Self {
         Self::Faults(vec![Fault { loc: loc.map(Value::from).to_vec(), msg: msg.into(), kind }])
     }
 
-    /// There is no such provider, or it is not the caller's.
+    /// The provider does not exist in the caller's workspace.
     #[must_use]
     pub fn no_provider() -> Self {
         BrokerError::NotFound("provider").into()
     }
 
-    /// There is no such token, or it is not the current user's.
+    /// The current user has no such token.
     #[must_use]
     pub fn no_token() -> Self {
         Self::NotFound("The current user has no token with that id.".into())
@@ -131,7 +133,13 @@ impl ApiError {
             Self::Unauthorized => table(
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
-                "Send a valid API key in the X-Api-Key header; `agent-auth api-key create` makes one.",
+                "Send a valid API key in the X-Api-Key header; `agent-auth api-key create` creates one.",
+            ),
+            Self::LangSmithKey => table(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "This is a LangSmith API key (lsv2_...). LangSmith keys need the setting `identity = \"langsmith\"`, which \
+                 this version does not support. Send an API key of this server; `agent-auth api-key create` creates one.",
             ),
             Self::Forbidden(detail) => table(StatusCode::FORBIDDEN, "forbidden", detail),
             Self::NotFound(detail) => table(StatusCode::NOT_FOUND, "not_found", detail),
@@ -187,7 +195,7 @@ impl ApiError {
             Self::DatabaseUnavailable => Some(1),
             Self::TooManyDiscoveries { retry_after, .. } => Some(retry_after.as_secs()),
             Self::Provider(FailureKind::Unavailable | FailureKind::RateLimited | FailureKind::TimedOut, _, wait) => {
-                // Rounded up: a client that comes back a moment too early comes for nothing.
+                // Rounded up, so that no client retries a moment too early.
                 Some(wait.unwrap_or(Duration::from_secs(5)).as_secs() + 1)
             }
             _ => None,
@@ -255,11 +263,11 @@ impl From<BrokerError> for ApiError {
                 Self::DatabaseUnavailable
             }
             BrokerError::Store(error) => {
-                tracing::error!(event = "database.failed", %error, "the database refused a statement, or a sealed value does not open");
+                tracing::error!(event = "database.failed", %error, "a statement failed, or a sealed value cannot be opened");
                 Self::Internal
             }
             BrokerError::Internal(reason) => {
-                tracing::error!(event = "internal_error", reason, "internal error (a bug)");
+                tracing::error!(event = "server.internal_error", reason, "internal error (bug)");
                 Self::Internal
             }
         }

@@ -1,6 +1,6 @@
 //! Whether the server is alive and ready, and its metrics.
 //! Owns: `/livez`, `/readyz`, `/ok`, `/metrics`.
-//! Must not know: anything of tenants.
+//! Must not know: tenants.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub async fn livez() -> &'static str {
     "ok"
 }
 
-/// What clients of the hosted service ask for.
+/// The health check of the hosted service's clients.
 pub async fn ok() -> Json<Value> {
     Json(json!({"ok": true}))
 }
@@ -28,13 +28,13 @@ pub async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
     match app.broker.ping().await {
         Ok(()) => (StatusCode::OK, "ready"),
         Err(error) => {
-            tracing::warn!(event = "not_ready", %error, "not ready");
+            tracing::warn!(event = "server.not_ready", %error, "the database does not respond");
             (StatusCode::SERVICE_UNAVAILABLE, "the database does not respond")
         }
     }
 }
 
-/// The metrics, in the text format of Prometheus. No tenant, user or provider is named in them.
+/// The metrics, in the text format of Prometheus. They name no tenant, user or provider.
 pub async fn metrics() -> String {
     telemetry::metrics()
 }

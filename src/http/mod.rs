@@ -38,7 +38,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use self::{
     api::{authenticate, connections, finalize, mcp, providers, token_state, tokens, wait},
     app::App,
-    browser::{callback, client_metadata, key_entry},
+    browser::{callback, client_metadata, key_entry, start},
     error::ApiError,
 };
 
@@ -46,7 +46,7 @@ use self::{
 const BODY_LIMIT: usize = 256 * 1024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Every operation of the API. All of it answers at `/v2/auth` and at `/api-host/v2/auth`.
+/// Every operation of the API, served below `/v2/auth` and below `/api-host/v2/auth`.
 fn api() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(authenticate::authenticate))
@@ -78,6 +78,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/host-oauth-callback/{provider_id}/{auth_id}", get(callback::outcome))
         .route("/host-api-key/{provider_id}", get(key_entry::get).post(key_entry::post))
         .route("/oauth/client-metadata.json/{provider_id}", get(client_metadata::get))
+        .route("/", get(start::get))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/ok", get(health::ok))
@@ -85,10 +86,10 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(docs(description))
         .fallback(async || not_found())
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        // One layer made of several: each of its own would cost every request and every waiter a few boxes.
+        // One combined layer: separate layers would cost every request and every waiter extra allocations.
         .layer(
             ServiceBuilder::new()
-                // Answers hold tokens; nothing on the way may keep one.
+                // Responses hold tokens; no cache may store them.
                 .layer(SetResponseHeaderLayer::if_not_present(
                     header::CACHE_CONTROL,
                     HeaderValue::from_static("no-store"),
@@ -112,7 +113,7 @@ pub fn description() -> utoipa::openapi::OpenApi {
     api().into_openapi()
 }
 
-/// The description as JSON and as pages. Both come from this binary alone.
+/// The description as JSON and as pages. Nothing is loaded from elsewhere.
 fn docs(description: utoipa::openapi::OpenApi) -> Router<Arc<App>> {
     let config = utoipa_swagger_ui::Config::default().validator_url("none");
     let policy = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
@@ -133,7 +134,7 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
 #[openapi(
     info(
         title = "agent-auth",
-        description = "Get a person's consent once, then live access tokens for agents.",
+        description = "Get a person's consent once, then valid access tokens for agents.",
         license(name = "MIT OR Apache-2.0")
     ),
     modifiers(&Keys)

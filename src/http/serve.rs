@@ -1,5 +1,5 @@
-//! Serving: the accept loop, its limits, and how it ends.
-//! Owns: sockets. Plain hyper HTTP/1, because a stock loop has no header time-out and holds more memory a connection.
+//! Serving: the accept loop, its limits, and the graceful stop.
+//! Owns: sockets. Plain hyper HTTP/1, because `axum::serve` has no header time-out and uses more memory per connection.
 //! Must not know: routes.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -17,19 +17,19 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// A client that has not sent its request's head in this time is gone.
+/// How long a client may take to send the head of its request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKLOG: i32 = 4096;
 const HEADERS_MAX: usize = 64;
-/// Room for one request's head.
+/// The largest head of a request.
 const BUFFER_BYTES: usize = 32 * 1024;
-/// When accepting fails for want of file descriptors, trying again at once only burns the processor.
+/// The pause after a failed accept: without file descriptors, trying again at once would only use CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Binds the first address that `listen` names.
 ///
 /// # Errors
-/// When no such address can be bound, e.g. because the port is taken.
+/// No such address can be bound, e.g. because the port is in use.
 pub async fn bind(listen: &str) -> io::Result<TcpListener> {
     let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no such address");
     for address in tokio::net::lookup_host(listen).await? {
@@ -79,7 +79,7 @@ async fn accept(
     match listener.accept().await {
         Ok((stream, _)) => Some((stream, place)),
         Err(error) => {
-            tracing::warn!(%error, "a connection could not be accepted");
+            tracing::warn!(event = "connection.accept_failed", %error, "could not accept a connection; will retry");
             tokio::time::sleep(ACCEPT_PAUSE).await;
             None
         }
@@ -87,7 +87,7 @@ async fn accept(
 }
 
 async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationToken) {
-    // Answers are small and sent at once; waiting to fill a packet would only delay them.
+    // Responses are small and sent at once; waiting to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
     let mut server = http1::Builder::new();
     server
@@ -105,6 +105,6 @@ async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationT
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
+        tracing::debug!(event = "connection.ended_early", %error, "a connection ended early");
     }
 }

@@ -1,5 +1,5 @@
-//! API keys: making them, and telling who a key belongs to.
-//! Owns: the form of a key, its digest, and the short memory of keys that were looked up.
+//! API keys: creating, listing and revoking them, and looking up the record of a key.
+//! Owns: the format of a key, its digest, and the cache of look-ups.
 //! Must not know: routes or headers.
 
 use std::{sync::Arc, time::Duration};
@@ -21,16 +21,16 @@ use crate::{
     store::{error::StoreError, handle::Store},
 };
 
-/// What every generated key begins with, so that secret scanners can know it.
+/// The prefix of generated keys, which secret scanners can detect.
 const KEY_PREFIX: &str = "aauth_";
-/// As much of a key as is kept readable, so that a person recognises it.
+/// How much of a key is stored in clear, so that people can recognize it.
 const VISIBLE_CHARACTERS: usize = 10;
-/// Keys remembered at the most.
+/// The largest number of cached keys.
 const REMEMBERED_KEYS: u64 = 10_000;
-/// The user of keys that the server makes by itself.
+/// The user of keys that the server creates on its own.
 const FIRST_USER: &str = "admin";
 
-/// Looks up keys, and remembers those that exist for a short while.
+/// Looks up keys, with a short-lived cache.
 #[derive(Clone)]
 pub struct ApiKeys {
     store: Store,
@@ -38,7 +38,7 @@ pub struct ApiKeys {
 }
 
 impl ApiKeys {
-    /// With `remember` zero every call looks the key up.
+    /// If `remember` is zero, every call reads the database.
     #[must_use]
     pub fn new(store: Store, remember: Duration) -> Self {
         let remembered = (!remember.is_zero())
@@ -46,7 +46,7 @@ impl ApiKeys {
         Self { store, remembered }
     }
 
-    /// The key's record while it works.
+    /// The record of a valid key.
     pub async fn look_up(&self, key: &str, now: DateTime<Utc>) -> Result<Option<Arc<ApiKey>>, StoreError> {
         let digest = digest(key);
         if let Some(known) = self.remembered.as_ref().and_then(|remembered| remembered.get(&digest)) {
@@ -60,22 +60,22 @@ impl ApiKeys {
     }
 }
 
-/// A key to make.
+/// A key to create.
 #[derive(Clone, Debug)]
 pub struct NewKey {
-    /// The tenant it reaches.
+    /// Its tenant.
     pub tenant: Tenant,
-    /// What a person calls it.
+    /// Its name, for people.
     pub name: String,
     /// What it may do.
     pub role: Role,
     /// The user of a personal key; a key without one is a service key.
     pub user: Option<String>,
-    /// When it stops working by itself.
+    /// When it expires.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// Makes a key of 256 random bits, and the record that knows it by its digest alone.
+/// Generates a key of 256 random bits, and its record, which has only the digest.
 fn generate(new: NewKey, now: DateTime<Utc>) -> (SecretString, NewApiKey) {
     let mut random = Zeroizing::new([0_u8; 32]);
     rand::fill(&mut random[..]);
@@ -84,7 +84,7 @@ fn generate(new: NewKey, now: DateTime<Utc>) -> (SecretString, NewApiKey) {
     (key, record)
 }
 
-/// Makes a key and stores its record. The key itself is returned once, and never again.
+/// Creates a key and stores its record. The key itself is not stored.
 pub async fn create(store: &Store, new: NewKey, now: DateTime<Utc>) -> Result<(SecretString, ApiKey), StoreError> {
     let (key, record) = generate(new, now);
     store.keep_api_key(&record).await?;
@@ -96,13 +96,14 @@ pub async fn list(store: &Store) -> Result<Vec<ApiKey>, StoreError> {
     store.api_keys().await
 }
 
-/// Revokes a key, and returns whether there was one to revoke. Servers may remember it for a short while.
+/// Revokes a key, and returns whether there was one to revoke. Servers may still accept it until their cached record
+/// expires.
 pub async fn revoke(store: &Store, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
     store.revoke_api_key(id, now).await
 }
 
-/// Makes the keys a server starts with: the configured one if it is absent, or, when there is no key at all, a new
-/// one, which is given back to be shown once.
+/// Creates the first key: the configured one if it is not stored yet. Without one, and if there is no key at all, a new
+/// key, which is returned to be shown once.
 pub async fn bootstrap(
     store: &Store,
     settings: &Settings,

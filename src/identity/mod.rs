@@ -1,4 +1,4 @@
-//! Who calls: the identities this server knows.
+//! Callers: who they are, and what they may do.
 //! Owns: the rules of callers that every kind of identity shares.
 //! Must not know: routes or headers.
 
@@ -9,31 +9,31 @@ use crate::model::{
     subject::Tenant,
 };
 
-/// A caller who has proved who they are.
+/// An authenticated caller.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The tenant they act in.
     pub tenant: Tenant,
     /// What they may do.
     pub role: Role,
-    /// The user they are, or act for. A service that names nobody has none.
+    /// The user they are or act for. A service key that names no user has none.
     pub user: Option<String>,
 }
 
 /// What an operation needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
-    /// Everything that changes what is there.
+    /// Create, change and delete.
     Administer,
-    /// Authenticate, wait, ask whether tokens exist.
+    /// Authenticate, wait, check whether tokens exist.
     Authenticate,
     /// List and read.
     List,
 }
 
 impl Caller {
-    /// The caller of an API key. A service key acts for the user it names, a personal key for its own, whatever it
-    /// names.
+    /// The caller of an API key. A service key acts for the user that the request names; a personal key
+    /// always acts for its own user.
     #[must_use]
     pub fn of_key(key: &ApiKey, named_user: Option<String>) -> Self {
         let user = match key.kind {

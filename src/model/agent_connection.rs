@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-/// A connection with what its token tells about itself.
+/// A connection, with the facts of its token.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct AgentConnection {
     /// The record's id.
@@ -23,7 +23,7 @@ pub struct AgentConnection {
     pub scopes: Json<Vec<String>>,
     /// When the access token expires.
     pub expires_at: Option<DateTime<Utc>>,
-    /// Who made the connection.
+    /// Who created the connection.
     pub created_by: String,
     /// When.
     pub created_at: DateTime<Utc>,

@@ -13,13 +13,13 @@ use super::subject::Tenant;
 pub enum Role {
     /// Everything.
     Admin,
-    /// Authenticate, wait, ask whether tokens exist, list.
+    /// Authenticate, wait, check whether tokens exist, list.
     Agent,
     /// List.
     Viewer,
 }
 
-/// Whom a key speaks for.
+/// For whom a key acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Kind {
@@ -29,7 +29,7 @@ pub enum Kind {
     Service,
 }
 
-/// A key as it is kept.
+/// The record of a key.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct ApiKey {
     /// The record's id.
@@ -44,13 +44,13 @@ pub struct ApiKey {
     pub name: String,
     /// What it may do.
     pub role: Role,
-    /// Whom it speaks for.
+    /// For whom it acts.
     pub kind: Kind,
     /// The user of a personal key.
     pub user_id: Option<String>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When it stops working by itself.
+    /// When it expires.
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
@@ -72,7 +72,7 @@ impl ApiKey {
         Tenant { organization: self.organization_id.clone(), workspace: self.workspace_id.clone() }
     }
 
-    /// True while the key works.
+    /// True while the key is active.
     #[must_use]
     pub fn is_valid(&self, now: DateTime<Utc>) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|expires_at| now < expires_at)

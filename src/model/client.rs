@@ -48,6 +48,12 @@ impl ClientAuthentication {
         ("client_secret_post", Self::ClientSecretPost),
     ];
 
+    /// The method of a client that names none: `preferred` if it has a secret, none if it is public.
+    #[must_use]
+    pub fn unnamed(has_secret: bool, preferred: Self) -> Self {
+        if has_secret { preferred } else { Self::None }
+    }
+
     /// Its name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -1,4 +1,4 @@
-//! Which addresses we may connect to on somebody's behalf.
+//! Which addresses outbound requests may connect to.
 //! Owns: the special-purpose ranges, the operator's exceptions, and the check at every resolution.
 //! Must not know: what is fetched from there.
 
@@ -12,8 +12,8 @@ use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-/// The IANA special-purpose registries: nothing on the public internet is there. (IPv4-mapped IPv6 addresses are
-/// turned into IPv4 before the look-up; `64:ff9b::/96` and `2002::/16` can carry any IPv4 address and are refused whole.)
+/// The IANA special-purpose registries: nothing on the public internet is there. (IPv4-mapped IPv6 addresses are turned
+/// into IPv4 before the look-up; `64:ff9b::/96` and `2002::/16` can carry any IPv4 address and are refused whole.)
 const SPECIAL: [&str; 30] = [
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -105,7 +105,7 @@ impl AddressGuard {
         Ok(Self(Arc::new(exceptions)))
     }
 
-    /// Checks what can be told from the URL alone: its scheme, and its host if that is an address. (The parser has
+    /// Checks the URL itself, before any look-up: its scheme, and its host if that is an address. (The parser has
     /// already turned `2130706433`, `0x7f.1` and the like into addresses, which no resolver would ever see.)
     pub fn check_url(&self, url: &Url) -> Result<(), Refusal> {
         let host = url.host().ok_or(Refusal::Scheme)?;
@@ -187,7 +187,7 @@ fn is_public(address: IpAddr) -> bool {
 }
 
 /// Names are resolved here and nowhere else: the addresses that were checked are the ones connected to, so a name
-/// that answers differently the second time gains nothing.
+/// that resolves differently the second time has no effect.
 impl Resolve for AddressGuard {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = self.clone();

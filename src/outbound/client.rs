@@ -16,9 +16,9 @@ use url::Url;
 use super::address::{AddressGuard, Refusal};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// No answer of an authorization server that we can use is larger.
+/// No valid response of an authorization server is larger.
 const BODY_LIMIT: usize = 256 * 1024;
-/// A wait that a server asks for beyond this is its mistake.
+/// A longer `Retry-After` is cut to this.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// The client, cheap to clone.
@@ -28,47 +28,47 @@ pub struct Outbound {
     guard: AddressGuard,
 }
 
-/// An answer, whatever its status.
+/// A response of any status.
 #[derive(Clone)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
     /// The media type, lower case, without parameters.
     pub content_type: String,
-    /// How long the server asks us to stay away.
+    /// The `Retry-After` of the response.
     pub retry_after: Option<Duration>,
     /// The body. May hold secrets.
     pub body: Bytes,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CallError {
-    /// We do not connect to that.
+    /// The address guard refuses the URL.
     #[error("the URL {0}")]
     Refused(#[from] Refusal),
-    /// No connection came about: nothing was sent.
+    /// No connection could be opened: nothing was sent.
     #[error("no connection to the provider")]
     NotConnected,
     /// The connection broke after something was sent.
-    #[error("the connection to the provider broke")]
+    #[error("the connection to the provider was lost")]
     Broken,
     /// The deadline passed.
-    #[error("the provider did not answer in time")]
+    #[error("the provider did not respond in time")]
     TimedOut,
     /// The body is larger than any token response.
-    #[error("the provider's answer is too large")]
+    #[error("the provider's response is too large")]
     TooLarge,
 }
 
 impl Outbound {
-    /// A client with `timeout` for each call in all.
+    /// A client. Each call may take `timeout` in all.
     ///
     /// # Errors
     /// When the machine's trust store cannot be used.
     #[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
     pub fn new(guard: AddressGuard, timeout: Duration) -> Result<Self, reqwest::Error> {
-        // An error means that one is installed already, which is as good.
+        // An error means that a provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .user_agent(concat!("agent-auth/", env!("CARGO_PKG_VERSION")))
@@ -87,28 +87,28 @@ impl Outbound {
         &self.guard
     }
 
-    /// A POST to `url`, to be completed and given to [`Self::send`].
+    /// Begins a POST to `url`; [`Self::send`] sends it.
     pub fn post(&self, url: &Url) -> Result<RequestBuilder, CallError> {
         self.guard.check_url(url)?;
         Ok(self.client.post(url.clone()))
     }
 
-    /// A GET of `url`, likewise.
+    /// Begins a GET of `url`.
     pub fn get(&self, url: &Url) -> Result<RequestBuilder, CallError> {
         self.guard.check_url(url)?;
         Ok(self.client.get(url.clone()))
     }
 
-    /// A DELETE of `url`, likewise.
+    /// Begins a DELETE of `url`.
     pub fn delete(&self, url: &Url) -> Result<RequestBuilder, CallError> {
         self.guard.check_url(url)?;
         Ok(self.client.delete(url.clone()))
     }
 
-    /// Sends a request and reads the head of its answer alone: the status, and what it says of authorization.
+    /// Sends a request and reads only the status and the `WWW-Authenticate` headers of the response.
     ///
     /// # Errors
-    /// [`CallError`]. A status that is no success is not an error.
+    /// [`CallError`]. A response of any status is not an error.
     pub async fn head_of(&self, request: RequestBuilder) -> Result<(u16, Vec<String>), CallError> {
         let response = request.send().await.map_err(|error| call_error(&error))?;
         let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
@@ -116,10 +116,10 @@ impl Outbound {
         Ok((response.status().as_u16(), challenges))
     }
 
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the whole response.
     ///
     /// # Errors
-    /// [`CallError`]. A status that is no success is not an error.
+    /// [`CallError`]. A response of any status is not an error.
     pub async fn send(&self, request: RequestBuilder, now: DateTime<Utc>) -> Result<Answer, CallError> {
         let mut response = request.send().await.map_err(|error| call_error(&error))?;
         let (status, content_type, retry_after) =

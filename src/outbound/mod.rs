@@ -1,4 +1,4 @@
-//! The way out: every request this server makes to another one.
+//! Outbound requests: everything this server sends to other servers.
 //! Owns: time-outs, the size limit, the address guard, and that no redirect is followed.
 //! Must not know: what is requested, or why.
 

@@ -1,6 +1,6 @@
 //! API keys: SHA-256 of a 256 bit random value, and what the key may do.
 //! Owns: the table `api_keys`.
-//! Must not know: the key itself; only its digest ever comes here.
+//! Must not know: the key itself; only its digest is stored.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{db::Tx, error::StoreError, handle::Store};
 use crate::model::api_key::{ApiKey, NewApiKey};
 
-/// Inserts a key, unless it is there already.
+/// Inserts a key, unless it is already stored.
 pub(super) async fn insert_api_key(tx: &mut Tx, new: &NewApiKey) -> Result<u64, StoreError> {
     let key = new.key.clone();
     tx.query(
@@ -33,7 +33,7 @@ pub(super) async fn insert_api_key(tx: &mut Tx, new: &NewApiKey) -> Result<u64, 
 }
 
 impl Store {
-    /// Keeps a key. One that is there already stays as it is.
+    /// Stores a key. An existing one is not changed.
     pub async fn keep_api_key(&self, key: &NewApiKey) -> Result<(), StoreError> {
         let mut tx = self.db.begin().await?;
         insert_api_key(&mut tx, key).await?;
@@ -68,7 +68,7 @@ impl Store {
             .await
     }
 
-    /// Revokes a key and says whether there was one to revoke.
+    /// Revokes a key, and returns whether there was one to revoke.
     pub async fn revoke_api_key(&self, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let revoked = self
             .db

@@ -9,7 +9,7 @@ use super::{error::StoreError, handle::Store};
 use crate::model::{agent_connection::AgentConnection, subject::Tenant};
 
 impl Store {
-    /// Connects a token of this tenant to an agent. A connection that is there already is given back as it is.
+    /// Connects a token of this tenant to an agent. An existing connection is returned unchanged.
     /// `None`: the tenant has no such token, or none that belongs to `user` when one is named.
     pub async fn connect_agent(
         &self,
@@ -87,7 +87,7 @@ impl Store {
         Ok(connections > 0)
     }
 
-    /// Removes a connection; the token stays. Says whether there was one.
+    /// Deletes a connection, and returns whether there was one. The token is kept.
     pub async fn disconnect_agent(
         &self,
         tenant: &Tenant,

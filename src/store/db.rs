@@ -2,7 +2,7 @@
 //! Owns: connections, transactions, and every difference between the two databases.
 //! Must not know: any table but the view `database_clock`.
 
-#![expect(clippy::disallowed_methods, reason = "the one place that talks to sqlx")]
+#![expect(clippy::disallowed_methods, reason = "the one place that calls sqlx")]
 
 use std::{
     path::PathBuf,
@@ -38,7 +38,7 @@ const SQLITE_CLOCK: &str = "CREATE VIEW IF NOT EXISTS database_clock AS
 
 /// How long a caller waits for a free connection before the database counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// SQLite lets one writer in at a time; the rest are readers.
+/// SQLite has one writer at a time; the other connections read.
 const SQLITE_CONNECTIONS: u32 = 4;
 
 /// A value that can be bound on both databases.
@@ -74,17 +74,17 @@ enum Backend {
     Sqlite(SqlitePool),
 }
 
-/// Opens PostgreSQL connections for the pool. A connection is not asked whether it still lives when it is taken:
-/// that would double the round trips of a request; one that turns out dead is thrown away instead.
+/// Opens PostgreSQL connections for the pool. A connection is not tested when it is taken: that would double the round
+/// trips of a request. A broken one is discarded when its statement fails.
 struct OpenPostgres {
     options: PgConnectOptions,
-    /// When a connection last broke or could not be had.
-    away_at: Mutex<Option<Instant>>,
+    /// When a connection last broke or could not be opened.
+    failed_at: Mutex<Option<Instant>>,
 }
 
 impl OpenPostgres {
-    fn note_away(&self) {
-        *self.away_at.lock() = Some(Instant::now());
+    fn note_failure(&self) {
+        *self.failed_at.lock() = Some(Instant::now());
     }
 }
 
@@ -93,7 +93,7 @@ impl Manager for OpenPostgres {
     type Error = sqlx::Error;
 
     async fn create(&self) -> Result<PgConnection, sqlx::Error> {
-        // Boxed: opening a connection takes ten kilobytes of state, which every query would carry along.
+        // Boxed: opening a connection takes ten kilobytes of state, which every query would otherwise carry.
         Box::pin(PgConnection::connect_with(&self.options)).await
     }
 
@@ -111,11 +111,12 @@ impl Db {
         };
         match &db.0 {
             Backend::Postgres(pool) => {
-                // On a connection of its own: waiting for another replica's migration may take longer than a statement
-                // may take in service.
+                // On a separate connection: waiting for another replica's migration may take longer than the usual
+                // time-out of a statement.
                 let patient =
                     pool.manager().options.clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
-                let mut connection = PgConnection::connect_with(&patient).await?;
+                let mut connection =
+                    PgConnection::connect_with(&patient).await.map_err(|error| cannot_connect(&patient, error))?;
                 MIGRATIONS.run(&mut connection).await?;
                 // Two replicas that replace the view at once would collide in PostgreSQL's catalogue.
                 let mut tx = connection.begin().await?;
@@ -133,11 +134,7 @@ impl Db {
     }
 
     fn open_postgres(url: &SecretString, connections: u32) -> Result<Self, StoreError> {
-        let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.expose_secret().starts_with(scheme));
-        let options = PgConnectOptions::from_str(url.expose_secret())
-            .ok()
-            .filter(|_| is_postgres)
-            .ok_or_else(|| StoreError::Location("DATABASE_URL is not postgres://user:password@host/database".into()))?
+        let options = postgres_options(url)?
             .application_name("agent-auth")
             .options([
                 ("statement_timeout", "5s"),
@@ -145,7 +142,7 @@ impl Db {
                 ("idle_in_transaction_session_timeout", "10s"),
             ])
             .disable_statement_logging();
-        let pool = Pool::builder(OpenPostgres { options, away_at: Mutex::new(None) })
+        let pool = Pool::builder(OpenPostgres { options, failed_at: Mutex::new(None) })
             .max_size(connections as usize)
             .wait_timeout(Some(ACQUIRE_TIMEOUT))
             .create_timeout(Some(ACQUIRE_TIMEOUT))
@@ -179,12 +176,12 @@ impl Db {
         matches!(self.0, Backend::Postgres(_))
     }
 
-    /// True when the database has been there, as far as this server knows, for so long. SQLite always is.
+    /// True when no connection has failed for this long. Always true for SQLite.
     pub(super) fn reachable_for(&self, duration: Duration) -> bool {
         match &self.0 {
             Backend::Postgres(pool) => {
-                let away_at = *pool.manager().away_at.lock();
-                away_at.is_none_or(|at| at.elapsed() >= duration)
+                let failed_at = *pool.manager().failed_at.lock();
+                failed_at.is_none_or(|at| at.elapsed() >= duration)
             }
             Backend::Sqlite(_) => true,
         }
@@ -215,7 +212,7 @@ impl Db {
             Backend::Postgres(pool) => {
                 let mut connection = postgres_connection(pool).await?;
                 if connection.execute("BEGIN").await.is_err() {
-                    // Nothing is lost yet: a connection that died in the pool is replaced.
+                    // Nothing is lost yet: a connection that broke in the pool is replaced.
                     forget_idle(pool, connection);
                     connection = postgres_connection(pool).await?;
                     connection.execute("BEGIN").await?;
@@ -227,9 +224,47 @@ impl Db {
     }
 }
 
+/// Checks a PostgreSQL URL without connecting. No error repeats it: it holds a password.
+pub fn postgres_options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
+    let refused = |problem: &str| {
+        StoreError::Location(format!(
+            "AGENT_AUTH_DATABASE_URL: {problem}; expected postgres://user:password@host/database. For SQLite, leave it \
+             unset and set AGENT_AUTH_DATA_DIR"
+        ))
+    };
+    match url.expose_secret().split_once("://") {
+        Some(("postgres" | "postgresql", _)) => PgConnectOptions::from_str(url.expose_secret()).map_err(|_| {
+            refused("the URL cannot be parsed (percent-encode special characters in the user name and the password)")
+        }),
+        Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            Err(refused(&format!("`{scheme}://` is not supported")))
+        }
+        _ => Err(refused("this is not a URL")),
+    }
+}
+
+/// The message for a first connection that fails: where it went, and which setting says so.
+fn cannot_connect(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
+    let (host, port) = (options.get_host(), options.get_port());
+    let problem = match &error {
+        sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
+            "the connection was refused. Check that PostgreSQL is running there".to_owned()
+        }
+        sqlx::Error::Io(io) if io.to_string().contains("lookup") => {
+            "the host name cannot be resolved. Check its spelling and the DNS".to_owned()
+        }
+        sqlx::Error::Io(io) => io.to_string(),
+        sqlx::Error::Tls(tls) => format!("TLS failed: {tls}"),
+        _ => return error.into(),
+    };
+    StoreError::Location(format!(
+        "cannot connect to the database at {host}:{port} (AGENT_AUTH_DATABASE_URL): {problem}"
+    ))
+}
+
 async fn postgres_connection(pool: &Pool<OpenPostgres>) -> Result<Object<OpenPostgres>, StoreError> {
     pool.get().await.map_err(|error| {
-        pool.manager().note_away();
+        pool.manager().note_failure();
         match error {
             deadpool::managed::PoolError::Backend(error) => StoreError::from(error),
             other => StoreError::Unavailable(other.to_string()),
@@ -237,9 +272,9 @@ async fn postgres_connection(pool: &Pool<OpenPostgres>) -> Result<Object<OpenPos
     })
 }
 
-/// Throws away a dead connection and the idle ones, which very likely died with it.
+/// Discards a broken connection and the idle ones, which are very likely broken too.
 fn forget_idle(pool: &Pool<OpenPostgres>, connection: Object<OpenPostgres>) {
-    pool.manager().note_away();
+    pool.manager().note_failure();
     drop(Object::take(connection));
     pool.retain(|_, _| false);
 }
@@ -306,7 +341,7 @@ impl Tx {
 }
 
 impl Drop for Tx {
-    /// Closing the connection rolls back on the server, which needs no await and cannot be forgotten half done.
+    /// Closes the connection, so that the server rolls back. This needs no await.
     fn drop(&mut self) {
         if let TxConnection::Postgres(slot) = &mut self.0
             && let Some(connection) = slot.take()
@@ -336,7 +371,7 @@ pub struct Query<'c> {
 }
 
 /// Runs `$run` with the statement's connection: the transaction's own, or one of the pool for as long as it takes.
-/// A read that finds its pooled connection dead is sent once more on a new one; a write never is.
+/// A read whose pooled connection is broken is sent once more on a new one; a write never is.
 macro_rules! on_connection {
     ($query:expr, |$connection:ident, $args:ident| $run:expr) => {{
         let Query { sql: _, args, broken, is_read, target } = $query;
@@ -355,7 +390,7 @@ macro_rules! on_connection {
                     (Err(error), again) if is_broken(&error) => {
                         forget_idle(pool, connection);
                         let Some(bound) = again else { return Err(error.into()) };
-                        // Boxed, like opening a connection: every query would carry its state along.
+                        // Boxed, like opening a connection: every query would otherwise carry its state.
                         Box::pin(async {
                             let mut connection = postgres_connection(pool).await?;
                             let ($connection, $args) = (&mut *connection, bound);
@@ -378,7 +413,7 @@ macro_rules! on_connection {
                 let ($connection, $args) = (&mut **transaction, bound);
                 Box::pin($run).await.map_err(StoreError::from)
             }
-            _ => return Err(StoreError::Unavailable("the transaction is over".into())),
+            _ => return Err(StoreError::Unavailable("the transaction has ended".into())),
         }
     }};
 }
@@ -403,7 +438,7 @@ impl Query<'_> {
         self.bind(tenant.organization.clone()).bind(tenant.workspace.clone())
     }
 
-    /// Says that the statement only reads: if its connection turns out dead, it may be sent once more.
+    /// Declares that the statement only reads: if its connection is broken, it may be sent once more.
     #[must_use]
     pub fn read(mut self) -> Self {
         self.is_read = true;
@@ -422,7 +457,7 @@ impl Query<'_> {
         on_connection!(self, |connection, args| query_as_with::<_, R, _>(sql, args).fetch_optional(connection))
     }
 
-    /// The one row there must be.
+    /// The one row that must exist.
     pub async fn one<R: Row>(self) -> Result<R, StoreError> {
         let sql = self.sql;
         on_connection!(self, |connection, args| query_as_with::<_, R, _>(sql, args).fetch_one(connection))

@@ -1,4 +1,4 @@
-//! Deletions: tokens and providers are gone here at once, and their revocations are queued in the same transaction.
+//! Deletions: tokens and providers are deleted at once, and their revocations are queued in the same transaction.
 //! Owns: that no grant is deleted without its revocation.
 //! Must not know: how or when a grant is revoked.
 
@@ -71,7 +71,7 @@ impl Store {
         self.queue_and_commit(tx, tenant, rows, client_of, now).await
     }
 
-    /// Deletes a provider with its tokens and authorization requests; `None` if there is none.
+    /// Deletes a provider with its tokens and authorization requests; `None` if it does not exist.
     pub async fn delete_provider(
         &self,
         tenant: &Tenant,
@@ -136,7 +136,7 @@ impl Store {
     /// can still be deleted.
     fn revocable(&self, row: ProviderRow, client_of: RevocationClient<'_>) -> Option<(String, Client)> {
         let opened = self.open_provider(row).inspect_err(|error| {
-            tracing::warn!(event = "provider.not_opened", %error, "the tokens of a deleted provider are not revoked there");
+            tracing::warn!(event = "provider.not_opened", %error, "a deleted provider cannot be opened; its tokens are not revoked");
         });
         let provider = opened.ok()?;
         client_of(&provider).map(|client| (provider.provider_id, client))

@@ -1,31 +1,31 @@
-//! Why the store could not do something.
-//! Owns: which errors of a database mean what.
+//! The errors of the store.
+//! Owns: the meaning of each database error.
 //! Must not know: what was attempted.
 
 use crate::cipher::CipherError;
 
-/// Why the store could not do what was asked.
+/// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot be reached or gave up. Worth another try.
+    /// The database cannot be reached, or gave up. The operation may be tried again.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// There is such a record already.
-    #[error("a record with this name exists already")]
+    /// Such a record already exists.
+    #[error("a record with this name already exists")]
     Conflict,
-    /// A sealed value does not open, or the keys are wrong.
+    /// A sealed value cannot be opened, or the keys are wrong.
     #[error(transparent)]
     Cipher(#[from] CipherError),
-    /// The settings do not lead to a database we can use.
+    /// The settings do not name a usable database.
     #[error("{0}")]
     Location(String),
-    /// The statement failed. A defect of ours.
+    /// The statement failed: a bug.
     #[error("the database refused a statement: {0}")]
     Statement(sqlx::Error),
 }
 
 impl StoreError {
-    /// True when a record that was to be referred to is gone.
+    /// True when a record that the statement refers to does not exist any more.
     #[must_use]
     pub fn is_dangling(&self) -> bool {
         matches!(self, Self::Statement(sqlx::Error::Database(error)) if error.is_foreign_key_violation())
@@ -40,7 +40,7 @@ impl From<sqlx::Error> for StoreError {
                 // 28: the role or its password; 3D: the database does not exist.
                 if error.code().is_some_and(|code| code.starts_with("28") || code.starts_with("3D")) =>
             {
-                Self::Location(format!("DATABASE_URL: the server says: {}", error.message()))
+                Self::Location(format!("AGENT_AUTH_DATABASE_URL: PostgreSQL refused the connection: {}", error.message()))
             }
             sqlx::Error::Database(error)
                 // 08: connection, 40: serialization and deadlock, 53: resources, 55P03: lock time-out, 57: operator.

@@ -21,7 +21,7 @@ pub struct Store {
     pub(super) db: Db,
     keys: Arc<KeyRing>,
     pub(super) provider_names: ProviderNames,
-    /// Only on PostgreSQL: SQLite has nothing to save by it.
+    /// Only on PostgreSQL: SQLite would gain nothing.
     pub(super) shared_reads: Option<SharedReads>,
 }
 
@@ -31,7 +31,7 @@ fn reads_at_once(connections: u32) -> usize {
 }
 
 impl Store {
-    /// Opens the database, brings its schema up to date and makes sure that `keys` are the ones it was sealed with.
+    /// Opens the database, brings its schema up to date and checks that `keys` are the ones that sealed it.
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be reached, or a key is wrong or missing.
@@ -52,7 +52,7 @@ impl Store {
         self.db.is_shared()
     }
 
-    /// Makes sure that the database answers.
+    /// Checks that the database responds.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let _: (i64,) = self.db.query("SELECT now_ms FROM database_clock").read().one().await?;
         Ok(())
@@ -73,12 +73,12 @@ impl Store {
         for (key_id, sealed) in used {
             if !configured.contains(&key_id) {
                 return Err(StoreError::Location(format!(
-                    "ENCRYPTION_KEYS lacks key `{key_id}`, which this database was sealed with; add it behind the others"
+                    "ENCRYPTION_KEYS lacks key `{key_id}`, which this database was sealed with; append it to the list"
                 )));
             }
             self.keys.open(&key_check_context(), &sealed).map_err(|_| {
                 StoreError::Location(format!(
-                    "ENCRYPTION_KEYS: key `{key_id}` is not the key of that id which this database was sealed with"
+                    "ENCRYPTION_KEYS: key `{key_id}` is not the key with that id that sealed this database; two keys were mixed up"
                 ))
             })?;
         }

@@ -1,5 +1,5 @@
-//! The installation: one row that says which organization and workspace this database began with.
-//! Owns: who of several replicas starting on an empty database is the one to make the first key.
+//! The installation: one row with the first organization and workspace of this database.
+//! Owns: which of several replicas that start on an empty database creates the first key.
 //! Must not know: what an API key looks like.
 
 use chrono::{DateTime, Utc};
@@ -9,7 +9,7 @@ use super::{api_keys::insert_api_key, error::StoreError, handle::Store};
 use crate::model::{api_key::NewApiKey, subject::Tenant};
 
 impl Store {
-    /// The tenant this database began with, made now if this is its first start.
+    /// The first tenant of this database, created now if this is its first start.
     pub async fn home_tenant(&self, now: DateTime<Utc>) -> Result<Tenant, StoreError> {
         self.db
             .query(
@@ -26,8 +26,8 @@ impl Store {
         Ok(Tenant { organization, workspace })
     }
 
-    /// Keeps `key` if there is no API key at all, in one statement, and says whether it did. The row of the
-    /// installation is locked first, so that of several replicas starting together one wins.
+    /// Stores `key` if there is no API key at all, and returns whether it did. The row of the
+    /// installation is locked first, so that only one of several replicas that start together does it.
     pub async fn keep_first_api_key(&self, key: &NewApiKey) -> Result<bool, StoreError> {
         let mut tx = self.db.begin().await?;
         tx.query("UPDATE installation SET id = 1 WHERE id = 1").execute().await?;

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::{error::StoreError, handle::Store};
 
 impl Store {
-    /// Takes the job `name` for `milliseconds`, by the database's clock. Of all replicas one gets it, in one statement;
-    /// `false` while another holds it. Jobs belong to the installation and not to a tenant.
+    /// Takes the job `name` for `milliseconds`, by the database's clock. One replica gets it, in one statement;
+    /// `false` while another one has it. Jobs belong to the installation and not to a tenant.
     pub async fn take_job(&self, name: &'static str, owner: Uuid, milliseconds: i64) -> Result<bool, StoreError> {
         let taken: Option<(String,)> = self
             .db
@@ -26,7 +26,7 @@ impl Store {
         Ok(taken.is_some())
     }
 
-    /// Gives a job back before its time is over. Does nothing if another has it by now.
+    /// Releases a job before its time-out. Does nothing if another replica has it now.
     pub async fn give_job_back(&self, name: &'static str, owner: Uuid) -> Result<(), StoreError> {
         self.db
             .query("UPDATE jobs SET until = 0 WHERE name = $1 AND owner = $2")

@@ -6,10 +6,10 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 
 use super::{error::StoreError, handle::Store};
 
-/// The connection on which other replicas are heard.
+/// The connection that listens for messages of other replicas.
 pub struct Listener(PgListener);
 
-/// What came in.
+/// What was received.
 #[derive(Debug)]
 pub enum Notification {
     /// A message of another replica, or of this one.
@@ -24,7 +24,7 @@ pub enum Notification {
 }
 
 impl Store {
-    /// Sends a message to every replica that listens. On SQLite there is none.
+    /// Sends a message to every replica that listens. On SQLite this does nothing.
     pub async fn notify(&self, channel: &'static str, payload: String) -> Result<(), StoreError> {
         if self.is_shared() {
             self.db.query("SELECT pg_notify($1, $2)").bind(channel.to_owned()).bind(payload).execute().await?;

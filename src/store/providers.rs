@@ -39,7 +39,7 @@ pub(super) struct ProviderRow {
     updated_at: DateTime<Utc>,
     #[sqlx(flatten)]
     client: ClientRow,
-    // Written by `mark_client_error` alone.
+    // Written only by `mark_client_error`.
     client_error: Option<String>,
 }
 
@@ -244,9 +244,9 @@ pub(super) async fn provider_row(tx: &mut Tx, tenant: &Tenant, id: Uuid) -> Resu
         .await
 }
 
-/// Closes a provider to new tokens for as long as the transaction runs: PostgreSQL lets nobody refer to a row one of
-/// whose unique columns is being changed. So no consent can slip in between the deletion of the tokens and that of the
-/// provider, and be lost unrevoked. No provider can have the new name.
+/// Closes a provider to new tokens for as long as the transaction runs: PostgreSQL blocks new references to a row while
+/// one of its unique columns is being changed. So no consent can slip in between the deletion of the tokens and that of
+/// the provider, and be lost unrevoked. No provider can have the new name.
 pub(super) async fn close_provider(
     tx: &mut Tx,
     tenant: &Tenant,

@@ -26,13 +26,13 @@ pub struct Revocation {
     pub tenant: Tenant,
     /// The provider's name on the wire.
     pub provider_id: String,
-    /// Our client there: a copy, because the provider's record may be gone by then.
+    /// The client at the provider: a copy, because the provider's record may have been deleted.
     pub client: Client,
     /// Where the grant is revoked.
     pub revocation_url: String,
     /// What is revoked.
     pub tokens: RevokedTokens,
-    /// How often it was tried, this time included.
+    /// The number of attempts, including this one.
     pub attempts: i64,
 }
 
@@ -165,7 +165,7 @@ impl Store {
         row.map(|row| self.open_revocation(row)).transpose()
     }
 
-    /// Replaces the tokens of a revocation: a provider that revokes only a live access token had to issue one first.
+    /// Replaces the tokens of a revocation: a provider that revokes only a valid access token had to issue one first.
     pub async fn replace_revoked_tokens(&self, revocation: &Revocation) -> Result<(), StoreError> {
         let seal = self.row_seal(&revocation.tenant, revocation.id, 0);
         let RevokedTokens { access_token, refresh_token, .. } = &revocation.tokens;

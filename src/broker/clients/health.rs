@@ -27,7 +27,7 @@ pub async fn mark_client(broker: &Broker, provider: &Provider, error: Option<&st
     let marked = broker.store.mark_client_error(&provider.tenant, provider.id, error, broker.clock.now()).await;
     if let Err(error) = marked {
         tracing::warn!(
-            event = "client.mark_failed", provider = provider.provider_id, %error,
+            event = "client.state_not_stored", provider = provider.provider_id, %error,
             "could not store whether a provider's client works"
         );
     }

@@ -17,7 +17,7 @@ pub async fn identify(broker: &Broker, request: &AuthorizationRequest, grant: &m
     let provider = match broker.store.provider(&request.wanted.subject.tenant, &request.provider_id).await {
         Ok(provider) => provider.filter(|provider| is_same(provider, request)),
         Err(error) => {
-            tracing::debug!(event = "account.unknown", auth_id = %request.id, %error, "the account stays unknown");
+            tracing::info!(event = "account.unknown", auth_id = %request.id, reason = %error, "the account is unknown");
             None
         }
     };
@@ -32,7 +32,7 @@ pub async fn identify(broker: &Broker, request: &AuthorizationRequest, grant: &m
         Err(reason) => {
             tracing::info!(
                 event = "account.unknown", auth_id = %request.id, provider = request.provider_id, %reason,
-                "the account stays unknown"
+                "the account is unknown"
             );
         }
     }

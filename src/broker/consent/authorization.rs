@@ -14,6 +14,8 @@ use super::{
     state::{hash, hash_with_code},
     static_key::{self, key_page},
 };
+use tracing::Instrument;
+
 use crate::{
     broker::{context::Broker, error::BrokerError},
     model::{
@@ -86,7 +88,7 @@ pub async fn complete(
                 _ => Credential::Code(response),
             };
             // A task of its own: a browser that disconnects does not undo a consent that was given.
-            let exchange = broker.tasks.spawn(exchange(Arc::clone(broker), request, credential));
+            let exchange = broker.tasks.spawn(exchange(Arc::clone(broker), request, credential).in_current_span());
             match tokio::time::timeout(EXCHANGE_WAIT, exchange).await {
                 Ok(ended) => ended.map_err(|error| BrokerError::Internal(error.to_string()))?,
                 Err(_) => Err(StoreError::Unavailable("a grant waits to be stored".into()).into()),

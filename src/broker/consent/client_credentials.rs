@@ -10,6 +10,8 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{request::with_default_scopes, static_key::grant_of_key};
+use tracing::Instrument;
+
 use crate::{
     broker::{
         clients::health::note_client,
@@ -72,7 +74,7 @@ pub async fn obtain(
         return Err(BrokerError::NoToken(failure));
     }
     // A task of its own: a caller that disconnects does not lose what the provider issued.
-    let request = request(Arc::clone(broker), provider.clone(), wanted.clone(), credential);
+    let request = request(Arc::clone(broker), provider.clone(), wanted.clone(), credential).in_current_span();
     let requested = broker.tasks.spawn(request).await.map_err(|error| BrokerError::Internal(error.to_string()))??;
     let obtained = match requested {
         Ok(token) if token.covers(needed) => Ok(token),
@@ -115,7 +117,7 @@ async fn request(
                 provider = provider.provider_id,
                 error = failure.error,
                 error_description = failure.error_description,
-                "the provider issued our client no token"
+                "the provider issued no token to our client"
             );
             return Ok(Err(failure));
         }
@@ -125,7 +127,7 @@ async fn request(
         Ok(id) => {
             tracing::info!(
                 event = "client_token.stored", token_id = %id, provider = provider.provider_id,
-                "a token of our client was stored"
+                "a client credentials token was stored"
             );
             let token = broker.store.token(tenant, id).await?;
             token.map(|token| Ok(Box::new(token))).ok_or(BrokerError::NotFound("token"))

@@ -1,5 +1,5 @@
 //! Static keys: which texts are one, and the page on which a person enters theirs.
-//! Owns: which provider a person is asked for a key for, and that a key fits where agents put it.
+//! Owns: for which provider a person enters a key, and that a key fits where agents put it.
 //! Must not know: how the page looks, or how a key is stored.
 
 use chrono::{DateTime, Utc};

@@ -38,7 +38,7 @@ pub enum Waited {
     },
 }
 
-/// Waits until the authorization request `id` has ended, for `timeout` at the most.
+/// Waits until the authorization request `id` has ended, for at most `timeout`.
 pub async fn wait(broker: &Arc<Broker>, tenant: &Tenant, id: Uuid, timeout: Duration) -> Result<Waited, BrokerError> {
     let deadline = Instant::now() + timeout;
     let waiter = broker.notifications.register(id);

@@ -26,7 +26,7 @@ pub async fn exclusively<T>(
     }
     let done = timeout_at(deadline, work).await;
     if let Err(error) = store.give_job_back(name, owner).await {
-        tracing::warn!(event = "job.not_given_back", job = name, %error, "a job was not given back; its next run waits until it times out");
+        tracing::warn!(event = "job.not_released", job = name, %error, "could not release a job; its next run waits for the timeout");
     }
     match done {
         Ok(done) => done.map(Some),

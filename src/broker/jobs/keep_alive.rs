@@ -1,6 +1,6 @@
-//! Keeping grants alive: refreshes that nobody asked for.
-//! Owns: which tokens are worth it, how many at a time, and how gently their providers are asked.
-//! Must not know: how a refresh is done, or when this is run.
+//! Keeping grants alive: refreshes without a caller.
+//! Owns: which tokens are refreshed, how many at a time, and how fast their providers are called.
+//! Must not know: how a refresh is done, or when this runs.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -25,10 +25,10 @@ use crate::{
 
 /// How often a server looks for tokens to refresh.
 pub(super) const EVERY: Duration = Duration::from_secs(30);
-/// How many tokens one run refreshes at the most: those in use, and those about to die, which have days for it.
+/// How many tokens one run refreshes at most: those in use, and those about to die, which have days for it.
 const BATCH: i64 = 100;
 const ENDING_BATCH: i64 = 20;
-/// How long one run may take; a replica that dies at it is replaced after that.
+/// How long one run may take; if a replica dies during it, another one takes over after that.
 const TIMEOUT: Duration = Duration::from_mins(2);
 /// Between two refreshes at one provider: five in a second.
 const PACE: Duration = Duration::from_millis(200);
@@ -36,13 +36,13 @@ const PACE: Duration = Duration::from_millis(200);
 const AHEAD: TimeDelta = TimeDelta::seconds(60);
 /// No token is handed out that was due for longer than this: more than the greatest leeway.
 const DUE_WHEN_USED: TimeDelta = TimeDelta::minutes(10);
-/// A token that was refreshed, or failed to be, is left alone for a while: one with a very short life would else be
-/// refreshed all day, and one that always fails be tried all day.
+/// A token that was refreshed, or could not be, is not refreshed again for a while: otherwise one with a very short life
+/// would be refreshed all day, and one that always fails would be tried all day.
 const REST: TimeDelta = TimeDelta::minutes(5);
 /// A refresh token that expires within this is about to die ...
 const ENDING: TimeDelta = TimeDelta::days(3);
-/// ... and a refresh may give a new one. If it did not, as with providers that never extend it, a few more tries are
-/// made until the end and not one every few minutes.
+/// ... and a refresh may return a new one. If it does not, as with providers that never extend it, a few more attempts are
+/// made until the end, and not one every few minutes.
 const ENDING_REST: TimeDelta = TimeDelta::hours(12);
 
 /// What one run did.
@@ -64,8 +64,8 @@ impl Kept {
     }
 }
 
-/// Refreshes a batch of tokens, unless another replica is at it: those that were handed out lately and are about to
-/// expire, and, if the settings say so, those whose refresh token is about to die. `None`: another one is at it.
+/// Refreshes a batch of tokens, unless another replica does it at the moment: those that were handed out lately and are
+/// about to expire, and, if the settings say so, those whose refresh token is about to die. `None`: another replica does it.
 pub async fn run_once(broker: &Arc<Broker>) -> Result<Option<Kept>, BrokerError> {
     if broker.settings.keep_alive_used_within_hours == 0 && broker.settings.keep_alive_idle_days == 0 {
         return Ok(Some(Kept::default()));
@@ -86,7 +86,7 @@ async fn batch(broker: &Arc<Broker>) -> Result<Kept, BrokerError> {
     });
     if kept != Kept::default() {
         tracing::info!(
-            event = "keep_alive.done",
+            event = "keep_alive.finished",
             fresh = kept.fresh,
             dead = kept.dead,
             failed = kept.failed,
@@ -96,7 +96,7 @@ async fn batch(broker: &Arc<Broker>) -> Result<Kept, BrokerError> {
     Ok(kept)
 }
 
-/// What is worth a refresh now.
+/// The tokens to refresh now.
 async fn candidates(broker: &Broker) -> Result<Vec<Candidate>, StoreError> {
     let (now, settings) = (broker.clock.now(), &broker.settings);
     let filter = RefreshFilter { now, since: now - REST };

@@ -8,7 +8,7 @@ use crate::{broker::context::Broker, store::error::StoreError};
 
 /// How often the notes are written. A server that is killed loses those since the last write.
 pub(super) const EVERY: Duration = Duration::from_mins(1);
-/// How many tokens one transaction writes. It locks their rows until its end, and whoever refreshes one of them has to
+/// How many tokens one transaction writes. It locks their rows until its end, and a refresh of one of them has to
 /// wait for it.
 const ROWS_MAX: usize = 200;
 

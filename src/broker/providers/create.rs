@@ -78,8 +78,8 @@ pub(super) fn id_taken() -> BrokerError {
 fn fill(draft: &mut ProviderDraft, server: &ServerMetadata) {
     let knows_s256 = server.code_challenge_methods_supported.iter().flatten().any(|method| method == "S256");
     if !draft.has("token_endpoint_auth_method") {
-        let is_public = !draft.has("client_secret");
-        draft.authentication = Some(if is_public { ClientAuthentication::None } else { authentication(server) });
+        let unnamed = ClientAuthentication::unnamed(draft.has("client_secret"), authentication(server));
+        draft.authentication = Some(unnamed);
     }
     if !draft.has("uses_pkce") {
         draft.uses_pkce = Some(knows_s256);

@@ -248,8 +248,8 @@ fn client(id: String, secret: Option<SecretString>, authentication: ClientAuthen
 }
 
 fn client_by_hand(draft: &McpDraft, id: String, method: ClientAuthentication) -> Client {
-    let known = if draft.client_secret.is_some() { method } else { ClientAuthentication::None };
-    client(id, draft.client_secret.clone(), draft.authentication.unwrap_or(known))
+    let unnamed = ClientAuthentication::unnamed(draft.client_secret.is_some(), method);
+    client(id, draft.client_secret.clone(), draft.authentication.unwrap_or(unnamed))
 }
 
 /// There is none yet: somebody has to register one by hand.

@@ -11,6 +11,8 @@ use super::{
     response::grant_from_response,
     revoke::{queue_revocation, revocation_client},
 };
+use tracing::Instrument;
+
 use crate::{
     broker::{
         backoff::Backoff,
@@ -44,14 +46,14 @@ const LEASE: Duration = Duration::from_secs(5);
 const EXTEND_EVERY: Duration = Duration::from_secs(2);
 /// How long callers wait for somebody else's refresh, beyond what one call to a provider may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A request whose response was lost is sent again at once: most providers that rotate refresh tokens accept the old one
-/// for some seconds more, for exactly this case.
+/// A request whose response was lost is sent again at once: most providers that rotate refresh tokens accept the old
+/// one for some seconds more, for exactly this case.
 const ATTEMPTS: u32 = 3;
 const ATTEMPTS_AFTER_TIMEOUT: u32 = 2;
 /// How often those who wait for another's refresh look by themselves: its notification may be lost.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// After a temporary failure the provider is not called for a moment, and longer after each further failure: an outage is
-/// probed, not hammered.
+/// After a temporary failure the provider is not called for a moment, and longer after each further failure: an outage
+/// is probed, not hammered.
 const COOL_DOWN: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(30) };
 /// So many failures in a row take about a minute; no provider accepts an old refresh token for longer.
 const RESUMED_FAILURES: i64 = 6;
@@ -76,7 +78,7 @@ pub async fn refresh(broker: &Arc<Broker>, token: Token) -> Result<Refreshed, Br
         woken.as_mut().enable();
         if let Some(lease) = broker.store.take_refresh_lease(&token, milliseconds(LEASE), broker.clock.now()).await? {
             // A task of its own: neither a caller that disconnects nor one that has waited long enough stops it.
-            let run = broker.tasks.spawn(run(Arc::clone(broker), token, lease));
+            let run = broker.tasks.spawn(run(Arc::clone(broker), token, lease).in_current_span());
             return match tokio::time::timeout_at(deadline, run).await {
                 Ok(ended) => ended.map_err(|error| BrokerError::Internal(error.to_string()))?,
                 Err(_) => Ok(Refreshed::Failed(timed_out())),
@@ -291,7 +293,7 @@ fn timed_out() -> TokenFailure {
     TokenFailure {
         kind: FailureKind::TimedOut,
         error: "provider_timeout".into(),
-        error_description: Some("the provider did not answer in time".into()),
+        error_description: Some("the provider did not respond in time".into()),
         retry_after: Some(COOL_DOWN.first),
     }
 }

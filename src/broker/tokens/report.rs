@@ -58,7 +58,7 @@ pub async fn report_invalid(
     if is_old || just_replaced {
         return current(broker, token).await;
     }
-    tracing::info!(event = "token.reported_invalid", token_id = %token.id, provider = token.provider_id, "an API refused a token");
+    tracing::info!(event = "token.reported_invalid", token_id = %token.id, provider = token.provider_id, "an agent reported that an API rejected a token");
     if token.has_refresh_token {
         return match refresh(broker, token).await? {
             Refreshed::Fresh(token) => Ok(Reported::Refreshed(token)),

@@ -134,7 +134,7 @@ pub async fn queue_revocation(
         tracing::warn!(
             event = "token.not_revocable",
             provider = provider_id,
-            "the grant of a deleted token is still alive: no revocation endpoint is known"
+            "the grant of a deleted token is still valid: no revocation endpoint is known"
         );
         return Ok(());
     };
@@ -156,7 +156,7 @@ pub async fn run_due(broker: &Arc<Broker>) -> Result<(), StoreError> {
         tracing::error!(
             event = "revocation.given_up", revocation = %lost.id, provider = lost.provider_id,
             last_error = lost.last_error,
-            "a grant could not be revoked at its provider, and is given up; revoke it there by hand"
+            "a grant could not be revoked and is given up; revoke it at the provider by hand"
         );
     }
     let due = broker.store.due_revocations(now, DUE_MAX).await?;
@@ -205,7 +205,7 @@ async fn attempt_one(broker: &Broker, id: Uuid) -> Attempt {
         Err(error) => Err(error),
     };
     outcome.unwrap_or_else(|error| {
-        tracing::warn!(event = "revocation.store_failed", revocation = %id, %error, "the store failed during a revocation");
+        tracing::warn!(event = "revocation.store_failed", revocation = %id, %error, "the database failed during a revocation; will retry");
         Attempt::Queued
     })
 }
@@ -216,7 +216,7 @@ async fn attempt(broker: &Broker, mut revocation: Revocation) -> Result<Attempt,
         count("spared");
         tracing::warn!(
             event = "revocation.would_end_others", revocation = %revocation.id, provider = revocation.provider_id,
-            "a token stays alive at its provider: to revoke it would end another token of its account"
+            "a token was not revoked: that would end another token of its account"
         );
         return Ok(Attempt::Impossible);
     }
@@ -227,13 +227,13 @@ async fn attempt(broker: &Broker, mut revocation: Revocation) -> Result<Attempt,
         Ok(Revoked::Yes | Revoked::AccessTokenDead) => {
             broker.store.end_revocation(&revocation).await?;
             count("revoked");
-            tracing::info!(event = "revocation.done", revocation = %id, provider, "a grant was revoked at its provider");
+            tracing::info!(event = "revocation.completed", revocation = %id, provider, "a grant was revoked at its provider");
             Ok(Attempt::Revoked)
         }
         Ok(Revoked::Unsupported) => {
             broker.store.end_revocation(&revocation).await?;
             count("unsupported");
-            tracing::warn!(event = "revocation.unsupported", revocation = %id, provider, "the provider revokes none of its tokens");
+            tracing::warn!(event = "revocation.unsupported", revocation = %id, provider, "the provider does not support revocation");
             Ok(Attempt::Impossible)
         }
         Err(failure) => {

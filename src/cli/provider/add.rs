@@ -1,5 +1,5 @@
 //! `agent-auth provider add`: a provider from the catalogue, from its endpoints, from its issuer, or an MCP server.
-//! Owns: its arguments, and the draft they make.
+//! Owns: its arguments, and the draft that they describe.
 //! Must not know: the rules of a draft; those are the broker's.
 
 use std::{collections::BTreeMap, io::Read, path::PathBuf};
@@ -68,13 +68,14 @@ pub(in crate::cli) struct Add {
     /// A value that the catalogue entry needs, e.g. --set tenant=common; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
-    /// The name for people
+    /// The display name
     #[arg(long)]
     name: Option<String>,
     /// The URL of an MCP server: nothing else is needed
     #[arg(long, value_name = "URL", conflicts_with_all = ["template", "auth_url", "token_url", "issuer"])]
     mcp: Option<String>,
-    /// The issuer of an authorization server: its endpoints are read from its metadata (RFC 8414, OpenID Connect Discovery)
+    /// The issuer of an authorization server: its endpoints are read from its metadata (RFC 8414, OpenID Connect
+    /// Discovery)
     #[arg(long, value_name = "URL", conflicts_with = "template")]
     issuer: Option<String>,
     /// How tokens are obtained: authorization_code, client_credentials (without a person) or api_key (a static key)
@@ -84,7 +85,7 @@ pub(in crate::cli) struct Add {
     #[arg(long, required_unless_present_any = ["mcp", "grant_type"])]
     client_id: Option<String>,
     /// A file with the client secret, or - for standard input; absent for a public client. With api_key: the key that
-    /// everybody uses; if absent, each person enters their own
+    /// all users share; if absent, each person enters their own
     #[arg(long, value_name = "FILE")]
     client_secret_file: Option<PathBuf>,
     /// The authorization endpoint
@@ -93,16 +94,16 @@ pub(in crate::cli) struct Add {
     /// The token endpoint
     #[arg(long, value_name = "URL")]
     token_url: Option<String>,
-    /// Where refresh tokens go, if not to the token endpoint
+    /// The endpoint for refreshes, if it is not the token endpoint
     #[arg(long, value_name = "URL")]
     refresh_url: Option<String>,
-    /// The userinfo endpoint, so that accounts have a name
+    /// The userinfo endpoint, which identifies accounts
     #[arg(long, value_name = "URL")]
     userinfo_url: Option<String>,
     /// The revocation endpoint, if the provider is not built in
     #[arg(long, value_name = "URL")]
     revocation_url: Option<String>,
-    /// Where the authorization of a device begins (RFC 8628), for agents without a browser
+    /// The device authorization endpoint (RFC 8628), for consent on another device
     #[arg(long, value_name = "URL")]
     device_authorization_url: Option<String>,
     /// Send a code challenge (PKCE, S256); --pkce=false turns it off for a built-in provider
@@ -123,7 +124,7 @@ pub(in crate::cli) struct Add {
     /// A scope to request in addition to those an agent names; may be repeated
     #[arg(long = "always-scope", value_name = "SCOPE")]
     always_scopes: Vec<String>,
-    /// The protected resource the tokens are for (RFC 8707)
+    /// The protected resource that the tokens are for (RFC 8707)
     #[arg(long, value_name = "URI")]
     resource: Option<String>,
     /// A parameter for every authorization URL, e.g. --param access_type=offline; may be repeated

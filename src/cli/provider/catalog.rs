@@ -1,4 +1,4 @@
-//! `agent-auth provider catalog`: the built-in providers, and what to do at each.
+//! `agent-auth provider catalog`: the built-in providers, and how to register an app at each.
 //! Owns: the table, and the steps as they are printed.
 //! Must not know: what an entry means for requests.
 

@@ -1,4 +1,4 @@
-//! `agent-auth provider check`: checks of a provider's endpoints that can do no harm.
+//! `agent-auth provider check`: harmless checks of a provider's endpoints.
 //! Owns: the lines that are printed, and the exit code.
 //! Must not know: which endpoints are checked, or what a response means.
 
@@ -26,7 +26,7 @@ pub(super) async fn run(provider: &Provider, broker: &Broker) -> anyhow::Result<
         GrantType::AuthorizationCode => {
             print(&format!("{:<8} redirect URI: enter exactly {redirect_uri} at the provider", "note"))?;
         }
-        GrantType::ApiKey => print(&format!("{:<8} a static key: only its API can tell whether it is valid", "note"))?,
+        GrantType::ApiKey => print(&format!("{:<8} a static key: only its API can verify it", "note"))?,
         GrantType::ClientCredentials => {}
     }
     match findings.iter().filter(|finding| finding.verdict == Verdict::Wrong).count() {

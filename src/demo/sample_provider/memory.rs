@@ -1,4 +1,4 @@
-//! What the sample provider remembers: consents asked, codes, grants and their tokens, all in memory and bounded.
+//! What the sample provider remembers: requested consents, codes, grants and their tokens, all in memory and bounded.
 //! Owns one-time use, expiry and rotation.
 //! Must not know HTTP.
 
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use sha2::{Digest, Sha256};
 
-/// At most this many of each kind are remembered; the oldest go first.
+/// The limit for each kind of entry; the oldest are dropped first.
 const CAPACITY: usize = 10_000;
 const CONSENT_LIFETIME: Duration = Duration::from_mins(10);
 const CODE_LIFETIME: Duration = Duration::from_mins(1);
-/// Short, so that whoever tries the demo sees a refresh.
+/// Short, so that a refresh can be seen in the demo.
 pub(super) const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_mins(5);
 
 /// Everything remembered.
@@ -26,14 +26,14 @@ pub(super) struct Memory {
 }
 
 /// A checked authorization request, shown to the person.
-pub(super) struct Asked {
+pub(super) struct ConsentRequest {
     pub(super) state: Option<String>,
     pub(super) code_challenge: String,
     pub(super) scopes: Vec<String>,
 }
 
 struct Consent {
-    asked: Asked,
+    request: ConsentRequest,
     expires: Instant,
     answer: Option<Answer>,
 }
@@ -68,14 +68,14 @@ struct RefreshToken {
     rotated: bool,
 }
 
-/// What the token endpoint gives.
+/// A response of the token endpoint.
 pub(super) struct Issued {
     pub(super) access_token: String,
     pub(super) refresh_token: String,
     pub(super) scopes: Vec<String>,
 }
 
-/// The grant is not, or no longer, good.
+/// The grant is invalid or has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     Grant(&'static str),
@@ -83,14 +83,14 @@ pub(super) enum Refused {
 }
 
 impl Memory {
-    /// Remembers what is asked and returns the id that the consent form carries.
-    pub(super) fn ask(&mut self, asked: Asked, now: Instant) -> String {
+    /// Stores the request and returns the id that the consent form carries.
+    pub(super) fn remember(&mut self, request: ConsentRequest, now: Instant) -> String {
         let id = random();
-        self.consents.insert(id.clone(), Consent { asked, expires: now + CONSENT_LIFETIME, answer: None });
+        self.consents.insert(id.clone(), Consent { request, expires: now + CONSENT_LIFETIME, answer: None });
         id
     }
 
-    /// The person's answer. The first one stands: a double click gets the same code again, not a second one.
+    /// Stores the person's decision. The first one counts: a double click returns the same code again.
     pub(super) fn decide(&mut self, consent: &str, approved: bool, now: Instant) -> Option<Answer> {
         let consent = self.consents.get_mut(consent).filter(|consent| now < consent.expires)?;
         if let Some(answer) = &consent.answer {
@@ -102,15 +102,15 @@ impl Memory {
                 code.clone(),
                 Code {
                     grant: grant.clone(),
-                    challenge: consent.asked.code_challenge.clone(),
+                    challenge: consent.request.code_challenge.clone(),
                     expires: now + CODE_LIFETIME,
                     presented: false,
                 },
             );
-            self.grants.insert(grant, Grant { scopes: consent.asked.scopes.clone() });
+            self.grants.insert(grant, Grant { scopes: consent.request.scopes.clone() });
             code
         });
-        let answer = Answer { state: consent.asked.state.clone(), code };
+        let answer = Answer { state: consent.request.state.clone(), code };
         consent.answer = Some(answer.clone());
         Some(answer)
     }
@@ -171,7 +171,7 @@ impl Memory {
         Ok(issued)
     }
 
-    /// The scopes of a good access token and the time it has left.
+    /// The scopes of a valid access token, and its remaining lifetime.
     pub(super) fn introspect(&self, access_token: &str, now: Instant) -> Option<(&[String], Duration)> {
         let token = self.access_tokens.get(access_token)?;
         let left = token.expires.saturating_duration_since(now);
@@ -235,8 +235,8 @@ mod tests {
 
     const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
-    fn asked() -> Asked {
-        Asked {
+    fn consent_request() -> ConsentRequest {
+        ConsentRequest {
             state: Some("xyz".to_owned()),
             code_challenge: BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER)),
             scopes: vec!["profile".to_owned(), "email".to_owned()],
@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn code(memory: &mut Memory, now: Instant) -> String {
-        let consent = memory.ask(asked(), now);
+        let consent = memory.remember(consent_request(), now);
         memory.decide(&consent, true, now).unwrap().code.unwrap()
     }
 
@@ -253,7 +253,7 @@ mod tests {
         let mut memory = Memory::default();
         let now = Instant::now();
 
-        let consent = memory.ask(asked(), now);
+        let consent = memory.remember(consent_request(), now);
         assert!(memory.decide(&consent, true, now + CONSENT_LIFETIME).is_none());
 
         let late = code(&mut memory, now);
@@ -271,7 +271,7 @@ mod tests {
     fn the_first_decision_stands() {
         let mut memory = Memory::default();
         let now = Instant::now();
-        let consent = memory.ask(asked(), now);
+        let consent = memory.remember(consent_request(), now);
         let first = memory.decide(&consent, true, now).unwrap().code;
         assert!(first.is_some());
         assert_eq!(memory.decide(&consent, true, now).unwrap().code, first);

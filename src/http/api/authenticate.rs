@@ -1,4 +1,4 @@
-//! `POST /v2/auth/authenticate`: a token, or where to get consent.
+//! `POST /v2/auth/authenticate`: a token, or the URL where the person consents.
 //! Owns: the shape of the request and the response.
 //! Must not know: which token is chosen, or when it is refreshed.
 
@@ -36,42 +36,42 @@ pub struct AuthenticateRequest {
     provider: String,
     /// The scopes the token must have.
     scopes: Vec<String>,
-    /// Whose token. Absent: `ls_user_id`, else the current user.
+    /// The user whose token is requested. If absent: `ls_user_id`, or else the current user.
     user_id: Option<String>,
-    /// The caller as the platform names it. Absent: the current user.
+    /// The id of the caller on the platform. If absent: the current user.
     ls_user_id: Option<String>,
-    /// The agent the token is for, if it is for one.
+    /// The agent that the token is for, if any.
     agent_id: Option<String>,
-    /// Accepted for compatibility; there are no public clients here.
+    /// Accepted for compatibility; it has no effect.
     #[schema(default = false, required = false)]
     pub use_agent_builder_public_oauth: bool,
     /// Begin a consent even if there is a token.
     #[schema(default = false, required = false)]
     force_new: bool,
-    /// This token and no other.
+    /// Use only this token.
     token_id: Option<Uuid>,
     /// Whether a new token becomes the default.
     #[schema(default = true, required = false)]
     is_default: bool,
     /// One of the provider's `allowed_redirect_uris`.
     redirect_uri: Option<String>,
-    /// Begin nothing.
+    /// Do not begin a consent.
     #[schema(default = false, required = false)]
     check_only: bool,
-    /// Seconds the token has to be good for at the least, from 0 to 86400; refreshed first if it is not.
+    /// The least remaining lifetime of the token in seconds, from 0 to 86400. If it has less, it is refreshed first.
     min_ttl: Option<i64>,
-    /// The `WWW-Authenticate` header with which an API or an MCP server refused a token, as it came: the scopes it names
-    /// are asked for too.
+    /// The unchanged `WWW-Authenticate` header with which an API or an MCP server rejected a token: the scopes that it
+    /// names are requested too.
     challenge: Option<String>,
-    /// `device`: the person consents on another device than the agent's (RFC 8628), with the `user_code` of the answer.
+    /// `device`: the person consents on another device (RFC 8628), with the `user_code` of the response.
     grant: Option<AuthGrant>,
 }
 
-/// How consent is asked for.
+/// How consent is requested.
 #[derive(Clone, Copy, ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum AuthGrant {
-    /// In a browser that comes back here.
+    /// In a browser, which is redirected back to this server.
     AuthorizationCode,
     /// On another device.
     Device,
@@ -89,12 +89,12 @@ pub struct AuthenticateResponse {
     status: AuthStatus,
     /// Where to send the person.
     url: Option<String>,
-    /// What to wait for.
+    /// The id for `wait`.
     auth_id: Option<Uuid>,
     /// The access token, to be sent as a Bearer token.
     token: Option<String>,
     user_id: Option<String>,
-    /// What is known of the token.
+    /// Details of the token.
     metadata: Option<Map<String, Value>>,
     /// With `grant: "device"`: what the person enters ...
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,13 +119,13 @@ pub enum AuthStatus {
     /// A person has to consent at `url`.
     #[default]
     Pending,
-    /// Nothing this agent may use; nothing was begun.
+    /// This agent may use no token, and no consent was begun.
     ConnectionRequired,
-    /// The named token is dead.
+    /// The token of `token_id` needs a new consent.
     TokenExpired,
 }
 
-/// Gives a live access token, or begins to get consent for one.
+/// Returns a valid access token, or begins a consent.
 #[utoipa::path(post, path = "/v2/auth/authenticate", tag = "Authentication", request_body = AuthenticateRequest,
     responses((status = 200, body = AuthenticateResponse), (status = 404, body = ErrorBody),
               (status = 422, body = Faults), (status = 502, body = ErrorBody), (status = 503, body = ErrorBody)))]
@@ -224,7 +224,7 @@ impl AuthenticateRequest {
     }
 }
 
-/// What an agent may need to know of its token: fields of the token response, and what is stored.
+/// Details of a token: fields of the token response, and stored ones.
 fn metadata(token: Token) -> Map<String, Value> {
     let mut metadata = token.metadata;
     metadata.entry("token_type").or_insert_with(|| "Bearer".into());

@@ -1,6 +1,6 @@
-//! `/v2/auth/agents/{agent_id}/connections`: which tokens an agent may use beside its own.
+//! `/v2/auth/agents/{agent_id}/connections`: which tokens an agent may use in addition to its own.
 //! Owns: the shapes on the wire.
-//! Must not know: how a connection changes what `authenticate` answers.
+//! Must not know: how a connection affects `authenticate`.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::{
     model::agent_connection::AgentConnection,
 };
 
-/// A connection as it is answered.
+/// A connection in a response.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AgentConnectionResponse)]
 pub struct ConnectionResponse {
@@ -91,7 +91,7 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(connection.into())))
 }
 
-/// Removes a connection. The token stays.
+/// Deletes a connection. The token is kept.
 #[utoipa::path(delete, path = "/v2/auth/agents/{agent_id}/connections/{connection_id}", tag = "Agent connections",
     params(("agent_id" = String, Path), ("connection_id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]

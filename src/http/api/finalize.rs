@@ -30,7 +30,7 @@ use crate::{
     model::failure::FailureKind,
 };
 
-/// A code an application received.
+/// A code that an application received.
 #[derive(ToSchema)]
 #[schema(as = OAuthFinalizeRequest)]
 pub struct FinalizeRequest {
@@ -40,7 +40,7 @@ pub struct FinalizeRequest {
     iss: Option<String>,
 }
 
-/// A consent that is complete.
+/// A completed consent.
 #[derive(Serialize, ToSchema)]
 pub struct Finalized {
     status: &'static str,
@@ -48,7 +48,7 @@ pub struct Finalized {
     auth_id: Uuid,
 }
 
-/// Takes a code from an application that received the redirect itself.
+/// Completes a consent with a code that an application received itself.
 #[utoipa::path(post, path = "/v2/auth/callback/{provider_id}", tag = "Callbacks",
     params(("provider_id" = String, Path)), request_body = FinalizeRequest,
     responses((status = 200, body = Finalized), (status = 400, body = ErrorBody), (status = 422, body = Faults),

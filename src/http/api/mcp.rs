@@ -1,4 +1,4 @@
-//! `POST /v2/auth/providers/mcp-discover`: an MCP server's URL is enough to connect it.
+//! `POST /v2/auth/providers/mcp-discover`: connects an MCP server by its URL.
 //! Owns: the shape of the request.
 //! Must not know: how a server is discovered, or how a client is registered.
 
@@ -39,13 +39,13 @@ pub struct McpDiscoverRequest {
     /// The address of the MCP server: https, or http to a host in `ALLOW_PRIVATE_UPSTREAMS`.
     #[schema(value_type = String, required = true)]
     mcp_server_url: Option<String>,
-    /// A client that was registered by hand, where the authorization server lets none register itself.
+    /// A client that was registered by hand, if the authorization server does not let clients register themselves.
     client_id: Option<String>,
     client_secret: Option<String>,
     token_endpoint_auth_method: Option<ClientAuthentication>,
-    /// `client_credentials` for a server that takes this client's own tokens; `authorization_code` if absent.
+    /// `client_credentials` for a server that accepts the client's own tokens; `authorization_code` if absent.
     grant_type: Option<GrantType>,
-    /// Accept an authorization server whose metadata does not say that it knows PKCE (S256 is sent all the same).
+    /// Accept an authorization server whose metadata does not declare PKCE support (S256 is sent anyway).
     #[schema(default = false, required = false)]
     allow_missing_pkce: bool,
     /// Send no `resource` (RFC 8707): some servers refuse it.
@@ -53,13 +53,13 @@ pub struct McpDiscoverRequest {
     omit_resource: bool,
 }
 
-/// Discovers an MCP server and its authorization server, registers a client there, and keeps them as a provider.
+/// Discovers an MCP server and its authorization server, registers a client there, and stores it as a provider.
 #[utoipa::path(post, path = "/v2/auth/providers/mcp-discover", tag = "Providers", request_body = McpDiscoverRequest,
     responses((status = 200, body = ProviderResponse),
               (status = 409, body = RegistrationRequired, description = "The name is taken (`conflict`), or a client has \
                to be registered by hand (`registration_required`): then set its `client_id` on the provider with PATCH"),
               (status = 422, body = Faults),
-              (status = 429, body = ErrorBody, description = "Four discoveries of this workspace are under way"),
+              (status = 429, body = ErrorBody, description = "Four discoveries of this workspace are running"),
               (status = 502, body = ErrorBody), (status = 504, body = ErrorBody)))]
 pub async fn discover(
     State(app): State<Arc<App>>,
@@ -72,7 +72,7 @@ pub async fn discover(
 }
 
 impl McpDiscoverRequest {
-    /// What is wrong with single fields is in the draft.
+    /// Faults of single fields are in the draft.
     fn read(body: &JsonBody, guard: &AddressGuard) -> McpDraft {
         let mut fields = Fields::of_body(body);
         let text = |fields: &mut Fields<'_>, name: &'static str| {

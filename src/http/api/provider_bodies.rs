@@ -1,4 +1,5 @@
-//! The bodies of `/v2/auth/providers`: the API's description is made of these structs, and requests are read into them.
+//! The bodies of `/v2/auth/providers`: the OpenAPI description is generated from these structs, and requests are read
+//! into them.
 //! Owns: their fields, and the order in which a body is read.
 //! Must not know: which fields a provider needs; that is `broker/providers/definition.rs`.
 
@@ -31,69 +32,70 @@ pub struct ProviderCreateRequest {
     /// Plain characters; unique in the workspace. Part of the callback address.
     #[schema(value_type = String, required = true)]
     provider_id: Option<String>,
-    /// May be absent beside `template`.
+    /// Optional with `template`.
     #[schema(value_type = String, required = true)]
     name: Option<String>,
-    /// May be absent with `grant_type: "api_key"`.
+    /// Optional with `grant_type: "api_key"`.
     #[schema(value_type = String, required = true)]
     client_id: Option<String>,
-    /// With `grant_type: "api_key"` the key that the whole workspace uses; without it each person is asked for their own.
+    /// With `grant_type: "api_key"`, the key that the whole workspace uses; if absent, each person enters their own.
     client_secret: Option<String>,
-    /// How tokens come about; `authorization_code` if absent. Cannot be changed later.
+    /// How tokens are obtained; `authorization_code` if absent. Cannot be changed later.
     grant_type: Option<GrantType>,
-    /// Where the authorization of a device begins (RFC 8628), for `grant: "device"`.
+    /// The device authorization endpoint (RFC 8628), for `grant: "device"`.
     device_authorization_url: Option<String>,
-    /// The authorization endpoint: https, or http to a host in `ALLOW_PRIVATE_UPSTREAMS`. May be absent beside `template`,
+    /// The authorization endpoint: https, or http to a host in `ALLOW_PRIVATE_UPSTREAMS`. Optional with `template`,
     /// and with another `grant_type` than `authorization_code`.
     #[schema(value_type = String, required = true)]
     auth_url: Option<String>,
-    /// The token endpoint: likewise, but needed with `client_credentials`.
+    /// The token endpoint. The same rules apply, but it is required with `client_credentials`.
     #[schema(value_type = String, required = true)]
     token_url: Option<String>,
-    /// Where the provider tells whose an access token is (an OIDC userinfo endpoint, or JSON with an `id`). Asked after
-    /// a consent whose token response names nobody. Known providers need none.
+    /// The endpoint that identifies the account of an access token (OIDC userinfo, or JSON with an `id`). It is called
+    /// after a consent if the token response names no account. Known providers have one built in.
     userinfo_url: Option<String>,
-    /// The revocation endpoint (RFC 7009), where grants are revoked when their tokens are deleted here. Known providers
-    /// need none.
+    /// The revocation endpoint (RFC 7009), where grants are revoked when their tokens are deleted. Known providers
+    /// have one built in.
     revocation_url: Option<String>,
     #[schema(value_type = bool, default = false, required = false)]
     uses_pkce: Option<bool>,
-    /// `S256` is what is sent, whatever is asked for.
+    /// `S256` is always sent; `plain` is accepted for compatibility.
     #[schema(value_type = String, default = "S256", required = false)]
     pub code_challenge_method: Option<String>,
     provider_type: Option<ProviderType>,
     #[schema(value_type = ClientAuthentication, default = "client_secret_post", required = false)]
     token_endpoint_auth_method: Option<ClientAuthentication>,
-    /// Added to every authorization URL. The protocol's own parameters cannot be set here. Each stands over that of the
-    /// template, or of the provider that the token endpoint is known to be.
+    /// Added to every authorization URL. The protocol's own parameters cannot be set here. They override those of
+    /// the template, or of the known provider that the token endpoint belongs to.
     #[schema(value_type = BTreeMap<String, String>, required = false)]
     authorization_params: Option<BTreeMap<String, String>>,
     #[schema(value_type = Vec<String>, required = false)]
     allowed_redirect_uris: Option<Vec<String>>,
-    /// The issuer of an authorization server with metadata (RFC 8414 or `OpenID` Connect Discovery): its endpoints and what
-    /// it knows are read from there, except for what stands in this body. Then `auth_url` and `token_url` may be absent.
+    /// The issuer of an authorization server with metadata (RFC 8414 or `OpenID` Connect Discovery): its endpoints and
+    /// capabilities are read from there; values in this body override them. Then `auth_url` and `token_url` are
+    /// optional.
     issuer: Option<String>,
-    /// The name of an entry of the catalogue (`agent-auth provider catalog`). It says everything that this body does
-    /// not; then `name`, `auth_url` and `token_url` may be absent. Without it the token endpoint's host or the
-    /// `provider_type` still lets well-known providers be known by their habits.
+    /// The name of an entry of the catalogue (`agent-auth provider catalog`). It supplies every value that this body
+    /// does not; `name`, `auth_url` and `token_url` are then optional. Without it, well-known providers are recognized
+    /// by the host of the token endpoint or by `provider_type`, and their provider-specific behaviour is applied.
     template: Option<String>,
     /// Values for the placeholders of the template, e.g. `{"tenant": "common"}`.
     template_params: Option<BTreeMap<String, String>>,
-    /// Where refresh tokens go, if not to `token_url`.
+    /// The endpoint for refreshes, if it is not `token_url`.
     refresh_url: Option<String>,
-    /// What stands between two scopes; a space if absent.
+    /// The separator between two scopes; a space if absent.
     scope_separator: Option<String>,
-    /// Asked for when an agent names no scope.
+    /// Requested when an agent names no scope.
     default_scopes: Option<Vec<String>>,
-    /// Asked for beside whatever an agent names.
+    /// Requested in addition to the scopes that an agent names.
     always_scopes: Option<Vec<String>>,
-    /// The protected resource the tokens are for (RFC 8707).
+    /// The protected resource that the tokens are for (RFC 8707).
     resource: Option<String>,
     /// Never send `resource`.
     omit_resource: Option<bool>,
-    /// Added to every token request. No secrets: they are shown.
+    /// Added to every token request. Do not put secrets here: they are shown in responses.
     token_params: Option<BTreeMap<String, String>>,
-    /// How token requests are written; `form` if absent.
+    /// The format of token requests; `form` if absent.
     token_format: Option<TokenFormat>,
 }
 
@@ -125,7 +127,7 @@ impl ProviderType {
     }
 }
 
-/// A change of a provider: what is absent or null stays.
+/// A change of a provider. Fields that are absent or null keep their values.
 #[derive(ToSchema)]
 #[schema(as = OAuthProviderUpdateRequest)]
 pub struct ProviderUpdateRequest {
@@ -138,11 +140,11 @@ pub struct ProviderUpdateRequest {
     userinfo_url: Option<String>,
     revocation_url: Option<String>,
     uses_pkce: Option<bool>,
-    /// `S256` is what is sent, whatever is asked for.
+    /// `S256` is always sent; `plain` is accepted for compatibility.
     pub code_challenge_method: Option<String>,
     authorization_params: Option<BTreeMap<String, String>>,
     allowed_redirect_uris: Option<Vec<String>>,
-    /// Takes over what that entry of the catalogue says, except for what stands in this body.
+    /// Applies the values of this catalogue entry; values in this body override them.
     template: Option<String>,
     template_params: Option<BTreeMap<String, String>>,
     device_authorization_url: Option<String>,
@@ -177,7 +179,7 @@ pub struct ProviderResponse {
     is_dynamic_client: bool,
     authorization_params: BTreeMap<String, String>,
     allowed_redirect_uris: Vec<String>,
-    /// The issuer of the authorization server, where it is known.
+    /// The issuer of the authorization server, if it is known.
     issuer: Option<String>,
     template: Option<String>,
     grant_type: GrantType,
@@ -190,8 +192,8 @@ pub struct ProviderResponse {
     omit_resource: bool,
     token_params: BTreeMap<String, String>,
     token_format: TokenFormat,
-    /// The error with which the token endpoint refused the client, until it takes it again: correct the client's
-    /// settings. Tokens are kept meanwhile.
+    /// The error with which the token endpoint rejects the client, until it accepts it again: correct the client's
+    /// settings. The stored tokens are kept.
     client_error: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -237,7 +239,7 @@ impl From<Provider> for ProviderResponse {
     }
 }
 
-/// Reads the fields of one body, each by its rule.
+/// Reads the fields of one body.
 struct Reader<'b> {
     fields: Fields<'b>,
     guard: &'b AddressGuard,
@@ -272,7 +274,7 @@ impl<'b> Reader<'b> {
 }
 
 impl ProviderCreateRequest {
-    /// Reads the body of `POST /v2/auth/providers`. What is wrong with single fields is in the draft.
+    /// Reads the body of `POST /v2/auth/providers`. Faults of single fields are in the draft.
     #[must_use]
     pub fn read(body: &JsonBody, guard: &AddressGuard) -> ProviderDraft {
         let mut reader = Reader::of(body, guard);
@@ -349,7 +351,7 @@ impl ProviderCreateRequest {
 }
 
 impl ProviderUpdateRequest {
-    /// Reads the body of `PATCH /v2/auth/providers/{provider_id}`. What is wrong with single fields is in the draft.
+    /// Reads the body of `PATCH /v2/auth/providers/{provider_id}`. Faults of single fields are in the draft.
     #[must_use]
     pub fn read(body: &JsonBody, guard: &AddressGuard) -> ProviderDraft {
         let mut reader = Reader::of(body, guard);

@@ -1,5 +1,5 @@
 //! `/v2/auth/providers`: the authorization servers of a workspace.
-//! Owns: the operations. A client secret comes in and never goes out.
+//! Owns: the operations. A client secret is never returned.
 //! Must not know: what a provider may be, or how it is called.
 
 use std::sync::Arc;
@@ -22,14 +22,14 @@ use crate::{
     identity::{Caller, Permission},
 };
 
-/// What was deleted with a provider.
+/// The result of deleting a provider.
 #[derive(Serialize, ToSchema)]
 pub struct DeletedProvider {
-    /// What was done, in a sentence.
+    /// A sentence for people.
     message: String,
-    /// Whether every grant of its tokens is revoked at the provider by now.
+    /// Whether every grant of its tokens has been revoked at the provider.
     upstream_revoked: bool,
-    /// How many are yet to be revoked there: they are tried again in the background.
+    /// The number of grants that are still to be revoked; this continues in the background.
     revocation_queued: usize,
 }
 
@@ -45,7 +45,7 @@ pub async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Ve
 /// Registers a provider.
 #[utoipa::path(post, path = "/v2/auth/providers", tag = "Providers", request_body = ProviderCreateRequest,
     responses((status = 200, body = ProviderResponse), (status = 409, body = ErrorBody), (status = 422, body = Faults),
-              (status = 429, body = ErrorBody, description = "Four discoveries of this workspace are under way"),
+              (status = 429, body = ErrorBody, description = "Four discoveries of this workspace are running"),
               (status = 502, body = ErrorBody), (status = 504, body = ErrorBody)))]
 pub async fn create(
     State(app): State<Arc<App>>,
@@ -57,7 +57,7 @@ pub async fn create(
     Ok(Json(providers::create::create(&app.broker, caller.tenant, draft).await?.into()))
 }
 
-/// Shows a provider.
+/// Returns a provider.
 #[utoipa::path(get, path = "/v2/auth/providers/{provider_id}", tag = "Providers",
     params(("provider_id" = String, Path)),
     responses((status = 200, body = ProviderResponse), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
@@ -71,7 +71,7 @@ pub async fn get(
     Ok(Json(providers::list::get(&app.broker, &caller.tenant, &provider_id).await?.into()))
 }
 
-/// Changes a provider. Its tokens stay, and are refreshed with the new settings.
+/// Changes a provider. Its tokens are kept, and refreshed with the new settings.
 #[utoipa::path(patch, path = "/v2/auth/providers/{provider_id}", tag = "Providers",
     params(("provider_id" = String, Path)), request_body = ProviderUpdateRequest,
     responses((status = 200, body = ProviderResponse), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
@@ -87,7 +87,7 @@ pub async fn update(
     Ok(Json(providers::change::change(&app.broker, &caller.tenant, &provider_id, draft).await?.into()))
 }
 
-/// Deletes a provider with all of its tokens, and revokes their grants there.
+/// Deletes a provider with all of its tokens, and revokes their grants.
 #[utoipa::path(delete, path = "/v2/auth/providers/{provider_id}", tag = "Providers",
     params(("provider_id" = String, Path)),
     responses((status = 200, body = DeletedProvider), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]

@@ -1,4 +1,4 @@
-//! `/v2/auth/tokens/{token_id}`: how a token stands, and what an agent does whose token an API refused.
+//! `/v2/auth/tokens/{token_id}`: the state of a token, and reports of tokens that an API rejected.
 //! Owns: the shapes on the wire.
 //! Must not know: when a token is refreshed.
 
@@ -33,7 +33,7 @@ use crate::{
     model::token_state::TokenState,
 };
 
-/// How a token stands. Never a secret.
+/// The state of a token, without secrets.
 #[derive(Serialize, ToSchema)]
 #[schema(as = OAuthTokenState)]
 pub struct TokenStateResponse {
@@ -41,29 +41,29 @@ pub struct TokenStateResponse {
     provider_id: String,
     provider_account_label: Option<String>,
     state: TokenCondition,
-    /// The reason, if the token is not simply well.
+    /// The reason, if the state is not `active`.
     why: Option<String>,
     /// One sentence.
     what_to_do: String,
     scopes: Vec<String>,
     is_default: bool,
     expires_at: Option<DateTime<Utc>>,
-    /// From when on it is refreshed before it is handed out.
+    /// From this time on it is refreshed before it is returned.
     refresh_due_at: Option<DateTime<Utc>>,
     has_refresh_token: bool,
     refresh_token_expires_at: Option<DateTime<Utc>>,
     last_refreshed_at: Option<DateTime<Utc>>,
-    /// The code of the last failure since then.
+    /// The error code of the last refresh, if it failed.
     last_error: Option<String>,
     last_error_at: Option<DateTime<Utc>>,
-    /// How many refreshes failed in a row.
+    /// The number of consecutive failed refreshes.
     refresh_failures: i64,
-    /// Before when no further one is tried.
+    /// No refresh is tried before this time.
     retry_at: Option<DateTime<Utc>>,
     last_used_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
-    /// The code with which the provider refuses this server's client, if it does: nobody's token can be refreshed there.
+    /// The error with which the provider rejects this server's client, if it does: no token can be refreshed there.
     provider_client_error: Option<String>,
     provider_client_error_at: Option<DateTime<Utc>>,
 }
@@ -72,31 +72,31 @@ pub struct TokenStateResponse {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenCondition {
-    /// It is handed out, and refreshed when it is due.
+    /// Usable; refreshed when due.
     Active,
-    /// A refresh is under way.
+    /// A refresh is running.
     Refreshing,
     /// The last refresh failed; the grant is kept.
     Failing,
-    /// Only a new consent helps.
+    /// A new consent is needed.
     ConsentNeeded,
 }
 
-/// What an agent tells of a token that an API refused.
+/// A report of a token that an API rejected.
 #[derive(ToSchema)]
 pub struct TokenReportRequest {
-    /// The access token that was refused. With it, a report that comes late does no harm.
+    /// The access token that was rejected. If it is given, a late report has no effect on a newer token.
     token: Option<String>,
 }
 
-/// What a report led to.
+/// The result of a report.
 #[derive(Serialize, ToSchema)]
 pub struct TokenReportResponse {
     status: TokenReportStatus,
-    /// The access token to go on with.
+    /// The access token to use now.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
-    /// When that expires.
+    /// When it expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<DateTime<Utc>>,
     /// One sentence.
@@ -107,13 +107,13 @@ pub struct TokenReportResponse {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenReportStatus {
-    /// There is a newer access token.
+    /// There is a new access token.
     Refreshed,
-    /// Only a new consent helps.
+    /// A new consent is needed.
     ConsentNeeded,
 }
 
-/// Tells how a token of the current user stands, why, and what to do.
+/// Explains the state of a token of the current user, and what to do.
 #[utoipa::path(get, path = "/v2/auth/tokens/{token_id}", tag = "Tokens", params(("token_id" = String, Path)),
     responses((status = 200, body = TokenStateResponse), (status = 404, body = ErrorBody),
               (status = 422, body = Faults)))]
@@ -128,8 +128,8 @@ pub async fn get(
     Ok(Json(response(state, explanation)))
 }
 
-/// Takes the report of an agent whose token an API refused: refreshes the token once, or says that a person has to
-/// consent again.
+/// Takes an agent's report that an API rejected a token: refreshes the token once, or reports that a new consent is
+/// needed.
 #[utoipa::path(post, path = "/v2/auth/tokens/{token_id}/report-invalid", tag = "Tokens",
     params(("token_id" = String, Path)), request_body = Option<TokenReportRequest>,
     responses((status = 200, body = TokenReportResponse), (status = 404, body = ErrorBody),
@@ -161,7 +161,7 @@ pub async fn report(
         Reported::ConsentNeeded => (
             TokenReportStatus::ConsentNeeded,
             None,
-            "The grant is dead: call POST /v2/auth/authenticate, and send the person to the url it answers.",
+            "The grant has ended: call POST /v2/auth/authenticate, and send the person to the `url` that it returns.",
         ),
     };
     Ok(Json(TokenReportResponse {

@@ -1,5 +1,5 @@
-//! `/v2/auth/tokens`: what the current user has, and taking it away.
-//! Owns: the shapes on the wire. No token itself is ever shown here.
+//! `/v2/auth/tokens`: listing, checking and deleting tokens.
+//! Owns: the shapes on the wire. Tokens themselves are never shown.
 //! Must not know: how tokens are obtained or refreshed.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -32,12 +32,12 @@ use crate::{
     model::token::{TokenChange, TokenSummary as StoredSummary},
 };
 
-/// The type of provider that the two workspace operations are about.
+/// The provider type of the two workspace operations.
 const SLACK: &str = "slack";
-/// Tells whether the grant of a deleted token is revoked at the provider by now.
+/// The header that says whether the grant of a deleted token has been revoked.
 const UPSTREAM_REVOKED: HeaderName = HeaderName::from_static("x-upstream-revoked");
 
-/// A token as it is listed.
+/// A token in a list.
 #[derive(Serialize, ToSchema)]
 #[schema(as = OAuthTokenSummary)]
 pub struct TokenSummary {
@@ -58,7 +58,7 @@ pub struct TokenStatus {
     has_token: bool,
 }
 
-/// Providers to ask for.
+/// The providers to check.
 #[derive(ToSchema)]
 #[schema(as = OAuthTokenStatusBatchRequest)]
 pub struct TokenStatusBatchRequest {
@@ -72,7 +72,7 @@ pub struct TokenStatusBatch {
     has_token: BTreeMap<String, bool>,
 }
 
-/// A change of a token: what is absent stays; a label of null is taken away.
+/// A change of a token. Absent fields keep their values; a `label` of null removes the label.
 #[derive(ToSchema)]
 #[schema(as = OAuthTokenUpdateRequest)]
 pub struct TokenUpdateRequest {
@@ -86,11 +86,11 @@ pub struct Deleted {
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     provider_id: Option<String>,
-    /// How many tokens.
+    /// The number of tokens.
     tokens: usize,
-    /// Whether every grant of theirs is revoked at the provider by now.
+    /// Whether every grant has been revoked at the provider.
     upstream_revoked: bool,
-    /// How many are yet to be revoked there: they are tried again in the background.
+    /// The number of grants that are still to be revoked; this continues in the background.
     revocation_queued: usize,
 }
 
@@ -120,7 +120,7 @@ pub async fn list(
     Ok(Json(tokens.into_iter().map(TokenSummary::from).collect()))
 }
 
-/// Tells whether the current user has a token at a provider.
+/// Checks whether the current user has a token at a provider.
 #[utoipa::path(get, path = "/v2/auth/tokens/exists", tag = "Tokens", params(("provider_id" = String, Query)),
     responses((status = 200, body = TokenStatus), (status = 422, body = Faults)))]
 pub async fn exists(
@@ -134,7 +134,7 @@ pub async fn exists(
     Ok(Json(TokenStatus { has_token: providers.contains(&provider_id) }))
 }
 
-/// Tells the same for several providers.
+/// Checks several providers at once.
 #[utoipa::path(post, path = "/v2/auth/tokens/exists/batch", tag = "Tokens", request_body = TokenStatusBatchRequest,
     responses((status = 200, body = TokenStatusBatch), (status = 422, body = Faults)))]
 pub async fn exists_batch(
@@ -153,7 +153,7 @@ pub async fn exists_batch(
     Ok(Json(TokenStatusBatch { has_token }))
 }
 
-/// Deletes the current user's tokens at a provider, and revokes their grants there.
+/// Deletes the current user's tokens at a provider, and revokes their grants.
 #[utoipa::path(delete, path = "/v2/auth/tokens", tag = "Tokens", params(("provider_id" = String, Query)),
     responses((status = 200, body = Deleted), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
 pub async fn delete_for_user(
@@ -173,7 +173,7 @@ pub async fn delete_for_user(
 /// Deletes one token of the current user, and revokes its grant at the provider.
 #[utoipa::path(delete, path = "/v2/auth/tokens/{token_id}", tag = "Tokens", params(("token_id" = String, Path)),
     responses(
-        (status = 204, headers(("X-Upstream-Revoked" = bool, description = "Whether its grant is revoked at the provider by now"))),
+        (status = 204, headers(("X-Upstream-Revoked" = bool, description = "Whether its grant has been revoked at the provider"))),
         (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
 pub async fn delete(
     State(app): State<Arc<App>>,
@@ -214,7 +214,7 @@ pub async fn update_metadata(
     changed.map(|token| Json(token.into())).ok_or_else(ApiError::no_token)
 }
 
-/// Tells whether anybody in the workspace has a token at a Slack provider.
+/// Checks whether the workspace has a token at a Slack provider.
 #[utoipa::path(get, path = "/v2/auth/tokens/workspace/slack/exists", tag = "Tokens",
     responses((status = 200, body = TokenStatus)))]
 pub async fn workspace_slack_exists(
@@ -234,7 +234,7 @@ pub async fn delete_workspace_slack(State(app): State<Arc<App>>, caller: Caller)
     Ok(Deleted::new(deletion, None, message))
 }
 
-/// A text that is not an id of ours belongs to no token.
+/// The id of a token. Any other text is the id of no token.
 pub(in crate::http) fn token_id(id: &str) -> Result<Uuid, ApiError> {
     Uuid::try_parse(id).map_err(|_| ApiError::no_token())
 }

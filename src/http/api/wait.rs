@@ -1,5 +1,5 @@
-//! `GET /v2/auth/wait/{auth_id}`: sleep until the person has consented.
-//! Owns: the shape of the answer, and the range of the time-out.
+//! `GET /v2/auth/wait/{auth_id}`: waits until the person has consented.
+//! Owns: the shape of the response, and the range of the time-out.
 //! Must not know: what wakes a waiter.
 
 use std::{sync::Arc, time::Duration};
@@ -30,10 +30,10 @@ pub struct WaitResponse {
     status: AuthWaitStatus,
     /// The access token.
     token: Option<String>,
-    /// Why the consent ended without a token: the provider's code, or ours.
+    /// Why the consent ended without a token: an error code of the provider or of agent-auth.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// The same for people.
+    /// The reason for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     error_description: Option<String>,
 }
@@ -46,7 +46,7 @@ pub enum AuthWaitStatus {
     Completed,
     /// Not yet; `timeout` was 0.
     Pending,
-    /// Not yet, and the time is over.
+    /// Not yet; `timeout` has passed.
     Timeout,
     /// Unknown, expired, or ended without a token.
     NotFound,

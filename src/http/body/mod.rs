@@ -1,5 +1,5 @@
 //! Reading bodies: JSON field by field, so that every fault is reported at once.
-//! Owns: the types of values, and the names of their faults (those of pydantic, which clients know).
+//! Owns: the types of values, and the names of their faults (those of pydantic, which clients expect).
 //! Must not know: what the fields are for.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -14,13 +14,13 @@ use uuid::Uuid;
 use super::error::{self, ApiError};
 use crate::broker::rules::{self, Fault, Problem};
 
-/// A JSON body must have come whole in this time.
+/// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A rule for a text.
 pub type Rule<'r> = &'r dyn Fn(&str) -> Result<(), Problem>;
 
-/// A JSON body, not yet looked into.
+/// A JSON body that is not parsed yet.
 pub struct JsonBody(pub Value);
 
 impl<S: Send + Sync> FromRequest<S> for JsonBody {
@@ -36,7 +36,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     }
 }
 
-/// For operations whose body may be left out.
+/// For operations whose body is optional.
 impl<S: Send + Sync> OptionalFromRequest<S> for JsonBody {
     type Rejection = ApiError;
 
@@ -46,7 +46,7 @@ impl<S: Send + Sync> OptionalFromRequest<S> for JsonBody {
     }
 }
 
-/// The whole body, if it comes in time and is not too large.
+/// The whole body, if it arrives in time and is not too large.
 pub(in crate::http) async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
     tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state))
         .await
@@ -86,7 +86,7 @@ impl<'v> Fields<'v> {
         fields
     }
 
-    /// A text that must be there.
+    /// A required text.
     pub fn required_text(&mut self, name: &'static str, rule: Rule<'_>) -> String {
         match self.required(name) {
             Some(value) => self.text(&[name.into()], value, rule).unwrap_or_default(),
@@ -100,7 +100,7 @@ impl<'v> Fields<'v> {
         self.text(&[name.into()], value, rule)
     }
 
-    /// A list of texts that must be there.
+    /// A required list of texts.
     pub fn required_texts(&mut self, name: &'static str, max: usize, rule: Rule<'_>) -> Vec<String> {
         match self.required(name) {
             Some(value) => self.texts(name, value, max, rule),
@@ -126,7 +126,7 @@ impl<'v> Fields<'v> {
         }
         let mut map = BTreeMap::new();
         for (key, value) in object {
-            // The key is input: it may not stand in the fault unless it is harmless.
+            // The key is input: it is repeated in the fault only if it is harmless.
             let harmless = key.len() <= 64 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
             let step = if harmless { key.as_str() } else { "[key]" };
             let named = rules::parameter_name(key).map_err(|problem| self.fault(&[name.into(), step.into()], problem));
@@ -169,7 +169,7 @@ impl<'v> Fields<'v> {
         self.bool(name, value)
     }
 
-    /// Whole seconds from 0 to `most` that may be absent or null.
+    /// Whole seconds from 0 to `max` that may be absent or null.
     pub fn optional_seconds(&mut self, name: &'static str, max: i64) -> Option<i64> {
         let value = self.present(name)?;
         let problem = match value.as_i64() {
@@ -196,35 +196,35 @@ impl<'v> Fields<'v> {
         parsed
     }
 
-    /// True when the field is there, be it null.
+    /// True when the field is present, even if it is null.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.object.is_some_and(|object| object.contains_key(name))
     }
 
-    /// True when the field is there, and null.
+    /// True when the field is present and null.
     #[must_use]
     pub fn is_null(&self, name: &str) -> bool {
         self.has(name) && self.is_absent(name)
     }
 
-    /// True when the field is not there, or null.
+    /// True when the field is absent or null.
     #[must_use]
     pub fn is_absent(&self, name: &str) -> bool {
         self.present(name).is_none()
     }
 
-    /// Notes a fault that the rules of single fields do not see.
+    /// Adds a fault that the rules of single fields do not cover.
     pub fn fault(&mut self, path: &[Value], (kind, message): Problem) {
         self.faults.push(Fault { path: path.to_vec(), kind, message });
     }
 
-    /// The end of reading.
+    /// Ends the reading: an error if there are faults.
     pub fn finish(self) -> Result<(), ApiError> {
         if self.faults.is_empty() { Ok(()) } else { Err(self.faults.into()) }
     }
 
-    /// The faults so far, for those who find more of them later.
+    /// The faults so far, for a caller that adds more.
     #[must_use]
     pub fn into_faults(self) -> Vec<Fault> {
         self.faults
@@ -281,7 +281,7 @@ impl<'v> Fields<'v> {
     }
 }
 
-/// The problem of a text that is none of `names`.
+/// The problem of a text that is not one of `names`.
 pub fn literal_error<'n>(names: impl IntoIterator<Item = &'n str>) -> Problem {
     let names: Vec<String> = names.into_iter().map(|name| format!("'{name}'")).collect();
     let expected = match names.split_last() {

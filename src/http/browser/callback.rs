@@ -1,5 +1,5 @@
-//! Callbacks: where providers send the browser, and where applications bring a code they received themselves.
-//! Owns: which querys count (no prefetch, no HEAD, no preview), and the page or answer for each end.
+//! Callbacks: where providers send the browser back.
+//! Owns: which requests count (no prefetch, no HEAD, no preview), and the page or redirect for each outcome.
 //! Must not know: how a code is exchanged.
 
 use std::sync::Arc;
@@ -13,9 +13,12 @@ use secrecy::SecretString;
 use url::form_urlencoded;
 use uuid::Uuid;
 
-use super::pages::{
-    outcome::page,
-    page::{FailureReason, Page},
+use super::{
+    pages::{
+        outcome::page,
+        page::{FailureReason, Page},
+    },
+    request_id::RequestId,
 };
 use crate::{
     broker::{
@@ -48,7 +51,7 @@ const PREVIEWERS: [&str; 10] = [
     "googlebot",
 ];
 
-/// What a browser brings along.
+/// The query of a callback.
 #[derive(Default)]
 struct CallbackQuery {
     code: Option<String>,
@@ -57,7 +60,7 @@ struct CallbackQuery {
     error_description: Option<String>,
     iss: Option<String>,
     setup_action: Option<String>,
-    /// All of it, as it came.
+    /// The whole query, unparsed.
     whole: SecretString,
 }
 
@@ -82,39 +85,40 @@ impl CallbackQuery {
     }
 }
 
-/// Takes the person's browser back from the provider.
+/// The redirect URI: completes a consent.
 #[utoipa::path(get, path = "/v2/auth/callback/{provider_id}", tag = "Callbacks",
     params(("provider_id" = String, Path), ("code" = Option<String>, Query), ("state" = Option<String>, Query),
            ("error" = Option<String>, Query), ("error_description" = Option<String>, Query)),
-    responses((status = 200, description = "The page after a consent, where the browser ends up", content_type = "text/html"),
-              (status = 303, description = "To the page after a consent, at an address without code and state"),
-              (status = 400, description = "A page that says why there is no token", content_type = "text/html"),
+    responses((status = 200, description = "The page after a consent, the target of the redirect", content_type = "text/html"),
+              (status = 303, description = "Redirect to the page after a consent, at an address without code and state"),
+              (status = 400, description = "A page with the reason why there is no token", content_type = "text/html"),
               (status = 422, body = Faults)))]
 pub async fn get(
     State(app): State<Arc<App>>,
     method: Method,
     headers: HeaderMap,
+    request_id: RequestId,
     Path(provider_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
     if method == Method::HEAD || is_prefetch_or_preview(&headers) {
         return (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response();
     }
-    complete_in_browser(&app, &provider_id, CallbackQuery::read(query.as_deref())).await
+    complete_in_browser(&app, &provider_id, CallbackQuery::read(query.as_deref()), &request_id).await
 }
 
-/// Takes the person's browser back from installing or changing a GitHub App. An `installation_id` alone proves
-/// nothing: anybody can put one into a link.
+/// The setup URL of a GitHub App. An `installation_id` alone proves nothing: anyone can put one into a link.
 #[utoipa::path(get, path = "/v2/auth/setup/{provider_id}", tag = "Callbacks",
     params(("provider_id" = String, Path), ("code" = Option<String>, Query), ("state" = Option<String>, Query),
            ("setup_action" = Option<String>, Query), ("installation_id" = Option<i64>, Query),
            ("error" = Option<String>, Query), ("error_description" = Option<String>, Query)),
     responses((status = 200, description = "A page", content_type = "text/html"),
-              (status = 303, description = "To the page after a consent"), (status = 422, body = Faults)))]
+              (status = 303, description = "Redirect to the page after a consent"), (status = 422, body = Faults)))]
 pub async fn setup(
     State(app): State<Arc<App>>,
     method: Method,
     headers: HeaderMap,
+    request_id: RequestId,
     Path(provider_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -125,15 +129,16 @@ pub async fn setup(
     match query.setup_action.as_deref() {
         Some("update") => page(StatusCode::OK, &Page::Updated),
         _ if query.state.is_some() && (query.code.is_some() || query.error.is_some()) => {
-            complete_in_browser(&app, &provider_id, query).await
+            complete_in_browser(&app, &provider_id, query, &request_id).await
         }
         _ => page(StatusCode::OK, &Page::Installed),
     }
 }
 
-/// The page after a consent, at an address that can be reloaded, kept and shared without harm.
+/// The page after a consent, at an address that is safe to reload and share.
 pub async fn outcome(
     State(app): State<Arc<App>>,
+    request_id: RequestId,
     Path((provider_id, auth_id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -148,12 +153,17 @@ pub async fn outcome(
             page(StatusCode::OK, &Page::AlreadyConnected { provider: &provider })
         }
         Ok(Some((provider, Status::Completed))) => page(StatusCode::OK, &Page::Connected { provider: &provider }),
-        Ok(_) => failed(StatusCode::NOT_FOUND, FailureReason::InvalidState),
-        Err(error) => internal_error_page(error.into()),
+        Ok(_) => failed(StatusCode::NOT_FOUND, FailureReason::InvalidState, &request_id),
+        Err(error) => internal_error_page(error.into(), &request_id),
     }
 }
 
-async fn complete_in_browser(app: &Arc<App>, provider_id: &str, query: CallbackQuery) -> Response {
+async fn complete_in_browser(
+    app: &Arc<App>,
+    provider_id: &str,
+    query: CallbackQuery,
+    request_id: &RequestId,
+) -> Response {
     let Some(state) = query.state.filter(|state| !state.is_empty()).map(SecretString::from) else {
         return page(
             StatusCode::BAD_REQUEST,
@@ -162,11 +172,12 @@ async fn complete_in_browser(app: &Arc<App>, provider_id: &str, query: CallbackQ
                 reason: FailureReason::MissingParameters,
                 error: query.error.as_deref(),
                 error_description: query.error_description.as_deref(),
+                request_id: request_id.0.as_deref(),
             },
         );
     };
     if rules::provider_id(provider_id).is_err() {
-        return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState);
+        return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id);
     }
     let completion = match (query.error.filter(|error| !error.is_empty()), query.code) {
         (Some(error), _) => {
@@ -178,23 +189,24 @@ async fn complete_in_browser(app: &Arc<App>, provider_id: &str, query: CallbackQ
             let response = CodeResponse { code: code.into(), iss: query.iss, query: Some(query.whole) };
             complete(&app.broker, provider_id, &state, response, Source::Browser).await
         }
-        (None, _) => return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters),
+        (None, _) => return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters, request_id),
     };
-    finish(app, provider_id, completion).await
+    finish(app, provider_id, completion, request_id).await
 }
 
-/// Where the browser goes, or what it shows, when a request has ended.
+/// The redirect or the page for a completion.
 pub(in crate::http) async fn finish(
     app: &Arc<App>,
     provider_id: &str,
     completion: Result<Completion, BrokerError>,
+    request_id: &RequestId,
 ) -> Response {
     match completion {
         Ok(Completion::Completed { id, .. }) => see_other(app, provider_id, id, ""),
         Ok(Completion::AlreadyCompleted(id)) => see_other(app, provider_id, id, "?again"),
-        Ok(Completion::InvalidState) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState),
-        Ok(Completion::StateUsed) => failed(StatusCode::BAD_REQUEST, FailureReason::StateUsed),
-        Ok(Completion::WrongProvider) => failed(StatusCode::BAD_REQUEST, FailureReason::WrongProvider),
+        Ok(Completion::InvalidState) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id),
+        Ok(Completion::StateUsed) => failed(StatusCode::BAD_REQUEST, FailureReason::StateUsed, request_id),
+        Ok(Completion::WrongProvider) => failed(StatusCode::BAD_REQUEST, FailureReason::WrongProvider, request_id),
         Ok(Completion::Failed { id, error, error_description, kind, .. }) => {
             let (status, reason) = failure(&error, kind);
             let provider = authorization::outcome(&app.broker, provider_id, id).await.ok().flatten();
@@ -205,14 +217,15 @@ pub(in crate::http) async fn finish(
                     reason,
                     error: Some(&error),
                     error_description: error_description.as_deref(),
+                    request_id: request_id.0.as_deref(),
                 },
             )
         }
-        Err(error) => internal_error_page(error.into()),
+        Err(error) => internal_error_page(error.into(), request_id),
     }
 }
 
-/// To an address without code and state: neither stays in the browser's history, nor in what it sends on.
+/// Redirects to an address without code and state, so that neither stays in the history or in a `Referer`.
 fn see_other(app: &App, provider_id: &str, id: Uuid, query: &str) -> Response {
     let location = format!("{}/{id}{query}", callback_address(&app.broker.public_url, provider_id));
     let headers = [
@@ -224,7 +237,7 @@ fn see_other(app: &App, provider_id: &str, id: Uuid, query: &str) -> Response {
 }
 
 fn failure(error: &str, kind: Option<FailureKind>) -> (StatusCode, FailureReason) {
-    // Beside the standard's code: what LinkedIn and others say when a person presses Cancel.
+    // In addition to the standard's code: the codes of LinkedIn and others for a person who presses Cancel.
     let denied = ["access_denied", "user_cancelled_login", "user_cancelled_authorize", "user_denied"];
     match kind {
         None if denied.contains(&error) => (StatusCode::BAD_REQUEST, FailureReason::Denied),
@@ -237,16 +250,17 @@ fn failure(error: &str, kind: Option<FailureKind>) -> (StatusCode, FailureReason
     }
 }
 
-pub(in crate::http) fn failed(status: StatusCode, reason: FailureReason) -> Response {
-    page(status, &Page::Failed { provider: None, reason, error: None, error_description: None })
+pub(in crate::http) fn failed(status: StatusCode, reason: FailureReason, request_id: &RequestId) -> Response {
+    let request_id = request_id.0.as_deref();
+    page(status, &Page::Failed { provider: None, reason, error: None, error_description: None, request_id })
 }
 
-/// Our own failure, as a page. The status is the one the API would give.
-pub(in crate::http) fn internal_error_page(error: ApiError) -> Response {
-    failed(error.into_response().status(), FailureReason::Internal)
+/// An internal failure as a page, with the status that the API would return.
+pub(in crate::http) fn internal_error_page(error: ApiError, request_id: &RequestId) -> Response {
+    failed(error.into_response().status(), FailureReason::Internal, request_id)
 }
 
-/// True when this is no person's query: a browser that looks ahead, or a preview of the link.
+/// True when the request does not come from a person: a browser's prefetch, or a preview of the link.
 fn is_prefetch_or_preview(headers: &HeaderMap) -> bool {
     let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_lowercase();
     let looks_ahead = ["sec-purpose", "purpose", "x-purpose", "x-moz"].iter().any(|name| {

@@ -1,5 +1,5 @@
-//! `GET /oauth/client-metadata.json/{provider_id}`: our client metadata document, for authorization servers that accept a
-//! URL as a client id.
+//! `GET /oauth/client-metadata.json/{provider_id}`: our client metadata document, for authorization servers that accept
+//! a URL as a client id.
 //! Owns: the route.
 //! Must not know: what the document says.
 
@@ -17,7 +17,7 @@ use crate::{
     http::{app::App, error::ApiError},
 };
 
-/// Shows the document of a provider. It is public, and the same for every provider of that name.
+/// Returns the document of a provider. It is public, and the same for every provider of that name.
 pub async fn get(State(app): State<Arc<App>>, Path(provider_id): Path<String>) -> Response {
     if rules::provider_id(&provider_id).is_err() {
         return ApiError::no_provider().into_response();

@@ -1,6 +1,6 @@
-//! `/host-api-key/{provider_id}`: where a person enters the static key that an agent asked for.
-//! Owns: the form's fields, and the page or way on for each end.
-//! Must not know: what a key may be, or how it is kept.
+//! `/host-api-key/{provider_id}`: the page where a person enters the static key that an agent needs.
+//! Owns: the form's fields, and the page or redirect for each outcome.
+//! Must not know: what a key may look like, or how it is stored.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use url::form_urlencoded;
 use super::{
     callback::{failed, finish, internal_error_page},
     pages::{key::key_page, page::FailureReason},
+    request_id::RequestId,
 };
 use crate::{
     broker::{
@@ -28,43 +29,60 @@ use crate::{
     http::{app::App, body::whole},
 };
 
-/// Shows the page, any number of times: nothing is used up.
-pub async fn get(State(app): State<Arc<App>>, Path(provider_id): Path<String>, RawQuery(query): RawQuery) -> Response {
+/// Shows the page. It can be opened any number of times.
+pub async fn get(
+    State(app): State<Arc<App>>,
+    request_id: RequestId,
+    Path(provider_id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let Some(state) = field(query.unwrap_or_default().as_bytes(), "state") else {
-        return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters);
+        return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters, &request_id);
     };
-    show(&app, &provider_id, &state, None).await
+    show(&app, &provider_id, &state, None, &request_id).await
 }
 
-/// Takes the key: once for each link, however often the button is pressed.
-pub async fn post(State(app): State<Arc<App>>, Path(provider_id): Path<String>, request: Request) -> Response {
+/// Takes the key: once for each link, even if the button is pressed several times.
+pub async fn post(
+    State(app): State<Arc<App>>,
+    request_id: RequestId,
+    Path(provider_id): Path<String>,
+    request: Request,
+) -> Response {
     let form = match whole(request, &()).await {
         Ok(form) => form,
-        Err(error) => return internal_error_page(error),
+        Err(error) => return internal_error_page(error, &request_id),
     };
     let (Some(state), Some(key)) = (field(&form, "state"), field(&form, "key")) else {
-        return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters);
+        return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters, &request_id);
     };
     let key = SecretString::from(key.expose_secret().trim());
     if let Err(problem) = static_key::check(&key) {
-        return show(&app, &provider_id, &state, Some(problem)).await;
+        return show(&app, &provider_id, &state, Some(problem), &request_id).await;
     }
     let response = CodeResponse { code: key, iss: None, query: None };
-    finish(&app, &provider_id, complete(&app.broker, &provider_id, &state, response, Source::KeyPage).await).await
+    let completion = complete(&app.broker, &provider_id, &state, response, Source::KeyPage).await;
+    finish(&app, &provider_id, completion, &request_id).await
 }
 
-async fn show(app: &Arc<App>, provider_id: &str, state: &SecretString, problem: Option<&'static str>) -> Response {
+async fn show(
+    app: &Arc<App>,
+    provider_id: &str,
+    state: &SecretString,
+    problem: Option<&'static str>,
+    request_id: &RequestId,
+) -> Response {
     if rules::provider_id(provider_id).is_err() {
-        return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState);
+        return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id);
     }
     match key_page_of(&app.broker, provider_id, state).await {
         Ok(KeyPage::Form(provider)) => {
             let action = format!("{}/host-api-key/{provider_id}", app.broker.public_url);
             key_page(&provider, &action, state.expose_secret(), problem)
         }
-        Ok(KeyPage::Ended(completion)) => finish(app, provider_id, Ok(completion)).await,
-        Ok(KeyPage::Unknown) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState),
-        Err(error) => internal_error_page(error.into()),
+        Ok(KeyPage::Ended(completion)) => finish(app, provider_id, Ok(completion), request_id).await,
+        Ok(KeyPage::Unknown) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id),
+        Err(error) => internal_error_page(error.into(), request_id),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Polls for people who consent on another device (RFC 8628): which requests are due.
 //! Owns: that one replica at a time polls for a request.
-//! Must not know: what is polled, or what the answers mean.
+//! Must not know: what is polled, or what the responses mean.
 
 use chrono::{DateTime, Utc};
 
@@ -12,7 +12,7 @@ use crate::{
 
 impl Store {
     /// Takes at most `limit` requests of all tenants whose poll is due; each carries its tenant. Until `taken_until`
-    /// nobody else takes them. A request that this server cannot open (it lacks a key) is left to other replicas.
+    /// no other replica takes them. A request that this server cannot open (it lacks a key) is left to other replicas.
     pub async fn take_due_polls(
         &self,
         now: DateTime<Utc>,
@@ -38,14 +38,14 @@ impl Store {
             match self.open_authorization_request(row) {
                 Ok(request) => requests.push(request),
                 Err(error) => {
-                    tracing::warn!(event = "device.request_not_opened", %error, "an authorization request cannot be opened");
+                    tracing::warn!(event = "authorization_request.not_opened", %error, "a sealed authorization request cannot be opened");
                 }
             }
         }
         Ok(requests)
     }
 
-    /// Gives a taken request back: the next poll is due at `poll_at`, and then every so many `seconds`.
+    /// Releases a taken request: the next poll is due at `poll_at`, and then every so many `seconds`.
     pub async fn postpone_poll(
         &self,
         request: &AuthorizationRequest,

@@ -1,4 +1,4 @@
-//! Taking a pending request: of any number of callers, one gets it.
+//! Taking a pending request: exactly one of any number of callers gets it.
 //! Owns: the two statements that consume a state.
 //! Must not know: what is done with the request.
 
@@ -11,8 +11,8 @@ use crate::{
 };
 
 impl Store {
-    /// Takes the pending request of this state for the exchange of a code. A state that belongs to another provider than
-    /// the callback's is not taken: a provider must not be able to have another one's code sent to itself.
+    /// Takes the pending request of this state for the exchange of a code. A state that belongs to another provider
+    /// than the callback's is not taken: a provider must not be able to have another one's code sent to itself.
     pub async fn take_authorization_request(
         &self,
         state_hash: [u8; 32],

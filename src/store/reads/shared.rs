@@ -1,10 +1,10 @@
 //! Shared reads: one statement reads for all callers that came while the database was busy.
-//! Owns: which caller reads alone, which are gathered, and how many statements run at a time.
+//! Owns: which caller reads on its own, which are batched, and how many statements run at a time.
 //! Must not know: what is read.
 //!
 //! On PostgreSQL a statement for thirty subjects costs little more than one for a single subject. So few statements run
-//! at a time: a caller that finds one free reads alone and at once; those that come in the meantime are gathered and
-//! read together as soon as one ends. Under load that answers more callers in less time; without load it changes nothing.
+//! at a time: a caller that finds one free reads at once; those that arrive in the meantime are batched and read
+//! together as soon as one ends. Under load this serves more callers in less time; without load it changes nothing.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::store::{db::Db, error::StoreError};
 
-/// For as many one statement reads.
+/// The largest batch of one statement.
 const TOGETHER_MAX: usize = 64;
 
 /// The reads of one process, cheap to clone.
@@ -41,12 +41,12 @@ struct Gathered {
 }
 
 impl SharedReads {
-    /// With so many statements under way at the most.
+    /// With a limit on the statements that run at a time.
     pub(in crate::store) fn new(db: Db, at_once: usize) -> Self {
         Self(Arc::new(Inner { db, free: Arc::new(Semaphore::new(at_once)), gathered: Mutex::default() }))
     }
 
-    /// What the database has for `key`.
+    /// Reads the tokens for `key`.
     pub(in crate::store) async fn read(&self, key: ReadKey) -> Answer {
         if let Some(turn) = self.turn() {
             let answer = read_one(&self.0.db, key).await;
@@ -60,9 +60,9 @@ impl SharedReads {
         answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("a shared read was given up".into())))
     }
 
-    /// Reads for those who were gathered, unless enough is under way: then it is done when that ends.
+    /// Reads for the batched callers, or leaves this to a running statement when the limit is reached.
     fn read_for_gathered(&self) {
-        // Turns also end while the server itself does; then there is nobody left to read for.
+        // When the server stops, there is no caller left to read for.
         let Ok(runtime) = Handle::try_current() else { return };
         while !self.gathered().is_empty() {
             let Some(turn) = self.turn() else { return };
@@ -71,7 +71,7 @@ impl SharedReads {
                 let many = gathered.len().min(TOGETHER_MAX);
                 gathered.drain(..many).collect()
             };
-            // On its own task: one caller that goes away must not take the answer from the others.
+            // A separate task: if one caller disconnects, the others still get their results.
             runtime.spawn(turn.read_for(some));
         }
     }
@@ -86,7 +86,7 @@ impl SharedReads {
     }
 }
 
-/// The right to one statement. When it ends, however it ends, those who were gathered meanwhile have theirs.
+/// The right to run one statement. When it is dropped, the callers that were batched meanwhile get theirs.
 struct Turn {
     reads: SharedReads,
     permit: Option<OwnedSemaphorePermit>,
@@ -96,7 +96,7 @@ impl Turn {
     async fn read_for(self, gathered: Vec<Gathered>) {
         let (keys, answers): (Vec<ReadKey>, Vec<_>) =
             gathered.into_iter().map(|gathered| (gathered.key, gathered.answer)).unzip();
-        // Who went away meanwhile is not told; that is no error.
+        // A caller that has disconnected receives nothing; this is not an error.
         match read_several(&self.reads.0.db, keys).await {
             Ok(rows) => answers.into_iter().zip(rows).for_each(|(answer, rows)| drop(answer.send(Ok(rows)))),
             Err(error) => {

@@ -1,4 +1,4 @@
-//! A token as it is stored: sealed, and without what its reader named already.
+//! A token as it is stored: sealed, and without the columns that its reader knows already.
 //! Owns: the columns that are read of an opened token.
 //! Must not know: how it is opened.
 
@@ -19,7 +19,7 @@ macro_rules! token_columns {
 }
 pub(in crate::store) use token_columns;
 
-/// A token as it lies there: sealed, and without what its reader named already.
+/// A token as it is stored: sealed, and without the columns that its reader knows already.
 #[derive(sqlx::FromRow)]
 pub(in crate::store) struct StoredToken {
     pub(in crate::store) id: Uuid,

@@ -16,15 +16,15 @@ use crate::{
     store::{error::StoreError, handle::Store},
 };
 
-/// For how long a default mark that others move at the same moment is tried to be moved.
+/// How long a change is tried while others move the default mark at the same time.
 const CHANGE_WITHIN: Duration = Duration::from_secs(10);
 
 impl Store {
     /// Changes the label and the default mark of a user's token. The mark moves in one transaction, so that a
-    /// subject never has two defaults; of those who move it at the same moment the last one wins.
+    /// subject never has two defaults; of several simultaneous changes the last one wins.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreError::Conflict`] when the mark was moved again and again meanwhile.
+    /// [`StoreError`]; [`StoreError::Conflict`] when others kept moving the mark.
     pub async fn change_token(
         &self,
         tenant: &Tenant,
@@ -39,7 +39,7 @@ impl Store {
             .with_jitter()
             .with_total_delay(Some(CHANGE_WITHIN))
             .without_max_times();
-        // Unavailable too: those who wait for one another's commit may wait longer than a lock is waited for.
+        // Unavailable too: transactions that wait for each other may exceed the lock time-out.
         let worth_another_try = |error: &StoreError| matches!(error, StoreError::Conflict | StoreError::Unavailable(_));
         (|| self.change_token_once(tenant, user, id, change, now)).retry(backoff).when(worth_another_try).await
     }

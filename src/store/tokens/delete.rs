@@ -101,7 +101,7 @@ pub(in crate::store) async fn all_of_provider(
 }
 
 impl Store {
-    /// The tokens of a deleted row; `None` if they can no longer be opened. Such a row can be deleted all the same.
+    /// The tokens of a deleted row; `None` if they can no longer be opened. Such a row can be deleted anyway.
     pub(in crate::store) fn open_deleted(&self, tenant: &Tenant, row: DeletedRow) -> Option<RevokedTokens> {
         let seal = self.row_seal(tenant, row.id, row.generation);
         let opened = seal.open(TOKEN_ACCESS_TOKEN, &row.access_token).and_then(|access_token| {
@@ -110,7 +110,7 @@ impl Store {
         });
         opened
             .inspect_err(|error| {
-                tracing::warn!(event = "token.not_revoked", token_id = %row.id, %error, "deleted, but not revoked at the provider");
+                tracing::warn!(event = "token.not_opened", token_id = %row.id, %error, "a deleted token cannot be opened and is not revoked");
             })
             .ok()
     }
@@ -131,8 +131,8 @@ impl Store {
     }
 
     /// Deletes at most `limit` tokens of all tenants that died before `before`, and counts them. There is nothing to
-    /// revoke: their providers said that they are dead. The condition is checked again on each row as it is deleted, so
-    /// that a token that is revived at the same moment stays.
+    /// revoke: their providers reported that they are dead. The condition is checked again on each row as it is
+    /// deleted, so that a token that is revived at the same moment stays.
     pub async fn delete_dead_tokens(&self, before: DateTime<Utc>, limit: i64) -> Result<u64, StoreError> {
         self.db
             .query(

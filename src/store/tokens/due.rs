@@ -1,4 +1,4 @@
-//! Which tokens are worth a refresh that nobody asked for.
+//! Which tokens should be refreshed in the background.
 //! Owns: the statements that find them, over all tenants.
 //! Must not know: the settings behind the times it is given, or how a refresh is done.
 
@@ -10,12 +10,12 @@ use crate::{
     store::{error::StoreError, handle::Store},
 };
 
-/// Which tokens are left alone in any case, as points in time.
+/// Which tokens are excluded in any case, as points in time.
 #[derive(Clone, Copy, Debug)]
 pub struct RefreshFilter {
-    /// Cooling down until after this.
+    /// Those whose cool-down ends after this.
     pub now: DateTime<Utc>,
-    /// Refreshed, or failed to be, after this.
+    /// Those that were refreshed, or failed to be, after this.
     pub since: DateTime<Utc>,
 }
 
@@ -30,10 +30,10 @@ pub struct InUse {
     pub used_since: DateTime<Utc>,
 }
 
-/// Which refresh tokens are about to die, as points in time.
+/// Which refresh tokens are about to expire, as points in time.
 #[derive(Clone, Copy, Debug)]
 pub struct Ending {
-    /// Of idleness: last used before this.
+    /// Because they are idle: last used before this.
     pub idle_since: DateTime<Utc>,
     /// They expire before this ...
     pub ends_before: DateTime<Utc>,
@@ -41,7 +41,7 @@ pub struct Ending {
     pub tried_before: DateTime<Utc>,
 }
 
-/// A token that is worth a refresh.
+/// A token to refresh.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     /// Whose it is.
@@ -63,7 +63,7 @@ struct CandidateRow {
     generation: i64,
 }
 
-/// The statement, with the reason why a token is worth a refresh. `$1`: now, `$2`: rests since, `$3`: how many.
+/// The statement, with the condition for a refresh. `$1`: now, `$2`: refreshed before, `$3`: the limit.
 ///
 /// The providers take turns, and what failed before comes after what did not, so that neither a provider that is down
 /// nor a token that always fails keeps the others waiting.
@@ -90,8 +90,8 @@ macro_rules! candidates {
 }
 
 impl Store {
-    /// The tokens of all tenants whose refresh was begun and came to no end: their lease is over and was not given back.
-    /// `most` at the most; each carries its tenant.
+    /// At most `limit` tokens of all tenants whose refresh was interrupted: their lease has expired and was not
+    /// released. Each carries its tenant.
     pub async fn interrupted_refreshes(&self, now: DateTime<Utc>, limit: i64) -> Result<Vec<Candidate>, StoreError> {
         let found = self
             .db
@@ -110,7 +110,7 @@ impl Store {
         Ok(found.into_iter().map(candidate).collect())
     }
 
-    /// The tokens of all tenants that are in use and about to expire, `most` at the most; each carries its tenant.
+    /// At most `limit` tokens of all tenants that are in use and about to expire; each carries its tenant.
     pub async fn tokens_in_use(
         &self,
         in_use: &InUse,
@@ -132,8 +132,8 @@ impl Store {
         Ok(found.into_iter().map(candidate).collect())
     }
 
-    /// The tokens of all tenants whose refresh token is about to die, whether they are in use or not, `most` at the
-    /// most; each carries its tenant.
+    /// At most `limit` tokens of all tenants whose refresh token is about to expire, in use or not; each carries its
+    /// tenant.
     pub async fn tokens_ending(
         &self,
         ending: &Ending,

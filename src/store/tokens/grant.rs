@@ -1,4 +1,4 @@
-//! Storing a grant: what a consent, or our client itself, was given becomes a token.
+//! Storing a grant: the result of a consent, or of client credentials, becomes a token.
 //! Owns: that a grant replaces the token of the same account, in the transaction that completes its request.
 //! Must not know: how a grant is obtained.
 

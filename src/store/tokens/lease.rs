@@ -18,8 +18,8 @@ use crate::{
     store::{db::Tx, error::StoreError, handle::Store, seal::TOKEN_REFRESH_TOKEN},
 };
 
-/// After the database was unreachable, a lease that ran out meanwhile is not taken over for so long: its holder could not
-/// extend it, and may have the provider's response in hand, to be written as soon as the database is back.
+/// After the database was unreachable, a lease that ran out meanwhile is not taken over for so long: its holder could
+/// not extend it, and may have the provider's response in hand, to be written as soon as the database is back.
 const SETTLED_AFTER: Duration = Duration::from_secs(3);
 
 /// The right to refresh one token for a while.
@@ -42,7 +42,7 @@ pub struct Lease {
 pub struct RefreshFailure {
     /// The state the token is in now.
     pub state: State,
-    /// The provider's code, or ours.
+    /// The error code, of the provider or of agent-auth.
     pub error: String,
     /// No other attempt is made before this.
     pub retry_at: Option<DateTime<Utc>>,
@@ -51,9 +51,9 @@ pub struct RefreshFailure {
 }
 
 impl Store {
-    /// Takes the right to refresh `token` for `milliseconds`, by the database's clock. Of all replicas one gets it;
-    /// `None` when another holds it, when a refresh failed a moment ago, when the database was away a moment ago and
-    /// another may still hold it, or when the token was written, deleted or found dead meanwhile.
+    /// Takes the right to refresh `token` for `milliseconds`, by the database's clock. One replica gets it; `None` when
+    /// another one has it, when a refresh failed a moment ago, when the database was unreachable a moment ago and
+    /// another replica may still have it, or when the token was written, deleted or found dead meanwhile.
     pub async fn take_refresh_lease(
         &self,
         token: &Token,
@@ -86,7 +86,7 @@ impl Store {
         Ok(Some(Lease { token: token.id, owner, generation: token.generation, refresh_token, failures }))
     }
 
-    /// Holds a lease for `milliseconds` more, by the database's clock. `false`: it was lost.
+    /// Extends a lease by `milliseconds`, by the database's clock. `false`: it was lost.
     pub async fn extend_refresh_lease(
         &self,
         tenant: &Tenant,
@@ -110,18 +110,19 @@ impl Store {
         Ok(extended > 0)
     }
 
-    /// Ends every lease, but not what was begun under it. For a database with one server, when it starts: whoever held
-    /// one is gone.
+    /// Ends every lease, but not what was begun under it. For a database with one server, at its start: no other
+    /// process can have one.
     pub async fn end_refresh_leases(&self) -> Result<(), StoreError> {
         self.db.query("UPDATE tokens SET refresh_until = NULL WHERE refresh_until IS NOT NULL").execute().await?;
         Ok(())
     }
 
-    /// Writes what a refresh gave. `false`: the token was written or deleted meanwhile, and this result is discarded.
+    /// Writes the result of a refresh. `false`: the token was written or deleted meanwhile, and this result is
+    /// discarded.
     ///
-    /// A result that comes late, after somebody else took the lease over, is still written while the token is as it
-    /// was: it is newer than what it replaces, and it spent the refresh token that the other is trying. The other's
-    /// own result then goes on top of it, being newer still.
+    /// A late result, after another replica took the lease over, is still written while the token is as it
+    /// was: it is newer than what it replaces, and it used the refresh token that the other replica is trying. The
+    /// other's own result then replaces it, because it is newer still.
     pub async fn keep_refreshed(
         &self,
         tenant: &Tenant,
@@ -129,7 +130,7 @@ impl Store {
         grant: &Grant,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        // A response without a refresh token keeps the old one (RFC 6749 section 6), sealed anew for this generation.
+        // A response without a refresh token keeps the old one (RFC 6749 section 6), sealed again for this generation.
         let mut grant = grant.clone();
         grant.refresh_token.get_or_insert_with(|| lease.refresh_token.clone());
         if self.write_refreshed(tenant, lease, &grant, lease.generation, now).await? {
@@ -192,7 +193,7 @@ impl Store {
         Ok(written > 0)
     }
 
-    /// Gives a lease back after a refresh that gave nothing. Does nothing if the lease no longer holds.
+    /// Releases a lease after a refresh without a result. Does nothing if the lease was lost.
     pub async fn keep_refresh_failure(
         &self,
         tenant: &Tenant,
@@ -223,7 +224,7 @@ impl Store {
     }
 }
 
-/// Lets the tokens of a provider be refreshed at once, because its record was corrected.
+/// Ends the cool-downs of a provider's tokens, because its record was corrected.
 pub(in crate::store) async fn end_cool_down(tx: &mut Tx, tenant: &Tenant, provider: Uuid) -> Result<(), StoreError> {
     tx.query(
         "UPDATE tokens SET retry_at = NULL, refresh_failures = 0

@@ -32,7 +32,7 @@ impl Store {
             .await
     }
 
-    /// The providers at which a user has a living token.
+    /// The providers at which a user has an active token.
     pub async fn providers_with_token(&self, tenant: &Tenant, user: &str) -> Result<Vec<String>, StoreError> {
         let rows: Vec<(String,)> = self
             .db
@@ -49,7 +49,7 @@ impl Store {
         Ok(rows.into_iter().map(|(provider_id,)| provider_id).collect())
     }
 
-    /// True when the workspace has a living token at any provider of that type.
+    /// True when the workspace has an active token at any provider of that type.
     pub async fn workspace_has_token(&self, tenant: &Tenant, provider_type: &str) -> Result<bool, StoreError> {
         let (tokens,): (i64,) = self
             .db

@@ -24,9 +24,9 @@ pub(in crate::store) struct ReplacedRow {
     pub(in crate::store) account_label: Option<String>,
 }
 
-/// The token that a grant replaces: the one of the same account. If the account is or was unknown, and no second one was
-/// requested, the only token of the subject counts as the same: its provider was not asked before, or did not answer
-/// this time.
+/// The token that a grant replaces: the one of the same account. If the account is or was unknown, and no second one
+/// was requested, the only token of the subject counts as the same: its provider was not called before, or did not
+/// respond this time.
 pub(in crate::store) async fn replaced_token(
     tx: &mut Tx,
     wanted: &GrantRequest,
@@ -57,7 +57,7 @@ pub(in crate::store) async fn replaced_token(
 }
 
 impl Store {
-    /// Whether a living token of that account is there, whoever's it is in the workspace.
+    /// Whether the workspace has an active token of that account, of any user.
     pub async fn account_is_connected(
         &self,
         tenant: &Tenant,

@@ -1,6 +1,6 @@
 //! When tokens were last handed out.
 //! Owns: `last_used_at` of the table `tokens`.
-//! Must not know: why it is asked for, or what was noted and not yet written.
+//! Must not know: what the times are used for, or which uses are not written yet.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -22,8 +22,8 @@ pub struct Use {
 }
 
 impl Store {
-    /// Writes these uses in one transaction, each within its own tenant. Give them sorted by token: replicas that lock
-    /// the same rows in the same order wait for each other instead of dying of a deadlock.
+    /// Writes these uses in one transaction, each within its own tenant. They must be sorted by token: replicas that
+    /// lock the same rows in the same order wait for each other instead of failing with a deadlock.
     ///
     /// # Errors
     /// [`StoreError`]; then none of them is written.

@@ -68,6 +68,7 @@ async fn an_agent_gets_a_token_without_a_person(app: TestApp) {
     assert_eq!(asked.value("grant_type"), Some("client_credentials"));
     assert_eq!(asked.value("scope"), Some("read write"));
     assert_eq!(asked.raw_basic().as_deref(), Some("acme-client:acme-secret"));
+    assert_eq!(app.database.authorization_requests().await, 0, "nobody has to come back");
 }
 
 async fn the_token_is_kept_and_found_again(app: TestApp) {

@@ -19,6 +19,7 @@ both_databases! {
     the_page_of_an_unknown_request_is_refused,
     an_answer_with_a_token_is_not_cached,
     api_answers_are_not_sniffed,
+    the_start_page_says_what_this_server_is,
 }
 
 /// One page of each kind.
@@ -32,6 +33,7 @@ async fn all_pages(app: &TestApp) -> Vec<(&'static str, Answer)> {
     let denied = app.begin(&asking("bob", &["read"])).await;
     let update = format!("{PUBLIC_URL}/v2/auth/setup/acme?setup_action=update");
     vec![
+        ("start", app.browser().get("/").await),
         ("success", app.visit(&clean).await),
         ("another code", app.visit(&provider.consent(&success.url)).await),
         ("denied", app.visit(&provider.deny(&denied.url)).await),
@@ -134,4 +136,10 @@ async fn api_answers_are_not_sniffed(app: TestApp) {
         let answer = app.get(path).await;
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
     }
+}
+
+async fn the_start_page_says_what_this_server_is(app: TestApp) {
+    let page = app.browser().get("/").await;
+    page.expect_html(200);
+    assert!(page.text().contains("agent-auth is running") && page.text().contains("/docs"), "{}", page.text());
 }

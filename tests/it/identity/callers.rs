@@ -23,6 +23,15 @@ both_databases! {
     a_workspace_beyond_the_key_is_refused,
     an_expired_key_is_unauthorized,
     an_ill_formed_user_header_is_refused,
+    a_key_of_langsmith_is_refused_with_the_reason,
+}
+
+async fn a_key_of_langsmith_is_refused_with_the_reason(app: TestApp) {
+    let key = "lsv2_pt_0123456789abcdef0123456789abcdef_0123456789";
+    let refused = app.with_key(key).get("/v2/auth/tokens").await.expect_error(401, "unauthorized");
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("LangSmith") && detail.contains("api-key create"), "{detail}");
+    assert!(!detail.contains(key), "{detail}");
 }
 
 const ADMINISTRATION: [(&str, &str, &str); 8] = [

@@ -32,6 +32,7 @@ both_databases! {
     a_renewed_grant_is_kept_for_the_next_attempt,
     a_token_that_cannot_be_opened_can_be_deleted,
     a_provider_removed_on_the_command_line_is_told_by_the_server,
+    a_provider_removed_on_the_command_line_is_revoked_at_once,
 }
 
 pub fn question() -> Value {
@@ -363,10 +364,20 @@ async fn a_token_that_cannot_be_opened_can_be_deleted(app: TestApp) {
 
 async fn a_provider_removed_on_the_command_line_is_told_by_the_server(app: TestApp) {
     let provider = connected(&app).await;
+    provider.answer_revocation(Reply::text("text/plain", "busy").status(503));
     let removed = binary::run(&["provider", "remove", "acme"], &app.database.environment()).await;
     assert!(removed.status.success(), "{removed:?}");
-    assert!(removed.stdout.contains("revokes 1"), "{removed:?}");
+    assert!(removed.stdout.contains("1 grants are still to be revoked"), "{removed:?}");
+    app.advance(40);
     let _server = background(&app).await;
     soon_none_is_queued(&app).await;
+    assert_eq!(provider.revoked("token"), ["refresh-1", "refresh-1", "access-1"]);
+}
+
+async fn a_provider_removed_on_the_command_line_is_revoked_at_once(app: TestApp) {
+    let provider = connected(&app).await;
+    let removed = binary::run(&["provider", "remove", "acme"], &app.database.environment()).await;
+    assert!(removed.status.success(), "{removed:?}");
+    assert!(removed.stdout.contains("Revoked 1 grants"), "{removed:?}");
     assert_eq!(provider.revoked("token"), ["refresh-1", "access-1"]);
 }

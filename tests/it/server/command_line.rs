@@ -35,7 +35,7 @@ async fn serve(more: &[(&str, &str)]) -> Finished {
 async fn an_unknown_variable_is_refused_by_name() {
     let refused = serve(&[("LISTN", "127.0.0.1:0")]).await;
     let line = refused.expect_refusal();
-    assert!(line.to_uppercase().contains("LISTN"), "{line}");
+    assert!(line.ends_with("unknown setting AGENT_AUTH_LISTN. Did you mean AGENT_AUTH_LISTEN?"), "{line}");
 }
 
 #[tokio::test]
@@ -61,6 +61,7 @@ async fn a_value_that_makes_no_sense_is_refused_by_name() {
     for (name, value) in [
         ("LISTEN", "nowhere"),
         ("AUTHORIZATION_TTL_SECONDS", "soon"),
+        ("LOG", "info,agent_auth=loud"),
         ("PUBLIC_URL", "javascript:alert(1)"),
         ("ALLOW_PRIVATE_UPSTREAMS", "10.0.0.0/99"),
         ("CONSENT", "perhaps"),
@@ -87,18 +88,83 @@ async fn a_database_that_is_not_there_is_refused_without_its_password() {
     let refused =
         serve(&[("DATABASE_URL", "postgres://someone:hunter2@127.0.0.1:1/nothing"), ("ENCRYPTION_KEYS", &key)]).await;
     let line = refused.expect_refusal();
-    assert!(line.to_lowercase().contains("database"), "{line}");
+    for part in ["127.0.0.1:1 ", "AGENT_AUTH_DATABASE_URL", "the connection was refused", "is running"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
     assert!(!refused.stderr.contains("hunter2"), "{line}");
     assert!(!refused.stdout.contains("hunter2"));
 }
 
 #[tokio::test]
+async fn a_database_host_that_does_not_exist_is_refused_by_name() {
+    let key = encryption_key("first");
+    let url = "postgres://someone:hunter2@no-such-host.invalid/nothing";
+    let refused = serve(&[("DATABASE_URL", url), ("ENCRYPTION_KEYS", &key)]).await;
+    let line = refused.expect_refusal();
+    for part in ["no-such-host.invalid:5432", "AGENT_AUTH_DATABASE_URL", "cannot be resolved"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(!line.contains("hunter2"), "{line}");
+}
+
+#[tokio::test]
 async fn a_database_of_another_kind_is_refused() {
     let key = encryption_key("first");
-    let refused = serve(&[("DATABASE_URL", "mysql://someone:hunter2@127.0.0.1/x"), ("ENCRYPTION_KEYS", &key)]).await;
+    for (url, problem) in [
+        ("mysql://someone:hunter2@127.0.0.1/x", "`mysql://` is not supported"),
+        ("hunter2", "this is not a URL"),
+        ("postgres://someone:hunter2#@127.0.0.1:x/y", "percent-encode"),
+    ] {
+        // The URL is checked first: a key would not help.
+        for keys in [&key, ""] {
+            let refused = serve(&[("DATABASE_URL", url), ("ENCRYPTION_KEYS", keys)]).await;
+            let line = refused.expect_refusal();
+            for part in ["AGENT_AUTH_DATABASE_URL", problem, "postgres://user:password@host/database"] {
+                assert!(line.contains(part), "{part}: {line}");
+            }
+            assert!(!line.contains("hunter2"), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_without_a_port_is_refused_with_an_example() {
+    let folder = TempDir::new().unwrap();
+    for (given, example) in [("8081", "127.0.0.1:8081"), ("localhost", "127.0.0.1:8080")] {
+        let refused = run(&["serve", "--listen", given], &in_folder(&folder, &[])).await;
+        let line = refused.expect_refusal();
+        assert!(line.contains(&format!("`{given}`")) && line.ends_with(&format!("such as {example}")), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_data_folder_that_is_a_file_is_refused_as_one() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("afile");
+    std::fs::write(&file, "").unwrap();
+    for folder in [file.clone(), file.join("inside")] {
+        let folder = folder.display().to_string();
+        for command in [&["serve"][..], &["migrate"], &["api-key", "list"]] {
+            let refused = run(command, &[("AGENT_AUTH_DATA_DIR".to_owned(), folder.clone())]).await;
+            let line = refused.expect_refusal();
+            let expected = format!("AGENT_AUTH_DATA_DIR: {} is a file, not a folder", file.display());
+            assert!(line.contains(&expected), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_machine_without_certificates_is_refused_with_the_remedy() {
+    let folder = TempDir::new().unwrap();
+    let mut environment = in_folder(&folder, &[]);
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        environment.push((name.to_owned(), folder.path().join("missing").display().to_string()));
+    }
+    let refused = run(&["migrate"], &environment).await;
     let line = refused.expect_refusal();
-    assert!(line.to_uppercase().contains("DATABASE_URL"), "{line}");
-    assert!(!line.contains("hunter2"), "{line}");
+    for part in ["ca-certificates", "SSL_CERT_FILE"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use axum::http::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection, SqliteConnection};
 use url::Url;
@@ -18,6 +19,7 @@ both_databases! {
     killed_between_answer_and_commit_the_refresh_is_resumed_though_nobody_asks,
     killed_in_the_middle_of_a_refresh_the_grant_lives,
     killed_in_the_middle_of_a_code_exchange_the_wait_ends_visibly,
+    killed_while_the_key_of_a_workspace_is_replaced_everybody_still_gets_the_same_key,
 }
 
 /// How long a refresh that died with its server may block the next one. Generous: the promise says "seconds".
@@ -246,4 +248,35 @@ async fn killed_between_answer_and_commit_the_refresh_is_resumed_though_nobody_a
     let answer = story.soon(&server, &question()).await;
     assert!(story.provider.is_newest(answer["token"].as_str().unwrap_or_else(|| panic!("{answer}"))));
     assert_eq!((story.provider.rotations(), story.provider.dead_grants()), (2, 0), "once, and for everybody");
+}
+
+/// The provider's record and the tokens that hold its key change together, or not at all.
+async fn killed_while_the_key_of_a_workspace_is_replaced_everybody_still_gets_the_same_key(database: Database) {
+    let (key, environment) = (database.bootstrap_key.clone(), database.environment());
+    let server = Server::start(&environment).await;
+    let definition =
+        json!({"provider_id": "weather", "name": "Weather", "grant_type": "api_key", "client_secret": "key-before"});
+    server.post(&key, "/v2/auth/providers", &definition).await;
+    let weather = |user| with(asking(user, &[]), json!({"provider": "weather"}));
+    assert_eq!(server.post(&key, "/v2/auth/authenticate", &weather("alice")).await["token"], "key-before");
+
+    let tokens = Held::take(&database).await;
+    {
+        let new_key = json!({"client_secret": "key-after"});
+        let replaced = server.try_send(Method::PATCH, &key, "/v2/auth/providers/weather", &new_key);
+        let killed = async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            server.signal("KILL");
+        };
+        let (answer, ()) = tokio::join!(replaced, killed);
+        assert!(answer.is_none(), "nobody may be told of a change that is not written: {answer:?}");
+    }
+    drop(server);
+    tokens.release().await;
+
+    let server = Server::start(&environment).await;
+    // Bob has no token yet, so his comes from the provider's record.
+    let bob = server.post(&key, "/v2/auth/authenticate", &weather("bob")).await;
+    let alice = server.post(&key, "/v2/auth/authenticate", &weather("alice")).await;
+    assert_eq!(alice["token"], bob["token"], "a replaced key is still served");
 }

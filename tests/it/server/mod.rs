@@ -11,3 +11,4 @@ mod serving;
 mod soak;
 mod stored_types;
 mod sweep;
+mod upgrades;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use agent_auth::broker::jobs::sweep;
+use agent_auth::broker::{context::Broker, jobs::sweep};
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
@@ -222,7 +222,7 @@ async fn a_dry_run_says_what_would_go_and_changes_nothing(app: TestApp) {
         let said = command(&app, &["sweep", "--dry-run"], &[]).await;
         assert!(said.status.success(), "{said:?}");
         assert_eq!(
-            said.stdout, "Would remove 3 expired authorization requests.\nWould remove 1 dead tokens.\n",
+            said.stdout, "Would delete 3 expired authorization requests.\nWould delete 1 dead tokens.\n",
             "{said:?}"
         );
         assert_eq!(app.database.row_counts().await, before);
@@ -234,7 +234,7 @@ async fn the_command_removes_what_is_over_and_says_so(app: TestApp) {
     for (requests, dead) in [(3, 1), (0, 0)] {
         let said = command(&app, &["sweep"], &[]).await;
         assert!(said.status.success(), "{said:?}");
-        let expected = format!("Removed {requests} expired authorization requests.\nRemoved {dead} dead tokens.\n");
+        let expected = format!("Deleted {requests} expired authorization requests.\nDeleted {dead} dead tokens.\n");
         assert_eq!(said.stdout, expected, "{said:?}");
         assert_eq!(app.database.authorization_requests().await, 0);
         assert_eq!(tokens(&app).await, 0);
@@ -246,7 +246,7 @@ async fn the_command_removes_what_is_over_and_says_so(app: TestApp) {
 async fn the_command_keeps_to_the_settings(app: TestApp) {
     with_things_that_are_over(&app).await;
     let said = command(&app, &["sweep"], &[("DEAD_TOKEN_DAYS", "0")]).await;
-    assert!(said.stdout.contains("Removed 0 dead tokens"), "{said:?}");
+    assert!(said.stdout.contains("Deleted 0 dead tokens"), "{said:?}");
     assert_eq!(tokens(&app).await, 1);
     for (name, wrong) in [
         ("DEAD_TOKEN_DAYS", "-1"),
@@ -280,6 +280,7 @@ async fn a_token_that_is_revived_at_this_moment_stays() {
     let _provider = dead_grant(&app).await;
     app.advance(31 * DAY);
     app.stop().await;
+    let command = Broker::open(app.settings.clone(), app.clock.clone()).await.unwrap();
     let reviving = app.database.tamper(
         "BEGIN; UPDATE tokens SET state = 'active', last_error_at = NULL, updated_at = now() + interval '31 days';
          SELECT pg_sleep(1); COMMIT",
@@ -287,7 +288,7 @@ async fn a_token_that_is_revived_at_this_moment_stays() {
     let sweeping = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let begun = Instant::now();
-        let swept = sweep::run_once(&app.app.broker).await.unwrap().expect("nobody else is at it");
+        let swept = sweep::run_once(&command).await.unwrap().expect("nobody else is at it");
         assert!(begun.elapsed() > Duration::from_millis(300), "it had to wait for the row");
         assert_eq!(swept.dead_tokens, 0);
     };

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use axum::http::Method;
 use reqwest::redirect::Policy;
 use serde_json::Value;
 
@@ -160,9 +161,13 @@ impl Server {
     }
 
     pub async fn try_post(&self, key: &str, path: &str, body: &Value) -> Option<(u16, String)> {
+        self.try_send(Method::POST, key, path, body).await
+    }
+
+    pub async fn try_send(&self, method: Method, key: &str, path: &str, body: &Value) -> Option<(u16, String)> {
         let request = self
             .http
-            .post(self.url(path))
+            .request(method, self.url(path))
             .header("x-api-key", key)
             .header("content-type", "application/json")
             .body(body.to_string());

@@ -1,6 +1,6 @@
 //! The page on which a person enters the static key of a provider.
 //! Owns its words.
-//! Must not know what becomes of the key.
+//! Must not know: how the key is checked or stored.
 
 use askama::Template;
 use axum::http::StatusCode;

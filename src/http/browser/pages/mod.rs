@@ -1,4 +1,4 @@
-//! What a person sees in the browser: how a consent ended and what to do next.
+//! The pages: how a consent ended, and what to do next.
 //! Owns: the words, the look, the headers, and the cleaning of texts that others wrote.
 //! Must not know: how a consent is carried out, or where any of these texts came from.
 

@@ -1,4 +1,4 @@
-//! The words of each page: what happened, what the provider answered, what to do next.
+//! The words of each page: what happened, the provider's response, and what to do next.
 //! Owns the sentences and whose texts may appear between them.
 //! Must not know headers, status codes or how a consent is carried out.
 
@@ -22,9 +22,11 @@ const DESCRIPTION_CHARS: usize = 300;
 const PROVIDER_CHARS: usize = 80;
 
 const RETURN: &str = "You can close this window and return to your agent.";
-const AGAIN: &str = "Return to your agent and connect again. It will give you a fresh link.";
+const AGAIN: &str = "Return to your agent and connect again. It will give you a new link.";
 const AGAIN_THEN_REPORT: &str =
-    "Return to your agent and connect again. If this page comes back, show it to whoever runs your agent.";
+    "Return to your agent and connect again. If you see this page again, show it to the person who runs your agent.";
+/// The error codes of agent-auth itself, for a provider that gave no usable response.
+const OWN_ERRORS: [&str; 4] = ["provider_unavailable", "provider_timeout", "provider_response", "address_refused"];
 
 /// One page, ready to render.
 #[derive(Template)]
@@ -35,9 +37,10 @@ pub(in crate::http) struct Outcome {
     happened: String,
     answer: Option<Answer>,
     next: &'static str,
+    request_id: Option<String>,
 }
 
-/// The sign above the heading. The heading says the same in words.
+/// The icon above the heading.
 #[derive(Clone, Copy)]
 enum Mark {
     Done,
@@ -55,7 +58,7 @@ impl Mark {
     }
 }
 
-/// What the provider said about a failure, marked as its words.
+/// The error of a failure, with a heading that says whose it is.
 struct Answer {
     heading: String,
     error: Option<String>,
@@ -83,6 +86,12 @@ impl Outcome {
                     RETURN,
                 )
             }
+            Page::Start => Self::without_answer(
+                Mark::Done,
+                "agent-auth is running".to_owned(),
+                "This server gets people's consent and gives their agents access tokens.".to_owned(),
+                "The API documentation is at /docs. To connect a provider, open the link that your agent gives you.",
+            ),
             Page::Updated => Self::without_answer(
                 Mark::Done,
                 "Installation updated".to_owned(),
@@ -94,31 +103,34 @@ impl Outcome {
                 "One step left".to_owned(),
                 "The app was installed, or its installation was requested. It is not connected to your account yet."
                     .to_owned(),
-                "Return to your agent and connect: it will give you a link that finishes the job.",
+                "Return to your agent and connect: it will give you a link to complete the connection.",
             ),
-            Page::Failed { provider, reason, error, error_description } => {
-                Self::failed(&Name::of(provider), reason, error, error_description)
-            }
+            Page::Failed { provider, reason, error, error_description, request_id } => Self {
+                request_id: request_id.map(ToOwned::to_owned),
+                ..Self::failed(&Name::of(provider), reason, error, error_description)
+            },
         }
     }
 
     fn without_answer(mark: Mark, title: String, happened: String, next: &'static str) -> Self {
-        Self { mark, title, happened, answer: None, next }
+        Self { mark, title, happened, answer: None, next, request_id: None }
     }
 
     fn failed(name: &Name, reason: FailureReason, error: Option<&str>, description: Option<&str>) -> Self {
         let (title, happened, next) = words(name, reason);
         let error = error.and_then(|error| cleaned(error, ERROR_CHARS));
         let description = description.and_then(|description| cleaned(description, DESCRIPTION_CHARS));
-        // Whoever sends a link can write its `error` and `error_description`. Without a request that it answers, nothing
-        // vouches for them, so no sentence of theirs appears under our address; a bare code still helps to find a fault.
+        // Anyone can send a link with an `error` and an `error_description` of their own. Unless it belongs to a request
+        // of ours, none of its sentences appears on our page; a plain error code still helps to find the fault.
         let (heading, error, description) = if answers_known_request(reason) {
-            (format!("{} answered", name.first), error, description)
+            let is_own = error.as_deref().is_some_and(|error| OWN_ERRORS.contains(&error));
+            let heading = if is_own { "Details".to_owned() } else { format!("{} answered", name.first) };
+            (heading, error, description)
         } else {
             ("Error code in the address".to_owned(), error.filter(|error| is_error_code(error)), None)
         };
         let answer = (error.is_some() || description.is_some()).then_some(Answer { heading, error, description });
-        Self { mark: Mark::Stopped, title, happened, answer, next }
+        Self { mark: Mark::Stopped, title, happened, answer, next, request_id: None }
     }
 }
 
@@ -152,17 +164,17 @@ fn words(Name { first, within }: &Name, reason: FailureReason) -> (String, Strin
         ),
         FailureReason::InvalidState => (
             "This link is no longer valid".to_owned(),
-            "It has expired, or it is not one of ours. Nothing has changed.".to_owned(),
+            "It has expired, or it was not issued by this server. Nothing has changed.".to_owned(),
             AGAIN,
         ),
         FailureReason::StateUsed => (
             "This link was already used".to_owned(),
-            "Each link works once, and the answer to this one has already arrived. Opening it again changed nothing.".to_owned(),
+            "Each link works once, and this one has been used. Opening it again changed nothing.".to_owned(),
             "You can close this window. If your agent is still waiting, connect again from there.",
         ),
         FailureReason::WrongProvider => (
-            "This answer belongs to another provider".to_owned(),
-            "It did not come back to the provider that the request was made for. It was stopped here, and nothing has changed."
+            "This response belongs to another provider".to_owned(),
+            "It arrived at another callback address than the one of the provider that you were sent to. It was rejected, and nothing has changed."
                 .to_owned(),
             AGAIN_THEN_REPORT,
         ),
@@ -173,18 +185,18 @@ fn words(Name { first, within }: &Name, reason: FailureReason) -> (String, Strin
         ),
         FailureReason::ExchangeFailed => (
             format!("{first} did not finish connecting"),
-            "You gave your consent, but the last step between us and the provider was turned down.".to_owned(),
+            "You gave your consent, but the provider rejected the last step.".to_owned(),
             AGAIN_THEN_REPORT,
         ),
         FailureReason::ProviderUnavailable => (
-            format!("{first} is not answering"),
-            "You gave your consent, but the provider could not be reached for the last step.".to_owned(),
+            format!("{first} is not available"),
+            "You gave your consent, but the provider did not complete the last step.".to_owned(),
             "Wait a few minutes, then return to your agent and connect again.",
         ),
         FailureReason::Internal => (
-            "Something went wrong here".to_owned(),
-            format!("The fault is ours: the connection to {within} could not be completed."),
-            "Wait a few minutes, then return to your agent and connect again. If this page comes back, show it to whoever runs your agent.",
+            "Something went wrong".to_owned(),
+            format!("This server had a problem and could not complete the connection to {within}."),
+            "Wait a few minutes, then return to your agent and connect again. If you see this page again, show it to the person who runs your agent.",
         ),
     }
 }

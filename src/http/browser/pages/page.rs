@@ -1,11 +1,11 @@
-//! What a page can say.
+//! The pages that can be shown.
 //! Owns: the outcomes of a consent that have a page.
 //! Must not know: the words.
 
-/// What a page says.
+/// A page.
 #[derive(Clone, Copy, Debug)]
 pub enum Page<'a> {
-    /// The provider gave a token and it is stored.
+    /// The provider issued a token, and it is stored.
     Connected {
         /// The provider's display name.
         provider: &'a str,
@@ -25,7 +25,11 @@ pub enum Page<'a> {
         error: Option<&'a str>,
         /// The provider's `error_description`.
         error_description: Option<&'a str>,
+        /// The id of the HTTP request, which its log lines have.
+        request_id: Option<&'a str>,
     },
+    /// The server runs: what a person sees at its address.
+    Start,
     /// A GitHub App's installation was changed (`setup_action=update`).
     Updated,
     /// A GitHub App was installed, or its installation requested, without an authorization code.
@@ -35,22 +39,22 @@ pub enum Page<'a> {
 /// Why a consent ended without a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureReason {
-    /// The person, or a rule at the provider, said no (`access_denied`).
+    /// The person, or a policy at the provider, denied access (`access_denied`).
     Denied,
-    /// The provider answered the authorization request with another error.
+    /// The provider returned another error to the authorization request.
     ProviderRefused,
     /// The state is unknown, tampered with or expired.
     InvalidState,
-    /// The state was used before, with another answer.
+    /// The state was already used, with another code.
     StateUsed,
     /// The state belongs to a request at another provider.
     WrongProvider,
     /// The address has no code or no state.
     MissingParameters,
-    /// The token endpoint refused the authorization code or answered nonsense.
+    /// The token endpoint rejected the authorization code, or its response is not valid.
     ExchangeFailed,
-    /// The token endpoint did not answer.
+    /// The token endpoint did not respond, or was busy.
     ProviderUnavailable,
-    /// We failed.
+    /// An internal failure.
     Internal,
 }

@@ -27,8 +27,8 @@ pub(crate) fn html(status: StatusCode, template: &impl Template, form_action: &s
     }
 }
 
-/// The headers of every page we serve. `form_action` is the CSP source list of where a form of the page may lead,
-/// redirects included; a page without a form says `'none'`.
+/// The headers of every page. `form_action` is the CSP source list of the targets of the page's form, including
+/// redirects; `'none'` for a page without a form.
 #[must_use]
 pub fn hardened_headers(form_action: &str) -> HeaderMap {
     let mut headers: HeaderMap = [
@@ -51,7 +51,7 @@ pub fn hardened_headers(form_action: &str) -> HeaderMap {
     let policy = format!(
         "default-src 'none'; style-src {style}; base-uri 'none'; form-action {form_action}; frame-ancestors 'none'"
     );
-    // A policy that cannot be written gives way to a stricter one, never to none.
+    // If the policy cannot be written, a stricter one is used.
     let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static(
         "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ));

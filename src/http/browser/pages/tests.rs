@@ -38,8 +38,14 @@ async fn shown(page: &Page<'_>) -> String {
 }
 
 async fn failed(reason: FailureReason, error: &str, description: &str) -> String {
-    shown(&Page::Failed { provider: Some("Sample"), reason, error: Some(error), error_description: Some(description) })
-        .await
+    shown(&Page::Failed {
+        provider: Some("Sample"),
+        reason,
+        error: Some(error),
+        error_description: Some(description),
+        request_id: Some("0a1b-2c"),
+    })
+    .await
 }
 
 /// The inlined stylesheet, cut out of a page as a browser does.
@@ -68,10 +74,31 @@ async fn each_page_says_what_happened_and_what_to_do_next() {
         reason: FailureReason::ProviderUnavailable,
         error: None,
         error_description: None,
+        request_id: None,
     })
     .await;
-    assert!(nameless.contains("<h1>The provider is not answering</h1>"));
+    assert!(nameless.contains("<h1>The provider is not available</h1>"));
     assert!(!nameless.contains("class=\"answer\""), "no answer, no block for it");
+}
+
+#[tokio::test]
+async fn a_provider_that_did_not_respond_is_not_said_to_have_answered() {
+    for own in ["provider_unavailable", "provider_timeout", "provider_response", "address_refused"] {
+        let page = failed(FailureReason::ProviderUnavailable, own, "no connection to the provider").await;
+        assert!(page.contains("<h1>Sample is not available</h1>") && page.contains(">Details</h2>"), "{page}");
+        assert!(!page.contains("answered") && page.contains(own), "{page}");
+    }
+    let page = failed(FailureReason::ProviderRefused, "invalid_scope", "").await;
+    assert!(page.contains(">Sample answered</h2>"), "{page}");
+}
+
+#[tokio::test]
+async fn a_failure_shows_the_request_id_that_its_log_lines_have() {
+    for reason in EVERY_REASON {
+        let page = failed(reason, "server_error", "").await;
+        assert!(page.contains("Request ID: <code>0a1b-2c</code>"), "{page}");
+    }
+    assert!(!shown(&Page::Connected { provider: "Sample" }).await.contains("Request ID"));
 }
 
 #[tokio::test]
@@ -96,6 +123,7 @@ async fn texts_of_others_are_escaped() {
         reason: FailureReason::ProviderRefused,
         error: Some(attack),
         error_description: Some(attack),
+        request_id: None,
     })
     .await;
     let without_style = page.replace(style_of(&page), "");
@@ -139,6 +167,7 @@ async fn texts_of_others_are_cut() {
         reason: FailureReason::ProviderRefused,
         error: Some(&"e".repeat(500)),
         error_description: Some(&"d".repeat(5000)),
+        request_id: None,
     })
     .await;
     assert!(page.contains(&format!("<h1>{}… refused", "p".repeat(79))));
@@ -181,11 +210,18 @@ async fn every_page_has_the_hardened_headers() {
     for (status, page) in [
         (StatusCode::OK, Page::Connected { provider: "Sample" }),
         (StatusCode::OK, Page::AlreadyConnected { provider: "Sample" }),
+        (StatusCode::OK, Page::Start),
         (StatusCode::OK, Page::Updated),
         (StatusCode::OK, Page::Installed),
         (
             StatusCode::BAD_REQUEST,
-            Page::Failed { provider: None, reason: FailureReason::InvalidState, error: None, error_description: None },
+            Page::Failed {
+                provider: None,
+                reason: FailureReason::InvalidState,
+                error: None,
+                error_description: None,
+                request_id: None,
+            },
         ),
     ] {
         let response = outcome::page(status, &page);

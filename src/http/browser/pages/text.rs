@@ -1,9 +1,9 @@
-//! Texts that others wrote, made fit to stand on our page: cleaned and cut.
-//! Owns which characters may stay.
+//! Texts of others, cleaned and cut for our pages.
+//! Owns which characters remain.
 //! Must not know HTML: the templates escape.
 
 /// `text` on one line, without characters that hide or reorder what a reader sees, in at most `limit` characters.
-/// Nothing left is `None`.
+/// `None` if nothing remains.
 pub(in crate::http) fn cleaned(text: &str, limit: usize) -> Option<String> {
     let mut clean = String::new();
     let mut length = 0;
@@ -18,7 +18,7 @@ pub(in crate::http) fn cleaned(text: &str, limit: usize) -> Option<String> {
         }
         let needed = 1 + usize::from(gap);
         if length + needed > limit {
-            // The last character gives way to the ellipsis, so that the whole stays within the limit.
+            // The last character is replaced by the ellipsis, to stay within the limit.
             if length == limit {
                 clean.pop();
             }
@@ -36,7 +36,7 @@ pub(in crate::http) fn cleaned(text: &str, limit: usize) -> Option<String> {
     (!clean.is_empty()).then_some(clean)
 }
 
-/// An OAuth `error` that looks like one. RFC 6749 would allow whole sentences there; the codes in use are words.
+/// True when an OAuth `error` is a plain code. RFC 6749 would allow whole sentences; the codes in use are words.
 pub(in crate::http) fn is_error_code(error: &str) -> bool {
     !error.is_empty() && error.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }

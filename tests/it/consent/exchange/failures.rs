@@ -81,6 +81,10 @@ async fn a_provider_that_is_not_there_ends_the_request(app: TestApp) {
     let pending = app.begin(&asking("alice", &["read"])).await;
     let page = app.visit(&provider.consent(&pending.url)).await;
     is_failure(&app, &pending, &page).await;
+    let text = page.text();
+    assert!(text.contains("is not available") && !text.contains("answered"), "no answer is reported: {text}");
+    assert!(!page.header("x-request-id").is_empty(), "{page:?}");
+    assert!(text.contains(page.header("x-request-id")), "the page can be found in the log: {text}");
 }
 
 /// Silence before the answer, and an answer that drips without end: both at once, because they take their time.

@@ -1,0 +1,76 @@
+//! A database of an earlier version: what is in it survives the upgrade.
+
+use std::path::Path;
+
+use serde_json::json;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, PgConnection, SqliteConnection};
+use tempfile::TempDir;
+
+use crate::support::app::TestApp;
+use crate::support::both_databases;
+use crate::support::database::Database;
+
+both_databases! {
+    a_consent_begun_before_the_upgrade_is_still_waited_for,
+}
+
+const REQUEST: &str = "00000000-0000-4000-8000-000000000007";
+
+/// The schema before requests without a state.
+async fn migrate_to_the_first_version(database: &Database) {
+    let folder = TempDir::new().expect("a temporary folder");
+    let first = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/0001_broker.sql");
+    std::fs::copy(first, folder.path().join("0001_broker.sql")).expect("copies");
+    let migrator = Migrator::new(folder.path()).await.expect("reads the migration");
+    if let Some(own) = &database.postgres {
+        let mut connection = PgConnection::connect(&own.url).await.expect("connects");
+        migrator.run(&mut connection).await.expect("migrates");
+    } else {
+        let file = database.folder.path().join("agent-auth.db");
+        let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+        let mut connection = SqliteConnection::connect_with(&options).await.expect("creates");
+        migrator.run(&mut connection).await.expect("migrates");
+    }
+}
+
+async fn a_consent_begun_before_the_upgrade_is_still_waited_for(database: Database) {
+    migrate_to_the_first_version(&database).await;
+    let is_postgres = database.postgres.is_some();
+    let id = |number: u8| {
+        let uuid = format!("00000000-0000-4000-8000-00000000000{number}");
+        if is_postgres { format!("'{uuid}'") } else { format!("X'{}'", uuid.replace('-', "")) }
+    };
+    let bytes = if is_postgres { r"'\x07'" } else { "X'07'" };
+    let (now, later) = if is_postgres {
+        ("now()".to_owned(), "now() + interval '10 minutes'".to_owned())
+    } else {
+        let time = |after| format!("replace(strftime('%Y-%m-%dT%H:%M:%f', 'now', '{after}'), 'T', ' ') || '+00:00'");
+        (time("+0 seconds"), time("+10 minutes"))
+    };
+    let provider = id(1);
+    database
+        .tamper(&format!(
+            "INSERT INTO installation VALUES (1, 'org', 'ws', {now});
+             INSERT INTO providers VALUES ({provider}, 'org', 'ws', 'acme', 'Acme', 'client', NULL,
+                'https://acme.example/authorize', 'https://acme.example/token', true, 'S256', NULL, 'none', '{{}}', '[]',
+                NULL, false, '{{}}', NULL, NULL, NULL, NULL, 1, {now}, {now});
+             INSERT INTO authorization_requests VALUES ({request}, 'org', 'ws', {provider}, 'acme', {bytes}, NULL,
+                'client', NULL, 'none', 'https://acme.example/token', NULL, '{{}}', 'https://broker.example/callback',
+                'alice', NULL, '', '[\"read\"]', true, false, 'pending', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                {now}, {later}, NULL)",
+            request = id(7)
+        ))
+        .await;
+
+    let app = TestApp::start(database).await;
+    assert_eq!(app.look(REQUEST).await["status"], "pending");
+    assert_eq!(
+        app.database.number("SELECT count(*) FROM authorization_requests WHERE state_hash IS NOT NULL").await,
+        1
+    );
+    let deleted = app.delete("/v2/auth/providers/acme").await;
+    assert_eq!(deleted.expect(200)["revocation_queued"], json!(0));
+    assert_eq!(app.database.authorization_requests().await, 0, "requests still go with their provider");
+}
