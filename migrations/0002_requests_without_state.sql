@@ -36,6 +36,10 @@ CREATE TABLE authorization_requests_2 (
     finished_at                TIMESTAMPTZ
 );
 
+-- From here a replica of the old version that writes a request waits, and then writes it to the new table. The new table
+-- has locked tokens before, in the order in which the replicas lock.
+ALTER TABLE authorization_requests RENAME TO authorization_requests_1;
+
 INSERT INTO authorization_requests_2 (id, organization_id, workspace_id, provider, provider_id, state_hash, code_verifier,
     client_id, client_secret, token_endpoint_auth_method, token_url, revocation_url, options, redirect_uri, user_id,
     ls_user_id, agent_id, scopes, is_default, force_new, status, code_hash, taken_at, device_code, poll_seconds, poll_at,
@@ -44,9 +48,9 @@ SELECT id, organization_id, workspace_id, provider, provider_id, state_hash, cod
     client_id, client_secret, token_endpoint_auth_method, token_url, revocation_url, options, redirect_uri, user_id,
     ls_user_id, agent_id, scopes, is_default, force_new, status, code_hash, taken_at, device_code, poll_seconds, poll_at,
     token, error, error_description, created_at, expires_at, finished_at
-FROM authorization_requests;
+FROM authorization_requests_1;
 
-DROP TABLE authorization_requests;
+DROP TABLE authorization_requests_1;
 ALTER TABLE authorization_requests_2 RENAME TO authorization_requests;
 
 CREATE INDEX authorization_requests_finished ON authorization_requests (finished_at) WHERE finished_at IS NOT NULL;

@@ -117,6 +117,10 @@ impl Settings {
         for (key, value) in overrides {
             let refused = |problem| ConfigError(format!("{}: {problem}", variable(&key)));
             let default = DEFAULTS.get(&key).ok_or_else(|| unknown_variable(&key))?;
+            // An empty number says nothing: what a file says of it stays.
+            if value.is_empty() && default.is_integer() {
+                continue;
+            }
             let value = checked(&key, default, Value::String(value)).map_err(refused)?;
             table.insert(key, value);
         }
@@ -152,7 +156,6 @@ impl Default for Settings {
 /// The value in the type of the default. Numbers may come as text, which is all that an environment has.
 fn checked(key: &str, default: &Value, value: Value) -> Result<Value, String> {
     match (default, value) {
-        (Value::Integer(default), Value::String(text)) if text.is_empty() => Ok(Value::Integer(*default)),
         (Value::Integer(default), Value::String(text)) => match text.trim().parse() {
             Ok(number) => in_range(key, number),
             Err(_) => Err(format!("expected a whole number, such as {default}, but found `{text}`")),
@@ -303,9 +306,14 @@ mod tests {
         let flags = BTreeMap::from([
             ("listen".to_owned(), "127.0.0.1:2".to_owned()),
             ("authorization_ttl_seconds".to_owned(), "61".to_owned()),
+            ("wait_max_seconds".to_owned(), String::new()),
         ]);
         let settings = Settings::from_sources(Some(file.path()), flags).unwrap();
-        assert_eq!((settings.listen.as_str(), settings.wait_max_seconds), ("127.0.0.1:2", 7));
+        assert_eq!(
+            (settings.listen.as_str(), settings.wait_max_seconds),
+            ("127.0.0.1:2", 7),
+            "an empty number is not set"
+        );
         assert_eq!(settings.authorization_ttl_seconds, 61);
         assert_eq!(settings.allow_private_upstreams, "true");
         assert_eq!(with("wait_max_seconds", "").unwrap().wait_max_seconds, 300, "an empty value is not set");

@@ -68,16 +68,18 @@ pub fn log(filter: &str) -> Result<(), LogFilterError> {
 )]
 pub struct LogFilterError(String);
 
-/// The filter. A single word must be a level: as a target, a misspelled level would silence everything else.
+/// The filter. A word that stands alone must be a level: as a target, a misspelled level would silence everything else.
+/// In a list it may be a target.
 fn parse(filter: &str) -> Result<EnvFilter, LogFilterError> {
+    let parts: Vec<&str> = filter.split(',').map(str::trim).collect();
+    let is_list = parts.len() > 1;
     let is_wrong = |part: &&str| {
-        if part.contains(['=', '[']) {
+        if is_list || part.contains(['=', '[']) {
             EnvFilter::try_new(part).is_err()
         } else {
             !part.is_empty() && part.parse::<LevelFilter>().is_err()
         }
     };
-    let parts: Vec<&str> = filter.split(',').map(str::trim).collect();
     match parts.iter().copied().find(is_wrong) {
         Some(part) => Err(LogFilterError(part.to_owned())),
         None => EnvFilter::try_new(parts.join(",")).map_err(|_| LogFilterError(filter.to_owned())),
@@ -90,12 +92,18 @@ mod tests {
 
     #[test]
     fn a_wrong_part_of_the_log_filter_is_named() {
-        for fine in ["info", "WARN", "off", "info,agent_auth=debug", "agent_auth::broker=trace, sqlx=error", ""] {
+        for fine in [
+            "info",
+            "WARN",
+            "off",
+            "info,agent_auth=debug",
+            "info,agent_auth",
+            "agent_auth::broker=trace, sqlx=error",
+            "",
+        ] {
             assert!(parse(fine).is_ok(), "{fine}");
         }
-        for (filter, wrong) in
-            [("inof", "inof"), ("info,agent_auth=loud", "agent_auth=loud"), ("info,agent_auth", "agent_auth")]
-        {
+        for (filter, wrong) in [("inof", "inof"), ("info,agent_auth=loud", "agent_auth=loud")] {
             let error = parse(filter).unwrap_err().to_string();
             assert!(error.starts_with(&format!("AGENT_AUTH_LOG: `{wrong}` is neither a level")), "{error}");
         }

@@ -97,7 +97,7 @@ impl Broker {
         &self.store
     }
 
-    /// Stops: no more work begins, exchanges and refreshes that run are finished, and the noted uses are written.
+    /// Stops: no more work begins, and exchanges and refreshes that run are finished.
     pub async fn stop(&self) {
         self.shutdown.cancel();
         self.tasks.close();

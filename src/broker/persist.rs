@@ -2,7 +2,7 @@
 //! Owns: how long a write is tried again.
 //! Must not know: what is written.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 
@@ -19,7 +19,10 @@ where
     let backoff = ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(20))
         .with_max_delay(Duration::from_secs(1))
-        .with_total_delay(Some(PERSIST_FOR))
         .without_max_times();
-    write.retry(backoff).when(|error| matches!(error, StoreError::Conflict | StoreError::Unavailable(_))).await
+    let begun = Instant::now();
+    let worth_another_try = |error: &StoreError| {
+        matches!(error, StoreError::Conflict | StoreError::Unavailable(_)) && begun.elapsed() < PERSIST_FOR
+    };
+    write.retry(backoff).when(worth_another_try).await
 }

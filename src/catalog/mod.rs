@@ -14,7 +14,7 @@ use url::Url;
 
 use self::{
     entry::host,
-    quirks::{authorization_of, claims, quirks_of, revokes_at, unrecognised},
+    quirks::{authorization_of, claims, family, quirks_of, revokes_at, unrecognised},
 };
 pub use self::{
     entry::{Entry, ParamError},
@@ -49,10 +49,13 @@ impl Catalog {
     pub fn load(operators: Option<&Path>) -> Result<Self, CatalogError> {
         let entries = files::load(operators)?;
         let unrecognised = unrecognised(&entries, &files::unrecognised()?);
-        let each = |(name, entry): (&String, &Entry)| (name.clone(), quirks_of(entry, &unrecognised));
+        let each =
+            |(name, entry): (&String, &Entry)| (name.clone(), quirks_of(entry, family(entry, &entries), &unrecognised));
+        let each_request =
+            |(name, entry): (&String, &Entry)| (name.clone(), authorization_of(entry, family(entry, &entries)));
         Ok(Self {
             quirks: entries.iter().map(each).collect(),
-            authorization: entries.iter().map(|(name, entry)| (name.clone(), authorization_of(entry))).collect(),
+            authorization: entries.iter().map(each_request).collect(),
             plain: AuthorizationQuirks::default(),
             unrecognised,
             entries,
@@ -178,6 +181,7 @@ impl Catalog {
     }
 
     fn of_type(&self, provider_type: &str) -> Option<&Entry> {
-        self.entries().find(|entry| entry.provider_type.as_deref() == Some(provider_type))
+        let is_of_type = |entry: &&Entry| entry.provider_type.as_deref() == Some(provider_type);
+        self.entry(provider_type).filter(is_of_type).or_else(|| self.entries().find(is_of_type))
     }
 }

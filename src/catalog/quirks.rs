@@ -18,6 +18,8 @@ pub(super) fn unrecognised(entries: &BTreeMap<String, Entry>, others: &Unrecogni
     let mut metadata = union(|entry| &entry.metadata);
     metadata.extend(others.metadata.iter().filter(|name| !metadata.contains(name)).cloned().collect::<Vec<_>>());
     let named = entries.values().filter_map(|entry| entry.accounts.as_ref()).flatten();
+    // What unknown services may use is looked for last, also where an entry names it too.
+    let named = named.filter(|account| !others.accounts.contains(account));
     let mut accounts: Vec<AccountPaths> = without_repeats(named.chain(&others.accounts));
     // An id of several parts is the more precise one.
     accounts.sort_by_key(|account| Reverse(account.id.len()));
@@ -47,13 +49,22 @@ fn without_repeats<'a, T: Clone + PartialEq + 'a>(all: impl Iterator<Item = &'a 
     seen
 }
 
+/// The entry that is named like another one's `provider_type`: what that one leaves out of its family's quirks is as here.
+pub(super) fn family<'e>(entry: &Entry, entries: &'e BTreeMap<String, Entry>) -> Option<&'e Entry> {
+    let named = entries.get(entry.provider_type.as_ref()?)?;
+    (named.name != entry.name && named.provider_type == entry.provider_type).then_some(named)
+}
+
 /// The quirks of an entry's providers. A list that the entry leaves out is that of all entries.
-pub(super) fn quirks_of(entry: &Entry, unrecognised: &Quirks) -> Quirks {
+pub(super) fn quirks_of(entry: &Entry, family: Option<&Entry>, unrecognised: &Quirks) -> Quirks {
     let all = &unrecognised.errors;
     let or = |own: &Option<Vec<String>>, all: &Vec<String>| own.as_ref().unwrap_or(all).clone();
     Quirks {
-        included_scopes: entry.included_scopes.clone(),
-        scope_prefix: entry.scope_prefix.clone(),
+        included_scopes: match family {
+            Some(family) if entry.included_scopes.is_empty() => family.included_scopes.clone(),
+            _ => entry.included_scopes.clone(),
+        },
+        scope_prefix: entry.scope_prefix.clone().or_else(|| family?.scope_prefix.clone()),
         token_paths: or(&entry.token_paths, &unrecognised.token_paths),
         metadata: or(&entry.metadata, &unrecognised.metadata),
         accounts: entry.accounts.as_ref().unwrap_or(&unrecognised.accounts).clone(),
@@ -68,9 +79,9 @@ pub(super) fn quirks_of(entry: &Entry, unrecognised: &Quirks) -> Quirks {
 }
 
 /// What an entry adds to authorization requests, whatever the provider's record leaves out.
-pub(super) fn authorization_of(entry: &Entry) -> AuthorizationQuirks {
+pub(super) fn authorization_of(entry: &Entry, family: Option<&Entry>) -> AuthorizationQuirks {
     let enforced = |field| entry.enforced.contains(&field);
-    AuthorizationQuirks {
+    let own = AuthorizationQuirks {
         always_scopes: entry.always_scopes.iter().filter(|_| enforced(Enforced::AlwaysScopes)).cloned().collect(),
         parameters: if enforced(Enforced::AuthorizationParams) {
             entry.authorization_params.clone()
@@ -79,6 +90,13 @@ pub(super) fn authorization_of(entry: &Entry) -> AuthorizationQuirks {
         },
         scope_separator: entry.scope_separator.clone().filter(|_| enforced(Enforced::ScopeSeparator)),
         scope_parameter: entry.scope_parameter.clone(),
+    };
+    let Some(family) = family.map(|family| authorization_of(family, None)) else { return own };
+    AuthorizationQuirks {
+        always_scopes: without_repeats(family.always_scopes.iter().chain(&own.always_scopes)),
+        parameters: family.parameters.into_iter().chain(own.parameters).collect(),
+        scope_separator: own.scope_separator.or(family.scope_separator),
+        scope_parameter: own.scope_parameter.or(family.scope_parameter),
     }
 }
 

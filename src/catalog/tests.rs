@@ -5,6 +5,7 @@
 use std::io::Write;
 
 use super::*;
+use crate::model::{options::ProviderOptions, provider::example};
 
 fn built_in() -> Catalog {
     Catalog::load(None).unwrap()
@@ -126,4 +127,95 @@ fn a_provider_is_recognised_by_its_token_endpoint_and_then_by_its_type() {
     assert!(
         figma.recognised_options(true).refresh_url.is_some() && figma.recognised_options(false).refresh_url.is_none()
     );
+}
+
+/// A client whose record was made from `template`, at that token endpoint.
+fn client(template: Option<&str>, token_url: &str) -> Client {
+    let options = ProviderOptions { template: template.map(ToOwned::to_owned), ..ProviderOptions::default() };
+    Client { token_url: token_url.to_owned(), options, ..example().client }
+}
+
+#[test]
+fn quirks_are_those_of_the_template_else_of_the_token_endpoint_else_of_every_entry() {
+    let catalog = built_in();
+    let dead = |template, url| catalog.quirks_of(&client(template, url)).errors.dead_grant.clone();
+    let (slack, elsewhere) = ("https://slack.com/api/oauth.v2.access", "https://proxy.example/token");
+    assert_eq!(dead(Some("facebook"), elsewhere), ["OAuthException"]);
+    assert_eq!(dead(Some("facebook"), slack), ["OAuthException"]);
+    assert!(dead(None, slack).contains(&"token_revoked".to_owned()));
+    assert!(!dead(None, slack).contains(&"OAuthException".to_owned()));
+    let unrecognised = catalog.quirks_of(&client(None, elsewhere));
+    for code in ["OAuthException", "token_revoked", "bad_refresh_token"] {
+        assert!(unrecognised.errors.dead_grant.contains(&code.to_owned()), "{code}");
+    }
+    // The more precise ids come first.
+    assert_eq!(unrecognised.accounts[0].id.len(), 2);
+    assert_eq!(catalog.quirks_of(&client(Some("no longer there"), elsewhere)).metadata, unrecognised.metadata);
+    for field in ["team", "hub_id", "instance_url", "api_domain", "realmId", "user_id"] {
+        assert!(unrecognised.metadata.contains(&field.to_owned()), "{field}");
+    }
+}
+
+#[test]
+fn other_hosts_of_a_token_endpoint_are_known_to_quirks_only() {
+    let catalog = built_in();
+    let old = "https://api.twitter.com/2/oauth2/token";
+    assert_eq!(catalog.revocation_url_of(&client(None, old)).as_deref(), Some("https://api.x.com/2/oauth2/revoke"));
+    assert!(catalog.recognise(old, None).is_none(), "a new record is not changed by it");
+}
+
+#[test]
+fn a_type_decides_what_is_added_to_authorization_requests() {
+    let catalog = built_in();
+    let added = |auth_url: &str, kind: Option<&str>, template: Option<&str>| {
+        let provider = Provider {
+            auth_url: auth_url.to_owned(),
+            provider_type: kind.map(ToOwned::to_owned),
+            client: client(template, "https://p.example/token"),
+            ..example()
+        };
+        let quirks = catalog.authorization_quirks_of(&provider);
+        (quirks.always_scopes.concat(), quirks.parameters.len(), quirks.scope_parameter.is_some())
+    };
+    let google = "https://accounts.google.com/o/oauth2/v2/auth";
+    assert_eq!(added(google, None, None), (String::new(), 2, false));
+    assert_eq!(added(google, Some("x"), None), ("offline.access".into(), 0, false));
+    assert_eq!(added("https://p.example/a", Some("slack"), None), (String::new(), 0, true));
+    assert_eq!(added("https://slack.com/oauth/v2/authorize", None, None), (String::new(), 0, false));
+    assert_eq!(added("https://p.example/a", None, Some("google")), (String::new(), 2, false));
+}
+
+#[test]
+fn an_operators_entry_of_a_type_keeps_what_the_type_adds_and_takes_it_from_no_other() {
+    let own = "display_name = \"Corp\"\nauth_url = \"https://id.corp.example/a\"\ntoken_url = \"https://id.corp.example/t\"\n\
+               console = \"https://id.corp.example\"\nsteps = []\nprovider_type = \"microsoft\"\n\
+               enforced = [\"authorization_params\"]\n[a-corp.authorization_params]\ndomain_hint = \"corp\"\n";
+    let catalog = with_file(&format!("[a-corp]\n{own}")).unwrap();
+    let added = |template: Option<&str>| {
+        let provider = Provider {
+            provider_type: Some("microsoft".into()),
+            client: client(template, "https://p.example/token"),
+            ..example()
+        };
+        catalog.authorization_quirks_of(&provider).clone()
+    };
+    assert_eq!((added(None).always_scopes.concat(), added(None).parameters.len()), ("offline_access".into(), 0));
+    let corp = added(Some("a-corp"));
+    assert_eq!(
+        (corp.always_scopes.concat(), corp.parameters["domain_hint"].as_str()),
+        ("offline_access".into(), "corp")
+    );
+    let prefix = catalog.quirks_of(&client(Some("a-corp"), "https://id.corp.example/t")).scope_prefix.as_deref();
+    assert_eq!(prefix, Some("https://graph.microsoft.com/"));
+}
+
+#[test]
+fn an_address_that_gets_tokens_goes_with_the_token_endpoint_of_its_entry() {
+    let catalog = built_in();
+    let elsewhere = client(Some("github"), "https://git.corp.example/login/oauth/access_token");
+    assert_eq!(catalog.revocation_url_of(&elsewhere), None);
+    assert!(catalog.userinfo_of(&elsewhere, None, &[]).is_none());
+    let moved = with_file("[github]\ntoken_url = \"https://git.corp.example/token\"\n").unwrap();
+    assert_eq!(moved.revocation_url_of(&elsewhere), None);
+    assert!(moved.userinfo_of(&elsewhere, None, &[]).is_none());
 }

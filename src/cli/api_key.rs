@@ -3,18 +3,21 @@
 //! Must not know: how keys are checked.
 
 use anyhow::bail;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use crate::{
-    broker::context::Broker,
+    broker::open::open_store,
+    clock::Clock,
+    config::Settings,
     identity::api_keys::{self, NewKey},
     model::{
         api_key::{Kind, Role},
         subject::Tenant,
     },
+    store::handle::Store,
     terminal::{explain, print},
 };
 
@@ -64,8 +67,8 @@ pub(super) struct TenantArgs {
 }
 
 impl TenantArgs {
-    pub(super) async fn tenant(&self, broker: &Broker) -> anyhow::Result<Tenant> {
-        let home = broker.home_tenant().await?;
+    pub(super) async fn tenant(&self, store: &Store, now: DateTime<Utc>) -> anyhow::Result<Tenant> {
+        let home = store.home_tenant(now).await?;
         Ok(Tenant {
             organization: self.organization.clone().unwrap_or(home.organization),
             workspace: self.workspace.clone().unwrap_or(home.workspace),
@@ -86,24 +89,27 @@ enum KindArg {
     Service,
 }
 
-pub(super) async fn run(command: ApiKeyCommand, broker: &Broker) -> anyhow::Result<()> {
+pub(super) async fn run(command: ApiKeyCommand, settings: &Settings) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    let store = open_store(settings, &clock).await?;
+    let now = clock.now();
     match command {
-        ApiKeyCommand::Create(create) => make(create, broker).await,
-        ApiKeyCommand::List => list(broker).await,
+        ApiKeyCommand::Create(create) => make(create, &store, now).await,
+        ApiKeyCommand::List => list(&store, now).await,
         ApiKeyCommand::Revoke { id } => {
             let Ok(id) = Uuid::try_parse(&id) else {
                 bail!("`{id}` is not the id of a key; `agent-auth api-key list` shows the ids");
             };
-            if !api_keys::revoke(broker.store(), id, broker.clock.now()).await? {
+            if !api_keys::revoke(&store, id, now).await? {
                 bail!("there is no active key with the id {id}; `agent-auth api-key list` shows all keys");
             }
-            let seconds = broker.settings.api_key_cache_seconds;
+            let seconds = settings.api_key_cache_seconds;
             print(&format!("Revoked {id}. Servers stop accepting it within {seconds} seconds."))
         }
     }
 }
 
-async fn make(create: Create, broker: &Broker) -> anyhow::Result<()> {
+async fn make(create: Create, store: &Store, now: DateTime<Utc>) -> anyhow::Result<()> {
     match (create.kind, &create.user) {
         (KindArg::Personal, None) => bail!("a personal key acts for one user: add --user NAME"),
         (KindArg::Service, Some(_)) => {
@@ -111,9 +117,8 @@ async fn make(create: Create, broker: &Broker) -> anyhow::Result<()> {
         }
         _ => {}
     }
-    let now = broker.clock.now();
     let new = NewKey {
-        tenant: create.tenant.tenant(broker).await?,
+        tenant: create.tenant.tenant(store, now).await?,
         name: create.name,
         role: match create.role {
             RoleArg::Admin => Role::Admin,
@@ -124,14 +129,13 @@ async fn make(create: Create, broker: &Broker) -> anyhow::Result<()> {
         expires_at: create.expires_in_days.map(|days| now + TimeDelta::days(days)),
     };
     explain(&format!("organization {}, workspace {}", new.tenant.organization, new.tenant.workspace))?;
-    let (key, record) = api_keys::create(broker.store(), new, now).await?;
+    let (key, record) = api_keys::create(store, new, now).await?;
     explain(&format!("id {}; the key is shown only once:", record.id))?;
     print(key.expose_secret())
 }
 
-async fn list(broker: &Broker) -> anyhow::Result<()> {
-    let now = broker.clock.now();
-    for key in api_keys::list(broker.store()).await? {
+async fn list(store: &Store, now: DateTime<Utc>) -> anyhow::Result<()> {
+    for key in api_keys::list(store).await? {
         let role = match key.role {
             Role::Admin => "admin",
             Role::Agent => "agent",

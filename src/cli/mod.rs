@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 use secrecy::ExposeSecret;
 
 use crate::{
-    broker::context::Broker,
+    broker::{context::Broker, open::open_store},
     cipher::KeyRing,
     clock::Clock,
     config::{DEFAULT, Settings},
@@ -114,11 +114,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve => server::serve(settings).await,
         Command::Demo => demo::demo(settings, cli.sources.data_dir.is_some()).await,
         Command::Migrate => {
-            open(settings).await?;
+            open_store(&settings, &Clock::system()).await?;
             print("The database is up to date.")
         }
         Command::Keys(Keys::Generate) => print(KeyRing::generate().expose_secret()),
-        Command::ApiKey(command) => api_key::run(command, &*open(settings).await?).await,
+        Command::ApiKey(command) => api_key::run(command, &settings).await,
         Command::Provider(command) => provider::run(command, settings).await,
         Command::Sweep { dry_run } => sweep::run(dry_run, &open(settings).await?).await,
         Command::Openapi => print(&http::description().to_pretty_json().context("the description cannot be written")?),

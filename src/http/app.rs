@@ -7,7 +7,6 @@ use std::sync::Arc;
 use crate::{broker::context::Broker, identity::api_keys::ApiKeys};
 
 /// What handlers share.
-#[derive(Clone)]
 pub struct App {
     /// The rules.
     pub broker: Arc<Broker>,

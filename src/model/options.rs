@@ -68,6 +68,29 @@ pub struct OptionsDraft {
 }
 
 impl OptionsDraft {
+    /// The options that are one text each, by their names on the wire.
+    #[must_use]
+    pub fn texts(&self) -> [(&'static str, Option<&str>); 4] {
+        [
+            ("device_authorization_url", self.device_authorization_url.as_deref()),
+            ("refresh_url", self.refresh_url.as_deref()),
+            ("scope_separator", self.scope_separator.as_deref()),
+            ("resource", self.resource.as_deref()),
+        ]
+    }
+
+    /// The options that are lists of scopes.
+    #[must_use]
+    pub fn lists(&self) -> [(&'static str, Option<&[String]>); 2] {
+        [("default_scopes", self.default_scopes.as_deref()), ("always_scopes", self.always_scopes.as_deref())]
+    }
+
+    /// The options that are parameters.
+    #[must_use]
+    pub fn maps(&self) -> [(&'static str, Option<&BTreeMap<String, String>>); 1] {
+        [("token_params", self.token_params.as_ref())]
+    }
+
     /// Writes what is said over `options`.
     pub fn apply(self, options: &mut ProviderOptions) {
         fn set<T>(current: &mut T, new: Option<T>) {

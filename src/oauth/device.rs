@@ -64,7 +64,8 @@ struct Fields {
 pub async fn authorize_device(
     outbound: &Outbound,
     provider: &Provider,
-    (authorization, quirks): (&AuthorizationQuirks, &Quirks),
+    authorization: &AuthorizationQuirks,
+    quirks: &Quirks,
     device_authorization_url: &str,
     scopes: &[String],
     now: DateTime<Utc>,

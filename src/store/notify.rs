@@ -27,7 +27,8 @@ impl Store {
     /// Sends a message to every replica that listens. On SQLite this does nothing.
     pub async fn notify(&self, channel: &'static str, payload: String) -> Result<(), StoreError> {
         if self.is_shared() {
-            self.db.query("SELECT pg_notify($1, $2)").bind(channel.to_owned()).bind(payload).execute().await?;
+            // A hint that is sent twice does no harm, so it may be tried again as a read is.
+            self.db.query("SELECT pg_notify($1, $2)").bind(channel.to_owned()).bind(payload).read().execute().await?;
         }
         Ok(())
     }

@@ -109,10 +109,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when it was changed or deleted in the meantime.
     pub async fn update_provider(&self, provider: &Provider, now: DateTime<Utc>) -> Result<Provider, StoreError> {
-        let mut tx = self.db.begin().await?;
-        let updated = self.write_update(&mut tx, provider, now).await?;
-        tx.commit().await?;
-        Ok(updated)
+        self.write_update(self.db.query(&UPDATE), provider, now).await
     }
 
     /// The same for a change that an operator made to put something right: what failed before is tried again at once.
@@ -128,7 +125,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Provider, StoreError> {
         let mut tx = self.db.begin().await?;
-        let mut updated = self.write_update(&mut tx, provider, now).await?;
+        let mut updated = self.write_update(tx.query(&UPDATE), provider, now).await?;
         write_client_error(tx.query(MARK), &updated.tenant, updated.id, None, now).execute().await?;
         updated.client_error = None;
         end_cool_down(&mut tx, &updated.tenant, updated.id).await?;
@@ -139,9 +136,14 @@ impl Store {
         Ok(updated)
     }
 
-    async fn write_update(&self, tx: &mut Tx, provider: &Provider, now: DateTime<Utc>) -> Result<Provider, StoreError> {
+    async fn write_update(
+        &self,
+        query: Query<'_>,
+        provider: &Provider,
+        now: DateTime<Utc>,
+    ) -> Result<Provider, StoreError> {
         let updated = Provider { generation: provider.generation + 1, updated_at: now, ..provider.clone() };
-        let written = self.seal_provider(&updated)?.bind(tx.query(&UPDATE)).execute().await?;
+        let written = self.seal_provider(&updated)?.bind(query).execute().await?;
         if written == 0 { Err(StoreError::Conflict) } else { Ok(updated) }
     }
 

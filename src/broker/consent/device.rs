@@ -56,8 +56,10 @@ pub async fn begin_device(
         return Err(BrokerError::Invalid { field: "grant", problem: problem.into() });
     };
     let request = async |provider: &Provider| {
-        let quirks = (broker.catalog.authorization_quirks_of(provider), broker.catalog.quirks_of(&provider.client));
-        authorize_device(&broker.outbound, provider, quirks, url, &wanted.scopes, broker.clock.now()).await
+        let authorization = broker.catalog.authorization_quirks_of(provider);
+        let quirks = broker.catalog.quirks_of(&provider.client);
+        let (outbound, now) = (&broker.outbound, broker.clock.now());
+        authorize_device(outbound, provider, authorization, quirks, url, &wanted.scopes, now).await
     };
     let reregistered;
     let mut provider = provider;

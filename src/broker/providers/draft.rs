@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    broker::rules::{self, Fault, Problem},
+    broker::rules::{self, Fault, PARAMETERS_MAX, Problem, REDIRECT_URIS_MAX, SCOPES_MAX},
     model::{
         client::ClientAuthentication,
         options::{GrantType, OptionsDraft},
@@ -107,40 +107,43 @@ impl ProviderDraft {
     #[must_use]
     pub fn faults(&self, guard: &AddressGuard) -> Vec<Fault> {
         let mut faults = self.unreadable.clone();
-        let secret = self.client_secret.as_ref().map(|secret| secret.expose_secret().to_owned());
-        let options = &self.options;
-        for (field, text) in [
-            ("provider_id", &self.provider_id),
-            ("name", &self.name),
-            ("client_id", &self.client_id),
-            ("client_secret", &secret),
-            ("auth_url", &self.auth_url),
-            ("token_url", &self.token_url),
-            ("userinfo_url", &self.userinfo_url),
-            ("revocation_url", &self.revocation_url),
-            ("device_authorization_url", &options.device_authorization_url),
-            ("refresh_url", &options.refresh_url),
-            ("scope_separator", &options.scope_separator),
-            ("resource", &options.resource),
-        ] {
-            let problem = text.as_ref().and_then(|text| check_text(field, text, guard).err());
+        let own = [
+            ("provider_id", self.provider_id.as_deref()),
+            ("name", self.name.as_deref()),
+            ("client_id", self.client_id.as_deref()),
+            ("client_secret", self.client_secret.as_ref().map(ExposeSecret::expose_secret)),
+            ("auth_url", self.auth_url.as_deref()),
+            ("token_url", self.token_url.as_deref()),
+            ("userinfo_url", self.userinfo_url.as_deref()),
+            ("revocation_url", self.revocation_url.as_deref()),
+        ];
+        for (field, text) in own.into_iter().chain(self.options.texts()) {
+            let problem = text.and_then(|text| check_text(field, text, guard).err());
             faults.extend(problem.map(|problem| Fault::of(field, problem)));
         }
-        for (field, texts) in [
-            ("allowed_redirect_uris", &self.allowed_redirect_uris),
-            ("default_scopes", &options.default_scopes),
-            ("always_scopes", &options.always_scopes),
-        ] {
-            for (index, text) in texts.iter().flatten().enumerate() {
+        let redirect_uris = ("allowed_redirect_uris", self.allowed_redirect_uris.as_deref(), REDIRECT_URIS_MAX);
+        let scopes = self.options.lists().map(|(field, list)| (field, list, SCOPES_MAX));
+        for (field, list, max) in std::iter::once(redirect_uris).chain(scopes) {
+            let list = list.unwrap_or_default();
+            if list.len() > max {
+                let message = format!("List should have at most {max} items after validation, not {}", list.len());
+                faults.push(Fault::of(field, ("too_long", message)));
+                continue;
+            }
+            for (index, text) in list.iter().enumerate() {
                 if let Err((kind, message)) = check_text(field, text, guard) {
                     faults.push(Fault { path: vec![field.into(), index.into()], kind, message });
                 }
             }
         }
-        for (field, map) in
-            [("authorization_params", &self.authorization_params), ("token_params", &options.token_params)]
-        {
-            for (name, value) in map.iter().flatten() {
+        let parameters = ("authorization_params", self.authorization_params.as_ref());
+        for (field, map) in std::iter::once(parameters).chain(self.options.maps()) {
+            if map.is_some_and(|map| map.len() > PARAMETERS_MAX) {
+                let message = format!("Dictionary should have at most {PARAMETERS_MAX} items");
+                faults.push(Fault::of(field, ("too_long", message)));
+                continue;
+            }
+            for (name, value) in map.into_iter().flatten() {
                 let checked = rules::parameter_name(name).and_then(|()| check_text(field, value, guard));
                 if let Err((kind, message)) = checked {
                     faults.push(Fault { path: vec![field.into(), name.as_str().into()], kind, message });

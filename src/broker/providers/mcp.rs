@@ -121,15 +121,15 @@ pub async fn connect(broker: &Broker, tenant: Tenant, draft: McpDraft) -> Result
 
 fn check(tenant: Tenant, draft: McpDraft, guard: &AddressGuard) -> Result<McpServer, Vec<Fault>> {
     let mut faults = draft.unreadable.clone();
-    let secret = draft.client_secret.as_ref().map(|secret| secret.expose_secret().to_owned());
-    for (field, rule, text) in [
-        ("client_id", "client_id", &draft.client_id),
-        ("client_secret", "client_secret", &secret),
-        ("provider_id", "provider_id", &draft.provider_id),
-        ("name", "name", &draft.name),
-        ("mcp_server_url", "mcp_server_url", &draft.url),
+    let secret = draft.client_secret.as_ref().map(ExposeSecret::expose_secret);
+    for (field, text) in [
+        ("client_id", draft.client_id.as_deref()),
+        ("client_secret", secret),
+        ("provider_id", draft.provider_id.as_deref()),
+        ("name", draft.name.as_deref()),
+        ("mcp_server_url", draft.url.as_deref()),
     ] {
-        let problem = text.as_ref().and_then(|text| check_text(rule, text, guard).err());
+        let problem = text.and_then(|text| check_text(field, text, guard).err());
         faults.extend(problem.map(|problem| Fault::of(field, problem)));
     }
     let grant_type = draft.grant_type.unwrap_or_default();

@@ -141,7 +141,7 @@ pub(in crate::cli) struct Add {
 }
 
 pub(super) async fn run(add: Add, broker: &Broker) -> anyhow::Result<()> {
-    let tenant = add.tenant.tenant(broker).await?;
+    let tenant = add.tenant.tenant(broker.store(), broker.clock.now()).await?;
     if add.mcp.is_some() {
         return connect_mcp(add, tenant, broker).await;
     }

@@ -66,12 +66,12 @@ pub(super) async fn run(command: ProviderCommand, settings: Settings) -> anyhow:
         ProviderCommand::Catalog { .. } => Ok(()),
         ProviderCommand::Add(add) => add::run(*add, &broker).await,
         ProviderCommand::Check { provider_id, tenant } => {
-            let tenant = tenant.tenant(&broker).await?;
+            let tenant = tenant.tenant(broker.store(), broker.clock.now()).await?;
             let Some(provider) = list::find(&broker, &tenant, &provider_id).await? else { bail!(none(&provider_id)) };
             check::run(&provider, &broker).await
         }
         ProviderCommand::List { tenant } => {
-            for provider in list::list(&broker, &tenant.tenant(&broker).await?).await? {
+            for provider in list::list(&broker, &tenant.tenant(broker.store(), broker.clock.now()).await?).await? {
                 let place = match provider.client.options.grant_type {
                     GrantType::AuthorizationCode => provider.auth_url.as_str(),
                     GrantType::ClientCredentials => provider.client.token_url.as_str(),
@@ -82,7 +82,7 @@ pub(super) async fn run(command: ProviderCommand, settings: Settings) -> anyhow:
             Ok(())
         }
         ProviderCommand::Remove { provider_id, tenant } => {
-            let tenant = tenant.tenant(&broker).await?;
+            let tenant = tenant.tenant(broker.store(), broker.clock.now()).await?;
             let Some(deletion) = delete(&broker, &tenant, &provider_id).await? else { bail!(none(&provider_id)) };
             broker.stop().await;
             print(&format!("Deleted {provider_id} and its tokens."))?;

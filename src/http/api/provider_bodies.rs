@@ -278,8 +278,8 @@ impl ProviderCreateRequest {
     #[must_use]
     pub fn read(body: &JsonBody, guard: &AddressGuard) -> ProviderDraft {
         let mut reader = Reader::of(body, guard);
+        let issuer = reader.text("issuer");
         let request = Self {
-            issuer: reader.text("issuer"),
             template: reader.text("template"),
             template_params: reader.map("template_params"),
             grant_type: reader.fields.optional_name("grant_type", &GrantType::NAMES),
@@ -296,7 +296,11 @@ impl ProviderCreateRequest {
             token_url: reader.text("token_url"),
             userinfo_url: reader.text("userinfo_url"),
             revocation_url: reader.text("revocation_url"),
-            uses_pkce: reader.fields.boolean_if_named("uses_pkce"),
+            // With an issuer, its metadata says it where the body does not, and null is no word of the body.
+            uses_pkce: match issuer {
+                Some(_) => reader.fields.optional_boolean("uses_pkce"),
+                None => reader.fields.boolean_if_named("uses_pkce"),
+            },
             provider_type: reader.fields.optional_name("provider_type", &ProviderType::NAMES),
             authorization_params: reader.map("authorization_params"),
             device_authorization_url: reader.text("device_authorization_url"),
@@ -308,6 +312,7 @@ impl ProviderCreateRequest {
             omit_resource: reader.fields.optional_boolean("omit_resource"),
             token_params: reader.map("token_params"),
             token_format: reader.fields.optional_name("token_format", &TokenFormat::NAMES),
+            issuer,
         };
         let nulls = ["provider_id", "client_id", "name", "auth_url", "token_url"];
         let nulls = nulls.into_iter().filter(|name| reader.fields.is_null(name)).collect();

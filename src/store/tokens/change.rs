@@ -2,7 +2,7 @@
 //! Owns: that a subject never has two defaults.
 //! Must not know: who changes it, beyond the user.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use chrono::{DateTime, Utc};
@@ -37,10 +37,12 @@ impl Store {
             .with_min_delay(Duration::from_millis(20))
             .with_max_delay(Duration::from_millis(500))
             .with_jitter()
-            .with_total_delay(Some(CHANGE_WITHIN))
             .without_max_times();
         // Unavailable too: transactions that wait for each other may exceed the lock time-out.
-        let worth_another_try = |error: &StoreError| matches!(error, StoreError::Conflict | StoreError::Unavailable(_));
+        let begun = Instant::now();
+        let worth_another_try = |error: &StoreError| {
+            matches!(error, StoreError::Conflict | StoreError::Unavailable(_)) && begun.elapsed() < CHANGE_WITHIN
+        };
         (|| self.change_token_once(tenant, user, id, change, now)).retry(backoff).when(worth_another_try).await
     }
 
@@ -53,22 +55,24 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Option<TokenSummary>, StoreError> {
         let mut tx = self.db.begin().await?;
+        let mut others = 0;
         if change.is_default == Some(true) {
-            tx.query(
-                "UPDATE tokens SET is_default = $5, updated_at = $6
+            others = tx
+                .query(
+                    "UPDATE tokens SET is_default = $5, updated_at = $6
                  WHERE organization_id = $1 AND workspace_id = $2 AND is_default AND id <> $4
                    AND EXISTS (SELECT 1 FROM tokens named
                         WHERE named.organization_id = $1 AND named.workspace_id = $2 AND named.id = $4
                           AND (named.user_id = $3 OR named.ls_user_id = $3) AND named.provider = tokens.provider
                           AND named.user_id = tokens.user_id AND named.agent_id = tokens.agent_id)",
-            )
-            .within(tenant)
-            .bind(user.to_owned())
-            .bind(id)
-            .bind(false)
-            .bind(now)
-            .execute()
-            .await?;
+                )
+                .within(tenant)
+                .bind(user.to_owned())
+                .bind(id)
+                .bind(false)
+                .bind(now)
+                .execute()
+                .await?;
         }
         let changed = tx
             .query(
@@ -86,10 +90,14 @@ impl Store {
             .bind(now)
             .execute()
             .await?;
-        tx.commit().await?;
         if changed == 0 {
+            // Deleted between the two statements: then nothing of this change stays. Otherwise nothing was written.
+            if others == 0 {
+                tx.commit().await?;
+            }
             return Ok(None);
         }
+        tx.commit().await?;
         let tokens = self.tokens_of_user(tenant, user, None).await?;
         Ok(tokens.into_iter().find(|token| token.id == id))
     }

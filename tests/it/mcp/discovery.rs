@@ -194,6 +194,8 @@ async fn a_provider_is_described_by_its_issuer(app: TestApp) {
     assert_eq!(provider["token_url"], server.at("/another-token"), "what the body says counts");
     assert_eq!((&provider["uses_pkce"], &provider["issuer"]), (&json!(true), &json!(server.at(""))));
     assert_eq!(provider["token_endpoint_auth_method"], "client_secret_post");
+    let unsaid = with(definition.clone(), json!({"provider_id": "unsaid", "uses_pkce": null}));
+    assert_eq!(app.register_as(unsaid).await["uses_pkce"], true, "null says nothing");
     for issuer in [json!(server.at("/nothing")), json!("nonsense"), json!("javascript:alert(1)"), json!(7)] {
         let body = with(definition.clone(), json!({"provider_id": "other", "issuer": issuer}));
         let answer = app.post("/v2/auth/providers", &body).await.expect(422);

@@ -1,12 +1,15 @@
 //! Every provider of the catalogue, from its template to its revocation, against a server with the same paths.
 //! Each is asked as `facts` says that it wants to be asked.
 
+use std::collections::BTreeMap;
+
+use agent_auth::catalog::Catalog;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use url::Url;
 
-use super::facts::{FACTS, Facts, Revoking};
+use super::facts::{FACTS, Facts, ROTATED, ROTATING, Revoking};
 use crate::support::app::TestApp;
 use crate::support::authorization_server::{AuthorizationServer, Reply, Request};
 use crate::support::binary::run;
@@ -17,6 +20,7 @@ use crate::support::database::Database;
 both_databases! {
     every_provider_is_asked_for_consent_as_it_wants,
     every_provider_goes_through_exchange_refresh_and_revocation,
+    every_entry_goes_through_consent_and_refresh_without_any_facts,
     every_provider_ends_a_grant_in_its_own_words,
     slack_gives_a_persons_token_when_user_scopes_are_asked_for,
     a_callback_that_its_provider_should_have_signed_and_did_not_spends_no_code,
@@ -100,7 +104,7 @@ fn question(facts: &Facts) -> Value {
     json!({"provider": facts.name, "scopes": ["a", "b"], "user_id": "alice"})
 }
 
-fn object(text: &str) -> Value {
+pub fn object(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
@@ -301,6 +305,38 @@ async fn revoked(app: &TestApp, server: &AuthorizationServer, facts: &Facts) {
     }
     // What was laid ready and not asked for is for nobody else.
     server.forget_answers();
+}
+
+async fn every_entry_goes_through_consent_and_refresh_without_any_facts(database: Database) {
+    let (app, server) = start(database).await;
+    let catalog = Catalog::load(app.settings.catalog_file.as_deref()).unwrap();
+    for entry in catalog.entries() {
+        let name = &entry.name;
+        let values: BTreeMap<_, _> = entry.params.keys().map(|param| (param, "acme.example")).collect();
+        let provider = app
+            .register_as(json!({
+                "provider_id": name, "template": name, "template_params": values,
+                "client_id": "the-client", "client_secret": "the-secret",
+            }))
+            .await;
+        let path = |field: &str| Some(Url::parse(provider[field].as_str()?).unwrap().path().to_owned());
+        let (token, refresh) = (path("token_url").unwrap(), path("refresh_url"));
+        let question = json!({"provider": name, "scopes": [], "user_id": "alice"});
+        let pending = app.begin(&question).await;
+        let mut callback = server.send_back(&pending.url, &[("code", "the-code")]);
+        if entry.signed_callback {
+            callback = signed(&callback);
+        }
+        for _ in 0..=usize::from(entry.renewal_grant.is_some()) {
+            server.answer(&token, Reply::json(object(ROTATING)));
+        }
+        app.come_back(&callback).await;
+        assert_eq!(app.wait(&pending.auth_id).await["token"], "t1", "{name}");
+        server.answer(refresh.as_ref().unwrap_or(&token), Reply::json(object(ROTATED)));
+        app.advance(3599);
+        assert_eq!(app.token(&question).await, "t2", "{name}");
+        server.forget_answers();
+    }
 }
 
 async fn every_provider_ends_a_grant_in_its_own_words(database: Database) {

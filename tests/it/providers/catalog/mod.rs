@@ -2,4 +2,5 @@
 
 mod facts;
 mod flows;
+mod own;
 mod templates;
