@@ -3,7 +3,7 @@
 //! Must not know: HTTP status codes, SQL, the wire of authorization servers.
 //!
 //! The rooms, from the bottom: what everything works with (`context` and below), `clients` (our client at a server),
-//! `tokens` (grants that exist), `providers` and `consent` (how grants come about), `authenticate`, `jobs`.
+//! `tokens` (grants that exist), `providers` and `consent` (how grants are obtained), `authenticate`, `jobs`.
 
 pub mod authenticate;
 mod backoff;

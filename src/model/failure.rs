@@ -17,7 +17,7 @@ pub enum FailureKind {
     Unavailable,
     /// The provider limits our rate: try again later.
     RateLimited,
-    /// The provider did not answer in time.
+    /// The provider did not respond in time.
     TimedOut,
     /// The response was not a token response.
     Unreadable,

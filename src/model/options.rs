@@ -14,8 +14,8 @@ use utoipa::ToSchema;
 pub struct ProviderOptions {
     /// The entry of the catalogue it was made from.
     pub template: Option<String>,
-    /// How its tokens come about. Said when a provider is made, and never changed: a person's token must not be renewed
-    /// into one of the client.
+    /// How its tokens are obtained. Set when a provider is created, and never changed: a person's token must not be
+    /// renewed into one of the client.
     pub grant_type: GrantType,
     /// Where the authorization of a device begins (RFC 8628 section 3.1).
     pub device_authorization_url: Option<String>,
@@ -52,7 +52,7 @@ pub struct ProviderOptions {
     pub client_secret_expires_at: Option<DateTime<Utc>>,
 }
 
-/// What somebody says of these options. `None` leaves an option as it is.
+/// A change of these options. `None` leaves an option as it is.
 #[derive(Clone, Debug, Default)]
 #[expect(missing_docs, reason = "the fields of `ProviderOptions`")]
 pub struct OptionsDraft {
@@ -91,7 +91,7 @@ impl OptionsDraft {
         [("token_params", self.token_params.as_ref())]
     }
 
-    /// Writes what is said over `options`.
+    /// Applies the change to `options`.
     pub fn apply(self, options: &mut ProviderOptions) {
         fn set<T>(current: &mut T, new: Option<T>) {
             if let Some(new) = new {
@@ -110,7 +110,7 @@ impl OptionsDraft {
     }
 }
 
-/// How the tokens of a provider come about.
+/// How the tokens of a provider are obtained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantType {

@@ -1,4 +1,4 @@
-//! Whose account a grant is for, as its token response or another answer of the provider tells.
+//! Whose account a grant is for, as its token response or another response of the provider tells.
 //! Owns: reading the id token's claims and the fields in which providers name the account.
 //! Must not know: what the identity is used for.
 
@@ -49,7 +49,7 @@ fn of_fields(fields: &Map<String, Value>, paths: &[AccountPaths]) -> Option<Acco
     })
 }
 
-/// The account of an answer: its id is the first of the pointers `id` that is there, its label the first of `labels`.
+/// The account of a response: its id is the first of the pointers `id` that is there, its label the first of `labels`.
 pub(super) fn named(answer: &Value, id: &[String], labels: &[String]) -> Option<Account> {
     let first = |pointers: &[String]| pointers.iter().find_map(|pointer| answer.pointer(pointer).and_then(text));
     account(first(id)?, first(labels))

@@ -1,5 +1,5 @@
 //! The device authorization endpoint: a person consents on another device than the agent's (RFC 8628).
-//! Owns: the request, and the reading of its answer.
+//! Owns: the request, and the reading of its response.
 //! Must not know: when the token endpoint is asked whether the person has consented, or who waits for it.
 
 use std::time::Duration;
@@ -31,7 +31,7 @@ const INTERVAL_MAX: Duration = Duration::from_mins(5);
 const LIFETIME: Duration = Duration::from_mins(10);
 const LIFETIME_MAX: Duration = Duration::from_hours(1);
 
-/// What a person is told, and what has to be remembered until they have consented.
+/// What a person is shown, and what has to be remembered until they have consented.
 #[derive(Debug)]
 pub struct DeviceAuthorization {
     /// Brought to the token endpoint again and again.
@@ -80,7 +80,7 @@ pub async fn authorize_device(
             FailureKind::Unreadable,
             "provider_response",
             &format!(
-                "the provider answered with status {} and no codes; check its device_authorization_url",
+                "the provider responded with status {} and no codes; check its device_authorization_url",
                 answer.status
             ),
         ),

@@ -77,7 +77,7 @@ pub struct ServerMetadata {
     pub registration_endpoint: Option<String>,
     /// Where grants are revoked (RFC 7009).
     pub revocation_endpoint: Option<String>,
-    /// Where the account behind a token is told.
+    /// The userinfo endpoint.
     pub userinfo_endpoint: Option<String>,
     /// Where the authorization of a device begins (RFC 8628 section 4).
     pub device_authorization_endpoint: Option<String>,
@@ -100,7 +100,7 @@ pub struct ServerMetadata {
 pub struct Discovered {
     /// The resource its tokens are for; `None` for a server of the first revision, which has none.
     pub resource: Option<String>,
-    /// The scopes to ask for when nobody names any.
+    /// The scopes to request when an agent names none.
     pub scopes: Vec<String>,
     /// All scopes that the resource or its authorization server knows of.
     pub known_scopes: Vec<String>,
@@ -116,7 +116,7 @@ pub struct Discovery<'a> {
     requests: u32,
 }
 
-/// An answer to a probe: only what we look at.
+/// A response to a probe: only what we look at.
 struct Probe {
     status: u16,
     challenge: Option<Challenge>,
@@ -257,7 +257,7 @@ impl<'a> Discovery<'a> {
         match answer.map_err(|error| refused(what, error))? {
             answer if answer.status == 200 => Ok(Some(answer.body)),
             answer if answer.status < 500 || answer.status == 502 => Ok(None),
-            _ => Err(DiscoveryError::Missing("a metadata document cannot be had: its server fails")),
+            _ => Err(DiscoveryError::Missing("a metadata document cannot be read: its server responds with an error")),
         }
     }
 

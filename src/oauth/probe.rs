@@ -1,5 +1,5 @@
 //! Probing: what a provider's endpoints answer to requests that can do no harm.
-//! Owns: the made-up code and tokens, and what an answer to them tells of a provider's record.
+//! Owns: the made-up code and tokens, and what a response to them tells of a provider's record.
 //! Must not know: where the record is kept, or how findings are shown.
 
 use chrono::{DateTime, Utc};
@@ -42,7 +42,7 @@ pub struct Finding {
 pub enum Verdict {
     /// As it should be.
     Right,
-    /// It cannot be told from outside.
+    /// It cannot be seen from outside.
     Unclear,
     /// Something has to be corrected.
     Wrong,

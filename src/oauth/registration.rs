@@ -1,5 +1,5 @@
 //! Our own client at an authorization server nobody registered us at (RFC 7591, client id metadata documents).
-//! Owns: what we say of ourselves, the registration request, and the reading of its answer.
+//! Owns: what we say of ourselves, the registration request, and the reading of its response.
 //! Must not know: where the client is kept.
 
 use chrono::{DateTime, Utc};
@@ -32,17 +32,17 @@ pub struct Registered {
     pub secret_expires_at: Option<DateTime<Utc>>,
 }
 
-/// Why there is no client. Holds nothing of the answer but an error code of RFC 7591.
+/// Why there is no client. Holds nothing of the response but an error code of RFC 7591.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RegistrationError {
-    /// There was no answer.
+    /// There was no response.
     #[error("the registration endpoint: {0}")]
     Call(#[from] CallError),
     /// The server said no.
     #[error("the authorization server refused to register a client: {0}")]
     Refused(&'static str),
-    /// The answer was no registration.
-    #[error("the authorization server's answer to the registration is none: {0}")]
+    /// The response was no registration.
+    #[error("the registration endpoint's response is not a registration: {0}")]
     Unreadable(&'static str),
 }
 
@@ -108,7 +108,7 @@ pub async fn register(
     asked: ClientAuthentication,
     now: DateTime<Utc>,
 ) -> Result<Registered, RegistrationError> {
-    let endpoint = Url::parse(endpoint).map_err(|_| RegistrationError::Unreadable("its endpoint is no URL"))?;
+    let endpoint = Url::parse(endpoint).map_err(|_| RegistrationError::Unreadable("its endpoint is not a URL"))?;
     let Purpose { redirect_uri, scopes, on_devices } = purpose;
     let mut metadata = client_metadata(redirect_uri, asked);
     if !scopes.is_empty() {
@@ -129,15 +129,15 @@ pub async fn register(
     let answered: Answered =
         serde_json::from_slice(&answer.body).map_err(|_| RegistrationError::Unreadable("it names no client"))?;
     if answered.client_id.is_empty() || answered.client_id.len() > 2048 {
-        return Err(RegistrationError::Unreadable("its client id is none"));
+        return Err(RegistrationError::Unreadable("its client_id is missing or invalid"));
     }
-    // What the answer says counts, not what was asked for (RFC 7591 section 3.2.1).
+    // What the response says counts, not what was asked for (RFC 7591 section 3.2.1).
     if answered.redirect_uris.is_some_and(|uris| !uris.iter().any(|uri| uri == redirect_uri)) {
         return Err(RegistrationError::Unreadable("it left our redirect URI out"));
     }
     let secret = answered.client_secret.filter(|secret| !secret.is_empty());
-    let told = answered.token_endpoint_auth_method.as_deref();
-    let authentication = match told {
+    let named = answered.token_endpoint_auth_method.as_deref();
+    let authentication = match named {
         _ if secret.is_none() => ClientAuthentication::None,
         Some("client_secret_basic") => ClientAuthentication::ClientSecretBasic,
         Some("client_secret_post") => ClientAuthentication::ClientSecretPost,
@@ -159,7 +159,7 @@ fn expiry(value: &Value) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(seconds, 0).filter(|_| (1..=YEAR_9999).contains(&seconds))
 }
 
-/// The error codes of RFC 7591 section 3.2.2; nothing else of the answer is told on.
+/// The error codes of RFC 7591 section 3.2.2; nothing else of the response is passed on.
 fn refusal(body: &[u8]) -> &'static str {
     const CODES: [&str; 5] = [
         "invalid_redirect_uri",

@@ -1,6 +1,6 @@
 //! The revocation endpoint: telling a provider that a grant is over (RFC 7009, and the styles beside it).
-//! Owns: in which order the tokens go there, and what an answer means.
-//! Must not know: why a grant is over, or when it is told again.
+//! Owns: in which order the tokens go there, and what a response means.
+//! Must not know: why a grant is over, or when it is tried again.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub enum Revoked {
     Unsupported,
 }
 
-/// The provider could not be told, or did not do it. Worth another try. Holds no secret.
+/// The provider could not be reached, or did not revoke it. Worth another try. Holds no secret.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{problem}")]
 pub struct RevocationFailure {
@@ -60,12 +60,12 @@ pub struct RevocationFailure {
     pub problem: String,
     /// How long the provider asked us to stay away.
     pub retry_after: Option<Duration>,
-    /// The status of the provider's answer, if it was an answer of a revocation endpoint.
+    /// The status of the provider's response, if it was a response of a revocation endpoint.
     pub status: Option<u16>,
 }
 
 impl RevocationFailure {
-    /// A failure that is no answer of a revocation endpoint.
+    /// A failure that is no response of a revocation endpoint.
     #[must_use]
     pub fn new(problem: impl Into<String>) -> Self {
         Self { problem: problem.into(), retry_after: None, status: None }
@@ -187,7 +187,7 @@ fn body(client: &Client, token: &SecretString, kind: &str) -> String {
     form.extend_pairs(Authentication::of(client).fields()).finish()
 }
 
-/// The answer, unless the provider is down or has had enough of us.
+/// The response, unless the provider is down or has had enough of us.
 async fn answer(outbound: &Outbound, request: RequestBuilder, now: DateTime<Utc>) -> Result<Answer, RevocationFailure> {
     let answer = outbound.send(request.header(ACCEPT, "application/json"), now).await?;
     if answer.status >= 500 || matches!(answer.status, 408 | 429) {
@@ -242,7 +242,7 @@ fn error_code(answer: &Answer) -> Option<String> {
 fn refusal(answer: &Answer, code: Option<&str>) -> RevocationFailure {
     let code = code.map(|code| format!(" ({})", printable(code, 64))).unwrap_or_default();
     RevocationFailure {
-        problem: format!("the provider answered with status {}{code}", answer.status),
+        problem: format!("the provider responded with status {}{code}", answer.status),
         retry_after: answer.retry_after,
         status: Some(answer.status),
     }

@@ -1,5 +1,5 @@
 //! The token endpoint: what is brought there for a token (RFC 6749 sections 4.1.3, 4.4.2 and 6, RFC 8628 section 3.4).
-//! Owns: client authentication, the request bodies, and what kind of failure an answer is.
+//! Owns: client authentication, the request bodies, and what kind of failure a response is.
 //! Must not know: where grants are kept, or who waits for one.
 
 use chrono::{DateTime, Utc};
@@ -76,12 +76,12 @@ pub async fn request_token(
         Reading::Unreadable => Err(failure(
             FailureKind::Unreadable,
             "provider_response",
-            &format!("the provider answered with status {} and no token; check its token_url", answer.status),
+            &format!("the provider responded with status {} and no token; check its token_url", answer.status),
         )),
     }
 }
 
-/// Asks an endpoint as our client; an answer of a server that is busy or broken counts as a failure.
+/// Asks an endpoint as our client; a response of a server that is busy or broken counts as a failure.
 pub(super) async fn ask(
     outbound: &Outbound,
     client: &Client,
@@ -106,7 +106,7 @@ pub(super) async fn ask(
         408 | 500.. => FailureKind::Unavailable,
         _ => return Ok(answer),
     };
-    let description = format!("the provider answered with status {}; try again later", answer.status);
+    let description = format!("the provider responded with status {}; try again later", answer.status);
     Err(TokenFailure { retry_after: answer.retry_after, ..failure(busy, "provider_unavailable", &description) })
 }
 
@@ -199,7 +199,7 @@ pub fn failure(kind: FailureKind, error: &str, description: &str) -> TokenFailur
     TokenFailure { kind, error: error.to_owned(), error_description: Some(description.to_owned()), retry_after: None }
 }
 
-/// What others wrote, cut and without control characters: it goes into pages, logs and answers.
+/// What others wrote, cut and without control characters: it goes into pages, logs and responses.
 #[must_use]
 pub fn printable(text: &str, max: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(max).collect()

@@ -1,5 +1,5 @@
 //! Token responses: a lenient reading of what providers really send.
-//! Owns: every way in which a success or an error is told (RFC 6749 sections 5.1 and 5.2, and beyond).
+//! Owns: every way in which a success or an error is written (RFC 6749 sections 5.1 and 5.2, and beyond).
 //! Must not know: what the response is for.
 
 use std::{collections::HashSet, time::Duration};
@@ -42,7 +42,7 @@ pub struct ErrorResponse {
     pub error_description: Option<String>,
 }
 
-/// What an answer turned out to be.
+/// What a response turned out to be.
 pub enum Reading {
     /// Tokens.
     Granted(Box<TokenResponse>),
@@ -52,7 +52,7 @@ pub enum Reading {
     Unreadable,
 }
 
-/// Reads an answer of a token endpoint.
+/// Reads a response of a token endpoint.
 #[must_use]
 pub fn read(answer: &Answer, quirks: &Quirks) -> Reading {
     let Some(fields) = fields(answer) else { return Reading::Unreadable };

@@ -19,18 +19,18 @@ use crate::{
 /// A person waits for the end of their consent meanwhile.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Why nobody can be named. Holds nothing of the answer.
+/// Why the account is not known. Holds nothing of the response.
 #[derive(Debug, thiserror::Error)]
 pub enum Unnamed {
-    /// There was no answer.
+    /// There was no response.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The answer was an error, or a way elsewhere.
-    #[error("the userinfo endpoint answered with status {0}")]
+    /// The response was an error, or a way elsewhere.
+    #[error("the userinfo endpoint responded with status {0}")]
     Status(u16),
-    /// The answer was no JSON object with an id.
-    #[error("the userinfo endpoint's answer names nobody")]
-    Nobody,
+    /// The response was no JSON object with an id.
+    #[error("the userinfo endpoint's response names no account")]
+    NoAccount,
 }
 
 /// Requests the account of `access_token`.
@@ -40,17 +40,17 @@ pub async fn request_account(
     access_token: &SecretString,
     now: DateTime<Utc>,
 ) -> Result<Account, Unnamed> {
-    let url = Url::parse(&endpoint.url).map_err(|_| Unnamed::Nobody)?;
+    let url = Url::parse(&endpoint.url).map_err(|_| Unnamed::NoAccount)?;
     let mut bearer =
-        HeaderValue::from_str(&format!("Bearer {}", access_token.expose_secret())).map_err(|_| Unnamed::Nobody)?;
+        HeaderValue::from_str(&format!("Bearer {}", access_token.expose_secret())).map_err(|_| Unnamed::NoAccount)?;
     bearer.set_sensitive(true);
     let request = outbound.get(&url)?.header(ACCEPT, "application/json").header(AUTHORIZATION, bearer).timeout(TIMEOUT);
     let answer = outbound.send(request, now).await?;
     if answer.status != 200 {
         return Err(Unnamed::Status(answer.status));
     }
-    let fields: Map<String, Value> = serde_json::from_slice(&answer.body).map_err(|_| Unnamed::Nobody)?;
-    read(endpoint, &Value::Object(fields)).ok_or(Unnamed::Nobody)
+    let fields: Map<String, Value> = serde_json::from_slice(&answer.body).map_err(|_| Unnamed::NoAccount)?;
+    read(endpoint, &Value::Object(fields)).ok_or(Unnamed::NoAccount)
 }
 
 fn read(endpoint: &Userinfo, answer: &Value) -> Option<Account> {

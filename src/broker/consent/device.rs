@@ -1,5 +1,5 @@
 //! Consent on another device (RFC 8628): beginning it, and polling until the person has decided.
-//! Owns: how often the provider is polled, and what its answers mean for the request.
+//! Owns: how often the provider is polled, and what its responses mean for the request.
 //! Must not know: how the codes are shown, or who waits.
 
 use std::{sync::Arc, time::Duration};
@@ -129,7 +129,7 @@ pub async fn poll(broker: &Arc<Broker>, request: AuthorizationRequest) -> Result
     }
 }
 
-/// In how many seconds the next poll is due; `None` when the answer is final (RFC 8628 section 3.5).
+/// In how many seconds the next poll is due; `None` when the response is final (RFC 8628 section 3.5).
 fn next_poll_in(failure: &TokenFailure, seconds: i64) -> Option<i64> {
     match (failure.error.as_str(), failure.kind) {
         ("authorization_pending", _) => Some(seconds),

@@ -1,6 +1,6 @@
 //! Polls for people who consent on another device, whether or not anybody waits for them.
 //! Owns: how many polls run at a time in this process.
-//! Must not know: what the answers mean.
+//! Must not know: what the responses mean.
 
 use std::{sync::Arc, time::Duration};
 

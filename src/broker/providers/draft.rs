@@ -1,4 +1,4 @@
-//! Drafts: what somebody says of a provider, before it is checked.
+//! Drafts: a provider as an operator describes it, before it is checked.
 //! Owns: the fields, and the rule of each.
 //! Must not know: what a field means for a provider; that is `definition.rs`.
 
@@ -15,7 +15,7 @@ use crate::{
     outbound::address::AddressGuard,
 };
 
-/// What somebody says of a provider. `None` is what they do not say.
+/// A provider as an operator describes it. `None`: the operator does not say.
 #[derive(Clone, Debug, Default)]
 pub struct ProviderDraft {
     /// The provider's name on the wire. Only for a new provider.
