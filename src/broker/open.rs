@@ -172,7 +172,7 @@ fn generated_key(file: &Path) -> io::Result<SecretString> {
         match made.persist_noclobber(file) {
             Ok(_) => tracing::info!(
                 event = "encryption_key.generated", file = %file.display(),
-                "generated an encryption key; back it up, apart from the database"
+                "generated an encryption key; back it up, separately from the database"
             ),
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error.error),

@@ -10,6 +10,7 @@ use url::{Url, form_urlencoded};
 use crate::model::{
     client::{Client, ClientAuthentication},
     options::{ProviderOptions, TokenFormat},
+    provider::PROVIDER_TYPES,
     quirks::{AccountPaths, RevocationStyle, Userinfo},
 };
 
@@ -248,6 +249,9 @@ impl Entry {
             if !Url::parse(&example).is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host()) {
                 return Err(format!("{field} is not a URL"));
             }
+        }
+        if let Some(kind) = self.provider_type.as_deref().filter(|kind| !PROVIDER_TYPES.contains(kind)) {
+            return Err(format!("provider_type is `{kind}`, but it must be one of {}", PROVIDER_TYPES.join(", ")));
         }
         if self.revocation.is_none() && !self.revocation_paths.is_empty() {
             return Err("revocation_paths needs `revocation`, the style that is used there".into());

@@ -114,6 +114,12 @@ fn a_broken_file_is_refused_in_one_line_that_names_the_place() {
 }
 
 #[test]
+fn a_provider_type_that_no_record_can_have_is_refused() {
+    let refused = with_file("[github]\nprovider_type = \"bogus\"\n").unwrap_err();
+    assert!(refused.contains("[github]") && refused.contains("microsoft, salesforce, slack, x"), "{refused}");
+}
+
+#[test]
 fn a_provider_is_recognised_by_its_token_endpoint_and_then_by_its_type() {
     let catalog = built_in();
     let name = |url: &str, kind| catalog.recognise(url, kind).map(|(entry, at_host)| (entry.name.clone(), at_host));

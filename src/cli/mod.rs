@@ -28,7 +28,7 @@ use crate::{
     terminal::print,
 };
 
-/// Get a person's consent once, then live access tokens for agents: a self-hosted OAuth token broker.
+/// Get a person's consent once, then valid access tokens for agents: a self-hosted OAuth token broker.
 ///
 /// `agent-auth demo` shows the whole flow with a sample provider; no account is needed.
 /// `agent-auth serve` runs the server; its --help lists every setting.
@@ -45,19 +45,19 @@ pub struct Cli {
 #[derive(Args, Debug)]
 struct Sources {
     /// A settings file (TOML); the environment (AGENT_AUTH_<KEY>) overrides it
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Settings", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the server listens, e.g. 0.0.0.0:8080
-    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    #[arg(long, global = true, help_heading = "Settings", value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     /// The address that browsers use to reach the server, e.g. https://auth.example.com
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, help_heading = "Settings", value_name = "URL")]
     public_url: Option<String>,
     /// The folder for SQLite and its key
-    #[arg(long, global = true, value_name = "FOLDER")]
+    #[arg(long, global = true, help_heading = "Settings", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
     /// The log level: error, warn, info, debug, trace, or a list of targets
-    #[arg(long, global = true, value_name = "FILTER")]
+    #[arg(long, global = true, help_heading = "Settings", value_name = "FILTER")]
     log: Option<String>,
 }
 
@@ -79,7 +79,7 @@ enum Command {
     /// Look up, add, check, list and remove providers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
-    /// Delete expired authorization requests and long-dead tokens (a running server also does this)
+    /// Delete expired authorization requests and dead tokens (a running server also does this)
     Sweep {
         /// Delete nothing, only count what would be deleted
         #[arg(long)]

@@ -9,6 +9,9 @@ use uuid::Uuid;
 
 use super::{client::Client, subject::Tenant};
 
+/// The families of providers that a record can name as its `provider_type`.
+pub const PROVIDER_TYPES: [&str; 4] = ["microsoft", "salesforce", "slack", "x"];
+
 /// A provider.
 #[derive(Clone, Debug)]
 pub struct Provider {

@@ -28,6 +28,7 @@ use crate::{
     model::{
         client::ClientAuthentication,
         options::{GrantType, OptionsDraft, TokenFormat},
+        provider::PROVIDER_TYPES,
         subject::Tenant,
     },
     terminal::print,
@@ -110,7 +111,7 @@ pub(in crate::cli) struct Add {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pkce: Option<bool>,
     /// microsoft, salesforce, slack or x: applies provider-specific behavior
-    #[arg(long = "type", value_name = "TYPE", value_parser = ["microsoft", "salesforce", "slack", "x"])]
+    #[arg(long = "type", value_name = "TYPE", value_parser = PROVIDER_TYPES)]
     provider_type: Option<String>,
     /// client_secret_post, client_secret_basic or none
     #[arg(long, value_name = "METHOD", value_parser = named(&ClientAuthentication::NAMES))]
@@ -162,7 +163,9 @@ pub(super) async fn run(add: Add, broker: &Broker) -> anyhow::Result<()> {
         GrantType::AuthorizationCode => {
             print(&format!("Added {provider_id}. Enter this redirect URI at the provider:\n{redirect_uri}"))?;
         }
-        GrantType::ClientCredentials | GrantType::ApiKey => print(&format!("Added {provider_id}."))?,
+        GrantType::ClientCredentials => print(&format!("Added {provider_id}."))?,
+        // Neither client nor redirect URI: there is nothing to enter or to check.
+        GrantType::ApiKey => return print(&format!("Added {provider_id}.")),
     }
     if let Some(entry) = entry {
         print("\nIf you have not created the app there yet:\n")?;
@@ -190,7 +193,7 @@ async fn connect_mcp(add: Add, tenant: Tenant, broker: &Broker) -> anyhow::Resul
             needed.issuer,
             needed.redirect_uri
         ),
-        Err(error) => Err(anyhow!("{provider_id} was not connected: {error}")),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -160,7 +160,7 @@ async fn a_machine_without_certificates_is_refused_with_the_remedy() {
     for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
         environment.push((name.to_owned(), folder.path().join("missing").display().to_string()));
     }
-    let refused = run(&["migrate"], &environment).await;
+    let refused = run(&["serve"], &environment).await;
     let line = refused.expect_refusal();
     for part in ["ca-certificates", "SSL_CERT_FILE"] {
         assert!(line.contains(part), "{part}: {line}");
