@@ -8,7 +8,6 @@ use agent_auth::{
     model::{
         client::{Client, ClientAuthentication},
         grant::{Grant, GrantRequest},
-        options::ProviderOptions,
         provider::Provider,
         subject::{Subject, Tenant},
     },
@@ -21,7 +20,6 @@ use secrecy::SecretString;
 use serde_json::Map;
 use sqlx::{Connection, Executor, PgConnection};
 use url::Url;
-use uuid::Uuid;
 
 use super::consent::FakeProvider;
 
@@ -61,32 +59,14 @@ fn in_a_hurry(database_url: &str) -> anyhow::Result<String> {
 }
 
 fn registered(tenant: Tenant, provider: &FakeProvider, now: DateTime<Utc>) -> Provider {
+    let client = Client {
+        token_url: format!("{}/token", provider.url),
+        ..Client::new("client".to_owned(), Some("a-client-secret".into()), ClientAuthentication::ClientSecretPost)
+    };
     Provider {
-        id: Uuid::now_v7(),
-        tenant,
-        provider_id: PROVIDER.to_owned(),
-        name: "Benchmark".to_owned(),
-        client: Client {
-            id: "client".to_owned(),
-            secret: Some("a-client-secret".into()),
-            authentication: ClientAuthentication::ClientSecretPost,
-            token_url: format!("{}/token", provider.url),
-            revocation_url: None,
-            options: ProviderOptions::default(),
-        },
         auth_url: format!("{}/authorize", provider.url),
-        userinfo_url: None,
         uses_pkce: true,
-        code_challenge_method: "S256".to_owned(),
-        provider_type: None,
-        authorization_params: std::collections::BTreeMap::new(),
-        allowed_redirect_uris: Vec::new(),
-        mcp_server_url: None,
-        is_dynamic_client: false,
-        client_error: None,
-        generation: 1,
-        created_at: now,
-        updated_at: now,
+        ..Provider::new(tenant, PROVIDER.to_owned(), "Benchmark".to_owned(), client, now)
     }
 }
 

@@ -10,7 +10,7 @@ use url::{Url, form_urlencoded};
 use crate::model::{
     client::{Client, ClientAuthentication},
     options::{ProviderOptions, TokenFormat},
-    provider::PROVIDER_TYPES,
+    provider::ProviderType,
     quirks::{AccountPaths, RevocationStyle, Userinfo},
 };
 
@@ -250,8 +250,9 @@ impl Entry {
                 return Err(format!("{field} is not a URL"));
             }
         }
-        if let Some(kind) = self.provider_type.as_deref().filter(|kind| !PROVIDER_TYPES.contains(kind)) {
-            return Err(format!("provider_type is `{kind}`, but it must be one of {}", PROVIDER_TYPES.join(", ")));
+        let types = ProviderType::NAMES.map(|(name, _)| name);
+        if let Some(kind) = self.provider_type.as_deref().filter(|kind| !types.contains(kind)) {
+            return Err(format!("provider_type is `{kind}`, but it must be one of {}", types.join(", ")));
         }
         if self.revocation.is_none() && !self.revocation_paths.is_empty() {
             return Err("revocation_paths needs `revocation`, the style that is used there".into());

@@ -26,6 +26,21 @@ pub struct Client {
     pub options: ProviderOptions,
 }
 
+impl Client {
+    /// A client whose endpoints are not known yet.
+    #[must_use]
+    pub fn new(id: String, secret: Option<SecretString>, authentication: ClientAuthentication) -> Self {
+        Self {
+            id,
+            secret,
+            authentication,
+            token_url: String::new(),
+            revocation_url: None,
+            options: ProviderOptions::default(),
+        }
+    }
+}
+
 /// The client authentication method at a token endpoint (RFC 7591 section 2, `token_endpoint_auth_method`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]

@@ -39,3 +39,11 @@ pub struct TokenFailure {
     /// How long the provider asked us to wait.
     pub retry_after: Option<Duration>,
 }
+
+impl TokenFailure {
+    /// A failure that says nothing of when to try again.
+    #[must_use]
+    pub fn new(kind: FailureKind, error: &str, description: &str) -> Self {
+        Self { kind, error: error.to_owned(), error_description: Some(description.to_owned()), retry_after: None }
+    }
+}

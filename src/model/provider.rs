@@ -5,12 +5,41 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{client::Client, subject::Tenant};
 
-/// The families of providers that a record can name as its `provider_type`.
-pub const PROVIDER_TYPES: [&str; 4] = ["microsoft", "salesforce", "slack", "x"];
+/// A family of providers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum ProviderType {
+    /// Microsoft Entra ID.
+    Microsoft,
+    /// Salesforce.
+    Salesforce,
+    /// Slack.
+    Slack,
+    /// X.
+    X,
+}
+
+impl ProviderType {
+    /// Every family, by its name on the wire.
+    pub const NAMES: [(&'static str, Self); 4] =
+        [("microsoft", Self::Microsoft), ("salesforce", Self::Salesforce), ("slack", Self::Slack), ("x", Self::X)];
+
+    /// Its name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Microsoft => "microsoft",
+            Self::Salesforce => "salesforce",
+            Self::Slack => "slack",
+            Self::X => "x",
+        }
+    }
+}
 
 /// A provider.
 #[derive(Clone, Debug)]
@@ -53,38 +82,48 @@ pub struct Provider {
     pub updated_at: DateTime<Utc>,
 }
 
+impl Provider {
+    /// A new record that says nothing but whose it is, its names, and our client.
+    #[must_use]
+    pub fn new(tenant: Tenant, provider_id: String, name: String, client: Client, now: DateTime<Utc>) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            tenant,
+            provider_id,
+            name,
+            client,
+            auth_url: String::new(),
+            userinfo_url: None,
+            uses_pkce: false,
+            code_challenge_method: "S256".into(),
+            provider_type: None,
+            authorization_params: BTreeMap::new(),
+            allowed_redirect_uris: Vec::new(),
+            mcp_server_url: None,
+            is_dynamic_client: false,
+            client_error: None,
+            generation: 1,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
 /// A provider for tests.
 #[cfg(test)]
 #[must_use]
 pub fn example() -> Provider {
-    use crate::model::{client::ClientAuthentication, options::ProviderOptions};
+    use super::client::ClientAuthentication;
 
-    let now = DateTime::UNIX_EPOCH;
+    let tenant = Tenant { organization: "o".into(), workspace: "w".into() };
+    let client = Client {
+        token_url: "https://p.example/token".into(),
+        ..Client::new("client".into(), None, ClientAuthentication::None)
+    };
     Provider {
         id: Uuid::nil(),
-        tenant: Tenant { organization: "o".into(), workspace: "w".into() },
-        provider_id: "p".into(),
-        name: "P".into(),
-        client: Client {
-            id: "client".into(),
-            secret: None,
-            authentication: ClientAuthentication::None,
-            token_url: "https://p.example/token".into(),
-            revocation_url: None,
-            options: ProviderOptions::default(),
-        },
         auth_url: "https://p.example/authorize".into(),
-        userinfo_url: None,
         uses_pkce: true,
-        code_challenge_method: "S256".into(),
-        provider_type: None,
-        authorization_params: BTreeMap::new(),
-        allowed_redirect_uris: Vec::new(),
-        mcp_server_url: None,
-        is_dynamic_client: false,
-        client_error: None,
-        generation: 1,
-        created_at: now,
-        updated_at: now,
+        ..Provider::new(tenant, "p".into(), "P".into(), client, DateTime::UNIX_EPOCH)
     }
 }

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::{
     authorize::requested_scopes,
-    token::{ask, failure, printable, refusal},
+    token::{ask, printable, refusal},
     token_response::{Reading, lifetime, read},
 };
 use crate::{
@@ -76,7 +76,7 @@ pub async fn authorize_device(
     let begun = (answer.status == 200).then(|| read_authorization(outbound, &answer)).flatten();
     begun.ok_or_else(|| match read(&answer, quirks) {
         Reading::Refused(refused) => refusal(refused, &quirks.errors),
-        _ => failure(
+        _ => TokenFailure::new(
             FailureKind::Unreadable,
             "provider_response",
             &format!(

@@ -73,7 +73,7 @@ pub async fn request_token(
             Ok(*response)
         }
         Reading::Refused(refused) => Err(refusal(refused, &quirks.errors)),
-        Reading::Unreadable => Err(failure(
+        Reading::Unreadable => Err(TokenFailure::new(
             FailureKind::Unreadable,
             "provider_response",
             &format!("the provider responded with status {} and no token; check its token_url", answer.status),
@@ -90,7 +90,7 @@ pub(super) async fn ask(
     now: DateTime<Utc>,
 ) -> Result<Answer, TokenFailure> {
     let url = Url::parse(url).map_err(|_| {
-        failure(FailureKind::AddressRefused, "address_refused", "the provider's record has no URL to ask at")
+        TokenFailure::new(FailureKind::AddressRefused, "address_refused", "the provider's record has no URL to ask at")
     })?;
     let (content_type, body) = body(client, fields);
     let request = outbound
@@ -107,7 +107,10 @@ pub(super) async fn ask(
         _ => return Ok(answer),
     };
     let description = format!("the provider responded with status {}; try again later", answer.status);
-    Err(TokenFailure { retry_after: answer.retry_after, ..failure(busy, "provider_unavailable", &description) })
+    Err(TokenFailure {
+        retry_after: answer.retry_after,
+        ..TokenFailure::new(busy, "provider_unavailable", &description)
+    })
 }
 
 fn grant_fields<'a>(client: &'a Client, grant: &'a Grant<'_>, scope: &'a str) -> Vec<(&'a str, &'a str)> {
@@ -190,13 +193,7 @@ fn call_failure(error: &CallError) -> TokenFailure {
         CallError::TooLarge => (FailureKind::Unreadable, "provider_response"),
         CallError::NotConnected | CallError::Broken => (FailureKind::Unavailable, "provider_unavailable"),
     };
-    failure(kind, code, &error.to_string())
-}
-
-/// A failure that says nothing of when to try again.
-#[must_use]
-pub fn failure(kind: FailureKind, error: &str, description: &str) -> TokenFailure {
-    TokenFailure { kind, error: error.to_owned(), error_description: Some(description.to_owned()), retry_after: None }
+    TokenFailure::new(kind, code, &error.to_string())
 }
 
 /// What others wrote, cut and without control characters: it goes into pages, logs and responses.

@@ -32,7 +32,7 @@ use crate::{
         provider::Provider,
         token::Token,
     },
-    oauth::token::{Grant as TokenGrant, failure, request_token},
+    oauth::token::{Grant as TokenGrant, request_token},
 };
 
 /// The account of a grant that belongs to no person: a subject has one.
@@ -175,5 +175,5 @@ async fn unless_replaced(
 
 fn insufficient() -> TokenFailure {
     let problem = "the provider does not grant this server's client all of these scopes";
-    failure(FailureKind::Refused, "insufficient_scope", problem)
+    TokenFailure::new(FailureKind::Refused, "insufficient_scope", problem)
 }

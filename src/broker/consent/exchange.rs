@@ -30,7 +30,7 @@ use crate::{
     },
     oauth::{
         callback_signature::is_signed,
-        token::{Grant as TokenGrant, failure, request_token},
+        token::{Grant as TokenGrant, request_token},
     },
 };
 
@@ -132,7 +132,7 @@ fn check_signature(request: &AuthorizationRequest, query: Option<&SecretString>)
         return Ok(());
     }
     let problem = "the callback is not signed by the provider; check the provider's client_secret";
-    Err(failure(FailureKind::Refused, "signature_mismatch", problem))
+    Err(TokenFailure::new(FailureKind::Refused, "signature_mismatch", problem))
 }
 
 /// A response that names another issuer than the one the person was sent to is an attack in which the code would go to
@@ -145,7 +145,7 @@ pub(super) fn check_issuer(request: &AuthorizationRequest, iss: Option<&str>) ->
         Some(_) => "the response names another authorization server than the one that was asked",
         None => "the response does not name its authorization server, although this server always does",
     };
-    Err(failure(FailureKind::Refused, "issuer_mismatch", problem))
+    Err(TokenFailure::new(FailureKind::Refused, "issuer_mismatch", problem))
 }
 
 /// Stores what was granted. The code is spent, so a database that cannot be reached for a moment must not cost the grant.

@@ -3,10 +3,9 @@
 //! there.
 //! Must not know: how a provider is stored or called.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::draft::{ProviderDraft, check_text};
 use crate::{
@@ -83,33 +82,9 @@ impl Definition<'_> {
             return Err(faults.drain(..1).collect());
         }
 
-        let mut provider = Provider {
-            id: Uuid::now_v7(),
-            tenant,
-            provider_id: draft.provider_id.clone().unwrap_or_default(),
-            name: String::new(),
-            client: Client {
-                id: String::new(),
-                secret: None,
-                authentication: ClientAuthentication::ClientSecretPost,
-                token_url: String::new(),
-                revocation_url: None,
-                options: ProviderOptions::default(),
-            },
-            auth_url: String::new(),
-            userinfo_url: None,
-            uses_pkce: false,
-            code_challenge_method: "S256".into(),
-            provider_type: None,
-            authorization_params: BTreeMap::new(),
-            allowed_redirect_uris: Vec::new(),
-            mcp_server_url: None,
-            is_dynamic_client: false,
-            client_error: None,
-            generation: 1,
-            created_at: now,
-            updated_at: now,
-        };
+        let provider_id = draft.provider_id.clone().unwrap_or_default();
+        let client = Client::new(String::new(), None, ClientAuthentication::ClientSecretPost);
+        let mut provider = Provider::new(tenant, provider_id, String::new(), client, now);
         if let Some(entry) = &entry {
             apply_entry(&mut provider, entry);
         }

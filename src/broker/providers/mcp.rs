@@ -2,12 +2,9 @@
 //! Owns: how a client is obtained, and that a server without one gets a clear answer.
 //! Must not know: where metadata is found, or the shape of requests and responses on the wire.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
-use uuid::Uuid;
 
 use super::{
     create::{begin_discovery, id_taken},
@@ -168,7 +165,7 @@ fn rank(fault: &Fault) -> usize {
     FIELDS.iter().position(|known| *known == field).unwrap_or(FIELDS.len())
 }
 
-/// A server that does not say that it supports S256 may leave codes open to whoever steals one.
+/// A server that does not say that it supports S256 may accept a stolen code from anyone.
 fn check_pkce(discovered: &Discovered, allow_missing: bool) -> Result<(), DiscoveryError> {
     match &discovered.server.code_challenge_methods_supported {
         Some(methods) if methods.iter().any(|method| method == "S256") => Ok(()),
@@ -195,66 +192,40 @@ async fn provider(
         None => own_client(broker, &metadata, &server.provider_id, &known_scopes).await?,
     };
     let offline = metadata.scopes_supported.iter().flatten().any(|scope| scope == "offline_access");
+    let client = Client {
+        token_url: metadata.token_endpoint,
+        revocation_url: metadata.revocation_endpoint,
+        options: ProviderOptions {
+            grant_type: server.grant_type,
+            device_authorization_url: metadata.device_authorization_endpoint,
+            issuer: Some(metadata.issuer),
+            iss_required: metadata.authorization_response_iss_parameter_supported,
+            default_scopes: scopes,
+            always_scopes: if offline { vec!["offline_access".into()] } else { Vec::new() },
+            resource,
+            omit_resource: server.draft.omit_resource,
+            registered_scopes: if client.options.registration_url.is_some() { known_scopes } else { Vec::new() },
+            ..client.options
+        },
+        ..client
+    };
     Ok(Provider {
-        id: Uuid::now_v7(),
-        tenant: server.tenant,
-        provider_id: server.provider_id,
-        name: server.name,
         auth_url: metadata.authorization_endpoint,
-        userinfo_url: None,
         uses_pkce: true,
-        code_challenge_method: "S256".into(),
-        provider_type: None,
-        authorization_params: BTreeMap::new(),
-        allowed_redirect_uris: Vec::new(),
         mcp_server_url: Some(server.given_url),
         is_dynamic_client,
-        client: Client {
-            token_url: metadata.token_endpoint,
-            revocation_url: metadata.revocation_endpoint,
-            options: ProviderOptions {
-                grant_type: server.grant_type,
-                device_authorization_url: metadata.device_authorization_endpoint,
-                issuer: Some(metadata.issuer),
-                iss_required: metadata.authorization_response_iss_parameter_supported,
-                default_scopes: scopes,
-                always_scopes: if offline { vec!["offline_access".into()] } else { Vec::new() },
-                resource,
-                omit_resource: server.draft.omit_resource,
-                registered_scopes: if client.options.registration_url.is_some() { known_scopes } else { Vec::new() },
-                registration_url: client.options.registration_url,
-                client_secret_expires_at: client.options.client_secret_expires_at,
-                ..ProviderOptions::default()
-            },
-            ..client
-        },
-        client_error: None,
-        generation: 1,
-        created_at: now,
-        updated_at: now,
+        ..Provider::new(server.tenant, server.provider_id, server.name, client, now)
     })
-}
-
-/// A client whose endpoints are not known yet.
-fn client(id: String, secret: Option<SecretString>, authentication: ClientAuthentication) -> Client {
-    Client {
-        id,
-        secret,
-        authentication,
-        token_url: String::new(),
-        revocation_url: None,
-        options: ProviderOptions::default(),
-    }
 }
 
 fn client_by_hand(draft: &McpDraft, id: String, method: ClientAuthentication) -> Client {
     let unnamed = ClientAuthentication::unnamed(draft.client_secret.is_some(), method);
-    client(id, draft.client_secret.clone(), draft.authentication.unwrap_or(unnamed))
+    Client::new(id, draft.client_secret.clone(), draft.authentication.unwrap_or(unnamed))
 }
 
-/// There is none yet: somebody has to register one by hand.
+/// No client yet: somebody has to register one by hand.
 fn no_client(method: ClientAuthentication) -> Client {
-    client(String::new(), None, method)
+    Client::new(String::new(), None, method)
 }
 
 /// Our client metadata document if the server accepts it, otherwise a registration. A server that supports neither does
@@ -268,7 +239,7 @@ async fn own_client(
     let method = authentication(server);
     if server.client_id_metadata_document_supported && broker.public_url.starts_with("https://") {
         let id = client_metadata_url(&broker.public_url, provider_id);
-        return Ok((client(id, None, ClientAuthentication::None), true));
+        return Ok((Client::new(id, None, ClientAuthentication::None), true));
     }
     let Some(endpoint) = &server.registration_endpoint else { return Ok((no_client(method), false)) };
     let redirect_uri = callback_address(&broker.public_url, provider_id);
@@ -278,7 +249,7 @@ async fn own_client(
         register(&broker.outbound, endpoint, purpose, method, broker.clock.now()).await.map_err(|error| {
             BrokerError::Discovery { kind: FailureKind::Refused, message: format!("{NOT_CONNECTED}: {error}.") }
         })?;
-    let mut own = client(registered.client_id, registered.client_secret, registered.authentication);
+    let mut own = Client::new(registered.client_id, registered.client_secret, registered.authentication);
     own.options.registration_url = Some(endpoint.clone());
     own.options.client_secret_expires_at = registered.secret_expires_at;
     Ok((own, true))

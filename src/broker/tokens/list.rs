@@ -8,6 +8,7 @@ use super::explain::{Explanation, explain};
 use crate::{
     broker::{context::Broker, error::BrokerError},
     model::{
+        provider::ProviderType,
         subject::Tenant,
         token::{TokenChange, TokenSummary},
         token_state::TokenState,
@@ -30,8 +31,12 @@ pub async fn providers_with_token(broker: &Broker, tenant: &Tenant, user: &str) 
 }
 
 /// True when anybody in the workspace has an active token at a provider of that type.
-pub async fn workspace_has_token(broker: &Broker, tenant: &Tenant, provider_type: &str) -> Result<bool, BrokerError> {
-    Ok(broker.store.workspace_has_token(tenant, provider_type).await?)
+pub async fn workspace_has_token(
+    broker: &Broker,
+    tenant: &Tenant,
+    provider_type: ProviderType,
+) -> Result<bool, BrokerError> {
+    Ok(broker.store.workspace_has_token(tenant, provider_type.as_str()).await?)
 }
 
 /// The state of a user's token, explained; `None` if there is none.

@@ -281,19 +281,13 @@ fn outcome_unknown(failure: &TokenFailure, lease: &Lease) -> bool {
 
 fn cooling_down(broker: &Broker, token: &Token) -> Option<TokenFailure> {
     let wait = (token.retry_at? - broker.clock.now()).to_std().ok()?;
-    Some(TokenFailure {
-        kind: FailureKind::Unavailable,
-        error: "provider_unavailable".into(),
-        error_description: Some("the provider failed a moment ago and is not called again yet".into()),
-        retry_after: Some(wait),
-    })
+    let problem = "the provider failed a moment ago and is not called again yet";
+    let failure = TokenFailure::new(FailureKind::Unavailable, "provider_unavailable", problem);
+    Some(TokenFailure { retry_after: Some(wait), ..failure })
 }
 
 fn timed_out() -> TokenFailure {
-    TokenFailure {
-        kind: FailureKind::TimedOut,
-        error: "provider_timeout".into(),
-        error_description: Some("the provider did not respond in time".into()),
-        retry_after: Some(COOL_DOWN.first),
-    }
+    let problem = "the provider did not respond in time";
+    let failure = TokenFailure::new(FailureKind::TimedOut, "provider_timeout", problem);
+    TokenFailure { retry_after: Some(COOL_DOWN.first), ..failure }
 }

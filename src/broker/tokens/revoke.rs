@@ -14,7 +14,12 @@ use crate::{
     broker::{backoff::Backoff, context::Broker, error::BrokerError},
     catalog::Catalog,
     model::{
-        client::Client, failure::FailureKind, grant::Grant, options::GrantType, provider::Provider, subject::Tenant,
+        client::Client,
+        failure::FailureKind,
+        grant::Grant,
+        options::GrantType,
+        provider::{Provider, ProviderType},
+        subject::Tenant,
     },
     oauth::{
         revocation::{self, Granted, RevocationFailure, Revoked},
@@ -110,9 +115,10 @@ pub async fn delete_tokens_of_user(
 pub async fn delete_tokens_of_workspace(
     broker: &Arc<Broker>,
     tenant: &Tenant,
-    provider_type: &str,
+    provider_type: ProviderType,
 ) -> Result<Deletion, BrokerError> {
     let now = broker.clock.now();
+    let provider_type = provider_type.as_str();
     let deleted = broker.store.delete_tokens_of_workspace(tenant, provider_type, &of_provider(broker), now).await?;
     Ok(revoke_deleted(broker, deleted).await)
 }

@@ -28,7 +28,7 @@ use crate::{
     model::{
         client::ClientAuthentication,
         options::{GrantType, OptionsDraft, TokenFormat},
-        provider::PROVIDER_TYPES,
+        provider::ProviderType,
         subject::Tenant,
     },
     terminal::print,
@@ -111,8 +111,8 @@ pub(in crate::cli) struct Add {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pkce: Option<bool>,
     /// microsoft, salesforce, slack or x: applies provider-specific behavior
-    #[arg(long = "type", value_name = "TYPE", value_parser = PROVIDER_TYPES)]
-    provider_type: Option<String>,
+    #[arg(long = "type", value_name = "TYPE", value_parser = named(&ProviderType::NAMES))]
+    provider_type: Option<ProviderType>,
     /// client_secret_post, client_secret_basic or none
     #[arg(long, value_name = "METHOD", value_parser = named(&ClientAuthentication::NAMES))]
     auth_method: Option<ClientAuthentication>,
@@ -258,7 +258,7 @@ impl Add {
             userinfo_url: self.userinfo_url,
             revocation_url: self.revocation_url,
             uses_pkce: self.pkce,
-            provider_type: self.provider_type,
+            provider_type: self.provider_type.map(|family| family.as_str().to_owned()),
             authorization_params: optional_pairs("--param", &self.params)?,
             issuer: self.issuer,
             template: entry.map(|entry| entry.name.clone()),

@@ -20,7 +20,7 @@ use crate::{
     model::{
         client::ClientAuthentication,
         options::{GrantType, OptionsDraft, TokenFormat},
-        provider::Provider,
+        provider::{Provider, ProviderType},
     },
     outbound::address::AddressGuard,
 };
@@ -97,34 +97,6 @@ pub struct ProviderCreateRequest {
     token_params: Option<BTreeMap<String, String>>,
     /// The format of token requests; `form` if absent.
     token_format: Option<TokenFormat>,
-}
-
-/// A family of providers.
-#[derive(Clone, Copy, ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub enum ProviderType {
-    /// Microsoft Entra ID.
-    Microsoft,
-    /// Salesforce.
-    Salesforce,
-    /// Slack.
-    Slack,
-    /// X.
-    X,
-}
-
-impl ProviderType {
-    const NAMES: [(&'static str, Self); 4] =
-        [("microsoft", Self::Microsoft), ("salesforce", Self::Salesforce), ("slack", Self::Slack), ("x", Self::X)];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Microsoft => "microsoft",
-            Self::Salesforce => "salesforce",
-            Self::Slack => "slack",
-            Self::X => "x",
-        }
-    }
 }
 
 /// A change of a provider. Fields that are absent or null keep their values.

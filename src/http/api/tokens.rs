@@ -29,11 +29,14 @@ use crate::{
         error::{ApiError, ErrorBody, Faults},
     },
     identity::{Caller, Permission},
-    model::token::{TokenChange, TokenSummary as StoredSummary},
+    model::{
+        provider::ProviderType,
+        token::{TokenChange, TokenSummary as StoredSummary},
+    },
 };
 
 /// The provider type of the two workspace operations.
-const SLACK: &str = "slack";
+const SLACK: ProviderType = ProviderType::Slack;
 /// The header that says whether the grant of a deleted token has been revoked.
 const UPSTREAM_REVOKED: HeaderName = HeaderName::from_static("x-upstream-revoked");
 
