@@ -44,7 +44,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     run(app, listener).await
 }
 
-/// Opens the broker, creates the first API key if there is none, and starts the jobs. Returns the first key, to be
+/// Opens the broker, creates the first API key if the database has no key, and starts the jobs. Returns the first key, to be
 /// shown once.
 ///
 /// # Errors

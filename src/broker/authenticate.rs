@@ -1,5 +1,5 @@
 //! Authenticate: a live access token, or where to get consent for one.
-//! Owns: which token is used, and what is returned if there is none.
+//! Owns: which token is used, and what is returned without a usable token.
 //! Must not know: the shape of the request or the response on the wire.
 
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use super::{
     },
     context::Broker,
     error::BrokerError,
+    providers::list::get,
     rules,
     tokens::fresh::{Usable, ensure_fresh},
 };
@@ -27,7 +28,6 @@ use crate::{
     model::{
         grant::GrantRequest,
         options::GrantType,
-        provider::Provider,
         subject::Subject,
         token::{State, Token},
     },
@@ -116,15 +116,10 @@ async fn named(broker: &Broker, request: &TokenRequest, tokens: &[Token], id: Uu
     match tokens.iter().position(|token| token.id == id) {
         Some(at) => Ok(at),
         None => {
-            Box::pin(provider_of(broker, request)).await?;
+            Box::pin(get(broker, &request.subject.tenant, &request.provider_id)).await?;
             Err(BrokerError::NotFound("token"))
         }
     }
-}
-
-async fn provider_of(broker: &Broker, request: &TokenRequest) -> Result<Provider, BrokerError> {
-    let provider = broker.store.provider(&request.subject.tenant, &request.provider_id).await?;
-    provider.ok_or(BrokerError::NotFound("provider"))
 }
 
 /// What is returned if no token can be used; `dead` is the token that would have been used if it were alive.
@@ -134,7 +129,7 @@ async fn get_consent(
     tokens: &[Token],
     dead: Option<&Token>,
 ) -> Result<Outcome, BrokerError> {
-    let provider = provider_of(broker, request).await?;
+    let provider = get(broker, &request.subject.tenant, &request.provider_id).await?;
     let credential = credential_of(&provider);
     // If no person is needed, a dead token is obtained again for the subject it was for: also for an agent that is
     // connected to it.

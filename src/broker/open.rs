@@ -161,7 +161,7 @@ fn no_keys() -> OpenError {
     )
 }
 
-/// The key of this data folder, generated if there is none. Of several processes one creates the file, as a whole.
+/// The key of this data folder, generated if the file does not exist. Of several processes one creates the file, as a whole.
 fn generated_key(file: &Path) -> io::Result<SecretString> {
     use std::io::Write;
     if !file.exists() {

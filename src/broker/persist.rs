@@ -21,8 +21,5 @@ where
         .with_max_delay(Duration::from_secs(1))
         .without_max_times();
     let begun = Instant::now();
-    let worth_another_try = |error: &StoreError| {
-        matches!(error, StoreError::Conflict | StoreError::Unavailable(_)) && begun.elapsed() < PERSIST_FOR
-    };
-    write.retry(backoff).when(worth_another_try).await
+    write.retry(backoff).when(|error| error.may_pass() && begun.elapsed() < PERSIST_FOR).await
 }

@@ -15,7 +15,7 @@ pub struct Challenge {
 const LENGTH_MAX: usize = 8192;
 
 impl Challenge {
-    /// The Bearer challenges of these headers as one; `None` if there is none.
+    /// The Bearer challenges of these headers as one; `None` if they have no such challenge.
     #[must_use]
     pub fn of_headers<'h>(headers: impl IntoIterator<Item = &'h str>) -> Option<Self> {
         let mut found: Option<Self> = None;

@@ -212,7 +212,7 @@ impl<'a> Discovery<'a> {
         }
     }
 
-    /// The first believable metadata of the resource; `None` if there is none at all.
+    /// The first believable metadata of the resource; `None` if nothing was found.
     async fn resource_metadata(
         &mut self,
         url: &Url,

@@ -279,6 +279,11 @@ fn forget_idle(pool: &Pool<OpenPostgres>, connection: Object<OpenPostgres>) {
     pool.retain(|_, _| false);
 }
 
+/// A time as it is added to `database_clock`.
+pub(super) fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// `INSERT INTO table (...) VALUES ($1, ...)` with these columns, in their order.
 pub(super) fn insert_into(table: &str, columns: &[&[&str]]) -> String {
     let columns = columns.concat();

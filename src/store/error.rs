@@ -25,6 +25,13 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// True when the same operation may succeed a moment later: another writer was in the way, or the database could not
+    /// be reached.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Conflict | Self::Unavailable(_))
+    }
+
     /// True when a record that the statement refers to does not exist any more.
     #[must_use]
     pub fn is_dangling(&self) -> bool {

@@ -2,14 +2,16 @@
 //! Owns: the table `jobs`; that a job is taken once.
 //! Must not know: what a job does.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
-use super::{error::StoreError, handle::Store};
+use super::{db::milliseconds, error::StoreError, handle::Store};
 
 impl Store {
-    /// Takes the job `name` for `milliseconds`, by the database's clock. One replica gets it, in one statement;
+    /// Takes the job `name` for this time, by the database's clock. One replica gets it, in one statement;
     /// `false` while another one has it. Jobs belong to the installation and not to a tenant.
-    pub async fn take_job(&self, name: &'static str, owner: Uuid, milliseconds: i64) -> Result<bool, StoreError> {
+    pub async fn take_job(&self, name: &'static str, owner: Uuid, time: Duration) -> Result<bool, StoreError> {
         let taken: Option<(String,)> = self
             .db
             .query(
@@ -20,7 +22,7 @@ impl Store {
             )
             .bind(name.to_owned())
             .bind(owner)
-            .bind(milliseconds)
+            .bind(milliseconds(time))
             .optional()
             .await?;
         Ok(taken.is_some())

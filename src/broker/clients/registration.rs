@@ -1,5 +1,5 @@
 //! Registration: getting a client at an authorization server, and getting a new one when the server no longer accepts it.
-//! Owns: when our client is registered again, and what is answered while there is none.
+//! Owns: when our client is registered again, and what is returned while we have no client.
 //! Must not know: the shape of a registration on the wire.
 
 use chrono::{DateTime, Utc};

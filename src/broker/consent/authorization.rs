@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use secrecy::SecretString;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
@@ -14,7 +15,6 @@ use super::{
     state::{hash, hash_with_code},
     static_key::{self, key_page},
 };
-use tracing::Instrument;
 
 use crate::{
     broker::{context::Broker, error::BrokerError},
@@ -94,7 +94,7 @@ pub async fn complete(
                 Err(_) => Err(StoreError::Unavailable("a grant waits to be stored".into()).into()),
             }
         }
-        None => completed_before(broker, state_hash, provider_id, code_hash).await,
+        None => completed_before(broker, known.id, state_hash, provider_id, code_hash).await,
     }
 }
 
@@ -140,19 +140,17 @@ pub async fn refuse(
 /// What a callback finds whose state can no longer be taken.
 async fn completed_before(
     broker: &Broker,
+    id: Uuid,
     state_hash: [u8; 32],
     provider_id: &str,
     code_hash: [u8; 32],
 ) -> Result<Completion, BrokerError> {
     let deadline = tokio::time::Instant::now() + EXCHANGE_WAIT;
+    let waiter = broker.notifications.register(id);
     loop {
-        let Some(request) = broker.store.authorization_request_of_state(state_hash).await? else {
-            return Ok(Completion::InvalidState);
-        };
-        let waiter = broker.notifications.register(request.id);
         let mut woken = std::pin::pin!(waiter.notify.notified());
+        // Before the read, so that no wake is missed in between.
         woken.as_mut().enable();
-        // Read again after registering, so that no wake is missed in between.
         let Some(request) = broker.store.authorization_request_of_state(state_hash).await? else {
             return Ok(Completion::InvalidState);
         };

@@ -8,9 +8,9 @@
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
+use tracing::Instrument;
 
 use super::{request::with_default_scopes, static_key::grant_of_key};
-use tracing::Instrument;
 
 use crate::{
     broker::{
@@ -19,11 +19,7 @@ use crate::{
         error::BrokerError,
         limits::LimitKey,
         persist::persist,
-        tokens::{
-            explain::REPLACED,
-            response::grant_from_response,
-            revoke::{queue_revocation, revocation_client},
-        },
+        tokens::{explain::REPLACED, response::grant_from_response, revoke::queue_revocation},
     },
     model::{
         failure::{FailureKind, TokenFailure},
@@ -57,7 +53,7 @@ pub fn credential_of(provider: &Provider) -> Option<ClientCredential> {
 }
 
 /// Gets a token with `credential`, good for the scopes that are `needed`, and stores it for the subject. What the
-/// provider refused is not requested again at once: no person stands between an agent that retries and the provider. A
+/// provider refused is not requested again at once: no person slows down an agent that retries. A
 /// provider whose record is corrected is asked at once.
 ///
 /// # Errors
@@ -97,7 +93,7 @@ pub async fn obtain(
     }
 }
 
-/// The stored token, or why there is none.
+/// The stored token, or why the provider issued no token.
 async fn request(
     broker: Arc<Broker>,
     provider: Provider,
@@ -133,8 +129,7 @@ async fn request(
             token.map(|token| Ok(Box::new(token))).ok_or(BrokerError::NotFound("token"))
         }
         Err(error) if error.is_dangling() => {
-            let client = revocation_client(&broker.catalog, &provider.client);
-            queue_revocation(&broker, tenant, &provider.provider_id, client, &grant).await?;
+            queue_revocation(&broker, tenant, &provider.provider_id, &provider.client, &grant).await?;
             Err(BrokerError::NotFound("provider"))
         }
         Err(error) => Err(error.into()),
@@ -150,7 +145,7 @@ async fn grant_of_client(broker: &Broker, provider: &Provider, wanted: &GrantReq
 }
 
 /// The token, unless it is a key that was replaced in the provider's record while it was being stored: then the new one.
-/// Whoever replaces a key ends the tokens that exist, and cannot see one that comes a moment later.
+/// Replacing a key ends the tokens that are stored by then, and misses one that is stored a moment later.
 async fn unless_replaced(
     broker: &Arc<Broker>,
     provider: &Provider,

@@ -18,10 +18,7 @@ use crate::{
         context::Broker,
         error::BrokerError,
         persist::persist,
-        tokens::{
-            response::grant_from_response,
-            revoke::{queue_revocation, revocation_client},
-        },
+        tokens::{response::grant_from_response, revoke::queue_revocation},
     },
     model::{
         authorization_request::AuthorizationRequest,
@@ -168,8 +165,7 @@ async fn keep(broker: &Arc<Broker>, request: &AuthorizationRequest, grant: Grant
     }
     // The provider, and with it the request, was deleted while the person was consenting: nobody keeps the grant.
     let tenant = &request.wanted.subject.tenant;
-    let client = revocation_client(&broker.catalog, &request.client);
-    queue_revocation(broker, tenant, &request.provider_id, client, &grant).await?;
+    queue_revocation(broker, tenant, &request.provider_id, &request.client, &grant).await?;
     Ok(Completion::InvalidState)
 }
 

@@ -21,7 +21,7 @@ pub async fn exclusively<T>(
     work: impl Future<Output = Result<T, BrokerError>>,
 ) -> Result<Option<T>, BrokerError> {
     let (owner, deadline) = (Uuid::new_v4(), Instant::now() + timeout);
-    if !store.take_job(name, owner, i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX)).await? {
+    if !store.take_job(name, owner, timeout).await? {
         return Ok(None);
     }
     let done = timeout_at(deadline, work).await;

@@ -14,9 +14,8 @@ use crate::{
     broker::{
         context::Broker,
         error::BrokerError,
-        tokens::refresh::{Refreshed, refresh},
+        tokens::refresh::{Refreshed, refresh_candidate},
     },
-    model::token::State,
     store::{
         error::StoreError,
         tokens::due::{Candidate, Ending, InUse, RefreshFilter},
@@ -125,7 +124,7 @@ async fn at_one_provider(broker: &Arc<Broker>, candidates: Vec<Candidate>) -> Ke
         if broker.shutdown.run_until_cancelled(pace.tick()).await.is_none() {
             break;
         }
-        match keep(broker, &candidate).await {
+        match refresh_candidate(broker, &candidate).await {
             Ok(None) => {}
             Ok(Some(Refreshed::Fresh(_))) => kept.fresh += 1,
             Ok(Some(Refreshed::ConsentNeeded)) => kept.dead += 1,
@@ -140,14 +139,4 @@ async fn at_one_provider(broker: &Arc<Broker>, candidates: Vec<Candidate>) -> Ke
         }
     }
     kept
-}
-
-/// Refreshes one token. `None`: it was refreshed, deleted or found dead since it was looked up.
-async fn keep(broker: &Arc<Broker>, candidate: &Candidate) -> Result<Option<Refreshed>, BrokerError> {
-    match broker.store.token(&candidate.tenant, candidate.token).await? {
-        Some(token) if token.generation == candidate.generation && token.state == State::Active => {
-            Box::pin(refresh(broker, token)).await.map(Some)
-        }
-        _ => Ok(None),
-    }
 }

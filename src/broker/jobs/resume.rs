@@ -14,9 +14,8 @@ use crate::{
     broker::{
         context::Broker,
         error::BrokerError,
-        tokens::refresh::{Refreshed, refresh},
+        tokens::refresh::{Refreshed, refresh_candidate},
     },
-    model::token::State,
     store::tokens::due::Candidate,
 };
 
@@ -35,19 +34,11 @@ pub async fn run_once(broker: &Arc<Broker>) -> Result<(), BrokerError> {
 }
 
 async fn resume(broker: &Arc<Broker>, candidate: Candidate) {
-    let resumed = match broker.store.token(&candidate.tenant, candidate.token).await {
-        Ok(Some(token)) if token.generation == candidate.generation && token.state == State::Active => {
-            Box::pin(refresh(broker, token)).await
-        }
-        // Another replica was faster, or the token is gone.
-        Ok(_) => return,
-        Err(error) => Err(error.into()),
-    };
-    match resumed {
-        Ok(Refreshed::Fresh(_)) => {
+    match refresh_candidate(broker, &candidate).await {
+        Ok(Some(Refreshed::Fresh(_))) => {
             tracing::info!(event = "token.refresh_resumed", token_id = %candidate.token, "an interrupted refresh was resumed");
         }
-        // A failure is logged and stored where it happened.
+        // Another replica was faster, or the token is gone; or it failed, which is logged and stored where it happened.
         Ok(_) => {}
         Err(error) => {
             tracing::warn!(

@@ -2,7 +2,7 @@
 //! Owns: that a change and what follows from it are one transaction.
 //! Must not know: the rules of a draft.
 
-use super::{definition::Definition, draft::ProviderDraft};
+use super::{definition::Definition, draft::ProviderDraft, list::get};
 use crate::{
     broker::{context::Broker, error::BrokerError, tokens::explain::REPLACED},
     model::{options::GrantType, provider::Provider, subject::Tenant},
@@ -19,7 +19,7 @@ pub async fn change(
     provider_id: &str,
     draft: ProviderDraft,
 ) -> Result<Provider, BrokerError> {
-    let provider = broker.store.provider(tenant, provider_id).await?.ok_or(BrokerError::NotFound("provider"))?;
+    let provider = get(broker, tenant, provider_id).await?;
     let is_new_key = provider.client.options.grant_type == GrantType::ApiKey && draft.client_secret.is_some();
     let definition = Definition { catalog: &broker.catalog, guard: broker.outbound.guard() };
     let changed = definition.changed_provider(&provider, &draft).map_err(BrokerError::Faults)?;

@@ -8,15 +8,14 @@ use crate::{
     broker::{
         context::Broker,
         error::BrokerError,
-        tokens::revoke::{Deletion, revocation_client, revoke_deleted},
+        tokens::revoke::{Deletion, of_provider, revoke_deleted},
     },
-    model::{provider::Provider, subject::Tenant},
+    model::subject::Tenant,
 };
 
-/// Deletes a provider with its tokens, and revokes their grants; `None` if there is none.
+/// Deletes a provider with its tokens, and revokes their grants; `None` if it does not exist.
 pub async fn delete(broker: &Arc<Broker>, tenant: &Tenant, provider_id: &str) -> Result<Option<Deletion>, BrokerError> {
-    let client = |provider: &Provider| revocation_client(&broker.catalog, &provider.client);
-    match broker.store.delete_provider(tenant, provider_id, &client, broker.clock.now()).await? {
+    match broker.store.delete_provider(tenant, provider_id, &of_provider(broker), broker.clock.now()).await? {
         Some(deleted) => Ok(Some(revoke_deleted(broker, deleted).await)),
         None => Ok(None),
     }

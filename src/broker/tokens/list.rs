@@ -39,7 +39,7 @@ pub async fn workspace_has_token(
     Ok(broker.store.workspace_has_token(tenant, provider_type.as_str()).await?)
 }
 
-/// The state of a user's token, explained; `None` if there is none.
+/// The state of a user's token, explained; `None` if the user has no such token.
 pub async fn state(
     broker: &Broker,
     tenant: &Tenant,
@@ -53,7 +53,7 @@ pub async fn state(
     }))
 }
 
-/// Changes the label or the default mark of a user's token; `None` if there is none.
+/// Changes the label or the default mark of a user's token; `None` if the user has no such token.
 pub async fn change(
     broker: &Broker,
     tenant: &Tenant,

@@ -6,12 +6,9 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::time::Instant;
-
-use super::{
-    response::grant_from_response,
-    revoke::{queue_revocation, revocation_client},
-};
 use tracing::Instrument;
+
+use super::{response::grant_from_response, revoke::queue_revocation};
 
 use crate::{
     broker::{
@@ -37,7 +34,10 @@ use crate::{
         token::{Grant as TokenGrant, request_token},
         token_response::TokenResponse,
     },
-    store::tokens::lease::{Lease, RefreshFailure},
+    store::tokens::{
+        due::Candidate,
+        lease::{Lease, RefreshFailure},
+    },
 };
 
 /// How long a lease lasts without being extended: a holder that died or froze is overtaken after this.
@@ -69,14 +69,14 @@ pub enum Refreshed {
     Failed(TokenFailure),
 }
 
-/// Refreshes `token`, or waits for whoever does. A caller that disconnects does not stop a refresh.
+/// Refreshes `token`, or waits for the caller that does. A caller that disconnects does not stop a refresh.
 pub async fn refresh(broker: &Arc<Broker>, token: Token) -> Result<Refreshed, BrokerError> {
     let deadline = Instant::now() + Duration::from_secs(broker.settings.provider_timeout_seconds) + PATIENCE;
     loop {
         let waiter = broker.notifications.register(token.id);
         let mut woken = std::pin::pin!(waiter.notify.notified());
         woken.as_mut().enable();
-        if let Some(lease) = broker.store.take_refresh_lease(&token, milliseconds(LEASE), broker.clock.now()).await? {
+        if let Some(lease) = broker.store.take_refresh_lease(&token, LEASE, broker.clock.now()).await? {
             // A task of its own: neither a caller that disconnects nor one that has waited long enough stops it.
             let run = broker.tasks.spawn(run(Arc::clone(broker), token, lease).in_current_span());
             return match tokio::time::timeout_at(deadline, run).await {
@@ -100,6 +100,16 @@ pub async fn refresh(broker: &Arc<Broker>, token: Token) -> Result<Refreshed, Br
             return Ok(Refreshed::Failed(timed_out()));
         }
         let _ = tokio::time::timeout(LOOK_AGAIN, woken).await;
+    }
+}
+
+/// Refreshes a token that a job found. `None`: it was refreshed, deleted or found dead since then.
+pub async fn refresh_candidate(broker: &Arc<Broker>, candidate: &Candidate) -> Result<Option<Refreshed>, BrokerError> {
+    match broker.store.token(&candidate.tenant, candidate.token).await? {
+        Some(token) if token.generation == candidate.generation && token.state == State::Active => {
+            Box::pin(refresh(broker, token)).await.map(Some)
+        }
+        _ => Ok(None),
     }
 }
 
@@ -169,7 +179,7 @@ async fn with_lease_kept<T>(broker: &Broker, tenant: &Tenant, lease: &Lease, cal
     loop {
         match tokio::time::timeout(EXTEND_EVERY, call.as_mut()).await {
             Ok(result) => return result,
-            Err(_) => match broker.store.extend_refresh_lease(tenant, lease, milliseconds(LEASE)).await {
+            Err(_) => match broker.store.extend_refresh_lease(tenant, lease, LEASE).await {
                 Ok(true) => {}
                 Ok(false) => {
                     tracing::warn!(event = "token.lease_lost", token_id = %lease.token, "the lease of a running refresh was lost");
@@ -213,10 +223,6 @@ async fn request(
     }
 }
 
-fn milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
 /// Stores the refreshed grant before anybody gets it. The old refresh token may be spent by now, so a database that
 /// cannot be reached for a while must not cost the grant.
 async fn keep(
@@ -239,8 +245,7 @@ async fn keep(
         Some(_) => Ok(Refreshed::ConsentNeeded),
         None => {
             // Deleted during the call: what the provider issued must not live on there.
-            let client = revocation_client(&broker.catalog, &provider.client);
-            queue_revocation(broker, tenant, &provider.provider_id, client, grant).await?;
+            queue_revocation(broker, tenant, &provider.provider_id, &provider.client, grant).await?;
             Ok(Refreshed::ConsentNeeded)
         }
     }

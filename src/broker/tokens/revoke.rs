@@ -88,7 +88,7 @@ pub fn revocation_client(catalog: &Catalog, client: &Client) -> Option<Client> {
     url.map(|url| Client { revocation_url: Some(url), ..client.clone() })
 }
 
-/// Deletes one token of a user; `None` if there is none.
+/// Deletes one token of a user; `None` if the user has no such token.
 pub async fn delete_token(
     broker: &Arc<Broker>,
     tenant: &Tenant,
@@ -124,19 +124,19 @@ pub async fn delete_tokens_of_workspace(
 }
 
 /// The revocation client of a provider.
-fn of_provider(broker: &Broker) -> impl Fn(&Provider) -> Option<Client> + Send + Sync {
+pub(in crate::broker) fn of_provider(broker: &Broker) -> impl Fn(&Provider) -> Option<Client> + Send + Sync {
     |provider| revocation_client(&broker.catalog, &provider.client)
 }
 
-/// Queues the revocation of a grant that came from the provider after its token or its request was deleted.
+/// Queues the revocation of a grant that our client got from the provider after its token or its request was deleted.
 pub async fn queue_revocation(
     broker: &Arc<Broker>,
     tenant: &Tenant,
     provider_id: &str,
-    client: Option<Client>,
+    client: &Client,
     grant: &Grant,
 ) -> Result<(), StoreError> {
-    let Some(client) = client else {
+    let Some(client) = revocation_client(&broker.catalog, client) else {
         tracing::warn!(
             event = "token.not_revocable",
             provider = provider_id,

@@ -101,8 +101,8 @@ pub async fn get(
     Path(provider_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    if method == Method::HEAD || is_prefetch_or_preview(&headers) {
-        return (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response();
+    if !is_visit(&method, &headers) {
+        return no_visit();
     }
     complete_in_browser(&app, &provider_id, CallbackQuery::read(query.as_deref()), &request_id).await
 }
@@ -122,8 +122,8 @@ pub async fn setup(
     Path(provider_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    if method == Method::HEAD || is_prefetch_or_preview(&headers) {
-        return (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response();
+    if !is_visit(&method, &headers) {
+        return no_visit();
     }
     let query = CallbackQuery::read(query.as_deref());
     match query.setup_action.as_deref() {
@@ -260,13 +260,18 @@ pub(in crate::http) fn internal_error_page(error: ApiError, request_id: &Request
     failed(error.into_response().status(), FailureReason::Internal, request_id)
 }
 
-/// True when the request does not come from a person: a browser's prefetch, or a preview of the link.
-fn is_prefetch_or_preview(headers: &HeaderMap) -> bool {
+/// The response to a request that does not come from a person: it completes nothing.
+fn no_visit() -> Response {
+    (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response()
+}
+
+/// True when the request comes from a person: it is no HEAD, no prefetch of a browser, and no preview of the link.
+fn is_visit(method: &Method, headers: &HeaderMap) -> bool {
     let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_lowercase();
     let looks_ahead = ["sec-purpose", "purpose", "x-purpose", "x-moz"].iter().any(|name| {
         let purpose = value(name);
         ["prefetch", "prerender", "preview"].iter().any(|word| purpose.contains(word))
     });
     let agent = value("user-agent");
-    looks_ahead || PREVIEWERS.iter().any(|previewer| agent.contains(previewer))
+    method != Method::HEAD && !looks_ahead && !PREVIEWERS.iter().any(|previewer| agent.contains(previewer))
 }

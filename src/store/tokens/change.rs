@@ -40,9 +40,7 @@ impl Store {
             .without_max_times();
         // Unavailable too: transactions that wait for each other may exceed the lock time-out.
         let begun = Instant::now();
-        let worth_another_try = |error: &StoreError| {
-            matches!(error, StoreError::Conflict | StoreError::Unavailable(_)) && begun.elapsed() < CHANGE_WITHIN
-        };
+        let worth_another_try = |error: &StoreError| error.may_pass() && begun.elapsed() < CHANGE_WITHIN;
         (|| self.change_token_once(tenant, user, id, change, now)).retry(backoff).when(worth_another_try).await
     }
 

@@ -15,7 +15,12 @@ use crate::{
         subject::Tenant,
         token::{State, Token},
     },
-    store::{db::Tx, error::StoreError, handle::Store, seal::TOKEN_REFRESH_TOKEN},
+    store::{
+        db::{Tx, milliseconds},
+        error::StoreError,
+        handle::Store,
+        seal::TOKEN_REFRESH_TOKEN,
+    },
 };
 
 /// After the database was unreachable, a lease that ran out meanwhile is not taken over for so long: its holder could
@@ -51,13 +56,13 @@ pub struct RefreshFailure {
 }
 
 impl Store {
-    /// Takes the right to refresh `token` for `milliseconds`, by the database's clock. One replica gets it; `None` when
+    /// Takes the right to refresh `token` for this time, by the database's clock. One replica gets it; `None` when
     /// another one has it, when a refresh failed a moment ago, when the database was unreachable a moment ago and
     /// another replica may still have it, or when the token was written, deleted or found dead meanwhile.
     pub async fn take_refresh_lease(
         &self,
         token: &Token,
-        milliseconds: i64,
+        time: Duration,
         now: DateTime<Utc>,
     ) -> Result<Option<Lease>, StoreError> {
         let owner = Uuid::new_v4();
@@ -76,7 +81,7 @@ impl Store {
             .bind(token.id)
             .bind(token.generation)
             .bind(owner)
-            .bind(milliseconds)
+            .bind(milliseconds(time))
             .bind(now)
             .bind(self.db.reachable_for(SETTLED_AFTER))
             .optional()
@@ -86,12 +91,12 @@ impl Store {
         Ok(Some(Lease { token: token.id, owner, generation: token.generation, refresh_token, failures }))
     }
 
-    /// Extends a lease by `milliseconds`, by the database's clock. `false`: it was lost.
+    /// Extends a lease by this time, by the database's clock. `false`: it was lost.
     pub async fn extend_refresh_lease(
         &self,
         tenant: &Tenant,
         lease: &Lease,
-        milliseconds: i64,
+        time: Duration,
     ) -> Result<bool, StoreError> {
         let extended = self
             .db
@@ -104,7 +109,7 @@ impl Store {
             .bind(lease.token)
             .bind(lease.generation)
             .bind(lease.owner)
-            .bind(milliseconds)
+            .bind(milliseconds(time))
             .execute()
             .await?;
         Ok(extended > 0)

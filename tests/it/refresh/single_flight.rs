@@ -1,4 +1,4 @@
-//! One refresh for any number of callers and replicas, however slow it is and whoever disconnects meanwhile.
+//! One refresh for any number of callers and replicas, however slow it is, even if callers disconnect.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The two operations on all Slack tokens of a workspace: what counts as a Slack token, whoever owns it.
+//! The two operations on all Slack tokens of a workspace: what counts as a Slack token, for any owner.
 
 use serde_json::json;
 
