@@ -9,9 +9,8 @@
 //! `oauth/authorize.rs`.
 //!
 //! `GET /host-oauth-callback/{provider_id}`: `http/mod.rs` -> `http/browser/callback.rs` ->
-//! `broker/consent/authorization.rs` (`complete`: the state is taken) -> `broker/consent/exchange.rs` ->
-//! `oauth/token.rs` (the code is exchanged; no connection or lock is held) -> `store/tokens/grant.rs` (the token is
-//! stored) -> `broker/notifications.rs` (wake) -> `http/browser/pages`.
+//! `broker/consent/exchange.rs` (`complete`: the state is taken, the waiters are woken) -> `oauth/token.rs` (the code is
+//! exchanged; no connection or lock is held) -> `store/tokens/grant.rs` (the token is stored).
 
 pub mod broker;
 pub mod catalog;

@@ -16,8 +16,8 @@ use uuid::Uuid;
 use crate::{
     broker::{
         consent::{
-            authorization::complete,
             completion::{CodeResponse, Completion, Source},
+            exchange::complete,
         },
         rules,
     },

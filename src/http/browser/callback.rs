@@ -24,8 +24,9 @@ use crate::{
     broker::{
         clients::redirect_uri::callback_address,
         consent::{
-            authorization::{self, complete, refuse},
+            authorization::{self, refuse},
             completion::{CodeResponse, Completion, ErrorResponse, Source},
+            exchange::complete,
         },
         error::BrokerError,
         rules,

@@ -20,8 +20,8 @@ use super::{
 use crate::{
     broker::{
         consent::{
-            authorization::complete,
             completion::{CodeResponse, Source},
+            exchange::complete,
             static_key::{self, KeyPage, key_page_of},
         },
         rules,
