@@ -76,12 +76,7 @@ pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
         io::ErrorKind::AddrInUse => {
             anyhow::anyhow!("{address} is used by another program; stop it, or choose another address with --listen")
         }
-        io::ErrorKind::InvalidInput => {
-            let port = address.parse::<u16>().unwrap_or(8080);
-            anyhow::anyhow!(
-                "AGENT_AUTH_LISTEN: `{address}` is not an address with a port; write ADDRESS:PORT, such as 127.0.0.1:{port}"
-            )
-        }
+        io::ErrorKind::InvalidInput => not_an_address(address),
         io::ErrorKind::PermissionDenied => anyhow::anyhow!(
             "cannot listen on {address}: permission denied; ports below 1024 are privileged, so choose a higher one"
         ),
@@ -89,6 +84,15 @@ pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
             "cannot listen on {address}: {error}; choose another address with --listen or AGENT_AUTH_LISTEN"
         ),
     })
+}
+
+/// The setting that says where to listen cannot be read.
+#[must_use]
+pub fn not_an_address(address: &str) -> anyhow::Error {
+    let port = address.parse::<u16>().unwrap_or(8080);
+    anyhow::anyhow!(
+        "AGENT_AUTH_LISTEN: `{address}` is not an address with a port; write ADDRESS:PORT, such as 127.0.0.1:{port}"
+    )
 }
 
 /// Serves until SIGTERM or SIGINT. Then the server is no longer ready, answers its waiters, and finishes work in

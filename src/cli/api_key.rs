@@ -4,7 +4,7 @@
 
 use anyhow::bail;
 use chrono::{DateTime, TimeDelta, Utc};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ pub(super) enum ApiKeyCommand {
     Create(Create),
     /// List all keys, without the keys themselves
     List,
-    /// Revoke a key; servers stop accepting it within API_KEY_CACHE_SECONDS
+    /// Revoke a key; servers stop accepting it within AGENT_AUTH_API_KEY_CACHE_SECONDS
     Revoke {
         /// The key's id, as `list` prints it
         id: String,
@@ -37,7 +37,7 @@ pub(super) enum ApiKeyCommand {
 #[derive(Args, Debug)]
 pub(super) struct Create {
     /// A name for the key, to recognize it in lists
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     name: String,
     /// admin: everything; agent: authenticate, wait, exists, list; viewer: list
     #[arg(long, value_enum, default_value_t = RoleArg::Agent)]
@@ -46,7 +46,7 @@ pub(super) struct Create {
     #[arg(long, value_enum, default_value_t = KindArg::Service)]
     kind: KindArg,
     /// The user of a personal key
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     user: Option<String>,
     #[command(flatten)]
     tenant: TenantArgs,
@@ -59,10 +59,10 @@ pub(super) struct Create {
 #[derive(Args, Debug, Clone)]
 pub(super) struct TenantArgs {
     /// The organization; if absent, the first of this database
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     organization: Option<String>,
     /// The workspace; if absent, the first of this database
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     workspace: Option<String>,
 }
 

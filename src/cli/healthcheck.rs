@@ -2,16 +2,16 @@
 //! Owns: one request to it, and the exit code.
 //! Must not know: what makes a server ready.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
 
-use crate::{config::Settings, terminal::print};
+use crate::{config::Settings, server::not_an_address, terminal::print};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -23,7 +23,10 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn status(address: &str) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect(address).await.with_context(|| format!("nothing listens on {address}"))?;
+    let mut stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => not_an_address(address),
+        _ => anyhow!("nothing listens on {address}: {error}; is the server running with this --listen?"),
+    })?;
     let request = format!("GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();

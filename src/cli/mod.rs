@@ -93,7 +93,7 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum Keys {
-    /// Print a new encryption key in the format of ENCRYPTION_KEYS
+    /// Print a new encryption key in the format of AGENT_AUTH_ENCRYPTION_KEYS
     Generate,
 }
 

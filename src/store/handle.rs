@@ -73,12 +73,12 @@ impl Store {
         for (key_id, sealed) in used {
             if !configured.contains(&key_id) {
                 return Err(StoreError::Location(format!(
-                    "ENCRYPTION_KEYS lacks key `{key_id}`, which this database was sealed with; append it to the list"
+                    "AGENT_AUTH_ENCRYPTION_KEYS lacks key `{key_id}`, which this database was sealed with; append it to the list"
                 )));
             }
             self.keys.open(&key_check_context(), &sealed).map_err(|_| {
                 StoreError::Location(format!(
-                    "ENCRYPTION_KEYS: key `{key_id}` is not the key with that id that sealed this database; two keys were mixed up"
+                    "AGENT_AUTH_ENCRYPTION_KEYS: key `{key_id}` is not the key with that id that sealed this database; two keys were mixed up"
                 ))
             })?;
         }

@@ -71,7 +71,11 @@ pub(super) fn begin_discovery(broker: &Broker, tenant: &Tenant) -> Result<Permit
 }
 
 pub(super) fn id_taken() -> BrokerError {
-    BrokerError::Conflict("This workspace has a provider of that provider_id already.".into())
+    BrokerError::Conflict(
+        "This workspace has a provider with that provider_id. Choose another id, change the provider with PATCH, or \
+         delete it first."
+            .into(),
+    )
 }
 
 /// What the draft says counts; the rest is filled in.

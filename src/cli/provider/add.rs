@@ -10,6 +10,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use secrecy::SecretString;
+use serde_json::Value;
 
 use super::catalog::{steps, unknown};
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
             draft::ProviderDraft,
             mcp::{McpDraft, connect},
         },
+        rules::Fault,
     },
     catalog::{Catalog, Entry},
     cli::api_key::TenantArgs,
@@ -83,7 +85,7 @@ pub(in crate::cli) struct Add {
     #[arg(long, value_name = "TYPE", value_parser = named(&GrantType::NAMES))]
     grant_type: Option<GrantType>,
     /// The client id of your OAuth app there
-    #[arg(long, required_unless_present_any = ["mcp", "grant_type"])]
+    #[arg(long)]
     client_id: Option<String>,
     /// A file with the client secret, or - for standard input; absent for a public client. With api_key: the key that
     /// all users share; if absent, each person enters their own
@@ -156,6 +158,7 @@ pub(super) async fn run(add: Add, broker: &Broker) -> anyhow::Result<()> {
             "the workspace has a provider `{provider_id}` already; choose another id (with --template NAME), change it \
              with PATCH /v2/auth/providers/{provider_id}, or remove it with `agent-auth provider remove {provider_id}`"
         ),
+        BrokerError::Faults(faults) => anyhow!("{}", faults.iter().map(argument_fault).collect::<Vec<_>>().join("\n")),
         error => error.into(),
     })?;
     let redirect_uri = callback_address(&broker.public_url, &provider_id);
@@ -288,7 +291,37 @@ impl Add {
             }
             Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
         };
-        Ok(Some(SecretString::from(text.trim_end_matches(['\r', '\n']))))
+        match text.trim_end_matches(['\r', '\n']) {
+            "" => {
+                bail!("--client-secret-file: there is no client secret in it; leave the option out for a public client")
+            }
+            secret => Ok(Some(SecretString::from(secret))),
+        }
+    }
+}
+
+/// The arguments that set a field of the draft, where their names differ.
+const ARGUMENTS: [(&str, &str); 9] = [
+    ("authorization_params", "--param"),
+    ("client_secret", "--client-secret-file"),
+    ("default_scopes", "--default-scope"),
+    ("always_scopes", "--always-scope"),
+    ("provider_id", "PROVIDER_ID"),
+    ("template_params", "--set"),
+    ("token_endpoint_auth_method", "--auth-method"),
+    ("token_params", "--token-param"),
+    ("uses_pkce", "--pkce"),
+];
+
+/// A fault of the draft, in the words of the command line: its arguments instead of the API's fields.
+fn argument_fault(fault: &Fault) -> String {
+    let field = fault.field();
+    let named = ARGUMENTS.iter().find(|(name, _)| *name == field).map(|(_, argument)| (*argument).to_owned());
+    let argument = named.unwrap_or_else(|| format!("--{}", field.replace('_', "-")));
+    let name = fault.path.get(1).and_then(Value::as_str).map(|name| format!(" {name}")).unwrap_or_default();
+    match fault.message.strip_prefix("Field required") {
+        Some(condition) => format!("{argument}{name} is required{condition}"),
+        None => format!("{argument}{name}: {}", fault.message),
     }
 }
 
@@ -301,8 +334,8 @@ fn named<T: Copy + Send + Sync + 'static>(names: &'static [(&'static str, T)]) -
 
 fn pairs<C: FromIterator<(String, String)>>(flag: &str, given: &[String]) -> anyhow::Result<C> {
     let split = |text: &String| match text.split_once('=') {
-        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-        None => bail!("{flag} {text}: expected NAME=VALUE"),
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => bail!("{flag} {text}: expected NAME=VALUE"),
     };
     given.iter().map(split).collect()
 }

@@ -26,6 +26,8 @@ both_databases! {
     what_the_entry_needs_is_asked_for_by_name,
     flags_count_more_than_the_entry,
     an_unknown_name_tells_the_near_ones,
+    what_is_missing_is_named_as_the_argument_that_gives_it,
+    an_empty_secret_file_is_refused,
     a_provider_in_order_passes_the_check,
     a_wrong_client_secret_is_found,
     wrong_addresses_are_found,
@@ -141,7 +143,10 @@ async fn a_client_that_gets_tokens_for_itself_is_added_and_checked(app: TestApp)
     let (file, token) = (secret_file(&app), server.at("/token"));
     let arguments = ["add", "acme", "--grant-type", "client_credentials", "--client-id", "c", "--token-url", &token];
     let refused = command(&app, &arguments).await;
-    assert!(refused.expect_refusal().contains("client_secret"), "{refused:?}");
+    assert!(
+        refused.expect_refusal().contains("--client-secret-file is required with client_credentials"),
+        "{refused:?}"
+    );
     let added = command(&app, &[&arguments[..], &["--client-secret-file", &file]].concat()).await;
     assert!(added.status.success() && !added.stdout.contains("redirect URI"), "{added:?}");
     server.answer_token(Reply::json(json!({"access_token": "t1", "expires_in": 60})));
@@ -234,9 +239,28 @@ async fn flags_count_more_than_the_entry(app: TestApp) {
 }
 
 async fn an_unknown_name_tells_the_near_ones(app: TestApp) {
+    let without_client = command(&app, &["add", "gitlabb"]).await;
+    assert!(without_client.expect_refusal().contains("gitlab"), "{without_client:?}");
     let refused = add_by_name(&app, &["gitlabb"]).await;
     let line = refused.expect_refusal();
     assert!(line.contains("gitlab") && line.contains("--auth-url"), "{line}");
+    assert_eq!(app.get("/v2/auth/providers").await.expect(200), json!([]));
+}
+
+async fn what_is_missing_is_named_as_the_argument_that_gives_it(app: TestApp) {
+    let arguments = ["add", "acme", "--auth-url", "https://acme.example/authorize"];
+    let refused = command(&app, &arguments).await;
+    let text = &refused.stderr;
+    assert!(text.contains("--token-url is required") && text.contains("--client-id is required"), "{text}");
+    assert!(!text.contains("token_url") && !text.contains("client_id"), "{text}");
+}
+
+async fn an_empty_secret_file_is_refused(app: TestApp) {
+    let file = app.database.folder.path().join("empty");
+    std::fs::write(&file, "\n").unwrap();
+    let file = file.display().to_string();
+    let refused = command(&app, &["add", "github", "--client-id", "id", "--client-secret-file", &file]).await;
+    assert!(refused.expect_refusal().contains("no client secret"), "{refused:?}");
     assert_eq!(app.get("/v2/auth/providers").await.expect(200), json!([]));
 }
 
