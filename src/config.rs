@@ -58,6 +58,11 @@ pub struct Settings {
     #[serde(deserialize_with = "path_unset_when_empty")]
     pub catalog_file: Option<PathBuf>,
     pub identity: String,
+    #[serde(deserialize_with = "unset_when_empty")]
+    pub langsmith_endpoint: Option<String>,
+    #[serde(deserialize_with = "unset_when_empty")]
+    pub langsmith_tenant_ids: Option<String>,
+    pub langsmith_role: String,
     pub consent: String,
     pub authorization_ttl_seconds: i64,
     pub wait_max_seconds: i64,
@@ -131,8 +136,27 @@ impl Settings {
 
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |key: &str, problem: &str| Err(ConfigError(format!("{}: {problem}", variable(key))));
-        if self.identity != "api-key" {
-            return refuse("identity", "expected `api-key`; this version supports no other value");
+        if !["api-key", "langsmith"].contains(&self.identity.as_str()) {
+            return refuse("identity", "expected `api-key` or `langsmith`");
+        }
+        if !["admin", "agent"].contains(&self.langsmith_role.as_str()) {
+            return refuse("langsmith_role", "expected `admin` or `agent`");
+        }
+        let langsmith = [
+            ("langsmith_endpoint", self.langsmith_endpoint.is_some()),
+            ("langsmith_tenant_ids", self.langsmith_tenant_ids.is_some()),
+            ("langsmith_role", self.langsmith_role != "admin"),
+        ];
+        if self.identity == "langsmith" {
+            if self.langsmith_endpoint.is_none() {
+                let example = "required with AGENT_AUTH_IDENTITY=langsmith, e.g. https://api.smith.langchain.com";
+                return refuse("langsmith_endpoint", example);
+            }
+        } else if let Some((key, _)) = langsmith.iter().find(|(_, is_set)| *is_set) {
+            return refuse(
+                key,
+                "has no effect without AGENT_AUTH_IDENTITY=langsmith; set that, or remove this setting",
+            );
         }
         if self.consent != "direct" {
             return refuse("consent", "expected `direct`; this version supports no other value");
@@ -267,7 +291,7 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert!(settings.database_url.is_none());
-        assert_eq!(DEFAULTS.len(), 20);
+        assert_eq!(DEFAULTS.len(), 23);
         for (key, default) in &*DEFAULTS {
             let has_range = RANGES.iter().any(|(name, ..)| name == key);
             assert_eq!(default.is_integer(), has_range, "{key}");

@@ -20,7 +20,10 @@ use crate::{
     clock::Clock,
     config::Settings,
     http::{self, app::App, serve},
-    identity::api_keys::{ApiKeys, bootstrap},
+    identity::{
+        api_keys::{ApiKeys, bootstrap},
+        langsmith::LangSmith,
+    },
     telemetry,
     terminal::print,
 };
@@ -50,11 +53,12 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
 /// # Errors
 /// One line that says what is wrong and what to do.
 pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<(Arc<App>, Option<SecretString>)> {
+    let langsmith = LangSmith::open(&settings)?;
     let broker = Broker::open(settings, clock).await?;
     broker.end_leases_of_other_processes().await?;
     let first_key = bootstrap(broker.store(), &broker.settings, broker.clock.now()).await?;
     let remember = Duration::from_secs(broker.settings.api_key_cache_seconds);
-    let app = App { api_keys: ApiKeys::new(broker.store().clone(), remember), broker };
+    let app = App { api_keys: ApiKeys::new(broker.store().clone(), remember), langsmith, broker };
     jobs::schedule::start(&app.broker);
     Ok((Arc::new(app), first_key))
 }
@@ -103,7 +107,7 @@ pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
     tracing::info!(
         event = "server.listening", %address, public_url = app.broker.public_url, version = env!("CARGO_PKG_VERSION"),
         database = if app.broker.is_shared() { "postgresql" } else { "sqlite" },
-        consent = app.broker.settings.consent, "listening"
+        identity = app.broker.settings.identity, consent = app.broker.settings.consent, "listening"
     );
     let mut terminate = signal(SignalKind::terminate()).context("signals")?;
     let stopping = Arc::clone(&app);

@@ -19,7 +19,7 @@ const MODULES: &[(&str, &str)] = &[
     ("outbound", "model"),
     ("oauth", "outbound model"),
     ("store", "cipher model"),
-    ("identity", "store model config clock"),
+    ("identity", "store outbound model config clock"),
     ("broker", "oauth store outbound catalog model config clock cipher"),
     ("http", "broker identity catalog outbound model config clock telemetry"),
     ("server", "http broker identity store catalog config clock telemetry terminal model outbound cipher"),

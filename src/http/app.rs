@@ -1,10 +1,13 @@
 //! What handlers share.
-//! Owns: the broker, and the look-up of API keys.
+//! Owns: the broker, and the two ways to identify a caller.
 //! Must not know: routes.
 
 use std::sync::Arc;
 
-use crate::{broker::context::Broker, identity::api_keys::ApiKeys};
+use crate::{
+    broker::context::Broker,
+    identity::{api_keys::ApiKeys, langsmith::LangSmith},
+};
 
 /// What handlers share.
 pub struct App {
@@ -12,4 +15,6 @@ pub struct App {
     pub broker: Arc<Broker>,
     /// The look-up of API keys.
     pub api_keys: ApiKeys,
+    /// The identification of LangSmith's callers, if the settings name a LangSmith.
+    pub langsmith: Option<LangSmith>,
 }

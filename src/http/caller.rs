@@ -1,42 +1,145 @@
 //! Authentication: from headers to a [`Caller`].
-//! Owns: the headers `X-Api-Key`, `Authorization`, `X-Tenant-Id` and `X-User-Id`.
+//! Owns: the headers `X-Api-Key`, `Authorization`, `X-Tenant-Id` and `X-User-Id`, and when a cookie is accepted.
 //! Must not know: what an operation needs beyond the permission it names.
 
-use std::sync::Arc;
+use std::{convert::Infallible, iter, sync::Arc};
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, header::AUTHORIZATION, request::Parts},
+    http::{
+        HeaderMap, Method,
+        header::{AUTHORIZATION, CONTENT_TYPE},
+        request::Parts,
+    },
 };
 
 use super::{app::App, error::ApiError};
 use crate::{
     broker::{error::BrokerError, rules},
-    identity::{Caller, Permission},
+    identity::{
+        Caller, CallerId, Permission,
+        api_keys::is_generated,
+        langsmith::{Credentials, LangSmith},
+    },
+    model::api_key::ApiKey,
 };
 
 /// What the API keys of LangSmith begin with.
 const LANGSMITH_PREFIX: &str = "lsv2_";
+const OTHER_WORKSPACE: ApiError =
+    ApiError::Forbidden("X-Tenant-Id names a workspace that this API key does not belong to.");
 
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let headers = &parts.headers;
-        let key = header(headers, "x-api-key").or_else(|| bearer(headers)).ok_or(ApiError::Unauthorized)?;
-        let record =
-            app.api_keys.look_up(key, app.broker.clock.now()).await.map_err(BrokerError::from)?.ok_or_else(|| {
-                if key.starts_with(LANGSMITH_PREFIX) { ApiError::LangSmithKey } else { ApiError::Unauthorized }
-            })?;
-        if header(headers, "x-tenant-id").is_some_and(|tenant| tenant != record.workspace_id) {
-            return Err(ApiError::Forbidden("X-Tenant-Id names a workspace that this API key does not belong to."));
-        }
-        let named_user = header(headers, "x-user-id");
-        if let Some(Err((kind, problem))) = named_user.map(rules::identifier) {
-            return Err(ApiError::fault(["header", "x-user-id"], kind, problem));
-        }
-        Ok(Self::of_key(&record, named_user.map(ToOwned::to_owned)))
+        let mut keys = keys(headers);
+        let key = match &app.langsmith {
+            None => keys.next().ok_or(ApiError::Unauthorized)?,
+            // A key of our own is never sent to LangSmith, whatever else the request has.
+            Some(langsmith) => match keys.find(|key| is_generated(key)) {
+                Some(key) => key,
+                None => return of_langsmith(langsmith, parts, app).await,
+            },
+        };
+        let record = look_up(key, app).await?.ok_or_else(|| {
+            if key.starts_with(LANGSMITH_PREFIX) { ApiError::LangSmithKey } else { ApiError::Unauthorized }
+        })?;
+        of_record(&record, headers)
     }
+}
+
+async fn look_up(key: &str, app: &App) -> Result<Option<Arc<ApiKey>>, ApiError> {
+    Ok(app.api_keys.look_up(key, app.broker.clock.now()).await.map_err(BrokerError::from)?)
+}
+
+/// The caller of one of our own keys.
+fn of_record(record: &ApiKey, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    if header(headers, "x-tenant-id").is_some_and(|tenant| tenant != record.workspace_id) {
+        return Err(OTHER_WORKSPACE);
+    }
+    let named_user = header(headers, "x-user-id");
+    if let Some(Err((kind, problem))) = named_user.map(rules::identifier) {
+        return Err(ApiError::fault(["header", "x-user-id"], kind, problem));
+    }
+    Ok(Caller::of_key(record, named_user.map(ToOwned::to_owned)))
+}
+
+/// The caller that LangSmith names, unless the key is a bootstrap key, which looks like any other text.
+async fn of_langsmith(langsmith: &LangSmith, parts: &Parts, app: &App) -> Result<Caller, ApiError> {
+    let (headers, now) = (&parts.headers, app.broker.clock.now());
+    let credentials = Credentials::of(headers).ok_or(ApiError::Unauthorized)?;
+    if has_only_ambient_credentials(headers) && !is_of_same_origin(parts) {
+        return Err(ApiError::Forbidden(
+            "A cookie counts here only in requests from this server's own origin, or with the Content-Type \
+             application/json. Send an API key instead.",
+        ));
+    }
+    let identity = match langsmith.remembered(&credentials, now) {
+        Some(identity) => identity,
+        None => {
+            for key in keys(headers) {
+                if let Some(record) = look_up(key, app).await? {
+                    return of_record(&record, headers);
+                }
+            }
+            langsmith.identify(&credentials, now).await?
+        }
+    };
+    langsmith.check_workspace(&identity.tenant)?;
+    let mut named = headers.get_all("x-tenant-id").iter().filter(|tenant| !tenant.is_empty());
+    if named.any(|tenant| tenant != identity.tenant.workspace.as_str()) {
+        return Err(OTHER_WORKSPACE);
+    }
+    Ok(Caller::of_langsmith(&identity, langsmith.role))
+}
+
+/// What a caller that LangSmith identified sent, for an operation during which its key may be revoked. Empty for others.
+pub struct Forwarded(HeaderMap);
+
+impl FromRequestParts<Arc<App>> for Forwarded {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
+        let credentials = app.langsmith.as_ref().and_then(|_| Credentials::of(&parts.headers));
+        Ok(Self(credentials.map(|credentials| credentials.forwarded()).unwrap_or_default()))
+    }
+}
+
+impl Forwarded {
+    /// Checks that LangSmith still names the caller's workspace. While its answer is remembered, this is no request.
+    pub async fn check_again(&self, app: &App, caller: &Caller) -> Result<(), ApiError> {
+        let (Some(langsmith), CallerId::LangSmithUser(_) | CallerId::LangSmithService) = (&app.langsmith, &caller.id)
+        else {
+            return Ok(());
+        };
+        let credentials = Credentials::of(&self.0).ok_or(ApiError::Unauthorized)?;
+        let identity = langsmith.identify(&credentials, app.broker.clock.now()).await?;
+        if identity.tenant == caller.tenant { Ok(()) } else { Err(ApiError::Unauthorized) }
+    }
+}
+
+/// True for credentials that a browser adds by itself, also to requests that another site makes it send.
+fn has_only_ambient_credentials(headers: &HeaderMap) -> bool {
+    keys(headers).next().is_none() && header(headers, "x-service-key").is_none()
+}
+
+/// False for a request that changes something and may come from a page of another site. Without `Sec-Fetch-Site`, which
+/// browsers send, only what a form cannot send is accepted.
+fn is_of_same_origin(parts: &Parts) -> bool {
+    if matches!(parts.method, Method::GET | Method::HEAD) {
+        return true;
+    }
+    match header(&parts.headers, "sec-fetch-site") {
+        Some(site) => ["same-origin", "none"].contains(&site),
+        None => parts.method != Method::POST || is_json(&parts.headers),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = header(headers, CONTENT_TYPE.as_str()).and_then(|value| value.split(';').next());
+    media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
 }
 
 impl Caller {
@@ -51,11 +154,24 @@ impl Caller {
 
     /// The user whose tokens the request is about.
     pub fn user(&self) -> Result<&str, ApiError> {
-        self.user.as_deref().ok_or_else(|| {
-            let problem = "Field required: a service key must name its user";
-            ApiError::fault(["header", "x-user-id"], "missing", problem)
+        self.user.as_deref().ok_or_else(|| match self.id {
+            CallerId::LangSmithService => ApiError::fault(
+                ["header", "x-api-key"],
+                "value_error",
+                "LangSmith names no user for these credentials: this needs a personal API key (lsv2_pt_...)",
+            ),
+            CallerId::ApiKey(_) | CallerId::LangSmithUser(_) => {
+                let problem = "Field required: a service key must name its user";
+                ApiError::fault(["header", "x-user-id"], "missing", problem)
+            }
         })
     }
+}
+
+/// The keys of a request: those in `X-Api-Key`, then a Bearer token.
+fn keys(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let api_keys = headers.get_all("x-api-key").iter().filter_map(|value| value.to_str().ok());
+    api_keys.chain(iter::once_with(|| bearer(headers)).flatten()).filter(|key| !key.is_empty())
 }
 
 fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::{
     broker::{error::BrokerError, rules},
+    identity::langsmith::Refusal,
     model::failure::FailureKind,
 };
 
@@ -75,8 +76,10 @@ pub enum ApiError {
     InvalidState(String),
     /// No API key, or an unknown, expired or revoked one.
     Unauthorized,
-    /// An API key of LangSmith.
+    /// An API key of LangSmith, which is not set up to identify callers.
     LangSmithKey,
+    /// LangSmith identifies nobody.
+    LangSmith(Refusal),
     /// The key's role or workspace does not permit this.
     Forbidden(&'static str),
     /// It does not exist, or not for this caller.
@@ -138,9 +141,37 @@ impl ApiError {
             Self::LangSmithKey => table(
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
-                "This is a LangSmith API key (lsv2_...). LangSmith keys need the setting `identity = \"langsmith\"`, which \
-                 this version does not support. Send an API key of this server; `agent-auth api-key create` creates one.",
+                "This is a LangSmith API key (lsv2_...). LangSmith keys need the setting `identity = \"langsmith\"` on this \
+                 server. Without it, send an API key of this server; `agent-auth api-key create` creates one.",
             ),
+            Self::LangSmith(refusal) => match refusal {
+                Refusal::Unauthorized => table(
+                    StatusCode::UNAUTHORIZED,
+                    "unauthorized",
+                    "LangSmith does not accept these credentials. Send a valid LangSmith API key in the X-Api-Key header, or \
+                     an API key of this server.",
+                ),
+                Refusal::Forbidden => {
+                    table(StatusCode::FORBIDDEN, "forbidden", "LangSmith denies access with these credentials.")
+                }
+                Refusal::NoWorkspace => table(
+                    StatusCode::FORBIDDEN,
+                    "forbidden",
+                    "LangSmith names no workspace for these credentials. Name one in X-Tenant-Id, or use the API key of a \
+                     workspace.",
+                ),
+                Refusal::WorkspaceNotAllowed => table(
+                    StatusCode::FORBIDDEN,
+                    "forbidden",
+                    "This server does not accept callers of this LangSmith workspace. LANGSMITH_TENANT_IDS lists those that \
+                     it accepts.",
+                ),
+                Refusal::Unavailable { .. } => table(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "identity_unavailable",
+                    "LangSmith, which identifies callers, did not respond usefully. Try again in a moment.",
+                ),
+            },
             Self::Forbidden(detail) => table(StatusCode::FORBIDDEN, "forbidden", detail),
             Self::NotFound(detail) => table(StatusCode::NOT_FOUND, "not_found", detail),
             Self::MethodNotAllowed => table(
@@ -193,6 +224,7 @@ impl ApiError {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::DatabaseUnavailable => Some(1),
+            Self::LangSmith(Refusal::Unavailable { retry_after }) => Some(retry_after.as_secs().max(1)),
             Self::TooManyDiscoveries { retry_after, .. } => Some(retry_after.as_secs()),
             Self::Provider(FailureKind::Unavailable | FailureKind::RateLimited | FailureKind::TimedOut, _, wait) => {
                 // Rounded up, so that no client retries a moment too early.
@@ -236,6 +268,12 @@ impl From<Vec<rules::Fault>> for ApiError {
             kind: fault.kind,
         };
         Self::Faults(faults.into_iter().map(of_body).collect())
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::LangSmith(refusal)
     }
 }
 

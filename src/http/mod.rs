@@ -151,7 +151,13 @@ impl Modify for Keys {
         components.add_security_scheme("API Key", key);
         let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
         components.add_security_scheme("Bearer Auth", bearer);
-        let either = ["API Key", "Bearer Auth"].map(|name| SecurityRequirement::new(name, Vec::<String>::new()));
+        let service_key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
+            "X-Service-Key",
+            "A service key of LangSmith, where the server identifies callers through LangSmith.",
+        )));
+        components.add_security_scheme("Service Key", service_key);
+        let either =
+            ["API Key", "Bearer Auth", "Service Key"].map(|name| SecurityRequirement::new(name, Vec::<String>::new()));
         description.security = Some(either.to_vec());
     }
 }

@@ -30,6 +30,12 @@ const REMEMBERED_KEYS: u64 = 10_000;
 /// The user of keys that the server creates on its own.
 const FIRST_USER: &str = "admin";
 
+/// True for a text that can only be a key of this server. (A bootstrap key can be any text.)
+#[must_use]
+pub fn is_generated(key: &str) -> bool {
+    key.starts_with(KEY_PREFIX)
+}
+
 /// Looks up keys, with a short-lived cache.
 #[derive(Clone)]
 pub struct ApiKeys {

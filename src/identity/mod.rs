@@ -3,7 +3,11 @@
 //! Must not know: routes or headers.
 
 pub mod api_keys;
+pub mod langsmith;
 
+use uuid::Uuid;
+
+use self::langsmith::Identity;
 use crate::model::{
     api_key::{ApiKey, Kind, Role},
     subject::Tenant,
@@ -18,6 +22,19 @@ pub struct Caller {
     pub role: Role,
     /// The user they are or act for. A service key that names no user has none.
     pub user: Option<String>,
+    /// Who they are themselves, whatever user they act for.
+    pub id: CallerId,
+}
+
+/// Who a caller is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallerId {
+    /// An API key of this server, by the id of its record.
+    ApiKey(Uuid),
+    /// A user of LangSmith.
+    LangSmithUser(String),
+    /// A service key of LangSmith, which belongs to no user.
+    LangSmithService,
 }
 
 /// What an operation needs.
@@ -40,7 +57,15 @@ impl Caller {
             Kind::Personal => key.user_id.clone(),
             Kind::Service => named_user,
         };
-        Self { tenant: key.tenant(), role: key.role, user }
+        Self { tenant: key.tenant(), role: key.role, user, id: CallerId::ApiKey(key.id) }
+    }
+
+    /// A caller that LangSmith identified.
+    #[must_use]
+    pub fn of_langsmith(identity: &Identity, role: Role) -> Self {
+        let user = identity.user.clone();
+        let id = user.clone().map_or(CallerId::LangSmithService, CallerId::LangSmithUser);
+        Self { tenant: identity.tenant.clone(), role, user, id }
     }
 
     /// True when the role includes the permission.

@@ -105,6 +105,12 @@ impl AddressGuard {
         Ok(Self(Arc::new(exceptions)))
     }
 
+    /// For an address that is a setting: it may be private, and then use plain http.
+    #[must_use]
+    pub fn of_operator() -> Self {
+        Self(Arc::new(Exceptions::All))
+    }
+
     /// Checks the URL itself, before any look-up: its scheme, and its host if that is an address. (The parser has
     /// already turned `2130706433`, `0x7f.1` and the like into addresses, which no resolver would ever see.)
     pub fn check_url(&self, url: &Url) -> Result<(), Refusal> {

@@ -18,6 +18,7 @@ use crate::{
     broker::consent::wait::{Waited, wait as wait_for},
     http::{
         app::App,
+        caller::Forwarded,
         error::{ApiError, ErrorBody, Faults},
     },
     identity::{Caller, Permission},
@@ -60,6 +61,7 @@ pub enum AuthWaitStatus {
 pub async fn wait(
     State(app): State<Arc<App>>,
     caller: Caller,
+    forwarded: Forwarded,
     Path(auth_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<WaitResponse>, ApiError> {
@@ -72,6 +74,8 @@ pub async fn wait(
     let answer = |status, token| WaitResponse { status, token, error: None, error_description: None };
     Ok(Json(match waited {
         Waited::Completed(token) => {
+            // Who waited for minutes may have lost the key meanwhile.
+            forwarded.check_again(&app, &caller).await?;
             answer(AuthWaitStatus::Completed, Some(token.access_token.expose_secret().to_owned()))
         }
         Waited::Pending => answer(AuthWaitStatus::Pending, None),

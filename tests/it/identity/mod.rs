@@ -1,4 +1,5 @@
-//! API keys, roles and users, and the isolation of workspaces.
+//! Who calls, and what they may reach.
 
 mod callers;
 mod isolation;
+mod langsmith;

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod database;
 pub mod eventually;
 pub mod fault_proxy;
+pub mod langsmith;
 pub mod mcp_server;
 pub mod postgres;
 pub mod trap;

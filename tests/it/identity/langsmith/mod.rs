@@ -1,0 +1,8 @@
+//! `IDENTITY=langsmith`: LangSmith says who calls.
+
+mod clients;
+mod cookies;
+mod faults;
+mod identities;
+mod memory;
+mod settings;
