@@ -13,6 +13,7 @@ from langchain_auth import Client
 import broker as agent_auth
 from authorization_server import AuthorizationServer
 from browser import browse
+from langsmith_server import PERSONAL_KEY, LangSmith
 
 POSTGRES = "TEST_POSTGRES_URL"
 API_KEY = "sdk-tests-bootstrap-key-0123456789abcdef"
@@ -32,15 +33,28 @@ def authorization_server():
     server.stop()
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgres"])
-def broker(request, tmp_path_factory):
-    """One running broker a database, for all tests."""
+@pytest.fixture(scope="session")
+def langsmith():
+    server = LangSmith()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres", "sqlite-langsmith", "postgres-langsmith"])
+def broker(request, tmp_path_factory, langsmith):
+    """One running broker for all tests: on each database, with its own keys and with LangSmith's alone."""
+    database, _, identity = request.param.partition("-")
     folder = tmp_path_factory.mktemp(request.param)
-    settings = {"BOOTSTRAP_API_KEY": API_KEY, "DATA_DIR": str(folder / "data")}
-    if request.param == "postgres":
+    settings = {"DATA_DIR": str(folder / "data")}
+    if database == "postgres":
         settings["DATABASE_URL"] = new_postgres_database()
         settings["ENCRYPTION_KEYS"] = agent_auth.run("keys", "generate").strip()
+    if identity == "langsmith":
+        settings |= {"IDENTITY": "langsmith", "LANGSMITH_ENDPOINT": langsmith.endpoint}
+    else:
+        settings["BOOTSTRAP_API_KEY"] = API_KEY
     running = agent_auth.Broker(folder, settings)
+    running.api_key = PERSONAL_KEY if identity == "langsmith" else API_KEY
     yield running
     running.stop()
 
@@ -48,7 +62,7 @@ def broker(request, tmp_path_factory):
 @pytest.fixture(params=["", "/api-host"], ids=["plain", "api-host"])
 def client(request, broker):
     """The SDK, at each of the two prefixes the API answers under."""
-    return Client(api_key=API_KEY, api_url=broker.url + request.param)
+    return Client(api_key=broker.api_key, api_url=broker.url + request.param)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import pytest
 
 from broker import BINARY, ROOT, environment, free_port, run, wait_until_ready
 from browser import browse, browser, press
-from conftest import API_KEY
 
 DEMO = "cargo run --release -- demo"
 
@@ -122,7 +121,7 @@ def github(broker, authorization_server):
         "token_url": upstream.token_url,
         "uses_pkce": True,
     }
-    with httpx.Client(base_url=broker.url, headers={"x-api-key": API_KEY}) as admin:
+    with httpx.Client(base_url=broker.url, headers={"x-api-key": broker.api_key}) as admin:
         admin.post("/v2/auth/providers", json=definition).raise_for_status()
         yield upstream
         admin.delete("/v2/auth/providers/github").raise_for_status()
@@ -131,7 +130,7 @@ def github(broker, authorization_server):
 def pointed_at(broker, text):
     """The text with the broker's address in place of the README's, and the environment it runs in."""
     assert README_SERVER in text
-    return text.replace(README_SERVER, broker.url), os.environ | {"AGENT_KEY": API_KEY}
+    return text.replace(README_SERVER, broker.url), os.environ | {"AGENT_KEY": broker.api_key}
 
 
 def test_the_commands_of_the_first_provider_give_a_token(broker, github):
