@@ -38,7 +38,7 @@ const ROOMS: &[(&str, &str)] = &[
         "rules backoff persist error usage limits notifications open < context < clients < tokens < \
          providers consent connections < authenticate < jobs",
     ),
-    ("store", "error db seal < client reads < handle < *"),
+    ("store", "error postgres db seal < client reads < handle < *"),
     ("http", "error app < body caller < browser api"),
 ];
 

@@ -11,6 +11,7 @@ use super::{
     limits::Limits,
     notifications::Notifications,
     open::{OpenError, address_guard, open_store, public_url},
+    persist::Unstored,
     usage::Usage,
 };
 use crate::{
@@ -36,6 +37,8 @@ pub struct Broker {
     pub notifications: Notifications,
     /// What runs at a time, and what was refused a moment ago.
     pub limits: Limits,
+    /// Which grants cannot be stored for now.
+    pub unstored: Unstored,
     /// Which tokens were handed out and when, as far as it is not stored yet.
     pub usage: Usage,
     /// Exchanges, refreshes and jobs that run, which a stop waits for.
@@ -61,6 +64,7 @@ impl Broker {
             catalog,
             outbound,
             limits: Limits::default(),
+            unstored: Unstored::default(),
             usage: Usage::default(),
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use super::rules::Fault;
 use crate::{
-    model::failure::{FailureKind, TokenFailure},
+    model::{
+        failure::{FailureKind, TokenFailure},
+        outage::Outage,
+    },
     oauth::metadata::DiscoveryError,
     store::error::StoreError,
 };
@@ -69,9 +72,9 @@ pub enum BrokerError {
         /// When another try makes sense.
         retry_after: Duration,
     },
-    /// The database cannot be reached, or gave up. Worth another try.
-    #[error("the database is unavailable: {0}")]
-    Unavailable(String),
+    /// The database cannot be used for now. Worth another try.
+    #[error("{0}: {1}")]
+    Unavailable(Outage, String),
     /// The database refused a statement, or a sealed value does not open.
     #[error("{0}")]
     Store(StoreError),
@@ -83,9 +86,12 @@ pub enum BrokerError {
 impl From<StoreError> for BrokerError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(reason) => Self::Unavailable(reason),
+            StoreError::Unavailable(outage, reason) => Self::Unavailable(outage, reason),
+            // While the server runs, not its settings are wrong: the password or the rights were changed.
+            StoreError::Location(reason) => Self::Unavailable(Outage::Denied, reason),
             StoreError::Conflict => Self::Conflict("It was changed at the same moment. Try again.".into()),
-            error @ (StoreError::Cipher(_) | StoreError::Location(_) | StoreError::Statement(_)) => Self::Store(error),
+            StoreError::Dangling => Self::NotFound("record"),
+            error @ (StoreError::Cipher(_) | StoreError::Statement(_)) => Self::Store(error),
         }
     }
 }

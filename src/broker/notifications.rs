@@ -134,13 +134,10 @@ impl Notifications {
         self.catch_up(self.clock.now()).await;
         loop {
             match listener.next().await {
-                Ok(Notification::Message { channel, payload }) => match Message::read(&channel, &payload) {
+                Ok(Notification { channel, payload }) => match Message::read(&channel, &payload) {
                     Some(Message::Wake(id)) => self.wake_here(id),
                     None => {}
                 },
-                Ok(Notification::Reconnected) => {
-                    self.catch_up(self.clock.now()).await;
-                }
                 Err(error) => return error,
             }
         }

@@ -14,9 +14,10 @@ use crate::{
     config::Settings,
     outbound::address::AddressGuard,
     store::{
-        db::{Location, postgres_options},
+        db::Location,
         error::StoreError,
         handle::Store,
+        postgres::postgres_options,
     },
 };
 

@@ -1,18 +1,79 @@
 //! Writing what must not be lost.
-//! Owns: how long a write is tried again.
+//! Owns: how long a write is tried again, and what those who wait for it get meanwhile.
 //! Must not know: what is written.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use backon::{ExponentialBuilder, Retryable};
+use parking_lot::Mutex;
+use tokio::{task::JoinHandle, time::timeout_at};
+use uuid::Uuid;
 
-use crate::store::error::StoreError;
+use super::error::BrokerError;
+use crate::{model::outage::Outage, store::error::StoreError};
 
-/// How long a grant that was obtained waits for a database that cannot be reached.
+/// How long a grant that was obtained waits for a database that cannot be used.
 const PERSIST_FOR: Duration = Duration::from_mins(5);
+/// How long a caller waits for a grant that cannot be stored: a database that restarts is back by then.
+const CALLERS_WAIT: Duration = Duration::from_secs(5);
+/// How often a caller looks whether its grant cannot be stored.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Writes, again and again while the database cannot be reached or another writer is in the way.
-pub(in crate::broker) async fn persist<T, F>(write: impl FnMut() -> F) -> Result<T, StoreError>
+/// The grants of this process that cannot be stored for now, by the id of their token or their authorization request.
+#[derive(Debug, Default)]
+pub struct Unstored(Mutex<HashMap<Uuid, Delay>>);
+
+#[derive(Clone, Debug)]
+struct Delay {
+    since: Instant,
+    outage: Outage,
+    reason: String,
+}
+
+impl Unstored {
+    /// True when a grant for `id` waits to be stored.
+    #[must_use]
+    pub fn contains(&self, id: Uuid) -> bool {
+        self.0.lock().contains_key(&id)
+    }
+
+    /// Why the grant for `id` cannot be stored, once it has waited for longer than a caller should.
+    #[must_use]
+    pub fn outage(&self, id: Uuid) -> Option<BrokerError> {
+        let delays = self.0.lock();
+        let delay = delays.get(&id).filter(|delay| delay.since.elapsed() >= CALLERS_WAIT)?;
+        Some(BrokerError::Unavailable(delay.outage, delay.reason.clone()))
+    }
+
+    fn note(&self, id: Uuid, error: &StoreError) {
+        let StoreError::Unavailable(outage, reason) = error else { return };
+        let mut delays = self.0.lock();
+        let delay = delays.entry(id).or_insert_with(|| {
+            tracing::warn!(event = "grant.storing_delayed", %id, %error, "a grant cannot be stored yet; will retry");
+            Delay { since: Instant::now(), outage: *outage, reason: String::new() }
+        });
+        (delay.outage, delay.reason) = (*outage, reason.clone());
+    }
+}
+
+/// Forgets the delay of an id, however its write ends.
+struct Noted<'u>(&'u Unstored, Uuid);
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        self.0.0.lock().remove(&self.1);
+    }
+}
+
+/// Writes the grant of `id`, again and again while the database cannot be used or another writer is in the way.
+pub(in crate::broker) async fn persist<T, F>(
+    unstored: &Unstored,
+    id: Uuid,
+    write: impl FnMut() -> F,
+) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
@@ -21,5 +82,41 @@ where
         .with_max_delay(Duration::from_secs(1))
         .without_max_times();
     let begun = Instant::now();
-    write.retry(backoff).when(|error| error.may_pass() && begun.elapsed() < PERSIST_FOR).await
+    let noted = Noted(unstored, id);
+    let written = write
+        .retry(backoff)
+        .when(|error| error.may_pass() && begun.elapsed() < PERSIST_FOR)
+        .notify(|error, _| unstored.note(id, error))
+        .await;
+    drop(noted);
+    if let Err(error @ StoreError::Unavailable(..)) = &written {
+        tracing::error!(event = "grant.not_stored", %id, %error, "a grant could not be stored and is lost");
+    }
+    written
+}
+
+/// Waits for a task that persists the grant of `id`, until `deadline`: then `None`. The task goes on.
+///
+/// # Errors
+/// Those of the task; [`BrokerError::Unavailable`] when the grant cannot be stored for now.
+pub(in crate::broker) async fn stored<T>(
+    unstored: &Unstored,
+    id: Uuid,
+    deadline: tokio::time::Instant,
+    mut task: JoinHandle<Result<T, BrokerError>>,
+) -> Result<Option<T>, BrokerError> {
+    loop {
+        let now = tokio::time::Instant::now();
+        match timeout_at(deadline.min(now + LOOK_AGAIN), &mut task).await {
+            Ok(ended) => return ended.map_err(|error| BrokerError::Internal(error.to_string()))?.map(Some),
+            Err(_) => {
+                if let Some(outage) = unstored.outage(id) {
+                    return Err(outage);
+                }
+                if now >= deadline {
+                    return Ok(None);
+                }
+            }
+        }
+    }
 }

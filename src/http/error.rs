@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::{
     broker::{error::BrokerError, rules},
     identity::langsmith::Refusal,
-    model::failure::FailureKind,
+    model::{failure::FailureKind, outage::Outage},
 };
 
 /// One fault of a request, in the shape of `FastAPI`.
@@ -103,8 +103,8 @@ pub enum ApiError {
     },
     /// The provider failed.
     Provider(FailureKind, String, Option<Duration>),
-    /// The database does not respond.
-    DatabaseUnavailable,
+    /// The database cannot be used for now.
+    DatabaseUnavailable(Outage),
     /// An internal error (bug).
     Internal,
 }
@@ -208,11 +208,15 @@ impl ApiError {
                 | FailureKind::Unreadable
                 | FailureKind::AddressRefused => table(StatusCode::BAD_GATEWAY, "provider_error", detail),
             },
-            Self::DatabaseUnavailable => table(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "database_unavailable",
-                "The database does not respond. Try again in a moment.",
-            ),
+            Self::DatabaseUnavailable(outage) => {
+                let detail = match outage {
+                    Outage::Unreachable => "The database does not respond. Try again in a moment.",
+                    Outage::ReadOnly => "The database is read-only at the moment. Try again in a moment.",
+                    Outage::Denied => "The database denies access to this server. Its operator has to grant it.",
+                    Outage::Full => "The database is full. Its operator has to make space.",
+                };
+                table(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", detail)
+            }
             Self::Internal => table(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal_error",
@@ -223,8 +227,10 @@ impl ApiError {
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::DatabaseUnavailable => Some(1),
             Self::LangSmith(Refusal::Unavailable { retry_after }) => Some(retry_after.as_secs().max(1)),
+            Self::DatabaseUnavailable(Outage::Unreachable | Outage::ReadOnly) => Some(1),
+            // Until somebody acts, more attempts change nothing.
+            Self::DatabaseUnavailable(Outage::Denied | Outage::Full) => Some(10),
             Self::TooManyDiscoveries { retry_after, .. } => Some(retry_after.as_secs()),
             Self::Provider(FailureKind::Unavailable | FailureKind::RateLimited | FailureKind::TimedOut, _, wait) => {
                 // Rounded up, so that no client retries a moment too early.
@@ -296,9 +302,20 @@ impl From<BrokerError> for ApiError {
                 let detail = format!("The provider failed, and the grant is kept: {failure}.");
                 Self::Provider(failure.kind, detail, failure.retry_after)
             }
-            BrokerError::Unavailable(reason) => {
-                tracing::warn!(event = "database.unavailable", reason, "the database is unavailable");
-                Self::DatabaseUnavailable
+            BrokerError::Unavailable(outage, reason) => {
+                match outage {
+                    Outage::Unreachable => {
+                        tracing::warn!(event = "database.unavailable", reason, "the database is unavailable");
+                    }
+                    Outage::ReadOnly => {
+                        tracing::error!(event = "database.read_only", reason, "the database accepts no writes");
+                    }
+                    Outage::Denied => {
+                        tracing::error!(event = "database.access_denied", reason, "the database denies access");
+                    }
+                    Outage::Full => tracing::error!(event = "database.full", reason, "the database is full"),
+                }
+                Self::DatabaseUnavailable(outage)
             }
             BrokerError::Store(error) => {
                 tracing::error!(event = "database.failed", %error, "a statement failed, or a sealed value cannot be opened");

@@ -9,6 +9,7 @@ pub mod client;
 pub mod failure;
 pub mod grant;
 pub mod options;
+pub mod outage;
 pub mod provider;
 pub mod quirks;
 pub mod subject;

@@ -20,7 +20,8 @@ impl Store {
         created_by: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<AgentConnection>, StoreError> {
-        self.db
+        let connected = self
+            .db
             .query(
                 "INSERT INTO agent_connections (id, organization_id, workspace_id, agent_id, token, created_by, created_at)
                  SELECT $3, t.organization_id, t.workspace_id, $4, t.id, $5, $6
@@ -36,7 +37,12 @@ impl Store {
             .bind(token)
             .bind(user.map(ToOwned::to_owned))
             .execute()
-            .await?;
+            .await;
+        match connected {
+            // Deleted between the two halves of the statement.
+            Err(StoreError::Dangling) => return Ok(None),
+            connected => connected?,
+        };
         let connections = self.agent_connections(tenant, agent_id, user).await?;
         Ok(connections.into_iter().find(|connection| connection.token == token))
     }

@@ -1,20 +1,14 @@
 //! One facade over PostgreSQL and SQLite: `Db`, `Tx` and `Query`.
-//! Owns: connections, transactions, and every difference between the two databases.
+//! Owns: statements, transactions, and every difference between the two databases.
 //! Must not know: any table but the view `database_clock`.
 
 #![expect(clippy::disallowed_methods, reason = "the one place that calls sqlx")]
 
-use std::{
-    path::PathBuf,
-    str::FromStr,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, time::Duration};
 
-use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleResult};
-use parking_lot::Mutex;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use sqlx::{
-    Arguments, ConnectOptions, Connection, Encode, Executor, FromRow, PgConnection, Postgres, Sqlite, SqlitePool,
+    Arguments, ConnectOptions, Connection, Encode, Executor, FromRow, Postgres as PostgresDatabase, Sqlite, SqlitePool,
     Transaction, Type,
     migrate::Migrator,
     postgres::{PgArguments, PgConnectOptions, PgRow},
@@ -24,8 +18,11 @@ use sqlx::{
     },
 };
 
-use super::error::StoreError;
-use crate::model::subject::Tenant;
+use super::{
+    error::StoreError,
+    postgres::{ACQUIRE_TIMEOUT, Pooled, Postgres, execute, in_time, is_worth_another_connection, settle},
+};
+use crate::model::{outage::Outage, subject::Tenant};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -36,18 +33,16 @@ const POSTGRES_CLOCK: &str = "CREATE OR REPLACE VIEW database_clock AS
 const SQLITE_CLOCK: &str = "CREATE VIEW IF NOT EXISTS database_clock AS
     SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now_ms";
 
-/// How long a caller waits for a free connection before the database counts as unavailable.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// SQLite has one writer at a time; the other connections read.
 const SQLITE_CONNECTIONS: u32 = 4;
 
 /// A value that can be bound on both databases.
 pub trait Param:
-    for<'q> Encode<'q, Postgres> + Type<Postgres> + for<'q> Encode<'q, Sqlite> + Type<Sqlite> + Send
+    for<'q> Encode<'q, PostgresDatabase> + Type<PostgresDatabase> + for<'q> Encode<'q, Sqlite> + Type<Sqlite> + Send
 {
 }
 impl<T> Param for T where
-    T: for<'q> Encode<'q, Postgres> + Type<Postgres> + for<'q> Encode<'q, Sqlite> + Type<Sqlite> + Send
+    T: for<'q> Encode<'q, PostgresDatabase> + Type<PostgresDatabase> + for<'q> Encode<'q, Sqlite> + Type<Sqlite> + Send
 {
 }
 
@@ -70,53 +65,21 @@ pub struct Db(Backend);
 
 #[derive(Clone)]
 enum Backend {
-    Postgres(Pool<OpenPostgres>),
+    Postgres(Postgres),
     Sqlite(SqlitePool),
-}
-
-/// Opens PostgreSQL connections for the pool. A connection is not tested when it is taken: that would double the round
-/// trips of a request. A broken one is discarded when its statement fails.
-struct OpenPostgres {
-    options: PgConnectOptions,
-    /// When a connection last broke or could not be opened.
-    failed_at: Mutex<Option<Instant>>,
-}
-
-impl OpenPostgres {
-    fn note_failure(&self) {
-        *self.failed_at.lock() = Some(Instant::now());
-    }
-}
-
-impl Manager for OpenPostgres {
-    type Type = PgConnection;
-    type Error = sqlx::Error;
-
-    async fn create(&self) -> Result<PgConnection, sqlx::Error> {
-        // Boxed: opening a connection takes ten kilobytes of state, which every query would otherwise carry.
-        Box::pin(PgConnection::connect_with(&self.options)).await
-    }
-
-    async fn recycle(&self, _: &mut PgConnection, _: &Metrics) -> RecycleResult<sqlx::Error> {
-        Ok(())
-    }
 }
 
 impl Db {
     /// Opens the database and brings its schema up to date. Replicas that start together wait for one another.
     pub async fn open(location: &Location) -> Result<Self, StoreError> {
         let db = match location {
-            Location::Postgres(url, connections) => Self::open_postgres(url, *connections)?,
+            Location::Postgres(url, connections) => Self(Backend::Postgres(Postgres::new(url, *connections)?)),
             Location::Sqlite(path) => Self::open_sqlite(path).await?,
         };
         match &db.0 {
-            Backend::Postgres(pool) => {
-                // On a separate connection: waiting for another replica's migration may take longer than the usual
-                // time-out of a statement.
-                let patient =
-                    pool.manager().options.clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
-                let mut connection =
-                    PgConnection::connect_with(&patient).await.map_err(|error| cannot_connect(&patient, error))?;
+            Backend::Postgres(postgres) => {
+                // Not one of the pool: waiting for another replica's migration may take longer than a statement may.
+                let mut connection = postgres.patient_connection().await?;
                 MIGRATIONS.run(&mut connection).await?;
                 // Two replicas that replace the view at once would collide in PostgreSQL's catalogue.
                 let mut tx = connection.begin().await?;
@@ -131,25 +94,6 @@ impl Db {
             }
         }
         Ok(db)
-    }
-
-    fn open_postgres(url: &SecretString, connections: u32) -> Result<Self, StoreError> {
-        let options = postgres_options(url)?
-            .application_name("agent-auth")
-            .options([
-                ("statement_timeout", "5s"),
-                ("lock_timeout", "2s"),
-                ("idle_in_transaction_session_timeout", "10s"),
-            ])
-            .disable_statement_logging();
-        let pool = Pool::builder(OpenPostgres { options, failed_at: Mutex::new(None) })
-            .max_size(connections as usize)
-            .wait_timeout(Some(ACQUIRE_TIMEOUT))
-            .create_timeout(Some(ACQUIRE_TIMEOUT))
-            .runtime(deadpool::Runtime::Tokio1)
-            .build()
-            .map_err(|error| StoreError::Location(error.to_string()))?;
-        Ok(Self(Backend::Postgres(pool)))
     }
 
     async fn open_sqlite(path: &std::path::Path) -> Result<Self, StoreError> {
@@ -179,10 +123,7 @@ impl Db {
     /// True when no connection has failed for this long. Always true for SQLite.
     pub(super) fn reachable_for(&self, duration: Duration) -> bool {
         match &self.0 {
-            Backend::Postgres(pool) => {
-                let failed_at = *pool.manager().failed_at.lock();
-                failed_at.is_none_or(|at| at.elapsed() >= duration)
-            }
+            Backend::Postgres(postgres) => postgres.reachable_for(duration),
             Backend::Sqlite(_) => true,
         }
     }
@@ -190,7 +131,7 @@ impl Db {
     /// How to open one more connection; `None` on SQLite.
     pub(super) fn postgres_options(&self) -> Option<PgConnectOptions> {
         match &self.0 {
-            Backend::Postgres(pool) => Some(pool.manager().options.clone()),
+            Backend::Postgres(postgres) => Some(postgres.options()),
             Backend::Sqlite(_) => None,
         }
     }
@@ -209,74 +150,10 @@ impl Db {
     /// first and writes later would be refused when another wrote in between.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         match &self.0 {
-            Backend::Postgres(pool) => {
-                let mut connection = postgres_connection(pool).await?;
-                if connection.execute("BEGIN").await.is_err() {
-                    // Nothing is lost yet: a connection that broke in the pool is replaced.
-                    forget_idle(pool, connection);
-                    connection = postgres_connection(pool).await?;
-                    connection.execute("BEGIN").await?;
-                }
-                Ok(Tx(TxConnection::Postgres(Some(connection))))
-            }
+            Backend::Postgres(postgres) => Ok(Tx(TxConnection::Postgres(Some(postgres.begin().await?)))),
             Backend::Sqlite(pool) => Ok(Tx(TxConnection::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?))),
         }
     }
-}
-
-/// Checks a PostgreSQL URL without connecting. No error repeats it: it holds a password.
-pub fn postgres_options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
-    let refused = |problem: &str| {
-        StoreError::Location(format!(
-            "AGENT_AUTH_DATABASE_URL: {problem}; expected postgres://user:password@host/database. For SQLite, leave it \
-             unset and set AGENT_AUTH_DATA_DIR"
-        ))
-    };
-    match url.expose_secret().split_once("://") {
-        Some(("postgres" | "postgresql", _)) => PgConnectOptions::from_str(url.expose_secret()).map_err(|_| {
-            refused("the URL cannot be parsed (percent-encode special characters in the user name and the password)")
-        }),
-        Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-            Err(refused(&format!("`{scheme}://` is not supported")))
-        }
-        _ => Err(refused("this is not a URL")),
-    }
-}
-
-/// The message for a first connection that fails: where it went, and which setting says so.
-fn cannot_connect(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
-    let (host, port) = (options.get_host(), options.get_port());
-    let problem = match &error {
-        sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
-            "the connection was refused. Check that PostgreSQL is running there".to_owned()
-        }
-        sqlx::Error::Io(io) if io.to_string().contains("lookup") => {
-            "the host name cannot be resolved. Check its spelling and the DNS".to_owned()
-        }
-        sqlx::Error::Io(io) => io.to_string(),
-        sqlx::Error::Tls(tls) => format!("TLS failed: {tls}"),
-        _ => return error.into(),
-    };
-    StoreError::Location(format!(
-        "cannot connect to the database at {host}:{port} (AGENT_AUTH_DATABASE_URL): {problem}"
-    ))
-}
-
-async fn postgres_connection(pool: &Pool<OpenPostgres>) -> Result<Object<OpenPostgres>, StoreError> {
-    pool.get().await.map_err(|error| {
-        pool.manager().note_failure();
-        match error {
-            deadpool::managed::PoolError::Backend(error) => StoreError::from(error),
-            other => StoreError::Unavailable(other.to_string()),
-        }
-    })
-}
-
-/// Discards a broken connection and the idle ones, which are very likely broken too.
-fn forget_idle(pool: &Pool<OpenPostgres>, connection: Object<OpenPostgres>) {
-    pool.manager().note_failure();
-    drop(Object::take(connection));
-    pool.retain(|_, _| false);
 }
 
 /// A time as it is added to `database_clock`.
@@ -302,7 +179,8 @@ pub(super) fn update(table: &str, columns: &[&[&str]]) -> String {
 pub struct Tx(TxConnection);
 
 enum TxConnection {
-    Postgres(Option<Object<OpenPostgres>>),
+    /// `None` when the transaction has ended, or its connection was discarded.
+    Postgres(Option<Pooled>),
     Sqlite(Transaction<'static, Sqlite>),
 }
 
@@ -323,11 +201,12 @@ impl Tx {
     pub async fn commit(mut self) -> Result<(), StoreError> {
         match &mut self.0 {
             TxConnection::Postgres(slot) => {
-                let Some(mut connection) = slot.take() else { return Ok(()) };
-                if let Err(error) = connection.execute("COMMIT").await {
-                    drop(Object::take(connection));
-                    return Err(error.into());
+                if slot.is_none() {
+                    return Err(ended());
                 }
+                execute(slot, "COMMIT").await?;
+                // Committed: the connection goes back to the pool.
+                drop(slot.take());
                 Ok(())
             }
             TxConnection::Sqlite(_) => match self.into_sqlite() {
@@ -351,7 +230,7 @@ impl Drop for Tx {
         if let TxConnection::Postgres(slot) = &mut self.0
             && let Some(connection) = slot.take()
         {
-            drop(Object::take(connection));
+            drop(Pooled::take(connection));
         }
     }
 }
@@ -375,6 +254,24 @@ pub struct Query<'c> {
     target: Target<'c>,
 }
 
+/// Runs `$run` on the connection in the slot, and decides whether that connection can be used again.
+macro_rules! on_session {
+    ($slot:expr, |$connection:ident, $args:ident| $bound:expr, $run:expr) => {{
+        let slot: &mut Option<Pooled> = $slot;
+        match slot {
+            None => return Err(ended()),
+            Some(session) => {
+                let result = {
+                    let ($connection, $args) = (session.wait(), $bound);
+                    in_time($run).await
+                };
+                settle(slot, result.as_ref().err());
+                result
+            }
+        }
+    }};
+}
+
 /// Runs `$run` with the statement's connection: the transaction's own, or one of the pool for as long as it takes.
 /// A read whose pooled connection is broken is sent once more on a new one; a write never is.
 macro_rules! on_connection {
@@ -384,22 +281,15 @@ macro_rules! on_connection {
             return Err(error.into());
         }
         match (target, args) {
-            (Target::Db(Db(Backend::Postgres(pool))), Args::Postgres(bound)) => {
-                let mut connection = postgres_connection(pool).await?;
+            (Target::Db(Db(Backend::Postgres(postgres))), Args::Postgres(bound)) => {
+                let mut slot = Some(postgres.connection().await?);
                 let again = is_read.then(|| bound.clone());
-                let result = {
-                    let ($connection, $args) = (&mut *connection, bound);
-                    $run.await
-                };
-                match (result, again) {
-                    (Err(error), again) if is_broken(&error) => {
-                        forget_idle(pool, connection);
-                        let Some(bound) = again else { return Err(error.into()) };
+                match (on_session!(&mut slot, |$connection, $args| bound, $run), again) {
+                    (Err(error), Some(bound)) if is_worth_another_connection(&error) => {
                         // Boxed, like opening a connection: every query would otherwise carry its state.
                         Box::pin(async {
-                            let mut connection = postgres_connection(pool).await?;
-                            let ($connection, $args) = (&mut *connection, bound);
-                            $run.await.map_err(StoreError::from)
+                            let mut slot = Some(postgres.connection().await?);
+                            on_session!(&mut slot, |$connection, $args| bound, $run).map_err(StoreError::from)
                         })
                         .await
                     }
@@ -410,15 +300,14 @@ macro_rules! on_connection {
                 let ($connection, $args) = (pool, bound);
                 Box::pin($run).await.map_err(StoreError::from)
             }
-            (Target::Tx(Tx(TxConnection::Postgres(Some(connection)))), Args::Postgres(bound)) => {
-                let ($connection, $args) = (&mut **connection, bound);
-                $run.await.map_err(StoreError::from)
+            (Target::Tx(Tx(TxConnection::Postgres(slot))), Args::Postgres(bound)) if slot.is_some() => {
+                on_session!(slot, |$connection, $args| bound, $run).map_err(StoreError::from)
             }
             (Target::Tx(Tx(TxConnection::Sqlite(transaction))), Args::Sqlite(bound)) => {
                 let ($connection, $args) = (&mut **transaction, bound);
                 Box::pin($run).await.map_err(StoreError::from)
             }
-            _ => return Err(StoreError::Unavailable("the transaction has ended".into())),
+            _ => return Err(ended()),
         }
     }};
 }
@@ -491,12 +380,6 @@ impl From<sqlx::sqlite::SqliteQueryResult> for RowsAffected {
     }
 }
 
-/// True when the connection, and not the statement, is at fault: it must not go back to the pool.
-fn is_broken(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => true,
-        // 57P01 to 57P05: the server shuts down, crashed or cannot be reached.
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P")),
-        _ => false,
-    }
+fn ended() -> StoreError {
+    StoreError::Unavailable(Outage::Unreachable, "the transaction has ended".into())
 }

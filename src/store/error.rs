@@ -2,14 +2,14 @@
 //! Owns: the meaning of each database error.
 //! Must not know: what was attempted.
 
-use crate::cipher::CipherError;
+use crate::{cipher::CipherError, model::outage::Outage};
 
 /// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot be reached, or gave up. The operation may be tried again.
-    #[error("the database is unavailable: {0}")]
-    Unavailable(String),
+    /// The database cannot be used for now. The operation may be tried again.
+    #[error("{0}: {1}")]
+    Unavailable(Outage, String),
     /// Such a record already exists.
     #[error("a record with this name already exists")]
     Conflict,
@@ -19,6 +19,9 @@ pub enum StoreError {
     /// The settings do not name a usable database.
     #[error("{0}")]
     Location(String),
+    /// A record that the statement refers to does not exist any more.
+    #[error("a record was deleted at the same moment")]
+    Dangling,
     /// The statement failed: a bug.
     #[error("the database refused a statement: {0}")]
     Statement(sqlx::Error),
@@ -26,52 +29,81 @@ pub enum StoreError {
 
 impl StoreError {
     /// True when the same operation may succeed a moment later: another writer was in the way, or the database could not
-    /// be reached.
+    /// be used.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Conflict | Self::Unavailable(_))
-    }
-
-    /// True when a record that the statement refers to does not exist any more.
-    #[must_use]
-    pub fn is_dangling(&self) -> bool {
-        matches!(self, Self::Statement(sqlx::Error::Database(error)) if error.is_foreign_key_violation())
+        matches!(self, Self::Conflict | Self::Unavailable(..))
     }
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::Database(error) if error.is_unique_violation() => Self::Conflict,
-            sqlx::Error::Database(error)
-                // 28: the role or its password; 3D: the database does not exist.
-                if error.code().is_some_and(|code| code.starts_with("28") || code.starts_with("3D")) =>
-            {
+        match (outage_of(&error), error) {
+            (Some(outage), sqlx::Error::Database(error)) => Self::Unavailable(outage, error.message().to_owned()),
+            (Some(outage), error) => Self::Unavailable(outage, error.to_string()),
+            (None, sqlx::Error::Database(error)) if error.is_unique_violation() => Self::Conflict,
+            (None, sqlx::Error::Database(error)) if error.is_foreign_key_violation() => Self::Dangling,
+            (None, sqlx::Error::Database(error)) if error.code().is_some_and(|code| is_bad_login(&code)) => {
                 Self::Location(format!("AGENT_AUTH_DATABASE_URL: PostgreSQL refused the connection: {}", error.message()))
             }
-            sqlx::Error::Database(error)
-                // 08: connection, 40: serialization and deadlock, 53: resources, 55P03: lock time-out, 57: operator.
-                if error.code().is_some_and(|code| {
-                    ["08", "40", "53", "55P03", "57"].iter().any(|class| code.starts_with(class))
-                        || is_sqlite_busy(&code)
-                }) =>
-            {
-                Self::Unavailable(error.message().to_owned())
-            }
-            error @ (sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed) => Self::Unavailable(error.to_string()),
-            other => Self::Statement(other),
+            (None, other) => Self::Statement(other),
         }
     }
 }
 
-/// `SQLITE_BUSY` and its extended codes, and `SQLITE_FULL`.
-fn is_sqlite_busy(code: &str) -> bool {
-    matches!(code, "5" | "261" | "517" | "773" | "13")
+/// What the error means for the whole database; `None` if it is about one statement only.
+pub(super) fn outage_of(error: &sqlx::Error) -> Option<Outage> {
+    match error {
+        sqlx::Error::Database(error) => {
+            let code = error.code()?;
+            if is_sqlstate(&code) { outage_of_postgres(&code) } else { outage_of_sqlite(code.parse().ok()?) }
+        }
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => Some(Outage::Unreachable),
+        _ => None,
+    }
+}
+
+/// PostgreSQL's codes have five characters; SQLite's are numbers of at most four digits.
+fn is_sqlstate(code: &str) -> bool {
+    code.len() == 5
+}
+
+fn outage_of_postgres(code: &str) -> Option<Outage> {
+    match code {
+        "53100" => Some(Outage::Full),
+        "25006" => Some(Outage::ReadOnly),
+        "42501" => Some(Outage::Denied),
+        // 55P03: lock time-out. 58030: the disk fails. 25P03 and 25P04: a transaction was idle or took too long.
+        "55P03" | "58030" | "25P03" | "25P04" => Some(Outage::Unreachable),
+        // 08: connection, 40: serialization and deadlock, 53: resources, 57: operator.
+        _ if ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class)) => Some(Outage::Unreachable),
+        _ => None,
+    }
+}
+
+/// By the primary code, which is the lowest byte of an extended one (<https://sqlite.org/rescode.html>).
+fn outage_of_sqlite(code: u32) -> Option<Outage> {
+    match code & 0xff {
+        // SQLITE_BUSY, SQLITE_LOCKED, SQLITE_NOMEM, SQLITE_IOERR.
+        5 | 6 | 7 | 10 => Some(Outage::Unreachable),
+        // SQLITE_READONLY.
+        8 => Some(Outage::ReadOnly),
+        // SQLITE_PERM, SQLITE_CANTOPEN, SQLITE_AUTH.
+        3 | 14 | 23 => Some(Outage::Denied),
+        // SQLITE_FULL.
+        13 => Some(Outage::Full),
+        _ => None,
+    }
+}
+
+/// 28: the role or its password; 3D: the database does not exist.
+fn is_bad_login(code: &str) -> bool {
+    is_sqlstate(code) && (code.starts_with("28") || code.starts_with("3D"))
 }
 
 impl From<sqlx::migrate::MigrateError> for StoreError {

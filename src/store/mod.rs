@@ -19,6 +19,7 @@ pub mod handle;
 mod installation;
 mod jobs;
 pub mod notify;
+pub mod postgres;
 mod providers;
 mod reads;
 pub mod revocations;

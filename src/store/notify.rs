@@ -2,25 +2,34 @@
 //! Owns: that connection. A notification is a hint: it may be lost.
 //! Must not know: what channels and payloads mean.
 
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use std::time::Duration;
 
-use super::{error::StoreError, handle::Store};
+use sqlx::{
+    Acquire, Connection,
+    postgres::{PgListener, PgPoolOptions},
+};
+use tokio::time::timeout;
+
+use super::{
+    error::StoreError,
+    handle::Store,
+    postgres::{ACQUIRE_TIMEOUT, in_time},
+};
+use crate::model::outage::Outage;
+
+/// How long a connection on which nothing comes is trusted.
+const TEST_EVERY: Duration = Duration::from_secs(5);
 
 /// The connection that listens for messages of other replicas.
 pub struct Listener(PgListener);
 
-/// What was received.
+/// A message of another replica, or of this one.
 #[derive(Debug)]
-pub enum Notification {
-    /// A message of another replica, or of this one.
-    Message {
-        /// Its channel.
-        channel: String,
-        /// Its text.
-        payload: String,
-    },
-    /// The connection was lost for a while: any message may be missing.
-    Reconnected,
+pub struct Notification {
+    /// Its channel.
+    pub channel: String,
+    /// Its text.
+    pub payload: String,
 }
 
 impl Store {
@@ -36,24 +45,34 @@ impl Store {
     /// Listens to these channels. `None` on SQLite, where there are no other replicas.
     pub async fn listen(&self, channels: &[&'static str]) -> Result<Option<Listener>, StoreError> {
         let Some(options) = self.db.postgres_options() else { return Ok(None) };
-        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
         let mut listener = PgListener::connect_with(&pool).await?;
-        listener.listen_all(channels.iter().copied()).await?;
+        // A lost connection is reported, so that the caller looks for what it missed.
+        listener.eager_reconnect(false);
+        in_time(listener.listen_all(channels.iter().copied())).await?;
         Ok(Some(Listener(listener)))
     }
 }
 
 impl Listener {
-    /// Waits for the next notification.
+    /// Waits for the next notification. A connection on which nothing comes is tested from time to time: a server that
+    /// is frozen or cut off does not close it.
     ///
     /// # Errors
-    /// The connection is lost and cannot be opened again at once.
+    /// The connection is lost.
     pub async fn next(&mut self) -> Result<Notification, StoreError> {
-        Ok(match self.0.try_recv().await? {
-            None => Notification::Reconnected,
-            Some(message) => {
-                Notification::Message { channel: message.channel().to_owned(), payload: message.payload().to_owned() }
+        loop {
+            match timeout(TEST_EVERY, self.0.try_recv()).await {
+                Ok(Ok(Some(message))) => {
+                    return Ok(Notification {
+                        channel: message.channel().to_owned(),
+                        payload: message.payload().to_owned(),
+                    });
+                }
+                Ok(Ok(None)) => return Err(StoreError::Unavailable(Outage::Unreachable, "it was closed".into())),
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => in_time(async { self.0.acquire().await?.ping().await }).await?,
             }
-        })
+        }
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     completion::{Completion, ErrorResponse, Source},
     exchange::{check_issuer, may_complete},
-    request::{Pending, new_request},
+    request::{Pending, new_request, store_request},
     state::hash,
     static_key::key_page,
 };
@@ -22,7 +22,7 @@ use crate::{
 /// Begins an authorization: stores the request, with everything it will be completed with, and returns the URL.
 ///
 /// # Errors
-/// [`BrokerError::Internal`] if the provider's record is broken.
+/// [`BrokerError::Internal`] if the provider's record is broken; [`BrokerError::NotFound`] if it was deleted meanwhile.
 pub async fn begin(
     broker: &Broker,
     provider: &Provider,
@@ -39,7 +39,7 @@ pub async fn begin(
         request.code_verifier = begun.code_verifier;
         (begun.url.into(), begun.state)
     };
-    broker.store.create_authorization_request(&request, Some(hash(&state)), broker.clock.now()).await?;
+    store_request(broker, &request, Some(&state)).await?;
     Ok(Pending { url, id: request.id, device: None })
 }
 

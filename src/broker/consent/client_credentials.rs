@@ -5,10 +5,12 @@
 //! Callers that request the first token of a subject at the same moment may each get one; the last one is stored, and the
 //! others live as long as the provider lets them. Nothing is used up by that, so it is not worth a lock.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 use tracing::Instrument;
+use uuid::Uuid;
 
 use super::{request::with_default_scopes, static_key::grant_of_key};
 
@@ -18,7 +20,7 @@ use crate::{
         context::Broker,
         error::BrokerError,
         limits::LimitKey,
-        persist::persist,
+        persist::{persist, stored},
         tokens::{explain::REPLACED, response::grant_from_response, revoke::queue_revocation},
     },
     model::{
@@ -29,8 +31,11 @@ use crate::{
         token::Token,
     },
     oauth::token::{Grant as TokenGrant, request_token},
+    store::error::StoreError,
 };
 
+/// How long a caller waits for the token, beyond what one call to a provider may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// The account of a grant that belongs to no person: a subject has one.
 const CLIENT_ACCOUNT: &str = "client";
 
@@ -70,8 +75,11 @@ pub async fn obtain(
         return Err(BrokerError::NoToken(failure));
     }
     // A task of its own: a caller that disconnects does not lose what the provider issued.
-    let request = request(Arc::clone(broker), provider.clone(), wanted.clone(), credential).in_current_span();
-    let requested = broker.tasks.spawn(request).await.map_err(|error| BrokerError::Internal(error.to_string()))??;
+    let id = Uuid::now_v7();
+    let request = request(Arc::clone(broker), provider.clone(), wanted.clone(), credential, id).in_current_span();
+    let deadline = Instant::now() + Duration::from_secs(broker.settings.provider_timeout_seconds) + PATIENCE;
+    let requested = stored(&broker.unstored, id, deadline, broker.tasks.spawn(request)).await?;
+    let requested = requested.unwrap_or_else(|| Err(timed_out()));
     let obtained = match requested {
         Ok(token) if token.covers(needed) => Ok(token),
         Ok(_) => Err(insufficient()),
@@ -99,6 +107,7 @@ async fn request(
     provider: Provider,
     wanted: GrantRequest,
     credential: ClientCredential,
+    id: Uuid,
 ) -> Result<Result<Box<Token>, TokenFailure>, BrokerError> {
     let wanted = with_default_scopes(&provider, wanted);
     let granted = match credential {
@@ -119,7 +128,7 @@ async fn request(
         }
     };
     let tenant = &provider.tenant;
-    match persist(|| broker.store.keep_grant(&wanted, &grant, broker.clock.now())).await {
+    match persist(&broker.unstored, id, || broker.store.keep_grant(&wanted, &grant, broker.clock.now())).await {
         Ok(id) => {
             tracing::info!(
                 event = "client_token.stored", token_id = %id, provider = provider.provider_id,
@@ -128,7 +137,7 @@ async fn request(
             let token = broker.store.token(tenant, id).await?;
             token.map(|token| Ok(Box::new(token))).ok_or(BrokerError::NotFound("token"))
         }
-        Err(error) if error.is_dangling() => {
+        Err(StoreError::Dangling) => {
             queue_revocation(&broker, tenant, &provider.provider_id, &provider.client, &grant).await?;
             Err(BrokerError::NotFound("provider"))
         }
@@ -166,6 +175,10 @@ async fn unless_replaced(
         }
         _ => Ok(token),
     }
+}
+
+fn timed_out() -> TokenFailure {
+    TokenFailure::new(FailureKind::TimedOut, "provider_timeout", "the provider did not respond in time")
 }
 
 fn insufficient() -> TokenFailure {

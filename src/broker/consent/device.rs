@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 
 use super::{
     exchange::finish,
-    request::{DeviceCodes, Pending, new_request},
+    request::{DeviceCodes, Pending, new_request, store_request},
 };
 use crate::{
     broker::{
@@ -96,7 +96,7 @@ async fn pending(
     let now = broker.clock.now();
     request.device = Some(Polling { device_code, seconds: i64::try_from(interval.as_secs()).unwrap_or(SECONDS_MAX) });
     request.expires_at = now + TimeDelta::from_std(expires_in).unwrap_or(TimeDelta::minutes(10));
-    broker.store.create_authorization_request(&request, None, now).await?;
+    store_request(broker, &request, None).await?;
     Ok(Pending {
         url: verification_uri_complete.clone().unwrap_or_else(|| verification_uri.clone()),
         id: request.id,

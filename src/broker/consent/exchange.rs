@@ -21,7 +21,7 @@ use crate::{
         clients::registration::{client_is_unknown, reregister},
         context::Broker,
         error::BrokerError,
-        persist::persist,
+        persist::{persist, stored},
         tokens::{response::grant_from_response, revoke::queue_revocation},
     },
     model::{
@@ -29,6 +29,7 @@ use crate::{
         failure::{FailureKind, TokenFailure},
         grant::Grant,
         options::GrantType,
+        outage::Outage,
     },
     oauth::{
         callback_signature::is_signed,
@@ -80,11 +81,10 @@ pub async fn complete(
                 _ => Credential::Code(response),
             };
             // A task of its own: a browser that disconnects does not undo a consent that was given.
+            let (id, deadline) = (request.id, tokio::time::Instant::now() + EXCHANGE_WAIT);
             let exchange = broker.tasks.spawn(exchange(Arc::clone(broker), request, credential).in_current_span());
-            match tokio::time::timeout(EXCHANGE_WAIT, exchange).await {
-                Ok(ended) => ended.map_err(|error| BrokerError::Internal(error.to_string()))?,
-                Err(_) => Err(StoreError::Unavailable("a grant waits to be stored".into()).into()),
-            }
+            let late = || BrokerError::Unavailable(Outage::Unreachable, "a grant waits to be stored".into());
+            stored(&broker.unstored, id, deadline, exchange).await?.ok_or_else(late)
         }
         None => completed_before(broker, known.id, state_hash, provider_id, code_hash).await,
     }
@@ -248,7 +248,7 @@ pub(super) fn check_issuer(request: &AuthorizationRequest, iss: Option<&str>) ->
 
 /// Stores what was granted. The code is spent, so a database that cannot be reached for a moment must not cost the grant.
 async fn keep(broker: &Arc<Broker>, request: &AuthorizationRequest, grant: Grant) -> Result<Completion, BrokerError> {
-    let kept = persist(|| {
+    let kept = persist(&broker.unstored, request.id, || {
         let now = broker.clock.now();
         let readable_until = now + TimeDelta::seconds(broker.settings.authorization_ttl_seconds);
         broker.store.complete_authorization_request(request, &grant, readable_until, now)
@@ -261,8 +261,8 @@ async fn keep(broker: &Arc<Broker>, request: &AuthorizationRequest, grant: Grant
             );
             return Ok(Completion::Completed { id: request.id });
         }
-        Err(error) if !error.is_dangling() => return Err(error.into()),
-        Ok(None) | Err(_) => {}
+        Ok(None) | Err(StoreError::Dangling) => {}
+        Err(error) => return Err(error.into()),
     }
     // The provider, and with it the request, was deleted while the person was consenting: nobody keeps the grant.
     let tenant = &request.wanted.subject.tenant;

@@ -5,19 +5,22 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::SecretString;
 use uuid::Uuid;
 
+use super::state::hash;
 use crate::{
-    broker::context::Broker,
+    broker::{context::Broker, error::BrokerError},
     model::{
         authorization_request::{AuthorizationRequest, Status},
         grant::GrantRequest,
         provider::Provider,
     },
+    store::error::StoreError,
 };
 
 /// An exchange that has not ended in this time ended with the process that ran it.
-const EXCHANGE_MAX: TimeDelta = TimeDelta::seconds(60);
+pub const EXCHANGE_MAX: TimeDelta = TimeDelta::seconds(60);
 
 /// An authorization request that waits for its person.
 #[derive(Clone, Debug)]
@@ -79,11 +82,31 @@ pub fn new_request(
     }
 }
 
+/// Stores a new request, under its state if it has one.
+///
+/// # Errors
+/// [`BrokerError::NotFound`] when the provider was deleted at the same moment.
+pub async fn store_request(
+    broker: &Broker,
+    request: &AuthorizationRequest,
+    state: Option<&SecretString>,
+) -> Result<(), BrokerError> {
+    match broker.store.create_authorization_request(request, state.map(hash), broker.clock.now()).await {
+        Err(StoreError::Dangling) => Err(BrokerError::NotFound("provider")),
+        stored => Ok(stored?),
+    }
+}
+
+/// When the exchange of a request that is taken counts as interrupted, if it has not ended by then. `None`: never,
+/// because a device's request is polled again.
+#[must_use]
+pub fn interrupted_at(request: &AuthorizationRequest) -> Option<DateTime<Utc>> {
+    let is_exchanging = request.status == Status::Exchanging && request.device.is_none();
+    request.taken_at.filter(|_| is_exchanging).map(|at| at + EXCHANGE_MAX)
+}
+
 /// True when the exchange of a request died with its process: its code is spent, and only a new consent helps.
 #[must_use]
 pub fn is_interrupted(request: &AuthorizationRequest, now: DateTime<Utc>) -> bool {
-    let is_polled_again = request.device.is_some();
-    request.status == Status::Exchanging
-        && !is_polled_again
-        && request.taken_at.is_some_and(|at| at + EXCHANGE_MAX < now)
+    interrupted_at(request).is_some_and(|at| at < now)
 }

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::request::is_interrupted;
+use super::request::{EXCHANGE_MAX, interrupted_at, is_interrupted};
 use crate::{
     broker::{
         context::Broker,
@@ -50,7 +50,7 @@ pub async fn wait(broker: &Arc<Broker>, tenant: &Tenant, id: Uuid, timeout: Dura
             Ok(Look::Ended(waited)) => return Ok(waited),
             Ok(Look::Open(expires_in)) => expires_in,
             // A waiter has time: after a database that could not be reached for a moment it looks again.
-            Err(BrokerError::Unavailable(_)) if Instant::now() + LOOK_AGAIN < deadline => LOOK_AGAIN,
+            Err(BrokerError::Unavailable(..)) if Instant::now() + LOOK_AGAIN < deadline => LOOK_AGAIN,
             Err(error) => return Err(error),
         };
         if timeout.is_zero() {
@@ -83,8 +83,11 @@ async fn look(broker: &Arc<Broker>, tenant: &Tenant, id: Uuid) -> Result<Look, B
     }
     match (request.status, request.token) {
         (Status::Pending | Status::Exchanging, _) => {
-            // A moment longer than the request lives, so that the look after it finds it expired.
-            let left = (request.expires_at - now).to_std().unwrap_or_default();
+            // The end of a server in the middle of an exchange wakes nobody. The request is looked at while the exchange
+            // may still run, and at the moment from which on it counts as interrupted.
+            let next = interrupted_at(&request).unwrap_or_else(|| now + EXCHANGE_MAX * rand::random_range(600..900) / 1000);
+            // A moment longer, so that the look after it finds the request interrupted or expired.
+            let left = (next.min(request.expires_at) - now).to_std().unwrap_or_default();
             Ok(Look::Open(left + Duration::from_millis(10)))
         }
         (Status::Completed, Some(token)) => {

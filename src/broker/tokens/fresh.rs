@@ -50,11 +50,17 @@ pub async fn ensure_fresh(
             refresh_in_background(broker, token.clone());
             Usable::Current
         }
-        State::Active => match Box::pin(refresh(broker, token.clone())).await? {
-            Refreshed::Fresh(token) => Usable::Refreshed(token),
-            Refreshed::ConsentNeeded => Usable::ConsentNeeded,
-            Refreshed::Failed(_) if !expired => Usable::Current,
-            Refreshed::Failed(failure) => return Err(BrokerError::Provider(failure)),
+        State::Active => match Box::pin(refresh(broker, token.clone())).await {
+            Ok(Refreshed::Fresh(token)) => Usable::Refreshed(token),
+            Ok(Refreshed::ConsentNeeded) => Usable::ConsentNeeded,
+            Ok(Refreshed::Failed(_)) if !expired => Usable::Current,
+            Ok(Refreshed::Failed(failure)) => return Err(BrokerError::Provider(failure)),
+            // The database can be read, or there would be no token here, but not written.
+            Err(error @ BrokerError::Unavailable(..)) if !expired => {
+                tracing::warn!(event = "token.refresh_postponed", token_id = %token.id, %error, "a due token is handed out without a refresh");
+                Usable::Current
+            }
+            Err(error) => return Err(error),
         },
     };
     match &usable {

@@ -20,7 +20,7 @@ use crate::{
         context::Broker,
         error::BrokerError,
         limits::LimitKey,
-        persist::persist,
+        persist::{persist, stored},
     },
     model::{
         failure::{FailureKind, TokenFailure},
@@ -76,13 +76,18 @@ pub async fn refresh(broker: &Arc<Broker>, token: Token) -> Result<Refreshed, Br
         let waiter = broker.notifications.register(token.id);
         let mut woken = std::pin::pin!(waiter.notify.notified());
         woken.as_mut().enable();
-        if let Some(lease) = broker.store.take_refresh_lease(&token, LEASE, broker.clock.now()).await? {
+        // A result that cannot be stored yet has used the refresh token up: it is not sent once more.
+        let lease = if broker.unstored.contains(token.id) {
+            None
+        } else {
+            broker.store.take_refresh_lease(&token, LEASE, broker.clock.now()).await?
+        };
+        if let Some(lease) = lease {
+            let id = token.id;
             // A task of its own: neither a caller that disconnects nor one that has waited long enough stops it.
             let run = broker.tasks.spawn(run(Arc::clone(broker), token, lease).in_current_span());
-            return match tokio::time::timeout_at(deadline, run).await {
-                Ok(ended) => ended.map_err(|error| BrokerError::Internal(error.to_string()))?,
-                Err(_) => Ok(Refreshed::Failed(timed_out())),
-            };
+            let refreshed = stored(&broker.unstored, id, deadline, run).await?;
+            return Ok(refreshed.unwrap_or_else(|| Refreshed::Failed(timed_out())));
         }
         let Some(current) = broker.store.token(&token.subject.tenant, token.id).await? else {
             return Ok(Refreshed::ConsentNeeded);
@@ -95,6 +100,9 @@ pub async fn refresh(broker: &Arc<Broker>, token: Token) -> Result<Refreshed, Br
         }
         if let Some(failure) = cooling_down(broker, &current) {
             return Ok(Refreshed::Failed(failure));
+        }
+        if let Some(outage) = broker.unstored.outage(token.id) {
+            return Err(outage);
         }
         if Instant::now() >= deadline {
             return Ok(Refreshed::Failed(timed_out()));
@@ -233,7 +241,8 @@ async fn keep(
     grant: &Grant,
 ) -> Result<Refreshed, BrokerError> {
     let tenant = &token.subject.tenant;
-    let kept = persist(|| broker.store.keep_refreshed(tenant, lease, grant, broker.clock.now())).await?;
+    let write = || broker.store.keep_refreshed(tenant, lease, grant, broker.clock.now());
+    let kept = persist(&broker.unstored, token.id, write).await?;
     if kept {
         tracing::info!(event = "token.refreshed", token_id = %token.id, provider = token.provider_id, "token refreshed");
     } else {

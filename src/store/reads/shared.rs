@@ -18,7 +18,10 @@ use super::{
     statements::{ReadKey, read_one, read_several},
     stored_token::StoredToken,
 };
-use crate::store::{db::Db, error::StoreError};
+use crate::{
+    model::outage::Outage,
+    store::{db::Db, error::StoreError},
+};
 
 /// The largest batch of one statement.
 const TOGETHER_MAX: usize = 64;
@@ -57,7 +60,7 @@ impl SharedReads {
         self.gathered().push(Gathered { key, answer });
         // A turn may have ended since.
         self.read_for_gathered();
-        answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("a shared read was given up".into())))
+        answered.await.unwrap_or_else(|_| Err(given_up("a shared read was given up")))
     }
 
     /// Reads for the batched callers, or leaves this to a running statement when the limit is reached.
@@ -102,11 +105,15 @@ impl Turn {
             Err(error) => {
                 let problem = error.to_string();
                 for answer in answers {
-                    drop(answer.send(Err(StoreError::Unavailable(problem.clone()))));
+                    drop(answer.send(Err(given_up(&problem))));
                 }
             }
         }
     }
+}
+
+fn given_up(problem: &str) -> StoreError {
+    StoreError::Unavailable(Outage::Unreachable, problem.to_owned())
 }
 
 impl Drop for Turn {
