@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -15,9 +16,17 @@ use super::{
     usage::Usage,
 };
 use crate::{
-    catalog::Catalog, clock::Clock, config::Settings, model::subject::Tenant, outbound::client::Outbound,
+    catalog::Catalog,
+    clock::Clock,
+    config::Settings,
+    model::{outage::Outage, subject::Tenant},
+    outbound::client::Outbound,
     store::handle::Store,
 };
+
+/// How long the database may take to respond before the server counts as not ready: a load balancer asks often, and does
+/// not wait for long.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The broker.
 pub struct Broker {
@@ -71,9 +80,15 @@ impl Broker {
         }))
     }
 
-    /// Makes sure that the database answers.
+    /// Makes sure that the database responds, and soon.
     pub async fn ping(&self) -> Result<(), BrokerError> {
-        Ok(self.store.ping().await?)
+        match timeout(PING_TIMEOUT, self.store.ping()).await {
+            Ok(responded) => Ok(responded?),
+            Err(_) => {
+                let reason = format!("no response within {} seconds", PING_TIMEOUT.as_secs());
+                Err(BrokerError::Unavailable(Outage::Unreachable, reason))
+            }
+        }
     }
 
     /// True when other replicas may share the database.

@@ -13,12 +13,7 @@ use crate::{
     clock::Clock,
     config::Settings,
     outbound::address::AddressGuard,
-    store::{
-        db::Location,
-        error::StoreError,
-        handle::Store,
-        postgres::postgres_options,
-    },
+    store::{db::Location, error::StoreError, handle::Store, postgres::postgres_options},
 };
 
 /// The file in the data folder that holds the generated encryption key.

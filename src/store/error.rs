@@ -44,7 +44,10 @@ impl From<sqlx::Error> for StoreError {
             (None, sqlx::Error::Database(error)) if error.is_unique_violation() => Self::Conflict,
             (None, sqlx::Error::Database(error)) if error.is_foreign_key_violation() => Self::Dangling,
             (None, sqlx::Error::Database(error)) if error.code().is_some_and(|code| is_bad_login(&code)) => {
-                Self::Location(format!("AGENT_AUTH_DATABASE_URL: PostgreSQL refused the connection: {}", error.message()))
+                Self::Location(format!(
+                    "AGENT_AUTH_DATABASE_URL: PostgreSQL refused the connection: {}",
+                    error.message()
+                ))
             }
             (None, other) => Self::Statement(other),
         }
@@ -114,5 +117,52 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
                 "the database's schema does not fit this version ({other}); use the version that wrote it, or a newer one"
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::db::{Db, Location};
+
+    #[test]
+    fn the_codes_of_both_databases_are_kept_apart() {
+        assert_eq!(outage_of_postgres("53100"), Some(Outage::Full));
+        assert_eq!(outage_of_postgres("25006"), Some(Outage::ReadOnly));
+        assert_eq!(outage_of_postgres("42501"), Some(Outage::Denied));
+        for code in ["57P03", "53300", "08006", "40001", "55P03", "58030", "57014"] {
+            assert_eq!(outage_of_postgres(code), Some(Outage::Unreachable), "{code}");
+        }
+        for code in ["23505", "42P01", "22021", "XX000"] {
+            assert_eq!(outage_of_postgres(code), None, "{code}");
+        }
+        // SQLITE_IOERR_SHMMAP is 5386, SQLITE_WARNING 28: neither is a class of PostgreSQL.
+        assert_eq!(outage_of_sqlite(5386), Some(Outage::Unreachable));
+        assert!(!is_sqlstate("5386") && !is_bad_login("28"));
+        assert_eq!([8, 776, 1032].map(outage_of_sqlite), [Some(Outage::ReadOnly); 3]);
+        assert_eq!([19, 787, 2067].map(outage_of_sqlite), [None; 3]);
+    }
+
+    #[tokio::test]
+    async fn a_full_sqlite_file_says_so_and_goes_on_when_there_is_space() {
+        let folder = TempDir::new().unwrap();
+        let db = Db::open(&Location::Sqlite(folder.path().join("db"))).await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        let (pages,): (i64,) = tx.query("PRAGMA page_count").one().await.unwrap();
+        // At most as many as there are.
+        let (_,): (i64,) = tx.query("PRAGMA max_page_count = 1").one().await.unwrap();
+        let insert = "INSERT INTO encryption_keys (key_id, check_value, created_at) VALUES ($1, $2, $1)";
+        let big = vec![0_u8; usize::try_from(pages).unwrap() * 4096];
+        let refused = tx.query(insert).bind("big".to_owned()).bind(big.clone()).execute().await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(Outage::Full, _))), "{refused:?}");
+        drop(tx);
+        let mut tx = db.begin().await.unwrap();
+        let (_,): (i64,) = tx.query("PRAGMA max_page_count = 1000000").one().await.unwrap();
+        tx.query(insert).bind("big".to_owned()).bind(big).execute().await.unwrap();
+        tx.commit().await.unwrap();
+        let (kept,): (i64,) = db.query("SELECT count(*) FROM encryption_keys").read().one().await.unwrap();
+        assert_eq!(kept, 1);
     }
 }

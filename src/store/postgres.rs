@@ -211,9 +211,9 @@ fn is_broken(error: &sqlx::Error) -> bool {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => true,
         // 57P01 to 57P05: the server shuts down, crashed or cannot be reached. 25P03 and 25P04: it ended a session whose
         // transaction was idle, or took too long.
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_some_and(|code| code.starts_with("57P") || matches!(code.as_ref(), "25P03" | "25P04")),
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| code.starts_with("57P") || matches!(code.as_ref(), "25P03" | "25P04"))
+        }
         _ => false,
     }
 }
@@ -253,7 +253,8 @@ fn cannot_connect(options: &PgConnectOptions, error: sqlx::Error) -> StoreError 
             "the connection was refused. Check that PostgreSQL is running there".to_owned()
         }
         sqlx::Error::Io(io) if io.kind() == io::ErrorKind::TimedOut => {
-            "there is no response. Check that PostgreSQL is running there, and that no firewall is in the way".to_owned()
+            "there is no response. Check that PostgreSQL is running there, and that no firewall is in the way"
+                .to_owned()
         }
         sqlx::Error::Io(io) if io.to_string().contains("lookup") => {
             "the host name cannot be resolved. Check its spelling and the DNS".to_owned()

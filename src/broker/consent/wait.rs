@@ -85,7 +85,8 @@ async fn look(broker: &Arc<Broker>, tenant: &Tenant, id: Uuid) -> Result<Look, B
         (Status::Pending | Status::Exchanging, _) => {
             // The end of a server in the middle of an exchange wakes nobody. The request is looked at while the exchange
             // may still run, and at the moment from which on it counts as interrupted.
-            let next = interrupted_at(&request).unwrap_or_else(|| now + EXCHANGE_MAX * rand::random_range(600..900) / 1000);
+            let next =
+                interrupted_at(&request).unwrap_or_else(|| now + EXCHANGE_MAX * rand::random_range(600..900) / 1000);
             // A moment longer, so that the look after it finds the request interrupted or expired.
             let left = (next.min(request.expires_at) - now).to_std().unwrap_or_default();
             Ok(Look::Open(left + Duration::from_millis(10)))

@@ -4,6 +4,7 @@ mod accounts;
 mod authorization_url;
 mod callback;
 mod client_credentials;
+mod deletion_races;
 mod devices;
 mod exchange;
 mod pages;

@@ -216,14 +216,14 @@ async fn killed_in_the_middle_of_a_code_exchange_the_wait_ends_visibly(database:
     story.provider.release();
 
     let server = story.server().await;
-    // A minute later, when no exchange can be under way any more.
-    let a_minute_ago = if story.database.postgres.is_some() {
-        "UPDATE authorization_requests SET taken_at = taken_at - interval '61 seconds'"
+    // A waiter that comes shortly before the moment from which on no exchange can be under way any more.
+    let almost_a_minute_ago = if story.database.postgres.is_some() {
+        "UPDATE authorization_requests SET taken_at = taken_at - interval '57 seconds'"
     } else {
-        "UPDATE authorization_requests SET taken_at = replace(strftime('%Y-%m-%dT%H:%M:%f', taken_at, '-61 seconds'), 'T', ' ') || '+00:00'"
+        "UPDATE authorization_requests SET taken_at = replace(strftime('%Y-%m-%dT%H:%M:%f', taken_at, '-57 seconds'), 'T', ' ') || '+00:00'"
     };
-    assert_eq!(story.database.tamper(a_minute_ago).await, 1);
-    let path = format!("/v2/auth/wait/{}?timeout=5", pending["auth_id"].as_str().expect("an id"));
+    assert_eq!(story.database.tamper(almost_a_minute_ago).await, 1);
+    let path = format!("/v2/auth/wait/{}?timeout=45", pending["auth_id"].as_str().expect("an id"));
     let (status, told) = server.get_with_key(story.key(), &path).await.expect("an answer");
     assert_eq!(status, 200, "{told}");
     let told: Value = serde_json::from_str(&told).expect("JSON");

@@ -81,6 +81,33 @@ async fn a_denial_on_one_replica_ends_the_wait_on_another() {
     assert_eq!(answer["error"], "access_denied");
 }
 
+/// Takes a minute: so long an exchange may run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiter_learns_of_an_exchange_that_died_with_its_replica() {
+    let database = Database::postgres().await;
+    let (here, there) = (Server::start(&database.environment()).await, Server::start(&database.environment()).await);
+    let (provider, key) = (AuthorizationServer::start().await, &database.bootstrap_key);
+    here.post(key, "/v2/auth/providers", &provider.definition("acme")).await;
+    let pending = here.post(key, "/v2/auth/authenticate", &asking("alice", &["read"])).await;
+    let path = format!("/v2/auth/wait/{}?timeout=200", pending["auth_id"].as_str().expect("an id"));
+    let killed = async {
+        let callback = provider.consent(pending["url"].as_str().expect("a url"));
+        provider.hold();
+        let visit = here.get(&callback[url::Position::BeforePath..]);
+        let killed = async {
+            provider.until_held(1).await;
+            here.signal("KILL");
+        };
+        assert!(tokio::join!(visit, killed).0.is_none(), "it died before it answered");
+        provider.release();
+    };
+    let (waited, ()) = tokio::join!(there.get_with_key(key, &path), killed);
+    let (status, told) = waited.expect("an answer");
+    assert_eq!(status, 200, "{told}");
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!((&told["status"], &told["error"]), (&"not_found".into(), &"server_error".into()), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn waiters_survive_the_loss_of_every_database_connection() {
     let (here, there, provider) = two_replicas().await;

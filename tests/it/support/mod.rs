@@ -13,6 +13,7 @@ pub mod langsmith;
 pub mod mcp_server;
 pub mod postgres;
 pub mod trap;
+pub mod wire;
 
 /// Makes every named test twice: `sqlite::name` and `postgres::name`.
 ///

@@ -1,0 +1,198 @@
+//! A PostgreSQL whose connections stay open and say nothing: callers are answered, and everything works afterwards.
+
+use std::time::{Duration, Instant};
+
+use agent_auth::clock::Clock;
+use agent_auth::server;
+use axum::http::Method;
+use futures_util::future::join_all;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::support::answer::Answer;
+use crate::support::app::TestApp;
+use crate::support::authorization_server::{AuthorizationServer, identity};
+use crate::support::caller::{Caller, asking};
+use crate::support::database::Database;
+use crate::support::eventually::eventually;
+use crate::support::wire::Wire;
+
+const HOUR: u64 = 3600;
+/// Generous for a slow machine. Without a deadline nothing would ever be answered.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+/// As soon as everything must work again.
+const SOON: Duration = Duration::from_secs(30);
+
+struct Story {
+    app: TestApp,
+    provider: AuthorizationServer,
+    wire: Wire,
+}
+
+impl Story {
+    async fn begin() -> Self {
+        let database = Database::postgres().await;
+        let wire = Wire::to(&database.postgres.as_ref().expect("PostgreSQL").url).await;
+        let app = TestApp::start_with(database, |settings| {
+            let url = settings.database_url.take().expect("a URL");
+            settings.database_url = Some(wire.url(secrecy::ExposeSecret::expose_secret(&url)).into());
+        })
+        .await;
+        let provider = AuthorizationServer::rotating(Duration::ZERO).await;
+        app.register_as(provider.definition("acme")).await;
+        app.connect(&provider, &question()).await;
+        Self { app, provider, wire }
+    }
+
+    /// Asks until the token comes; until then only "try again" will do.
+    async fn soon(&self) -> Value {
+        let begun = Instant::now();
+        loop {
+            let answer = answered(&self.app, Method::POST, "/v2/auth/authenticate", &question()).await;
+            match answer.status.as_u16() {
+                200 => return answer.json(),
+                503 => assert!(!answer.header("retry-after").is_empty()),
+                _ => panic!("{answer:?}"),
+            }
+            assert!(begun.elapsed() < SOON, "only ever told to try again: {answer:?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+fn question() -> Value {
+    asking("alice", &["read"])
+}
+
+async fn answered(app: &Caller, method: Method, path: &str, body: &Value) -> Answer {
+    let request = async {
+        match method {
+            Method::GET => app.get(path).await,
+            Method::DELETE => app.delete(path).await,
+            Method::PATCH => app.patch(path, body).await,
+            _ => app.post(path, body).await,
+        }
+    };
+    tokio::time::timeout(ANSWERED_WITHIN, request).await.unwrap_or_else(|_| panic!("{path} is never answered"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_is_answered_and_a_fresh_connection_follows() {
+    let story = Story::begin().await;
+    let named = json!({"name": "Other"});
+    story.wire.silence();
+    let operations = [
+        (Method::POST, "/v2/auth/authenticate", question()),
+        (Method::POST, "/v2/auth/authenticate", asking("bob", &["read"])),
+        (Method::GET, "/v2/auth/providers", Value::Null),
+        (Method::GET, "/v2/auth/tokens", Value::Null),
+        (Method::PATCH, "/v2/auth/providers/acme", named),
+        (Method::DELETE, "/v2/auth/tokens?provider_id=acme", Value::Null),
+        (Method::DELETE, "/v2/auth/providers/acme", Value::Null),
+        (Method::GET, "/v2/auth/wait/6f2f7a0e-0a3e-4b0b-9a55-0f2d3c1f7a11?timeout=1", Value::Null),
+    ];
+    let answers =
+        join_all(operations.iter().map(|(method, path, body)| answered(&story.app, method.clone(), path, body))).await;
+    for (answer, (method, path, _)) in answers.iter().zip(&operations) {
+        assert_eq!(answer.status, 503, "{method} {path}: {answer:?}");
+        assert_eq!(answer.json()["code"], "database_unavailable");
+        assert!(!answer.header("retry-after").is_empty(), "{method} {path}: {answer:?}");
+    }
+    story.wire.restore();
+    assert_eq!(story.soon().await["status"], "completed");
+    // The old connections are gone, all of them: nobody else has to wait for one.
+    for _ in 0..50 {
+        assert_eq!(story.app.get("/v2/auth/providers").await.status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_ends_before_a_statement_would() {
+    let story = Story::begin().await;
+    story.wire.silence();
+    let begun = Instant::now();
+    let answer = answered(&story.app, Method::GET, "/readyz", &Value::Null).await;
+    assert_eq!(answer.status, 503);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    story.wire.restore();
+    eventually(SOON, async || story.app.get("/readyz").await.status == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_give_up_sooner_do_not_keep_silent_connections_in_use() {
+    let story = Story::begin().await;
+    story.wire.silence();
+    let impatient = async || {
+        let body = question();
+        tokio::time::timeout(Duration::from_secs(1), story.app.try_authenticate(&body)).await.ok()
+    };
+    for _ in 0..3 {
+        assert!(impatient().await.is_none_or(|answer| answer.status == 503));
+    }
+    story.wire.restore();
+    eventually(SOON, async || impatient().await.is_some_and(|answer| answer.status == 200)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_hears_nothing_connects_again() {
+    let story = Story::begin().await;
+    let listeners = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+    eventually(SOON, async || story.app.database.number(listeners).await == 1).await;
+    story.wire.silence();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    story.wire.restore();
+    // The old connection is never closed at the server, which does not learn of it.
+    eventually(Duration::from_mins(1), async || story.app.database.number(listeners).await == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_between_the_providers_response_and_the_commit_costs_no_grant() {
+    let story = Story::begin().await;
+    story.app.advance(HOUR);
+    story.provider.hold();
+    let caller = Caller::clone(&story.app);
+    let call = tokio::spawn(async move { answered(&caller, Method::POST, "/v2/auth/authenticate", &question()).await });
+    story.provider.until_held(1).await;
+    story.wire.silence();
+    story.provider.release();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    story.wire.restore();
+    let answer = call.await.expect("no panic");
+    assert!([200, 503].contains(&answer.status.as_u16()), "{answer:?}");
+    let told = story.soon().await;
+    assert_eq!(identity(told["token"].as_str().expect("a token")), (0, 1));
+    assert_eq!((story.provider.reuses(), story.provider.dead_grants()), (0, 0), "what was renewed is kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_during_an_exchange_costs_no_consent() {
+    let story = Story::begin().await;
+    let pending = story.app.begin(&asking("bob", &["read"])).await;
+    story.provider.hold();
+    let (browser, callback) = (Caller::clone(&story.app), story.provider.consent(&pending.url));
+    let visit = tokio::spawn(async move { browser.visit(&callback).await });
+    story.provider.until_held(1).await;
+    story.wire.silence();
+    story.provider.release();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    story.wire.restore();
+    let page = visit.await.expect("no panic");
+    assert!([303, 503].contains(&page.status.as_u16()), "{page:?}");
+    eventually(SOON, async || {
+        let answer = story.app.get(&format!("/v2/auth/wait/{}?timeout=1", pending.auth_id)).await;
+        answer.status == 200 && answer.json()["status"] == "completed"
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_against_a_silent_server_ends_with_the_reason() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = silent.local_addr().expect("an address");
+    let mut settings = Database::sqlite().settings();
+    settings.database_url = Some(SecretString::from(format!("postgres://postgres@{address}/postgres")));
+    let started = tokio::time::timeout(ANSWERED_WITHIN, server::start(settings, Clock::system())).await;
+    let error = started.expect("it ends").err().expect("it cannot start").to_string();
+    assert!(error.contains(&address.to_string()) && error.contains("no response"), "{error}");
+}
