@@ -65,8 +65,8 @@ async fn carry(mut client: TcpStream, server: String, mut silent: watch::Receive
             _ = silent.wait_for(|silent| *silent) => {}
         }
         let _held = (client, upstream);
-        return std::future::pending().await;
+        return std::future::pending::<()>().await;
     }
     let _held = client;
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
