@@ -90,7 +90,7 @@ where
         .await;
     drop(noted);
     if let Err(error @ StoreError::Unavailable(..)) = &written {
-        tracing::error!(event = "grant.not_stored", %id, %error, "a grant could not be stored and is lost");
+        tracing::error!(event = "grant.not_stored", %id, %error, "a grant could not be stored and may be lost");
     }
     written
 }

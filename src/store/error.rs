@@ -92,12 +92,12 @@ fn outage_of_postgres(code: &str) -> Option<Outage> {
 /// By the primary code, which is the lowest byte of an extended one (<https://sqlite.org/rescode.html>).
 fn outage_of_sqlite(code: u32) -> Option<Outage> {
     match code & 0xff {
-        // SQLITE_BUSY, SQLITE_LOCKED, SQLITE_NOMEM, SQLITE_IOERR.
-        5 | 6 | 7 | 10 => Some(Outage::Unreachable),
+        // SQLITE_BUSY, SQLITE_LOCKED, SQLITE_NOMEM, SQLITE_IOERR, SQLITE_CANTOPEN.
+        5 | 6 | 7 | 10 | 14 => Some(Outage::Unreachable),
         // SQLITE_READONLY.
         8 => Some(Outage::ReadOnly),
-        // SQLITE_PERM, SQLITE_CANTOPEN, SQLITE_AUTH.
-        3 | 14 | 23 => Some(Outage::Denied),
+        // SQLITE_PERM, SQLITE_AUTH.
+        3 | 23 => Some(Outage::Denied),
         // SQLITE_FULL.
         13 => Some(Outage::Full),
         _ => None,

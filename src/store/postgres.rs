@@ -172,16 +172,24 @@ pub(super) async fn in_time<T>(response: impl Future<Output = Result<T, sqlx::Er
 
 /// Decides after a statement whether its connection, and the others, can be used again. One that cannot is discarded.
 pub(super) fn settle(slot: &mut Option<Pooled>, error: Option<&sqlx::Error>) {
-    let Some(session) = slot else { return };
+    let Some(connection) = slot else { return };
     let outage = error.and_then(outage_of);
     match error {
         Some(error) if is_broken(error) => discard(slot, true),
         // A server that became a standby: behind the same name there may be another one by now.
         Some(_) if outage == Some(Outage::ReadOnly) => {
-            let are_others_suspect = session.opened_at.elapsed() >= YOUNG;
+            let are_others_suspect = connection.opened_at.elapsed() >= YOUNG;
             discard(slot, are_others_suspect);
         }
-        _ => session.waiting_since = None,
+        _ => {
+            connection.waiting_since = None;
+            // As after a failure of the connection: whoever holds a lease could not extend it.
+            if outage == Some(Outage::Full)
+                && let Some(pool) = Object::pool(connection)
+            {
+                pool.manager().note_failure();
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::timeout,
 };
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     model::outage::Outage,
-    store::{db::Db, error::StoreError},
+    store::{db::Db, error::StoreError, postgres::RESPONSE_TIMEOUT},
 };
 
 /// The largest batch of one statement.
@@ -60,7 +61,10 @@ impl SharedReads {
         self.gathered().push(Gathered { key, answer });
         // A turn may have ended since.
         self.read_for_gathered();
-        answered.await.unwrap_or_else(|_| Err(given_up("a shared read was given up")))
+        match timeout(RESPONSE_TIMEOUT, answered).await {
+            Ok(answered) => answered.unwrap_or_else(|_| Err(given_up("a shared read was given up"))),
+            Err(_) => Err(given_up("the reads before this one got no response in time")),
+        }
     }
 
     /// Reads for the batched callers, or leaves this to a running statement when the limit is reached.
@@ -71,6 +75,8 @@ impl SharedReads {
             let Some(turn) = self.turn() else { return };
             let some: Vec<Gathered> = {
                 let mut gathered = self.gathered();
+                // Nobody reads for callers that have disconnected, or waited long enough.
+                gathered.retain(|waiting| !waiting.answer.is_closed());
                 let many = gathered.len().min(TOGETHER_MAX);
                 gathered.drain(..many).collect()
             };

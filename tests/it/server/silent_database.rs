@@ -108,6 +108,21 @@ async fn every_operation_is_answered_and_a_fresh_connection_follows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_callers_are_answered_as_soon_as_one() {
+    let story = Story::begin().await;
+    story.wire.silence();
+    let calls = (0..3000).map(|_| {
+        let caller = Caller::clone(&story.app);
+        tokio::spawn(async move { answered(&caller, Method::POST, "/v2/auth/authenticate", &question()).await })
+    });
+    for answer in join_all(calls.collect::<Vec<_>>()).await {
+        answer.expect("no panic").expect_error(503, "database_unavailable");
+    }
+    story.wire.restore();
+    assert_eq!(story.soon().await["status"], "completed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn readiness_ends_before_a_statement_would() {
     let story = Story::begin().await;
     story.wire.silence();
