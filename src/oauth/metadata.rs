@@ -46,6 +46,9 @@ pub enum DiscoveryError {
     /// A document contradicts the place it was found at, or lacks what it must have.
     #[error("{0}")]
     Unbelievable(&'static str),
+    /// A field of a document, by its name, and what is wrong with its text.
+    #[error("`{0}` in the metadata is not valid: {1}")]
+    Invalid(&'static str, String),
     /// There is no metadata where it has to be.
     #[error("{0}")]
     Missing(&'static str),
@@ -141,7 +144,7 @@ impl<'a> Discovery<'a> {
             match self.of_issuer(issuer).await {
                 Ok(server) => {
                     // The challenge of the resource comes before what its metadata lists.
-                    let listed = resource.scopes_supported.unwrap_or_default();
+                    let listed = each_once(resource.scopes_supported.iter().flatten());
                     let scopes = if challenged.scopes.is_empty() { listed.clone() } else { challenged.scopes };
                     let known_scopes = known_scopes(&scopes, &listed, &server);
                     return Ok(Discovered { resource: Some(resource.resource), scopes, known_scopes, server });
@@ -291,15 +294,19 @@ impl<'a> Discovery<'a> {
     }
 }
 
-/// Each once, in order; what is no scope (RFC 6749 section 3.3) is left out.
 fn known_scopes(asked: &[String], listed: &[String], server: &ServerMetadata) -> Vec<String> {
-    let mut known: Vec<String> = Vec::new();
-    for scope in asked.iter().chain(listed).chain(server.scopes_supported.iter().flatten()) {
-        if known.len() < SCOPES_MAX && !scope.contains(' ') && !known.contains(scope) {
-            known.push(scope.clone());
+    each_once(asked.iter().chain(listed).chain(server.scopes_supported.iter().flatten()))
+}
+
+/// Each scope once, in order. Some servers list several in one text.
+fn each_once<'s>(listed: impl Iterator<Item = &'s String>) -> Vec<String> {
+    let mut scopes: Vec<String> = Vec::new();
+    for scope in listed.flat_map(|text| text.split(' ')).filter(|scope| !scope.is_empty()) {
+        if scopes.len() < SCOPES_MAX && !scopes.iter().any(|known| known == scope) {
+            scopes.push(scope.to_owned());
         }
     }
-    known
+    scopes
 }
 
 fn refused(what: &'static str, error: CallError) -> DiscoveryError {

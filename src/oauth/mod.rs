@@ -10,6 +10,7 @@ mod client_authentication;
 pub mod device;
 pub mod metadata;
 pub mod probe;
+pub mod redaction;
 pub mod registration;
 pub mod revocation;
 pub mod scopes;

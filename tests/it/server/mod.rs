@@ -5,6 +5,7 @@ mod concurrent_callers;
 mod crashes;
 mod database_restarts;
 mod jobs;
+mod repeated_secrets;
 mod replicas;
 mod secrecy;
 mod serving;
