@@ -125,14 +125,14 @@ pub async fn revoke(
             request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.finish())
         }
     };
-    let redaction = secrets(client, &[granted.access_token]);
+    let redaction = secrets(client, granted.access_token);
     read_response(revocation, &answer(outbound, request, now).await?, &redaction)
 }
 
-/// What a request of our client with these tokens sends that its response may repeat.
-fn secrets(client: &Client, tokens: &[&SecretString]) -> Redaction {
+/// What a request of our client with this token sends that its response may repeat.
+fn secrets(client: &Client, token: &SecretString) -> Redaction {
     let mut redaction = Redaction::of_client(client);
-    tokens.iter().for_each(|token| redaction.add(token.expose_secret()));
+    redaction.add(token.expose_secret());
     redaction
 }
 
@@ -185,7 +185,7 @@ async fn revoke_one(
         // A token that is not known is as good as revoked; the RFC says 200, not everybody does.
         (200..300, None) | (400, Some("invalid_token" | "invalid_grant")) => Ok(Revoked::Yes),
         (400, Some("unsupported_token_type")) => Ok(Revoked::Unsupported),
-        (_, code) => Err(refusal(&answer, code, &secrets(client, &[token]))),
+        (_, code) => Err(refusal(&answer, code, &secrets(client, token))),
     }
 }
 

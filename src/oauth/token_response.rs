@@ -18,7 +18,7 @@ const LIFETIME_MAX_SECONDS: f64 = 10.0 * 365.0 * 86_400.0;
 /// More scopes than any provider has.
 const SCOPES_MAX: usize = 1000;
 /// Earlier and later times are mistakes: in seconds since 1970, from 2001 to 5138.
-const EPOCH_SECONDS: std::ops::Range<f64> = 1e9..1e11;
+const EPOCH_SECONDS: std::ops::Range<i64> = 1_000_000_000..100_000_000_000;
 /// What a local time looks like; it counts as UTC.
 const LOCAL_TIMES: [&str; 2] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
 
@@ -248,10 +248,10 @@ fn moment(value: &Value, now: DateTime<Utc>) -> Option<Duration> {
 }
 
 fn of_epoch(number: f64) -> Option<DateTime<Utc>> {
-    let is_time = |seconds: &f64| EPOCH_SECONDS.contains(seconds);
-    let seconds = Some(number).filter(is_time).or(Some(number / 1000.0).filter(is_time))?;
-    #[expect(clippy::cast_possible_truncation, reason = "the range is that of EPOCH_SECONDS")]
-    DateTime::from_timestamp(seconds.floor() as i64, 0)
+    #[expect(clippy::cast_possible_truncation, reason = "what is too large for an integer is not a time either")]
+    let number = number.floor() as i64;
+    let seconds = [number, number / 1000].into_iter().find(|seconds| EPOCH_SECONDS.contains(seconds))?;
+    DateTime::from_timestamp(seconds, 0)
 }
 
 fn date(text: &str) -> Option<DateTime<Utc>> {
@@ -259,7 +259,7 @@ fn date(text: &str) -> Option<DateTime<Utc>> {
     let with_offset = || Some(DateTime::parse_from_rfc2822(text).ok()?.to_utc());
     // Chrono's own reading takes a space for `T`, and offsets without a colon.
     let date = text.parse::<DateTime<Utc>>().ok().or_else(with_offset).or_else(|| LOCAL_TIMES.iter().find_map(local));
-    date.filter(|date| EPOCH_SECONDS.contains(&(date.timestamp() as f64)))
+    date.filter(|date| EPOCH_SECONDS.contains(&date.timestamp()))
 }
 
 fn metadata(fields: &Map<String, Value>, kept: &[String]) -> Map<String, Value> {
