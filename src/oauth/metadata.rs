@@ -67,6 +67,22 @@ pub struct ResourceMetadata {
     pub scopes_supported: Option<Vec<String>>,
 }
 
+impl ResourceMetadata {
+    /// Reads a document that was found at `place` when the server at `url` was looked for. `None`: it is something else.
+    ///
+    /// # Errors
+    /// It is metadata of another resource.
+    pub fn read(document: &[u8], url: &Url, place: &Url) -> Result<Option<Self>, DiscoveryError> {
+        let Ok(metadata) = serde_json::from_slice::<Self>(document) else { return Ok(None) };
+        if covers(&metadata.resource, url, place) {
+            return Ok(Some(metadata));
+        }
+        Err(DiscoveryError::Unbelievable(
+            "the metadata is of another resource than the MCP server (RFC 9728 section 3.3)",
+        ))
+    }
+}
+
 /// Metadata of an authorization server.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ServerMetadata {
@@ -96,6 +112,22 @@ pub struct ServerMetadata {
     /// Whether its authorization responses name it (RFC 9207 section 3).
     #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
+}
+
+impl ServerMetadata {
+    /// Reads the metadata of `issuer`. `None`: the document is something else.
+    ///
+    /// # Errors
+    /// It is metadata of another issuer.
+    pub fn read(document: &[u8], issuer: &str) -> Result<Option<Self>, DiscoveryError> {
+        let Ok(server) = serde_json::from_slice::<Self>(document) else { return Ok(None) };
+        if same_identifier(&server.issuer, issuer) {
+            return Ok(Some(server));
+        }
+        Err(DiscoveryError::Unbelievable(
+            "the authorization server's metadata is of another issuer than the one it was asked for",
+        ))
+    }
 }
 
 /// What was found out about an MCP server.
@@ -164,12 +196,7 @@ impl<'a> Discovery<'a> {
             .ok_or(DiscoveryError::Unbelievable("the authorization server's issuer is no plain URL"))?;
         for place in server_places(&url) {
             let Some(document) = self.document("authorization server metadata", &place).await? else { continue };
-            let Ok(server) = serde_json::from_slice::<ServerMetadata>(&document) else { continue };
-            if !same_identifier(&server.issuer, issuer) {
-                return Err(DiscoveryError::Unbelievable(
-                    "the authorization server's metadata is of another issuer than the one it was asked for",
-                ));
-            }
+            let Some(server) = ServerMetadata::read(&document, issuer)? else { continue };
             self.check_endpoints(&server)?;
             return Ok(server);
         }
@@ -227,12 +254,7 @@ impl<'a> Discovery<'a> {
         places.dedup();
         for place in places {
             let Some(document) = self.document("protected resource metadata", &place).await? else { continue };
-            let Ok(metadata) = serde_json::from_slice::<ResourceMetadata>(&document) else { continue };
-            if !covers(&metadata.resource, url, &place) {
-                return Err(DiscoveryError::Unbelievable(
-                    "the metadata is of another resource than the MCP server (RFC 9728 section 3.3)",
-                ));
-            }
+            let Some(metadata) = ResourceMetadata::read(&document, url, &place)? else { continue };
             return Ok(Some(metadata));
         }
         Ok(None)
