@@ -12,9 +12,10 @@ use url::Url;
 
 use super::{
     authorize::requested_scopes,
+    lifetime::lifetime,
     redaction::Redaction,
     token::{ask, refusal},
-    token_response::{Reading, is_visible, lifetime, read},
+    token_response::{Reading, is_visible, read},
 };
 use crate::{
     model::{

@@ -8,6 +8,7 @@ pub mod callback_signature;
 pub mod challenge;
 mod client_authentication;
 pub mod device;
+mod lifetime;
 pub mod metadata;
 pub mod probe;
 pub mod redaction;
