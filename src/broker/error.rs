@@ -106,6 +106,7 @@ impl BrokerError {
             DiscoveryError::Refused(..)
             | DiscoveryError::TooMany
             | DiscoveryError::Unbelievable(_)
+            | DiscoveryError::Invalid(..)
             | DiscoveryError::Missing(_) => Self::Faults(vec![Fault::of(field, ("discovery_failed", message))]),
         }
     }

@@ -64,6 +64,7 @@ pub struct Entry {
     pub metadata: Option<Vec<String>>,
     pub token_paths: Option<Vec<String>>,
     pub dead_grant: Option<Vec<String>>,
+    pub dead_grant_texts: Option<Vec<String>>,
     pub misconfigured_client: Option<Vec<String>>,
     pub rate_limited: Option<Vec<String>>,
     pub unknown_grant: Option<Vec<String>>,
@@ -85,6 +86,7 @@ pub struct Entry {
 pub struct Unrecognised {
     pub accounts: Vec<AccountPaths>,
     pub metadata: Vec<String>,
+    pub dead_grant_texts: Vec<String>,
 }
 
 /// A field that applies to every authorization request, also where the provider's record leaves it out.

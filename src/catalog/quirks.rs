@@ -17,6 +17,8 @@ pub(super) fn unrecognised(entries: &BTreeMap<String, Entry>, others: &Unrecogni
     };
     let mut metadata = union(|entry| &entry.metadata);
     metadata.extend(others.metadata.iter().filter(|name| !metadata.contains(name)).cloned().collect::<Vec<_>>());
+    let texts = entries.values().filter_map(|entry| entry.dead_grant_texts.as_ref()).flatten();
+    let dead_grant_texts = without_repeats(texts.chain(&others.dead_grant_texts));
     let named = entries.values().filter_map(|entry| entry.accounts.as_ref()).flatten();
     // What unknown services may use is looked for last, also where an entry names it too.
     let named = named.filter(|account| !others.accounts.contains(account));
@@ -31,6 +33,7 @@ pub(super) fn unrecognised(entries: &BTreeMap<String, Entry>, others: &Unrecogni
         accounts,
         errors: ErrorCodes {
             dead_grant: union(|entry| &entry.dead_grant),
+            dead_grant_texts,
             misconfigured_client: union(|entry| &entry.misconfigured_client),
             rate_limited: union(|entry| &entry.rate_limited),
             unknown_grant: union(|entry| &entry.unknown_grant),
@@ -70,6 +73,7 @@ pub(super) fn quirks_of(entry: &Entry, family: Option<&Entry>, unrecognised: &Qu
         accounts: entry.accounts.as_ref().unwrap_or(&unrecognised.accounts).clone(),
         errors: ErrorCodes {
             dead_grant: or(&entry.dead_grant, &all.dead_grant),
+            dead_grant_texts: or(&entry.dead_grant_texts, &all.dead_grant_texts),
             misconfigured_client: or(&entry.misconfigured_client, &all.misconfigured_client),
             rate_limited: or(&entry.rate_limited, &all.rate_limited),
             unknown_grant: or(&entry.unknown_grant, &all.unknown_grant),

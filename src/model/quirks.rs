@@ -39,6 +39,8 @@ pub struct AccountPaths {
 pub struct ErrorCodes {
     /// The grant is dead, and only a new consent helps.
     pub dead_grant: Vec<String>,
+    /// Sentences that say the same of a refresh token, under a code that does not.
+    pub dead_grant_texts: Vec<String>,
     /// Our client is wrong, and no grant.
     pub misconfigured_client: Vec<String>,
     /// Too many requests.

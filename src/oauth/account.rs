@@ -5,7 +5,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
-use super::token_response::TokenResponse;
+use super::{redaction::Redaction, token_response::TokenResponse};
 use crate::model::quirks::AccountPaths;
 
 /// Longer names are cut off: they are for people.
@@ -25,7 +25,14 @@ impl Account {
     /// The account of a token response, or `None` when it does not say.
     #[must_use]
     pub fn of(response: &TokenResponse, paths: &[AccountPaths]) -> Option<Self> {
-        of_id_token(&response.fields).or_else(|| of_fields(&response.fields, paths))
+        let account = of_id_token(&response.fields).or_else(|| of_fields(&response.fields, paths))?;
+        account.redacted(&response.redaction)
+    }
+
+    /// Without secrets in its name for people; `None` if its id repeats one.
+    pub(super) fn redacted(self, redaction: &Redaction) -> Option<Self> {
+        let label = self.label.map(|label| redaction.printable(&label, LABEL_MAX));
+        (!redaction.is_repeated_in(&self.id)).then_some(Self { label, ..self })
     }
 }
 
@@ -56,8 +63,7 @@ pub(super) fn named(answer: &Value, id: &[String], labels: &[String]) -> Option<
 }
 
 fn account(id: String, label: Option<String>) -> Option<Account> {
-    let usable = id.len() <= ID_MAX && !id.contains('\0');
-    let label = label.map(|label| label.chars().filter(|c| !c.is_control()).take(LABEL_MAX).collect());
+    let usable = id.len() <= ID_MAX && !id.chars().any(char::is_control);
     usable.then_some(Account { id, label })
 }
 

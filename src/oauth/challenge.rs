@@ -2,6 +2,8 @@
 //! Owns: finding the Bearer challenge among others, and a lenient reading of its parameters.
 //! Must not know: what is done with them.
 
+use super::scopes::is_scope;
+
 /// What a Bearer challenge says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Challenge {
@@ -34,7 +36,11 @@ impl Challenge {
                         if name.eq_ignore_ascii_case("resource_metadata") {
                             challenge.resource_metadata.push(value);
                         } else if name.eq_ignore_ascii_case("scope") && challenge.scopes.is_empty() {
-                            challenge.scopes = value.split_ascii_whitespace().map(ToOwned::to_owned).collect();
+                            challenge.scopes = value
+                                .split_ascii_whitespace()
+                                .filter(|scope| is_scope(scope))
+                                .map(ToOwned::to_owned)
+                                .collect();
                         }
                     }
                     Part::Parameter(..) => {}

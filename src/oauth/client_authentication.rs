@@ -9,6 +9,7 @@ use reqwest::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use url::form_urlencoded;
+use zeroize::Zeroizing;
 
 use crate::model::client::{Client, ClientAuthentication};
 
@@ -52,12 +53,16 @@ impl<'a> Authentication<'a> {
     }
 }
 
-/// Id and secret are form-encoded before they become user name and password (RFC 6749 section 2.3.1).
 fn basic(id: &str, secret: &SecretString) -> HeaderValue {
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let credentials = STANDARD.encode(format!("{}:{}", encode(id), encode(secret.expose_secret())));
+    let credentials = STANDARD.encode(basic_credentials(id, secret));
     let mut value =
         HeaderValue::from_str(&format!("Basic {credentials}")).unwrap_or_else(|_| HeaderValue::from_static("Basic"));
     value.set_sensitive(true);
     value
+}
+
+/// Id and secret are form-encoded before they become user name and password (RFC 6749 section 2.3.1).
+pub(super) fn basic_credentials(id: &str, secret: &SecretString) -> Zeroizing<String> {
+    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    Zeroizing::new(format!("{}:{}", encode(id), encode(secret.expose_secret())))
 }

@@ -12,8 +12,10 @@ use url::Url;
 
 use super::{
     authorize::requested_scopes,
-    token::{ask, printable, refusal},
-    token_response::{Reading, lifetime, read},
+    lifetime::lifetime,
+    redaction::Redaction,
+    token::{ask, refusal},
+    token_response::{Reading, is_visible, read},
 };
 use crate::{
     model::{
@@ -24,6 +26,8 @@ use crate::{
     outbound::client::{Answer, Outbound},
 };
 
+/// People type it.
+const USER_CODE_MAX: usize = 64;
 /// How often the token endpoint may be asked if the provider does not say (RFC 8628 section 3.2), and at the most.
 const INTERVAL: Duration = Duration::from_secs(5);
 const INTERVAL_MAX: Duration = Duration::from_mins(5);
@@ -72,10 +76,10 @@ pub async fn authorize_device(
 ) -> Result<DeviceAuthorization, TokenFailure> {
     let scope = requested_scopes(scopes, &provider.client.options, authorization);
     let fields = if scope.is_empty() { Vec::new() } else { vec![("scope", scope.as_str())] };
-    let answer = ask(outbound, &provider.client, device_authorization_url, fields, now).await?;
-    let begun = (answer.status == 200).then(|| read_authorization(outbound, &answer)).flatten();
-    begun.ok_or_else(|| match read(&answer, quirks) {
-        Reading::Refused(refused) => refusal(refused, &quirks.errors),
+    let (answer, redaction) = ask(outbound, &provider.client, device_authorization_url, fields, now).await?;
+    let begun = (answer.status == 200).then(|| read_authorization(outbound, &answer, &redaction)).flatten();
+    begun.ok_or_else(|| match read(&answer, quirks, now) {
+        Reading::Refused(refused) => refusal(&refused, &quirks.errors, &redaction),
         _ => TokenFailure::new(
             FailureKind::Unreadable,
             "provider_response",
@@ -87,16 +91,21 @@ pub async fn authorize_device(
     })
 }
 
-fn read_authorization(outbound: &Outbound, answer: &Answer) -> Option<DeviceAuthorization> {
+fn read_authorization(outbound: &Outbound, answer: &Answer, redaction: &Redaction) -> Option<DeviceAuthorization> {
     let fields: Fields = serde_json::from_slice(&answer.body).ok()?;
+    let is_printable = |text: &str| !text.chars().any(char::is_control) && !redaction.is_repeated_in(text);
     // People are sent there.
     let is_safe = |uri: &str| {
+        if !is_printable(uri) {
+            return false;
+        }
         let url = Url::parse(uri).ok().filter(|url| url.username().is_empty() && url.password().is_none());
         uri.len() <= 2048 && url.is_some_and(|url| outbound.guard().check_url(&url).is_ok())
     };
-    let user_code = printable(&fields.user_code, 64);
+    let user_code = fields.user_code.trim().to_owned();
     let verification_uri = fields.verification_uri.or(fields.verification_url).filter(|uri| is_safe(uri))?;
-    if user_code.is_empty() {
+    let has_length = (1..=USER_CODE_MAX).contains(&user_code.chars().count());
+    if !has_length || !is_printable(&user_code) || fields.device_code.is_empty() || !is_visible(&fields.device_code) {
         return None;
     }
     Some(DeviceAuthorization {

@@ -46,6 +46,9 @@ pub enum DiscoveryError {
     /// A document contradicts the place it was found at, or lacks what it must have.
     #[error("{0}")]
     Unbelievable(&'static str),
+    /// A field of a document, by its name, and what is wrong with its text.
+    #[error("`{0}` in the metadata is not valid: {1}")]
+    Invalid(&'static str, String),
     /// There is no metadata where it has to be.
     #[error("{0}")]
     Missing(&'static str),
@@ -62,6 +65,22 @@ pub struct ResourceMetadata {
     /// The scopes it knows.
     #[serde(default)]
     pub scopes_supported: Option<Vec<String>>,
+}
+
+impl ResourceMetadata {
+    /// Reads a document that was found at `place` when the server at `url` was looked for. `None`: it is something else.
+    ///
+    /// # Errors
+    /// It is metadata of another resource.
+    pub fn read(document: &[u8], url: &Url, place: &Url) -> Result<Option<Self>, DiscoveryError> {
+        let Ok(metadata) = serde_json::from_slice::<Self>(document) else { return Ok(None) };
+        if covers(&metadata.resource, url, place) {
+            return Ok(Some(metadata));
+        }
+        Err(DiscoveryError::Unbelievable(
+            "the metadata is of another resource than the MCP server (RFC 9728 section 3.3)",
+        ))
+    }
 }
 
 /// Metadata of an authorization server.
@@ -93,6 +112,22 @@ pub struct ServerMetadata {
     /// Whether its authorization responses name it (RFC 9207 section 3).
     #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
+}
+
+impl ServerMetadata {
+    /// Reads the metadata of `issuer`. `None`: the document is something else.
+    ///
+    /// # Errors
+    /// It is metadata of another issuer.
+    pub fn read(document: &[u8], issuer: &str) -> Result<Option<Self>, DiscoveryError> {
+        let Ok(server) = serde_json::from_slice::<Self>(document) else { return Ok(None) };
+        if same_identifier(&server.issuer, issuer) {
+            return Ok(Some(server));
+        }
+        Err(DiscoveryError::Unbelievable(
+            "the authorization server's metadata is of another issuer than the one it was asked for",
+        ))
+    }
 }
 
 /// What was found out about an MCP server.
@@ -141,7 +176,7 @@ impl<'a> Discovery<'a> {
             match self.of_issuer(issuer).await {
                 Ok(server) => {
                     // The challenge of the resource comes before what its metadata lists.
-                    let listed = resource.scopes_supported.unwrap_or_default();
+                    let listed = each_once(resource.scopes_supported.iter().flatten());
                     let scopes = if challenged.scopes.is_empty() { listed.clone() } else { challenged.scopes };
                     let known_scopes = known_scopes(&scopes, &listed, &server);
                     return Ok(Discovered { resource: Some(resource.resource), scopes, known_scopes, server });
@@ -161,12 +196,7 @@ impl<'a> Discovery<'a> {
             .ok_or(DiscoveryError::Unbelievable("the authorization server's issuer is no plain URL"))?;
         for place in server_places(&url) {
             let Some(document) = self.document("authorization server metadata", &place).await? else { continue };
-            let Ok(server) = serde_json::from_slice::<ServerMetadata>(&document) else { continue };
-            if !same_identifier(&server.issuer, issuer) {
-                return Err(DiscoveryError::Unbelievable(
-                    "the authorization server's metadata is of another issuer than the one it was asked for",
-                ));
-            }
+            let Some(server) = ServerMetadata::read(&document, issuer)? else { continue };
             self.check_endpoints(&server)?;
             return Ok(server);
         }
@@ -224,12 +254,7 @@ impl<'a> Discovery<'a> {
         places.dedup();
         for place in places {
             let Some(document) = self.document("protected resource metadata", &place).await? else { continue };
-            let Ok(metadata) = serde_json::from_slice::<ResourceMetadata>(&document) else { continue };
-            if !covers(&metadata.resource, url, &place) {
-                return Err(DiscoveryError::Unbelievable(
-                    "the metadata is of another resource than the MCP server (RFC 9728 section 3.3)",
-                ));
-            }
+            let Some(metadata) = ResourceMetadata::read(&document, url, &place)? else { continue };
             return Ok(Some(metadata));
         }
         Ok(None)
@@ -291,15 +316,19 @@ impl<'a> Discovery<'a> {
     }
 }
 
-/// Each once, in order; what is no scope (RFC 6749 section 3.3) is left out.
 fn known_scopes(asked: &[String], listed: &[String], server: &ServerMetadata) -> Vec<String> {
-    let mut known: Vec<String> = Vec::new();
-    for scope in asked.iter().chain(listed).chain(server.scopes_supported.iter().flatten()) {
-        if known.len() < SCOPES_MAX && !scope.contains(' ') && !known.contains(scope) {
-            known.push(scope.clone());
+    each_once(asked.iter().chain(listed).chain(server.scopes_supported.iter().flatten()))
+}
+
+/// Each scope once, in order. Some servers list several in one text.
+fn each_once<'s>(listed: impl Iterator<Item = &'s String>) -> Vec<String> {
+    let mut scopes: Vec<String> = Vec::new();
+    for scope in listed.flat_map(|text| text.split(' ')).filter(|scope| !scope.is_empty()) {
+        if scopes.len() < SCOPES_MAX && !scopes.iter().any(|known| known == scope) {
+            scopes.push(scope.to_owned());
         }
     }
-    known
+    scopes
 }
 
 fn refused(what: &'static str, error: CallError) -> DiscoveryError {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::{Host, Url};
 
-use super::{metadata::ServerMetadata, token::DEVICE_CODE};
+use super::{metadata::ServerMetadata, token::DEVICE_CODE, token_response::is_visible};
 use crate::{
     model::client::ClientAuthentication,
     outbound::client::{CallError, Outbound},
@@ -17,6 +17,9 @@ use crate::{
 
 /// What people read on a consent page.
 const CLIENT_NAME: &str = "agent-auth";
+/// Some servers put everything about a client into its id or secret, and sign it.
+const CLIENT_ID_MAX: usize = 2048;
+const CLIENT_SECRET_MAX: usize = 8192;
 /// Seconds since 1970 beyond this are a mistake.
 const YEAR_9999: i64 = 253_402_300_799;
 
@@ -128,7 +131,7 @@ pub async fn register(
     }
     let answered: Answered =
         serde_json::from_slice(&answer.body).map_err(|_| RegistrationError::Unreadable("it names no client"))?;
-    if answered.client_id.is_empty() || answered.client_id.len() > 2048 {
+    if !(1..=CLIENT_ID_MAX).contains(&answered.client_id.len()) || !is_visible(&answered.client_id) {
         return Err(RegistrationError::Unreadable("its client_id is missing or invalid"));
     }
     // What the response says counts, not what was asked for (RFC 7591 section 3.2.1).
@@ -136,6 +139,9 @@ pub async fn register(
         return Err(RegistrationError::Unreadable("it left our redirect URI out"));
     }
     let secret = answered.client_secret.filter(|secret| !secret.is_empty());
+    if secret.as_ref().is_some_and(|secret| secret.len() > CLIENT_SECRET_MAX || !is_visible(secret)) {
+        return Err(RegistrationError::Unreadable("its client_secret is invalid"));
+    }
     let named = answered.token_endpoint_auth_method.as_deref();
     let authentication = match named {
         _ if secret.is_none() => ClientAuthentication::None,

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use url::{Url, form_urlencoded};
 
-use super::{client_authentication::Authentication, token::printable};
+use super::{client_authentication::Authentication, redaction::Redaction};
 use crate::{
     model::{
         client::Client,
@@ -125,7 +125,15 @@ pub async fn revoke(
             request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.finish())
         }
     };
-    read_response(revocation, &answer(outbound, request, now).await?)
+    let redaction = secrets(client, granted.access_token);
+    read_response(revocation, &answer(outbound, request, now).await?, &redaction)
+}
+
+/// What a request of our client with this token sends that its response may repeat.
+fn secrets(client: &Client, token: &SecretString) -> Redaction {
+    let mut redaction = Redaction::of_client(client);
+    redaction.add(token.expose_secret());
+    redaction
 }
 
 fn by_client_in_json(request: RequestBuilder, client: &Client, field: &str, token: &str) -> RequestBuilder {
@@ -177,7 +185,7 @@ async fn revoke_one(
         // A token that is not known is as good as revoked; the RFC says 200, not everybody does.
         (200..300, None) | (400, Some("invalid_token" | "invalid_grant")) => Ok(Revoked::Yes),
         (400, Some("unsupported_token_type")) => Ok(Revoked::Unsupported),
-        (_, code) => Err(refusal(&answer, code)),
+        (_, code) => Err(refusal(&answer, code, &secrets(client, token))),
     }
 }
 
@@ -191,7 +199,7 @@ fn body(client: &Client, token: &SecretString, kind: &str) -> String {
 async fn answer(outbound: &Outbound, request: RequestBuilder, now: DateTime<Utc>) -> Result<Answer, RevocationFailure> {
     let answer = outbound.send(request.header(ACCEPT, "application/json"), now).await?;
     if answer.status >= 500 || matches!(answer.status, 408 | 429) {
-        return Err(refusal(&answer, None));
+        return Err(refusal(&answer, None, &Redaction::default()));
     }
     // Whatever answers with a page is no revocation endpoint.
     if answer.body.trim_ascii_start().starts_with(b"<") {
@@ -201,7 +209,11 @@ async fn answer(outbound: &Outbound, request: RequestBuilder, now: DateTime<Utc>
     Ok(answer)
 }
 
-fn read_response(revocation: &Revocation, answer: &Answer) -> Result<Revoked, RevocationFailure> {
+fn read_response(
+    revocation: &Revocation,
+    answer: &Answer,
+    redaction: &Redaction,
+) -> Result<Revoked, RevocationFailure> {
     let code = error_code(answer);
     let dead = match revocation.style {
         RevocationStyle::Github => matches!(answer.status, 404 | 422),
@@ -216,7 +228,7 @@ fn read_response(revocation: &Revocation, answer: &Answer) -> Result<Revoked, Re
         _ if dead => Ok(Revoked::AccessTokenDead),
         _ if revocation.style == RevocationStyle::Stripe && says(answer, STRIPE_NOT_CONNECTED) => Ok(Revoked::Yes),
         (200..300, None) => Ok(Revoked::Yes),
-        _ => Err(refusal(answer, code.as_deref())),
+        _ => Err(refusal(answer, code.as_deref(), redaction)),
     }
 }
 
@@ -239,8 +251,8 @@ fn error_code(answer: &Answer) -> Option<String> {
     }
 }
 
-fn refusal(answer: &Answer, code: Option<&str>) -> RevocationFailure {
-    let code = code.map(|code| format!(" ({})", printable(code, 64))).unwrap_or_default();
+fn refusal(answer: &Answer, code: Option<&str>, redaction: &Redaction) -> RevocationFailure {
+    let code = code.map(|code| format!(" ({})", redaction.printable(code, 64))).unwrap_or_default();
     RevocationFailure {
         problem: format!("the provider responded with status {}{code}", answer.status),
         retry_after: answer.retry_after,

@@ -1,11 +1,19 @@
 //! Which scopes a grant covers: what a provider says it granted, and what that means in its own names.
-//! Owns: how scopes that include each other, or have two names, are counted.
+//! Owns: what a scope is, and how scopes that include each other, or have two names, are counted.
 //! Must not know: which provider has such scopes, or whether a token is good enough for anybody.
 
 use crate::model::quirks::Quirks;
 
 /// Scopes that request a kind of response and no rights; providers do not list them among those they granted.
 const NO_RIGHTS: [&str; 4] = ["openid", "offline_access", "offline.access", "refresh_token"];
+
+const SCOPE_MAX: usize = 512;
+
+/// Whether the text is one scope: visible ASCII without `"` and `\` (RFC 6749 section 3.3).
+#[must_use]
+pub fn is_scope(text: &str) -> bool {
+    (1..=SCOPE_MAX).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
 
 /// What a grant covers, given the scopes that the provider says it granted and those that were requested. Without this an
 /// agent that requests a scope that another includes would be sent to consent again and again.

@@ -9,6 +9,7 @@ use url::{Url, form_urlencoded};
 
 use super::{
     client_authentication::Authentication,
+    redaction::Redaction,
     token_response::{ErrorResponse, Reading, TokenResponse, read},
 };
 use crate::{
@@ -23,6 +24,9 @@ use crate::{
 
 /// The grant type of a device's code.
 pub(super) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+/// Fields of a request that are no secrets.
+const PUBLIC_FIELDS: [&str; 5] = ["grant_type", "redirect_uri", "scope", "client_id", "resource"];
 
 /// What is brought to the token endpoint.
 pub enum Grant<'a> {
@@ -62,9 +66,10 @@ pub async fn request_token(
         Grant::ClientCredentials { scopes } => scopes.join(client.options.scope_separator.as_deref().unwrap_or(" ")),
         _ => String::new(),
     };
-    let answer = ask(outbound, client, url, grant_fields(client, &grant, &scope), now).await?;
-    match read(&answer, quirks) {
+    let (answer, redaction) = ask(outbound, client, url, grant_fields(client, &grant, &scope), now).await?;
+    match read(&answer, quirks, now) {
         Reading::Granted(mut response) => {
+            response.redact(redaction);
             // What is renewed without a refresh token is marked as renewable by a copy in its place.
             let renewable = client.options.renewal_grant.is_some() || matches!(grant, Grant::ClientCredentials { .. });
             if renewable && response.refresh_token.is_none() {
@@ -72,7 +77,18 @@ pub async fn request_token(
             }
             Ok(*response)
         }
-        Reading::Refused(refused) => Err(refusal(refused, &quirks.errors)),
+        Reading::Refused(refused) => {
+            let is_dead = matches!(grant, Grant::Refresh(_)) && says_dead_grant(&answer, &refused, &quirks.errors);
+            let mut failure = refusal(&refused, &quirks.errors, &redaction);
+            if is_dead && failure.kind == FailureKind::Refused {
+                failure.kind = FailureKind::DeadGrant;
+            }
+            Err(failure)
+        }
+        Reading::Malformed(problem) => {
+            let problem = format!("the provider's token response is not valid: {problem}");
+            Err(TokenFailure::new(FailureKind::Unreadable, "provider_response", &problem))
+        }
         Reading::Unreadable => Err(TokenFailure::new(
             FailureKind::Unreadable,
             "provider_response",
@@ -81,17 +97,21 @@ pub async fn request_token(
     }
 }
 
-/// Asks an endpoint as our client; a response of a server that is busy or broken counts as a failure.
+/// Asks an endpoint as our client; a response of a server that is busy or broken counts as a failure. The response may
+/// repeat what was sent, so what is to be taken out of it comes along.
 pub(super) async fn ask(
     outbound: &Outbound,
     client: &Client,
     url: &str,
     fields: Vec<(&str, &str)>,
     now: DateTime<Utc>,
-) -> Result<Answer, TokenFailure> {
+) -> Result<(Answer, Redaction), TokenFailure> {
     let url = Url::parse(url).map_err(|_| {
         TokenFailure::new(FailureKind::AddressRefused, "address_refused", "the provider's record has no URL to ask at")
     })?;
+    let mut redaction = Redaction::of_client(client);
+    let secret_fields = fields.iter().filter(|(name, _)| !PUBLIC_FIELDS.contains(name));
+    secret_fields.for_each(|(_, value)| redaction.add(value));
     let (content_type, body) = body(client, fields);
     let request = outbound
         .post(&url)
@@ -104,7 +124,7 @@ pub(super) async fn ask(
     let busy = match answer.status {
         429 => FailureKind::RateLimited,
         408 | 500.. => FailureKind::Unavailable,
-        _ => return Ok(answer),
+        _ => return Ok((answer, redaction)),
     };
     let description = format!("the provider responded with status {}; try again later", answer.status);
     Err(TokenFailure {
@@ -165,7 +185,7 @@ fn body<'a>(client: &'a Client, mut fields: Vec<(&'a str, &'a str)>) -> (&'stati
 
 /// What a refusal means: by the codes of RFC 6749 (sections 4.1.2.1 and 5.2), RFC 8628 and `OpenID` Connect, and by those
 /// of the provider.
-pub(super) fn refusal(refused: ErrorResponse, codes: &ErrorCodes) -> TokenFailure {
+pub(super) fn refusal(refused: &ErrorResponse, codes: &ErrorCodes, redaction: &Redaction) -> TokenFailure {
     let code = refused.error.as_str();
     let among = |codes: &[String]| codes.iter().any(|known| known == code);
     let kind = match code {
@@ -180,10 +200,30 @@ pub(super) fn refusal(refused: ErrorResponse, codes: &ErrorCodes) -> TokenFailur
     };
     TokenFailure {
         kind,
-        error: printable(&refused.error, 64),
-        error_description: refused.error_description.map(|text| printable(&text, 300)),
+        error: redaction.printable(&refused.error, 64),
+        error_description: refused.error_description.as_ref().map(|text| redaction.printable(text, 300)),
         retry_after: None,
     }
+}
+
+/// Whether the refusal of a refresh says in plain words that the refresh token is dead, under a code that does not: a
+/// whole sentence of the error is one of the catalogue's.
+fn says_dead_grant(answer: &Answer, refused: &ErrorResponse, codes: &ErrorCodes) -> bool {
+    let texts = [Some(&refused.error), refused.error_description.as_ref()];
+    let mut sentences = texts.into_iter().flatten().flat_map(|text| text.split(['.', ';', ':', '!', '(', '\n']));
+    matches!(answer.status, 400 | 401)
+        && sentences.any(|sentence| {
+            let sentence = words(sentence);
+            codes.dead_grant_texts.iter().any(|text| words(text) == sentence)
+        })
+}
+
+/// The words of a sentence, without those that change nothing about what it says of a refresh token.
+fn words(sentence: &str) -> Vec<String> {
+    const IDLE: [&str; 12] =
+        ["a", "an", "been", "given", "has", "is", "or", "provided", "supplied", "the", "was", "your"];
+    let words = sentence.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase);
+    words.filter(|word| !word.is_empty() && !IDLE.contains(&word.as_str())).collect()
 }
 
 fn call_failure(error: &CallError) -> TokenFailure {
@@ -194,10 +234,4 @@ fn call_failure(error: &CallError) -> TokenFailure {
         CallError::NotConnected | CallError::Broken => (FailureKind::Unavailable, "provider_unavailable"),
     };
     TokenFailure::new(kind, code, &error.to_string())
-}
-
-/// What others wrote, cut and without control characters: it goes into pages, logs and responses.
-#[must_use]
-pub fn printable(text: &str, max: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(max).collect()
 }

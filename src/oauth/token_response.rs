@@ -1,17 +1,22 @@
 //! Token responses: a lenient reading of what providers really send.
-//! Owns: every way in which a success or an error is written (RFC 6749 sections 5.1 and 5.2, and beyond).
+//! Owns: every way in which a success or an error is written (RFC 6749 sections 5.1 and 5.2, and beyond), and which
+//! characters a provider's values may have.
 //! Must not know: what the response is for.
 
 use std::{collections::HashSet, time::Duration};
 
-use secrecy::SecretString;
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
+use super::{
+    lifetime::{left_until, lifetime},
+    redaction::Redaction,
+    scopes::is_scope,
+};
 use crate::{model::quirks::Quirks, outbound::client::Answer};
 
-/// A lifetime beyond ten years is a mistake or "never": unknown.
-const LIFETIME_MAX_SECONDS: f64 = 10.0 * 365.0 * 86_400.0;
 /// More scopes than any provider has.
 const SCOPES_MAX: usize = 1000;
 
@@ -23,7 +28,7 @@ pub struct TokenResponse {
     pub refresh_token: Option<SecretString>,
     /// The granted scopes; `None` means those that were asked for (RFC 6749 section 5.1).
     pub scopes: Option<Vec<String>>,
-    /// How long the access token lives, if that is known.
+    /// How long the access token lives, if that is known. Zero: the provider says that it has expired already.
     pub expires_in: Option<Duration>,
     /// How long the refresh token lives, if that is known.
     pub refresh_token_expires_in: Option<Duration>,
@@ -31,6 +36,23 @@ pub struct TokenResponse {
     pub metadata: Map<String, Value>,
     /// The whole response, for finding out whose account it is. Holds secrets.
     pub(super) fields: Map<String, Value>,
+    /// What must not be kept as anything but a token.
+    pub(super) redaction: Redaction,
+}
+
+impl TokenResponse {
+    /// Leaves out what repeats a secret of its request or one of its own tokens.
+    pub(super) fn redact(&mut self, mut redaction: Redaction) {
+        redaction.add(self.access_token.expose_secret());
+        if let Some(refresh_token) = &self.refresh_token {
+            redaction.add(refresh_token.expose_secret());
+        }
+        self.metadata.retain(|_, value| !redaction.is_repeated_in(&value.to_string()));
+        if let Some(scopes) = &mut self.scopes {
+            scopes.retain(|scope| !redaction.is_repeated_in(scope));
+        }
+        self.redaction = redaction;
+    }
 }
 
 /// What an error response says.
@@ -48,21 +70,27 @@ pub enum Reading {
     Granted(Box<TokenResponse>),
     /// An error that the provider names, whatever the status was.
     Refused(ErrorResponse),
+    /// A token that cannot be used, and why.
+    Malformed(&'static str),
     /// Neither: HTML, an empty body, JSON without a token.
     Unreadable,
 }
 
 /// Reads a response of a token endpoint.
 #[must_use]
-pub fn read(answer: &Answer, quirks: &Quirks) -> Reading {
+pub fn read(answer: &Answer, quirks: &Quirks, now: DateTime<Utc>) -> Reading {
     let Some(fields) = fields(answer) else { return Reading::Unreadable };
-    if let Some(refused) = error(&fields) {
+    if let Some(refused) = error(&fields, answer.status) {
         return Reading::Refused(refused);
     }
     if !(200..300).contains(&answer.status) {
         return Reading::Unreadable;
     }
-    granted(fields, quirks).map_or(Reading::Unreadable, |granted| Reading::Granted(Box::new(granted)))
+    match granted(fields, quirks, now) {
+        Ok(Some(granted)) => Reading::Granted(Box::new(granted)),
+        Ok(None) => Reading::Unreadable,
+        Err(problem) => Reading::Malformed(problem),
+    }
 }
 
 /// JSON whatever the media type says, if it looks like it; else form fields, if they are what we look for.
@@ -80,7 +108,7 @@ fn fields(answer: &Answer) -> Option<Map<String, Value>> {
     (pairs.contains_key("access_token") || pairs.contains_key("error")).then_some(pairs)
 }
 
-fn error(fields: &Map<String, Value>) -> Option<ErrorResponse> {
+fn error(fields: &Map<String, Value>, status: u16) -> Option<ErrorResponse> {
     let refused = |error: String, error_description: Option<&Value>| ErrorResponse {
         error,
         error_description: error_description.and_then(text),
@@ -101,37 +129,62 @@ fn error(fields: &Map<String, Value>) -> Option<ErrorResponse> {
             Some(Value::String(code)) if code.starts_with("BAD_") => {
                 Some(refused(code.to_ascii_lowercase(), fields.get("message")))
             }
+            // Or no code at all, only a text.
+            _ if matches!(status, 400 | 401) => {
+                let message =
+                    ["message", "error_description", "error_message"].iter().find_map(|name| fields.get(*name));
+                Some(refused("provider_error".to_owned(), Some(message.filter(|text| text.is_string())?)))
+            }
             _ => None,
         },
         _ => None,
     }
 }
 
-fn granted(fields: Map<String, Value>, quirks: &Quirks) -> Option<TokenResponse> {
+/// `None`: there is no token.
+fn granted(
+    fields: Map<String, Value>,
+    quirks: &Quirks,
+    now: DateTime<Utc>,
+) -> Result<Option<TokenResponse>, &'static str> {
     let response = Value::Object(fields);
     let places = quirks.token_paths.iter().filter_map(|path| response.pointer(path));
-    let grant = std::iter::once(&response)
-        .chain(places)
-        .filter_map(Value::as_object)
-        .find(|object| secret(object.get("access_token")).is_some())?
-        .clone();
-    let Value::Object(fields) = response else { return None };
-    Some(TokenResponse {
-        access_token: secret(grant.get("access_token"))?,
-        refresh_token: secret(grant.get("refresh_token")),
+    let with_token = |object: &&Map<String, Value>| filled(object.get("access_token")).is_some();
+    let grant = std::iter::once(&response).chain(places).filter_map(Value::as_object).find(with_token).cloned();
+    let (Some(grant), Value::Object(fields)) = (grant, response) else { return Ok(None) };
+    let Some(access_token) = filled(grant.get("access_token")) else { return Ok(None) };
+    // The outer spaces of a header's value are not part of it (RFC 9110 section 5.5): such a token cannot be sent.
+    if !is_visible(access_token) || access_token.trim() != access_token {
+        return Err("its access_token has characters that an access token cannot have (RFC 6749 appendix A.12)");
+    }
+    let refresh_token = filled(grant.get("refresh_token"));
+    if !refresh_token.is_none_or(is_visible) {
+        return Err("its refresh_token has characters that a refresh token cannot have (RFC 6749 appendix A.17)");
+    }
+    let until = |name| left_until(grant.get(name)?, now);
+    Ok(Some(TokenResponse {
+        access_token: access_token.into(),
+        refresh_token: refresh_token.map(SecretString::from),
         // Some send `scopes`.
-        scopes: scopes(grant.get("scope").or_else(|| grant.get("scopes"))),
-        expires_in: lifetime(grant.get("expires_in")),
+        scopes: scopes(grant.get("scope").or_else(|| grant.get("scopes")))?,
+        expires_in: lifetime(grant.get("expires_in")).or_else(|| until("expires_at")),
         refresh_token_expires_in: lifetime(
             grant.get("refresh_token_expires_in").or_else(|| grant.get("refresh_expires_in")),
-        ),
+        )
+        .or_else(|| until("refresh_token_expires_at")),
         metadata: metadata(&fields, &quirks.metadata),
+        redaction: Redaction::default(),
         fields,
-    })
+    }))
 }
 
-fn secret(value: Option<&Value>) -> Option<SecretString> {
-    value?.as_str().filter(|text| !text.is_empty() && !text.contains('\0')).map(SecretString::from)
+fn filled(value: Option<&Value>) -> Option<&str> {
+    value?.as_str().filter(|text| !text.is_empty())
+}
+
+/// The characters of tokens, codes, client ids and client secrets (`VSCHAR`, RFC 6749 appendix A).
+pub(super) fn is_visible(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -142,40 +195,47 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// A string with spaces or commas between, or a list. Nothing in it means that the response does not say.
-fn scopes(value: Option<&Value>) -> Option<Vec<String>> {
+/// A string with spaces or commas between, or a list. Nothing in it means that the response does not say. What is not a
+/// scope (RFC 6749 section 3.3) is left out.
+fn scopes(value: Option<&Value>) -> Result<Option<Vec<String>>, &'static str> {
     let split = |text: &str| -> Vec<String> {
-        text.split(|c: char| c == ',' || c.is_whitespace())
-            .filter(|scope| !scope.is_empty() && !scope.contains('\0'))
-            .map(ToOwned::to_owned)
-            .collect()
+        let parts = text.split(|c: char| c == ',' || c.is_whitespace());
+        parts.filter(|scope| !scope.is_empty()).map(ToOwned::to_owned).collect()
     };
-    let mut scopes = match value? {
-        Value::String(text) => split(text),
-        Value::Array(list) => list.iter().filter_map(Value::as_str).flat_map(split).collect(),
-        _ => return None,
+    let mut scopes = match value {
+        Some(Value::String(text)) => split(text),
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).flat_map(split).collect(),
+        _ => return Ok(None),
     };
-    scopes.truncate(SCOPES_MAX);
+    if scopes.is_empty() {
+        return Ok(None);
+    }
     let mut seen = HashSet::new();
-    scopes.retain(|scope| seen.insert(scope.clone()));
-    Some(scopes).filter(|scopes| !scopes.is_empty())
-}
-
-/// Seconds as a number, a fraction or text. What is not a positive, sane number is unknown.
-pub(super) fn lifetime(value: Option<&Value>) -> Option<Duration> {
-    let seconds = match value? {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse::<f64>().ok()?,
-        _ => return None,
-    };
-    (1.0..=LIFETIME_MAX_SECONDS).contains(&seconds).then(|| Duration::from_secs_f64(seconds.floor()))
+    scopes.retain(|scope| is_scope(scope) && seen.insert(scope.clone()));
+    scopes.truncate(SCOPES_MAX);
+    if scopes.is_empty() {
+        // To take them for those that were requested would be more than the provider says.
+        return Err("its scope has no scope in it that a client could request (RFC 6749 section 3.3)");
+    }
+    Ok(Some(scopes))
 }
 
 fn metadata(fields: &Map<String, Value>, kept: &[String]) -> Map<String, Value> {
     kept.iter()
         .filter_map(|name| Some((name.clone(), fields.get(name)?.clone())))
-        .filter(|(_, value)| value.to_string().len() <= 2048 && !value.to_string().contains("\\u0000"))
+        .filter(|(_, value)| value.to_string().len() <= 2048 && is_printable(value))
         .collect()
+}
+
+/// Whether no text in it has control characters: agents build URLs and headers of it.
+fn is_printable(value: &Value) -> bool {
+    let printable = |text: &str| !text.chars().any(char::is_control);
+    match value {
+        Value::String(text) => printable(text),
+        Value::Array(list) => list.iter().all(is_printable),
+        Value::Object(object) => object.iter().all(|(name, value)| printable(name) && is_printable(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
 }
 
 #[cfg(test)]
@@ -188,7 +248,7 @@ mod tests {
 
     fn read(answer: &Answer) -> Reading {
         let catalog = Catalog::load(None).unwrap();
-        super::read(answer, catalog.quirks_of(&example().client))
+        super::read(answer, catalog.quirks_of(&example().client), now())
     }
 
     fn answer(status: u16, content_type: &str, body: &str) -> Answer {
@@ -204,7 +264,44 @@ mod tests {
         match read(&answer(200, "application/json", body)) {
             Reading::Granted(granted) => *granted,
             Reading::Refused(refused) => panic!("{refused:?}"),
+            Reading::Malformed(problem) => panic!("{problem}: {body}"),
             Reading::Unreadable => panic!("unreadable: {body}"),
+        }
+    }
+
+    fn now() -> DateTime<Utc> {
+        "2026-11-27T10:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_token_with_characters_that_no_token_has_is_refused() {
+        for token in ["a\\r\\nX-Evil: 1", "a\\u0000", "a\\tb", "t\\u007f", "tök", " t", "t ", "t\\n", " "] {
+            for body in [
+                format!("{{\"access_token\":\"{token}\"}}"),
+                format!("{{\"access_token\":\"{token}\",\"authed_user\":{{\"access_token\":\"t\"}}}}"),
+            ] {
+                let reading = read(&answer(200, "application/json", &body));
+                assert!(matches!(reading, Reading::Malformed(problem) if problem.contains("access_token")), "{body}");
+            }
+        }
+        for (token, is_kept) in [("r\\n", false), ("r\\u0000", false), ("ré", false), (" r ", true), ("~!#", true)] {
+            let body = format!("{{\"access_token\":\"a b!~\",\"refresh_token\":\"{token}\"}}");
+            let reading = read(&answer(200, "application/json", &body));
+            match reading {
+                Reading::Granted(granted) => assert_eq!(granted.refresh_token.unwrap().expose_secret(), token),
+                Reading::Malformed(problem) => assert!(!is_kept && problem.contains("refresh_token"), "{token}"),
+                _ => panic!("{token}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_scope_is_left_out_and_means_nothing_else() {
+        let scopes = |value: &str| granted(&format!("{{\"access_token\":\"t\",\"scope\":{value}}}")).scopes;
+        assert_eq!(scopes("[\"a\",\"b\\u0000\",\"c\\\"d\",\"é\"]").unwrap(), ["a"]);
+        for value in ["\"\\u0000\"", "[\"\\\"\"]", "\"é\""] {
+            let body = format!("{{\"access_token\":\"t\",\"scope\":{value}}}");
+            assert!(matches!(read(&answer(200, "application/json", &body)), Reading::Malformed(_)), "{value}");
         }
     }
 
@@ -293,6 +390,7 @@ mod tests {
     fn metadata_keeps_what_apis_need_and_no_secret() {
         let response = granted(
             "{\"access_token\":\"t\",\"refresh_token\":\"r\",\"instance_url\":\"https://x\",
+              \"api_domain\":\"x\\r\\ny\",\"app_id\":{\"a\\u0000\":1},
               \"incoming_webhook\":{\"url\":\"secret\"},\"team\":{\"id\":\"T1\"}}",
         );
         let names: Vec<&str> = response.metadata.keys().map(String::as_str).collect();

@@ -10,7 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::account::{Account, named};
+use super::{
+    account::{Account, named},
+    redaction::Redaction,
+};
 use crate::{
     model::quirks::Userinfo,
     outbound::client::{CallError, Outbound},
@@ -50,7 +53,8 @@ pub async fn request_account(
         return Err(Unnamed::Status(answer.status));
     }
     let fields: Map<String, Value> = serde_json::from_slice(&answer.body).map_err(|_| Unnamed::NoAccount)?;
-    read(endpoint, &Value::Object(fields)).ok_or(Unnamed::NoAccount)
+    let account = read(endpoint, &Value::Object(fields)).ok_or(Unnamed::NoAccount)?;
+    account.redacted(&Redaction::of([access_token])).ok_or(Unnamed::NoAccount)
 }
 
 fn read(endpoint: &Userinfo, answer: &Value) -> Option<Account> {

@@ -78,3 +78,61 @@ pub(super) fn key_check_context() -> SealContext<'static> {
     let SealedColumn(table, column) = ENCRYPTION_KEY_CHECK;
     SealContext { column: (table, column), organization: "", workspace: "", row: Uuid::nil(), generation: 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    const COLUMNS: [SealedColumn; 9] = [
+        PROVIDER_CLIENT_SECRET,
+        TOKEN_ACCESS_TOKEN,
+        TOKEN_REFRESH_TOKEN,
+        REQUEST_CLIENT_SECRET,
+        REQUEST_CODE_VERIFIER,
+        REQUEST_DEVICE_CODE,
+        REVOCATION_CLIENT_SECRET,
+        REVOCATION_ACCESS_TOKEN,
+        REVOCATION_REFRESH_TOKEN,
+    ];
+
+    #[test]
+    fn a_thousand_changed_and_swapped_values_are_a_thousand_refusals() {
+        let keys = KeyRing::parse(&KeyRing::generate()).unwrap();
+        let tenants =
+            ["a", "b"].map(|name| Tenant { organization: format!("o-{name}"), workspace: format!("w-{name}") });
+        let places: Vec<(RowSeal<'_>, SealedColumn)> = (0..36)
+            .map(|n| {
+                let row = RowSeal::new(&keys, &tenants[n % 2], Uuid::from_u128((n / 2 % 2) as u128), [1, 2][n / 4 % 2]);
+                (row, COLUMNS[n % COLUMNS.len()])
+            })
+            .collect();
+        let values: Vec<Vec<u8>> =
+            places.iter().map(|(row, column)| row.seal(*column, &SecretString::from("a secret")).unwrap()).collect();
+        let mut refusals = 0;
+        for (at, (row, column)) in places.iter().enumerate() {
+            assert_eq!(row.open(*column, &values[at]).unwrap().expose_secret(), "a secret");
+            // The value of every other place: another column, row, generation, workspace or organization.
+            for (_, swapped) in values.iter().enumerate().filter(|(other, _)| *other != at) {
+                assert!(row.open(*column, swapped).is_err());
+                refusals += 1;
+            }
+        }
+        for _ in 0..1000 {
+            let at = rand::random_range(0..places.len());
+            let (mut changed, (row, column)) = (values[at].clone(), &places[at]);
+            match rand::random_range(0..4) {
+                0 => changed[rand::random_range(0..values[at].len())] ^= rand::random_range(1..=255_u8),
+                1 => changed.truncate(rand::random_range(0..values[at].len())),
+                2 => changed.insert(rand::random_range(0..values[at].len()), rand::random()),
+                _ => rand::fill(&mut changed[..]),
+            }
+            if changed != values[at] {
+                assert!(row.open(*column, &changed).is_err());
+                refusals += 1;
+            }
+        }
+        assert!(refusals >= 1000, "{refusals}");
+    }
+}

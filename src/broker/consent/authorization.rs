@@ -16,7 +16,7 @@ use super::{
 use crate::{
     broker::{context::Broker, error::BrokerError},
     model::{authorization_request::Status, grant::GrantRequest, options::GrantType, provider::Provider},
-    oauth::{authorize, token::printable},
+    oauth::{authorize, redaction::Redaction},
 };
 
 /// Begins an authorization: stores the request, with everything it will be completed with, and returns the URL.
@@ -55,8 +55,9 @@ pub async fn refuse(
     if begun.is_some_and(|request| !may_complete(&request, Source::Browser) || check_issuer(&request, iss).is_err()) {
         return Ok(Completion::InvalidState);
     }
-    let error = printable(error, 64);
-    let error_description = error_description.map(|text| printable(text, 300));
+    let redaction = Redaction::of([state]);
+    let error = redaction.printable(error, 64);
+    let error_description = error_description.map(|text| redaction.printable(text, 300));
     let now = broker.clock.now();
     let refused = broker
         .store

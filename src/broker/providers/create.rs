@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{
     definition::Definition,
     draft::{ProviderDraft, check_text},
+    metadata::check_server,
 };
 use crate::{
     broker::{
@@ -42,6 +43,7 @@ pub async fn create(broker: &Broker, tenant: Tenant, mut draft: ProviderDraft) -
             let found = Discovery::new(&broker.outbound, broker.clock.now()).of_issuer(&issuer).await;
             let failed = |error| BrokerError::discovery("issuer", "The issuer was not discovered", &error);
             let server = found.map_err(failed)?;
+            check_server(&server, definition.guard).map_err(failed)?;
             fill(&mut draft, &server);
             Some(server)
         }

@@ -10,6 +10,7 @@ use super::{
     create::{begin_discovery, id_taken},
     definition::{required, secret_missing},
     draft::check_text,
+    metadata::check_discovered,
 };
 use crate::{
     broker::{
@@ -105,6 +106,7 @@ pub async fn connect(broker: &Broker, tenant: Tenant, draft: McpDraft) -> Result
     let failed = |error| BrokerError::discovery("mcp_server_url", NOT_CONNECTED, &error);
     let now = broker.clock.now();
     let discovered = Discovery::new(&broker.outbound, now).of_mcp_server(&server.url).await.map_err(failed)?;
+    check_discovered(&discovered, broker.outbound.guard()).map_err(failed)?;
     if server.grant_type == GrantType::AuthorizationCode {
         check_pkce(&discovered, server.draft.allow_missing_pkce).map_err(failed)?;
     }

@@ -10,3 +10,4 @@ pub mod delete;
 pub mod draft;
 pub mod list;
 pub mod mcp;
+mod metadata;

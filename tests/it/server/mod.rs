@@ -6,6 +6,7 @@ mod crashes;
 mod database_restarts;
 mod jobs;
 mod outages;
+mod repeated_secrets;
 mod replicas;
 mod secrecy;
 mod serving;
