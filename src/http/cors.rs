@@ -43,7 +43,8 @@ fn origin(entry: &str) -> Result<HeaderValue, String> {
     let refused =
         || format!("`{entry}` is not an origin, such as https://app.example.com, without a path or a trailing slash");
     let url = Url::parse(entry).map_err(|_| refused())?;
-    let is_origin = matches!(url.scheme(), "https" | "http") && url.origin().ascii_serialization() == entry;
+    let is_origin =
+        !entry.contains('*') && matches!(url.scheme(), "https" | "http") && url.origin().ascii_serialization() == entry;
     if is_origin { HeaderValue::from_str(entry).map_err(|_| refused()) } else { Err(refused()) }
 }
 

@@ -53,8 +53,8 @@ pub struct ApiKeys {
 /// What was read of a key, past the cache.
 struct LastRead {
     began: Instant,
-    /// `None`: the database did not respond.
-    key: Option<Option<ApiKey>>,
+    /// The error is that the database did not respond; those who share the read need not know more.
+    key: Result<Option<ApiKey>, ()>,
 }
 
 impl ApiKeys {
@@ -76,10 +76,10 @@ impl ApiKeys {
         if last_read.as_ref().is_none_or(|read| read.began < asked) {
             let began = Instant::now();
             let read = self.store.api_key_of_id(id).await;
-            *last_read = Some(LastRead { began, key: read.as_ref().ok().cloned() });
+            *last_read = Some(LastRead { began, key: read.as_ref().map(Clone::clone).map_err(|_| ()) });
             read?;
         }
-        match last_read.as_ref().and_then(|read| read.key.as_ref()) {
+        match last_read.as_ref().and_then(|read| read.key.as_ref().ok()) {
             Some(key) => Ok(key.as_ref().is_some_and(|key| key.is_valid(now))),
             None => Err(StoreError::Unavailable("the API key could not be read".into())),
         }
