@@ -175,7 +175,7 @@ fn parsed(text: &str) -> Result<Url, Problem> {
         return Err(if is_other {
             ("url_scheme", "URL scheme should be 'https'".into())
         } else {
-            ("url_parsing", "Input should be a valid URL, such as https://example.com/path".to_owned())
+            ("url_parsing", "Input should be a valid URL".to_owned())
         });
     };
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
