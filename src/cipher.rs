@@ -119,6 +119,11 @@ impl KeyRing {
                     "key `{id}` is not {KEY_BYTES} bytes in base64; generate one with `agent-auth keys generate`"
                 )));
             }
+            if is_made_up(&bytes) {
+                return Err(CipherError::Setting(format!(
+                    "key `{id}` is not random, so anyone can guess it; generate one with `agent-auth keys generate`"
+                )));
+            }
             let cipher = XChaCha20Poly1305::new_from_slice(&bytes).map_err(|_| CipherError::Malformed)?;
             keys.push(Key { id: id.to_owned(), cipher });
         }
@@ -197,6 +202,12 @@ impl KeyRing {
     }
 }
 
+/// True when each byte follows from the one before: all zeros, all the same, or 0, 1, 2, ..., as in examples.
+fn is_made_up(key: &[u8]) -> bool {
+    let step = |pair: &[u8]| pair[1].wrapping_sub(pair[0]);
+    key.windows(2).all(|pair| step(pair) == step(key))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,6 +267,9 @@ mod tests {
             ("k1", "not `id:base64`"),
             ("k1:c2hvcnQ=", "key `k1` is not 32 bytes"),
             (":AAAA", "the id of key 1"),
+            ("k1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "key `k1` is not random"),
+            ("k2:QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=", "key `k2` is not random"),
+            ("k3:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "key `k3` is not random"),
         ] {
             let error = KeyRing::parse(&SecretString::from(setting)).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

@@ -21,7 +21,7 @@ const ALIKE: f64 = 0.85;
 /// The settings that can also be read from a file named by `AGENT_AUTH_<KEY>_FILE`.
 const SECRETS: [&str; 3] = ["database_url", "encryption_keys", "bootstrap_api_key"];
 /// The smallest and the largest value of each number.
-const RANGES: [(&str, i64, i64); 9] = [
+const RANGES: [(&str, i64, i64); 15] = [
     ("database_connections", 1, 100),
     ("authorization_ttl_seconds", 60, 3600),
     ("wait_max_seconds", 1, 3600),
@@ -31,6 +31,12 @@ const RANGES: [(&str, i64, i64); 9] = [
     ("keep_alive_idle_days", 0, 3650),
     ("dead_token_days", 0, 3650),
     ("max_connections", 1, i64::MAX),
+    ("key_requests_per_second", 0, 1_000_000),
+    ("address_requests_per_second", 0, 1_000_000),
+    ("failed_keys_per_minute", 0, 1_000_000),
+    ("waits_per_key", 0, i64::MAX),
+    ("pending_requests_per_workspace", 0, i64::MAX),
+    ("pending_requests_per_user", 0, i64::MAX),
 ];
 
 static DEFAULTS: LazyLock<Table> = LazyLock::new(|| {
@@ -72,6 +78,14 @@ pub struct Settings {
     pub keep_alive_idle_days: i64,
     pub dead_token_days: i64,
     pub max_connections: usize,
+    pub trusted_proxies: String,
+    pub cors_origins: String,
+    pub key_requests_per_second: u32,
+    pub address_requests_per_second: u32,
+    pub failed_keys_per_minute: u32,
+    pub waits_per_key: usize,
+    pub pending_requests_per_workspace: usize,
+    pub pending_requests_per_user: usize,
     pub log: String,
 }
 
@@ -291,7 +305,7 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert!(settings.database_url.is_none());
-        assert_eq!(DEFAULTS.len(), 23);
+        assert_eq!(DEFAULTS.len(), 31);
         for (key, default) in &*DEFAULTS {
             let has_range = RANGES.iter().any(|(name, ..)| name == key);
             assert_eq!(default.is_integer(), has_range, "{key}");

@@ -5,6 +5,7 @@
 use std::{fs::File, io, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{
     net::TcpListener,
@@ -15,11 +16,11 @@ use crate::{
     broker::{
         context::Broker,
         jobs,
-        open::{check, data_folder_error, private_file, private_folder},
+        open::{OpenError, check, data_folder_error, private_file, private_folder},
     },
     clock::Clock,
     config::Settings,
-    http::{self, app::App, serve},
+    http::{self, app::App, cors::cors, limits::Limits, serve},
     identity::{
         api_keys::{ApiKeys, bootstrap},
         langsmith::LangSmith,
@@ -31,12 +32,18 @@ use crate::{
 /// How long work in progress may take after a stop was requested.
 const STOP_WITHIN: Duration = Duration::from_secs(25);
 
+/// Files that are open besides connections of clients and of the database: SQLite's, calls to providers, and the like.
+const OTHER_FILES: u64 = 32;
+/// A server for fewer connections would be of no use.
+const CONNECTIONS_MIN: u64 = 8;
+
 /// Serves until it is stopped.
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     telemetry::log(&settings.log)?;
+    protect_memory();
     check(&settings)?;
     let listener = listen(&settings.listen).await?;
     let _lock = settings.database_url.is_none().then(|| lock_folder(&settings)).transpose()?;
@@ -54,11 +61,13 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
 /// One line that says what is wrong and what to do.
 pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<(Arc<App>, Option<SecretString>)> {
     let langsmith = LangSmith::open(&settings)?;
+    let limits = Limits::new(&settings).map_err(|problem| OpenError::Setting("TRUSTED_PROXIES", problem))?;
+    let cors = cors(&settings.cors_origins).map_err(|problem| OpenError::Setting("CORS_ORIGINS", problem))?;
     let broker = Broker::open(settings, clock).await?;
     broker.end_leases_of_other_processes().await?;
     let first_key = bootstrap(broker.store(), &broker.settings, broker.clock.now()).await?;
     let remember = Duration::from_secs(broker.settings.api_key_cache_seconds);
-    let app = App { api_keys: ApiKeys::new(broker.store().clone(), remember), langsmith, broker };
+    let app = App { api_keys: ApiKeys::new(broker.store().clone(), remember), langsmith, limits, cors, broker };
     jobs::schedule::start(&app.broker);
     Ok((Arc::new(app), first_key))
 }
@@ -119,7 +128,7 @@ pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
         tracing::info!(event = "server.stopping", "stopping");
         stopping.broker.shutdown.cancel();
     });
-    let connections_max = app.broker.settings.max_connections;
+    let connections_max = connections_max(&app.broker.settings);
     let serving = tokio::spawn(serve::serve(
         listener,
         http::router(Arc::clone(&app)),
@@ -139,6 +148,39 @@ pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Keeps the memory of this process, which holds keys and tokens, out of core dumps and away from other processes of the
+/// same user. Without the right to do so it goes on.
+pub fn protect_memory() {
+    let no_core = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, no_core) {
+        tracing::warn!(event = "server.memory_not_protected", %error, "core dumps could not be switched off");
+    }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        tracing::warn!(event = "server.memory_not_protected", %error, "other processes of this user can read the memory");
+    }
+}
+
+/// As many connections as the settings say and the limit of open files permits, which is raised as far as it may be.
+/// Without file descriptors, not even a client that is connected could be served: there would be none for the database.
+fn connections_max(settings: &Settings) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let files = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    let others = OTHER_FILES + u64::from(settings.database_connections);
+    let possible = files.map_or(u64::MAX, |files| files.saturating_sub(others).max(CONNECTIONS_MIN));
+    let possible = usize::try_from(possible).unwrap_or(usize::MAX);
+    if possible < settings.max_connections {
+        tracing::warn!(
+            event = "server.few_files",
+            open_files = files,
+            connections = possible,
+            "the limit of open files permits fewer connections than max_connections"
+        );
+    }
+    settings.max_connections.min(possible)
+}
+
 /// Locks the data folder for one server: with SQLite, waiters are woken only within the process.
 pub fn lock_folder(settings: &Settings) -> anyhow::Result<File> {
     let folder = &settings.data_dir;
@@ -151,5 +193,29 @@ pub fn lock_folder(settings: &Settings) -> anyhow::Result<File> {
             "another agent-auth uses the data folder {}; stop it, or use PostgreSQL for several servers",
             folder.display()
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_memory_of_the_process_is_protected() {
+        protect_memory();
+        let dumpable = rustix::process::dumpable_behavior().unwrap();
+        assert_eq!(dumpable, rustix::process::DumpableBehavior::NotDumpable);
+        assert_eq!(getrlimit(Resource::Core).current, Some(0));
+    }
+
+    #[test]
+    fn no_more_connections_are_accepted_than_settings_and_open_files_permit() {
+        let few = Settings { max_connections: 3, ..Settings::default() };
+        assert_eq!(connections_max(&few), 3);
+        let many = Settings { max_connections: usize::MAX, ..Settings::default() };
+        if let Some(files) = getrlimit(Resource::Nofile).maximum {
+            assert!(u64::try_from(connections_max(&many)).unwrap() < files);
+        }
     }
 }

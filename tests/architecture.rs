@@ -35,11 +35,11 @@ const EVERYTHING: &str = "*";
 const ROOMS: &[(&str, &str)] = &[
     (
         "broker",
-        "rules backoff persist error usage limits notifications open < context < clients < tokens < \
+        "rules backoff persist error usage limits pending notifications open < context < clients < tokens < \
          providers consent connections < authenticate < jobs",
     ),
     ("store", "error postgres db seal < client reads < handle < *"),
-    ("http", "error app < body caller < browser api"),
+    ("http", "error address cors checks limits socket app < body caller < browser api"),
 ];
 
 #[test]

@@ -20,6 +20,7 @@ use super::{
     },
     context::Broker,
     error::BrokerError,
+    pending::PendingMax,
     providers::list::get,
     rules,
     tokens::fresh::{Usable, ensure_fresh},
@@ -165,15 +166,19 @@ async fn get_consent(
         is_default: request.is_default,
         force_new: request.force_new,
     };
-    match (credential, request.consent_on, provider.client.options.grant_type) {
-        (Some(credential), _, _) => {
-            obtain(broker, &provider, wanted, credential, &request.scopes).await.map(Outcome::Completed)
-        }
-        (None, ConsentOn::Device, GrantType::AuthorizationCode) => {
-            begin_device(broker, &provider, wanted, redirect_uri).await.map(Outcome::Pending)
-        }
-        (None, _, _) => begin(broker, &provider, wanted, redirect_uri).await.map(Outcome::Pending),
+    if let Some(credential) = credential {
+        return obtain(broker, &provider, wanted, credential, &request.scopes).await.map(Outcome::Completed);
     }
+    let now = broker.clock.now();
+    let place = broker.notifications.pending.reserve(&wanted.subject, PendingMax::of(&broker.settings), now)?;
+    let pending = match (request.consent_on, provider.client.options.grant_type) {
+        (ConsentOn::Device, GrantType::AuthorizationCode) => {
+            begin_device(broker, &provider, wanted, redirect_uri).await?
+        }
+        _ => begin(broker, &provider, wanted, redirect_uri).await?,
+    };
+    place.keep(pending.id, now + TimeDelta::seconds(broker.settings.authorization_ttl_seconds));
+    Ok(Outcome::Pending(pending))
 }
 
 /// The requested scopes, and those of the token that would be replaced: with most providers a new consent replaces the

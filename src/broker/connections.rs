@@ -7,9 +7,14 @@ use uuid::Uuid;
 use super::{context::Broker, error::BrokerError};
 use crate::model::{agent_connection::AgentConnection, subject::Tenant};
 
-/// The connections of an agent, newest first.
-pub async fn list(broker: &Broker, tenant: &Tenant, agent_id: &str) -> Result<Vec<AgentConnection>, BrokerError> {
-    Ok(broker.store.agent_connections(tenant, agent_id, None).await?)
+/// The connections of an agent, newest first; only those with tokens of `user` when one is named.
+pub async fn list(
+    broker: &Broker,
+    tenant: &Tenant,
+    agent_id: &str,
+    user: Option<&str>,
+) -> Result<Vec<AgentConnection>, BrokerError> {
+    Ok(broker.store.agent_connections(tenant, agent_id, user).await?)
 }
 
 /// Connects a token to an agent. A connection that exists is returned as it is. `None`: the workspace has no such token,

@@ -27,6 +27,15 @@ pub struct RegistrationRequired {
     pub token_endpoint: String,
 }
 
+/// Whose authorization requests are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A workspace.
+    Workspace,
+    /// A user of a workspace.
+    User,
+}
+
 /// Why the broker did not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
@@ -70,6 +79,14 @@ pub enum BrokerError {
         /// How many may run.
         limit: usize,
         /// When another try makes sense.
+        retry_after: Duration,
+    },
+    /// As many authorization requests are pending as may be.
+    #[error("too many authorization requests are pending")]
+    TooManyPending {
+        /// Whose they are.
+        of: Owner,
+        /// When the first of them expires.
         retry_after: Duration,
     },
     /// The database cannot be used for now. Worth another try.

@@ -28,6 +28,13 @@ pub enum LimitKey {
     DevicePoll,
     /// Requests for a token of our own client: the provider's record in that version, and the scopes.
     ClientToken(Uuid, i64, Vec<String>),
+    /// Waits of an API key.
+    Wait {
+        /// The record of the key.
+        key: Uuid,
+        /// How many one key may have.
+        max: usize,
+    },
 }
 
 impl LimitKey {
@@ -38,6 +45,7 @@ impl LimitKey {
             Self::Discovery(_) => 4,
             Self::Refresh(_) | Self::ClientToken(..) => 1,
             Self::DevicePoll => 64,
+            Self::Wait { max, .. } => *max,
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod limits;
 pub mod notifications;
 pub mod open;
+pub mod pending;
 mod persist;
 pub mod providers;
 pub mod rules;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::pending::PendingRequests;
 use crate::{
     clock::Clock,
     store::{
@@ -67,6 +68,8 @@ pub struct Notifications {
     waiters: Waiters,
     store: Store,
     clock: Clock,
+    /// The authorization requests that may still end.
+    pub pending: PendingRequests,
 }
 
 /// A registration, which ends when it is dropped.
@@ -81,7 +84,7 @@ impl Notifications {
     /// Over this store.
     #[must_use]
     pub fn new(store: Store, clock: Clock) -> Self {
-        Self { waiters: Arc::default(), store, clock }
+        Self { waiters: Arc::default(), store, clock, pending: PendingRequests::default() }
     }
 
     /// Registers a waiter for `id`.
@@ -161,6 +164,7 @@ impl Notifications {
     }
 
     fn wake_here(&self, id: Uuid) {
+        self.pending.end(id);
         tracing::trace!(event = "notification.waiters_woken", auth_id = %id, "waiters woken");
         if let Some(notify) = self.waiters.lock().get(&id) {
             notify.notify_waiters();

@@ -5,13 +5,13 @@
 use std::{fs::File, io, path::Path};
 
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
 
 use crate::{
     catalog::{Catalog, CatalogError},
     cipher::{CipherError, KeyRing},
     clock::Clock,
     config::Settings,
+    model::web_address,
     outbound::address::AddressGuard,
     store::{db::Location, error::StoreError, handle::Store, postgres::postgres_options},
 };
@@ -72,8 +72,8 @@ pub async fn open_store(settings: &Settings, clock: &Clock) -> Result<Store, Ope
 /// The address that browsers use to reach the server: `public_url`, or else the listen address.
 pub fn public_url(settings: &Settings) -> Result<String, OpenError> {
     let Some(configured) = &settings.public_url else { return Ok(format!("http://{}", settings.listen)) };
-    let url = Url::parse(configured).ok().filter(|url| {
-        matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.fragment().is_none()
+    let url = web_address::parse(configured).filter(|url| {
+        url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none()
     });
     match url {
         Some(_) => Ok(configured.trim_end_matches('/').to_owned()),
@@ -105,7 +105,7 @@ pub fn data_folder_error(folder: &Path, error: &io::Error) -> OpenError {
             format!("{} is a file, not a folder; choose another folder", path.display())
         }
         (io::ErrorKind::PermissionDenied, Some((path, metadata))) => {
-            let uid = std::fs::metadata("/proc/self").map_or_else(|_| "?".to_owned(), |own| own.uid().to_string());
+            let uid = rustix::process::geteuid().as_raw();
             format!(
                 "{shown} is not writable: {} belongs to uid {}, but this process runs as uid {uid}. Change the owner, or \
                  choose another folder",

@@ -5,7 +5,10 @@
 use serde_json::Value;
 use url::Url;
 
-use crate::outbound::address::{AddressGuard, Refusal};
+use crate::{
+    model::web_address,
+    outbound::address::{AddressGuard, Refusal},
+};
 
 /// What is wrong with a text: a name for programs (those of pydantic, which clients know), and a sentence.
 pub type Problem = (&'static str, String);
@@ -53,6 +56,8 @@ pub const BATCH_MAX: usize = 200;
 /// The largest `min_ttl`, in seconds.
 pub const MIN_TTL_MAX: i64 = 86_400;
 const URL_MAX: usize = 2048;
+/// What stands in the place of a provider's id in a path of the API.
+const RESERVED_IDS: [&str; 1] = ["mcp-discover"];
 
 /// A name for people.
 pub fn display_name(text: &str) -> Result<(), Problem> {
@@ -94,6 +99,15 @@ pub fn provider_id(text: &str) -> Result<(), Problem> {
     if plain { Ok(()) } else { Err(("string_pattern_mismatch", problem.into())) }
 }
 
+/// The name of a new provider. One that is a path of our own could never be read, changed or deleted.
+pub fn new_provider_id(text: &str) -> Result<(), Problem> {
+    provider_id(text)?;
+    if RESERVED_IDS.contains(&text) {
+        return Err(("value_error", format!("`{text}` is a path of the API: choose another id")));
+    }
+    Ok(())
+}
+
 /// A scope: visible ASCII without `"` and `\` (RFC 6749 section 3.3).
 pub fn scope(text: &str) -> Result<(), Problem> {
     printable(text, 1, 512)?;
@@ -114,7 +128,10 @@ pub fn scope_separator(text: &str) -> Result<(), Problem> {
 /// A resource indicator: an absolute URI without a fragment (RFC 8707 section 2).
 pub fn resource(text: &str) -> Result<(), Problem> {
     printable(text, 1, URL_MAX)?;
-    let absolute = Url::parse(text).is_ok_and(|url| url.fragment().is_none());
+    let is_web =
+        text.split_once(':').is_some_and(|(scheme, _)| matches!(&*scheme.to_ascii_lowercase(), "http" | "https"));
+    let url = if is_web { web_address::parse(text) } else { Url::parse(text).ok() };
+    let absolute = url.is_some_and(|url| url.fragment().is_none()) && !text.contains([' ', '\\']);
     if absolute { Ok(()) } else { Err(("url_parsing", "Input should be an absolute URI without a fragment".into())) }
 }
 
@@ -153,10 +170,14 @@ pub fn redirect_uri(text: &str) -> Result<(), Problem> {
 
 fn parsed(text: &str) -> Result<Url, Problem> {
     printable(text, 1, URL_MAX)?;
-    let url = Url::parse(text).map_err(|_| ("url_parsing", "Input should be a valid URL".to_owned()))?;
-    if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
-        return Err(("url_scheme", "URL scheme should be 'https'".into()));
-    }
+    let Some(url) = web_address::parse(text) else {
+        let is_other = Url::parse(text).is_ok_and(|url| !matches!(url.scheme(), "https" | "http"));
+        return Err(if is_other {
+            ("url_scheme", "URL scheme should be 'https'".into())
+        } else {
+            ("url_parsing", "Input should be a valid URL".to_owned())
+        });
+    };
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err(("value_error", "The URL should have neither user, password nor fragment".into()));
     }

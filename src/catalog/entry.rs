@@ -12,6 +12,7 @@ use crate::model::{
     options::{ProviderOptions, TokenFormat},
     provider::ProviderType,
     quirks::{AccountPaths, RevocationStyle, Userinfo},
+    web_address,
 };
 
 /// What is known of one provider. The fields are explained in `config/providers/README.md`.
@@ -248,7 +249,7 @@ impl Entry {
             if example.contains(['{', '}']) {
                 return Err(format!("{field} has a placeholder that `params` does not explain"));
             }
-            if !Url::parse(&example).is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host()) {
+            if web_address::parse(&example).is_none() {
                 return Err(format!("{field} is not a URL"));
             }
         }

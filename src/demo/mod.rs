@@ -22,7 +22,7 @@ use crate::{
     config::Settings,
     http::serve,
     model::client::ClientAuthentication,
-    server::{self, lock_folder},
+    server::{self, lock_folder, protect_memory},
     telemetry,
     terminal::print,
 };
@@ -46,6 +46,7 @@ pub async fn demo(mut settings: Settings, keep_folder: bool) -> anyhow::Result<(
         settings.log = "warn".into();
     }
     telemetry::log(&settings.log)?;
+    protect_memory();
     let listener = server::listen(&settings.listen).await?;
     // With port 0 the operating system chooses the port, which is known only now.
     settings.listen = listener.local_addr().context("the listening address is unknown")?.to_string();

@@ -4,6 +4,9 @@
 
 use std::sync::Arc;
 
+use tower_http::cors::CorsLayer;
+
+use super::limits::Limits;
 use crate::{
     broker::context::Broker,
     identity::{api_keys::ApiKeys, langsmith::LangSmith},
@@ -17,4 +20,8 @@ pub struct App {
     pub api_keys: ApiKeys,
     /// The identification of LangSmith's callers, if the settings name a LangSmith.
     pub langsmith: Option<LangSmith>,
+    /// How much a client may send.
+    pub limits: Limits,
+    /// Which web pages of other origins may call the API.
+    pub cors: Option<CorsLayer>,
 }

@@ -2,7 +2,12 @@
 //! Owns: the headers `X-Api-Key`, `Authorization`, `X-Tenant-Id` and `X-User-Id`, and when a cookie is accepted.
 //! Must not know: what an operation needs beyond the permission it names.
 
-use std::{convert::Infallible, iter, sync::Arc};
+use std::{
+    convert::Infallible,
+    iter,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     extract::FromRequestParts,
@@ -24,6 +29,8 @@ use crate::{
     model::api_key::ApiKey,
 };
 
+/// How long a request may take before its key is checked again.
+const NOTICEABLE: Duration = Duration::from_secs(1);
 /// What the API keys of LangSmith begin with.
 const LANGSMITH_PREFIX: &str = "lsv2_";
 const OTHER_WORKSPACE: ApiError =
@@ -34,20 +41,47 @@ impl FromRequestParts<Arc<App>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let headers = &parts.headers;
-        let mut keys = keys(headers);
-        let key = match &app.langsmith {
-            None => keys.next().ok_or(ApiError::Unauthorized)?,
-            // A key of our own is never sent to LangSmith, whatever else the request has.
-            Some(langsmith) => match keys.find(|key| is_generated(key)) {
-                Some(key) => key,
-                None => return of_langsmith(langsmith, parts, app).await,
-            },
-        };
-        let record = look_up(key, app).await?.ok_or_else(|| {
-            if key.starts_with(LANGSMITH_PREFIX) { ApiError::LangSmithKey } else { ApiError::Unauthorized }
-        })?;
-        of_record(&record, headers)
+        for (name, shown) in [("x-api-key", "X-Api-Key"), ("authorization", "Authorization")] {
+            if is_unreadable(headers, name) {
+                return Err(ApiError::UnreadableKey(shown));
+            }
+        }
+        let caller = identify(parts, app).await;
+        if let Err(error) = &caller
+            && error.is_unauthorized()
+            && sends_key(headers)
+        {
+            app.limits.count_failed_key(&parts.extensions, headers)?;
+        }
+        let caller = caller?;
+        if let CallerId::ApiKey(key) = caller.id {
+            app.limits.count_key(key)?;
+        }
+        for name in ["x-tenant-id", "x-user-id"] {
+            if is_unreadable(headers, name) {
+                let problem = "Input should be visible ASCII characters";
+                return Err(ApiError::fault(["header", name], "value_error", problem));
+            }
+        }
+        Ok(caller)
     }
+}
+
+async fn identify(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
+    let headers = &parts.headers;
+    let mut keys = keys(headers);
+    let key = match &app.langsmith {
+        None => keys.next().ok_or(ApiError::Unauthorized)?,
+        // A key of our own is never sent to LangSmith, whatever else the request has.
+        Some(langsmith) => match keys.find(|key| is_generated(key)) {
+            Some(key) => key,
+            None => return of_langsmith(langsmith, parts, app).await,
+        },
+    };
+    let record = look_up(key, app).await?.ok_or_else(|| {
+        if key.starts_with(LANGSMITH_PREFIX) { ApiError::LangSmithKey } else { ApiError::Unauthorized }
+    })?;
+    of_record(&record, headers)
 }
 
 async fn look_up(key: &str, app: &App) -> Result<Option<Arc<ApiKey>>, ApiError> {
@@ -174,6 +208,20 @@ fn keys(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     api_keys.chain(iter::once_with(|| bearer(headers)).flatten()).filter(|key| !key.is_empty())
 }
 
+/// Checks, past the cache, that a key of ours has not been revoked since its request began. Needed before a token is handed
+/// out to a caller that waited for it.
+pub(in crate::http) async fn check_key_again(app: &App, caller: &CallerId) -> Result<(), ApiError> {
+    let CallerId::ApiKey(key) = *caller else { return Ok(()) };
+    let is_valid = app.api_keys.is_still_valid(key, app.broker.clock.now()).await.map_err(BrokerError::from)?;
+    if is_valid { Ok(()) } else { Err(ApiError::Unauthorized) }
+}
+
+/// The same for a request that usually takes no time: only if it did.
+pub(in crate::http) async fn check_key_after(app: &App, caller: &CallerId, began: Instant) -> Result<(), ApiError> {
+    if began.elapsed() < NOTICEABLE { Ok(()) } else { Box::pin(check_key_again(app, caller)).await }
+}
+
+/// The value of a header, unless it is empty.
 fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok().filter(|value| !value.is_empty())
 }
@@ -181,4 +229,13 @@ fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+/// True for a header with other bytes than visible ASCII. It must not count as absent.
+fn is_unreadable(headers: &HeaderMap, name: &str) -> bool {
+    headers.get(name).is_some_and(|value| value.to_str().is_err())
+}
+
+fn sends_key(headers: &HeaderMap) -> bool {
+    headers.contains_key("x-api-key") || headers.contains_key(AUTHORIZATION)
 }

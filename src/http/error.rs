@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::{
-    broker::{error::BrokerError, rules},
+    broker::{
+        error::{BrokerError, Owner},
+        rules,
+    },
     identity::langsmith::Refusal,
     model::{failure::FailureKind, outage::Outage},
 };
@@ -74,8 +77,12 @@ pub enum ApiError {
     Faults(Vec<Fault>),
     /// The state of a callback cannot be completed.
     InvalidState(String),
+    /// The request itself is malformed or ambiguous.
+    BadRequest(String),
     /// No API key, or an unknown, expired or revoked one.
     Unauthorized,
+    /// This header has characters that no API key has.
+    UnreadableKey(&'static str),
     /// An API key of LangSmith, which is not set up to identify callers.
     LangSmithKey,
     /// LangSmith identifies nobody.
@@ -94,6 +101,12 @@ pub enum ApiError {
     BodyTimeout,
     /// The body is too large.
     TooLarge,
+    /// The path and the query are too long.
+    UrlTooLong,
+    /// The request line and the headers are too large, or too many.
+    HeadTooLarge,
+    /// More than the limits allow; the next try makes sense after this time.
+    TooMany(Excess, Duration),
     /// The workspace is running as many discoveries as allowed.
     TooManyDiscoveries {
         /// How many may run.
@@ -107,6 +120,56 @@ pub enum ApiError {
     DatabaseUnavailable(Outage),
     /// An internal error (bug).
     Internal,
+}
+
+/// What there was too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excess {
+    /// Requests of an API key.
+    OfKey,
+    /// Requests of an address.
+    OfAddress,
+    /// Wrong API keys of an address.
+    FailedKeys,
+    /// Waits of an API key.
+    Waits,
+    /// Pending authorization requests of a workspace or of a user.
+    PendingRequests(Owner),
+}
+
+impl Excess {
+    fn code(self) -> &'static str {
+        match self {
+            Self::OfKey | Self::OfAddress => "rate_limited",
+            Self::FailedKeys => "too_many_failed_keys",
+            Self::Waits => "too_many_waits",
+            Self::PendingRequests(_) => "too_many_pending_requests",
+        }
+    }
+
+    fn detail(self) -> &'static str {
+        match self {
+            Self::OfKey => "This API key sends too many requests a second. Try again after the time in Retry-After.",
+            Self::OfAddress => {
+                "This address sends too many requests a second. Try again after the time in Retry-After."
+            }
+            Self::FailedKeys => {
+                "The API key is not valid, and this address sent too many keys that are not. Check the key before the next \
+                 try."
+            }
+            Self::Waits => {
+                "This API key has as many waits open as it may have. Try again when some of them have ended."
+            }
+            Self::PendingRequests(Owner::Workspace) => {
+                "This workspace has as many pending authorization requests as it may have. Try again when some of them are \
+                 completed or have expired."
+            }
+            Self::PendingRequests(Owner::User) => {
+                "This user has as many pending authorization requests as one may have. Complete one of them, or try again \
+                 when they have expired."
+            }
+        }
+    }
 }
 
 impl ApiError {
@@ -128,11 +191,23 @@ impl ApiError {
         Self::NotFound("The current user has no token with that id.".into())
     }
 
+    /// True when the caller sent no valid credentials.
+    #[must_use]
+    pub fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Unauthorized | Self::LangSmithKey | Self::LangSmith(Refusal::Unauthorized))
+    }
+
     fn status_code_detail(&self) -> (StatusCode, &'static str, String) {
         let table = |status, code, detail: &str| (status, code, detail.to_owned());
         match self {
             Self::Faults(_) => table(StatusCode::UNPROCESSABLE_ENTITY, "validation_error", ""),
             Self::InvalidState(detail) => table(StatusCode::BAD_REQUEST, "invalid_state", detail),
+            Self::BadRequest(detail) => table(StatusCode::BAD_REQUEST, "bad_request", detail),
+            Self::UnreadableKey(header) => (
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                format!("The header {header} has characters that no API key has. Send a valid API key in X-Api-Key."),
+            ),
             Self::Unauthorized => table(
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
@@ -192,6 +267,15 @@ impl ApiError {
             Self::TooLarge => {
                 table(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body may have at most 256 KiB.")
             }
+            Self::UrlTooLong => {
+                table(StatusCode::URI_TOO_LONG, "uri_too_long", "The path and the query may have at most 16 KiB.")
+            }
+            Self::HeadTooLarge => table(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "headers_too_large",
+                "A request may have at most 64 headers, and with its request line at most 32 KiB.",
+            ),
+            Self::TooMany(excess, _) => table(StatusCode::TOO_MANY_REQUESTS, excess.code(), excess.detail()),
             Self::TooManyDiscoveries { limit, .. } => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_discoveries",
@@ -232,6 +316,7 @@ impl ApiError {
             // Until somebody acts, more attempts change nothing.
             Self::DatabaseUnavailable(Outage::Denied | Outage::Full) => Some(10),
             Self::TooManyDiscoveries { retry_after, .. } => Some(retry_after.as_secs()),
+            Self::TooMany(_, wait) => Some(wait.as_secs() + 1),
             Self::Provider(FailureKind::Unavailable | FailureKind::RateLimited | FailureKind::TimedOut, _, wait) => {
                 // Rounded up, so that no client retries a moment too early.
                 Some(wait.unwrap_or(Duration::from_secs(5)).as_secs() + 1)
@@ -239,6 +324,17 @@ impl ApiError {
             _ => None,
         }
     }
+}
+
+/// The status and the body of a request that hyper refuses before any route sees it, in place of its empty response.
+pub(super) fn of_malformed_request(status: StatusCode) -> (StatusCode, String) {
+    let error = match status {
+        StatusCode::URI_TOO_LONG => ApiError::UrlTooLong,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => ApiError::HeadTooLarge,
+        _ => ApiError::BadRequest("This is not a valid HTTP/1.1 request.".into()),
+    };
+    let (status, code, detail) = error.status_code_detail();
+    (status, json!(ErrorBody { detail, code }).to_string())
 }
 
 impl IntoResponse for ApiError {
@@ -295,6 +391,7 @@ impl From<BrokerError> for ApiError {
             BrokerError::Faults(faults) => faults.into(),
             BrokerError::Discovery { kind, message } => Self::Provider(kind, message, None),
             BrokerError::Busy { limit, retry_after } => Self::TooManyDiscoveries { limit, retry_after },
+            BrokerError::TooManyPending { of, retry_after } => Self::TooMany(Excess::PendingRequests(of), retry_after),
             BrokerError::NoToken(failure) => {
                 Self::Provider(failure.kind, format!("The provider issued no token: {failure}."), failure.retry_after)
             }

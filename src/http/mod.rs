@@ -2,32 +2,33 @@
 //! Owns: paths, limits, the OpenAPI description.
 //! Must not know: the rules of the broker. A handler only translates.
 
+pub mod address;
 pub mod api;
 pub mod app;
 pub mod body;
 pub mod browser;
 mod caller;
+mod checks;
+pub mod cors;
 mod error;
 mod health;
+pub mod limits;
 mod observe;
 pub mod serve;
+mod socket;
 
 use std::{any::Any, sync::Arc};
 
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderValue, header},
     middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
 use tower::ServiceBuilder;
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
-    set_header::SetResponseHeaderLayer,
-};
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
@@ -44,7 +45,6 @@ use self::{
 
 /// The largest body that is read.
 const BODY_LIMIT: usize = 256 * 1024;
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Every operation of the API, served below `/v2/auth` and below `/api-host/v2/auth`.
 fn api() -> OpenApiRouter<Arc<App>> {
@@ -71,7 +71,8 @@ fn api() -> OpenApiRouter<Arc<App>> {
 /// The whole server.
 pub fn router(app: Arc<App>) -> Router {
     let (api, description) = api().split_for_parts();
-    Router::new()
+    let cors = app.cors.clone();
+    let router = Router::new()
         .merge(api.clone())
         .nest("/api-host", api)
         .route("/host-oauth-callback/{provider_id}", get(callback::get))
@@ -98,13 +99,15 @@ pub fn router(app: Arc<App>) -> Router {
                     header::X_CONTENT_TYPE_OPTIONS,
                     HeaderValue::from_static("nosniff"),
                 ))
-                .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
-                .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-                .layer(middleware::from_fn(observe::observe))
+                .layer(middleware::from_fn_with_state(Arc::clone(&app), observe::observe))
                 .layer(DefaultBodyLimit::max(BODY_LIMIT))
                 .layer(CatchPanicLayer::custom(panicked)),
         )
-        .with_state(app)
+        .with_state(app);
+    match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
 }
 
 /// The OpenAPI description of every operation.

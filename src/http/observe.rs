@@ -1,27 +1,42 @@
-//! One log line and two metrics for each request.
+//! The frame around every request: its id, the checks before its route, one log line and two metrics after it.
 //! Owns: that only the route's template is recorded, never the path, the query, a header or a body.
 //! Must not know: what the routes do.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
-    extract::{MatchedPath, Request},
-    http::Method,
+    extract::{MatchedPath, Request, State},
+    http::{HeaderValue, Method},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use metrics::{counter, histogram};
 use tracing::Instrument;
+use uuid::Uuid;
 
-/// Logs and counts a request.
-pub async fn observe(request: Request, next: Next) -> Response {
+use super::{
+    app::App,
+    browser::request_id::{REQUEST_ID, is_safe},
+    checks::check,
+    error::ApiError,
+};
+
+/// The routes that are not counted: a monitor must get its answer.
+const UNLIMITED: [&str; 4] = ["/livez", "/readyz", "/ok", "/metrics"];
+
+/// Checks, logs and counts a request.
+pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = method(request.method());
-    let id = request.headers().get("x-request-id").cloned();
+    let id = request.headers().get(REQUEST_ID).filter(|id| is_safe(id)).cloned().unwrap_or_else(new_id);
+    request.headers_mut().insert(REQUEST_ID, id.clone());
     // Log lines of this request carry its id.
-    let span = tracing::info_span!("request", request_id = id.as_ref().and_then(|id| id.to_str().ok()));
-    let response = next.run(request).instrument(span).await;
+    let span = tracing::info_span!("request", request_id = id.to_str().ok());
+    let mut response = match check(&request).and_then(|()| limit(&app, &request)) {
+        Ok(()) => next.run(request).instrument(span).await,
+        Err(refused) => refused.into_response(),
+    };
 
     let route = route.as_ref().map_or("none", MatchedPath::as_str).to_owned();
     let (status, took) = (response.status().as_u16(), started.elapsed());
@@ -31,13 +46,26 @@ pub async fn observe(request: Request, next: Next) -> Response {
         route,
         status,
         milliseconds = took.as_secs_f64() * 1000.0,
-        request_id = id.as_ref().and_then(|id| id.to_str().ok()),
+        request_id = id.to_str().ok(),
         "request finished"
     );
     counter!("agent_auth_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
         .increment(1);
     histogram!("agent_auth_request_seconds", "route" => route).record(took);
+    response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+fn new_id() -> HeaderValue {
+    // A UUID in text is always a header value.
+    HeaderValue::from_str(&Uuid::new_v4().to_string()).unwrap_or_else(|_| HeaderValue::from_static("none"))
+}
+
+fn limit(app: &App, request: &Request) -> Result<(), ApiError> {
+    if UNLIMITED.contains(&request.uri().path()) {
+        return Ok(());
+    }
+    app.limits.count_address(request.extensions(), request.headers())
 }
 
 /// An unknown method must not become a label of its own.

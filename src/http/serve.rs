@@ -4,18 +4,32 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{
+    Router,
+    http::{HeaderValue, header::CONNECTION},
+};
+use futures_util::TryFutureExt;
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
+    io::AsyncReadExt,
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    address::Peer,
+    socket::{ClientStream, UNSENT_MAX},
+};
 
 /// How long a client may take to send the head of its request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,8 +37,14 @@ const BACKLOG: i32 = 4096;
 const HEADERS_MAX: usize = 64;
 /// The largest head of a request.
 const BUFFER_BYTES: usize = 32 * 1024;
-/// The pause after a failed accept: without file descriptors, trying again at once would only use CPU.
+/// The pause after a failed accept, doubled each time up to the longest: without file descriptors, trying again at once
+/// would only use CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long, and how much, is read of a client whose request was refused: a connection that is closed with unread data is
+/// reset, and the client would not see why.
+const DRAIN_FOR: Duration = Duration::from_secs(2);
+const DRAIN_BYTES: u64 = 1024 * 1024;
 
 /// Binds the first address that `listen` names.
 ///
@@ -45,6 +65,9 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted connections inherit it.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(UNSENT_MAX)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
@@ -59,10 +82,10 @@ pub async fn serve(listener: TcpListener, router: Router, connections_max: usize
             () = stop.cancelled() => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some((stream, place)) = accepted else { continue };
-        let (router, stop) = (router.clone(), stop.clone());
+        let Some((stream, peer, place)) = accepted else { break };
+        let (router, places, stop) = (router.clone(), Arc::clone(&places), stop.clone());
         connections.spawn(async move {
-            serve_connection(stream, router, stop).await;
+            serve_connection(stream, peer, router, places, stop).await;
             drop(place);
         });
     }
@@ -71,22 +94,32 @@ pub async fn serve(listener: TcpListener, router: Router, connections_max: usize
     connections.wait().await;
 }
 
+/// The next connection, when there is a place for it. `None` only if there is never one again.
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
-        Err(error) => {
-            tracing::warn!(event = "connection.accept_failed", %error, "could not accept a connection; will retry");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            None
+    let mut pause = ACCEPT_PAUSE;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => return Some((stream, peer, place)),
+            Err(error) => {
+                tracing::warn!(event = "connection.accept_failed", %error, "could not accept a connection; will retry");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
+            }
         }
     }
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    places: Arc<Semaphore>,
+    stop: CancellationToken,
+) {
     // Responses are small and sent at once; waiting to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
     let mut server = http1::Builder::new();
@@ -95,16 +128,36 @@ async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationT
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_buf_size(BUFFER_BYTES);
-    let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = std::pin::pin!(connection);
+    let (router, peer) = (TowerToHyperService::new(router), Peer(peer.ip()));
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        let places = Arc::clone(&places);
+        router.call(request).map_ok(move |mut response| {
+            // Others wait for a place: this client may not keep its own for its next request.
+            if places.available_permits() == 0 {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        })
+    });
+    let mut connection = server.serve_connection(TokioIo::new(ClientStream::new(stream)), service);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = &mut connection => ended,
         () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
         }
     };
     if let Err(error) = ended {
         tracing::debug!(event = "connection.ended_early", %error, "a connection ended early");
+        if error.is_parse() {
+            // Boxed: a waiting connection should not carry the state of this.
+            Box::pin(drain(connection.into_parts().io.into_inner())).await;
+        }
     }
+}
+
+async fn drain(stream: ClientStream) {
+    let (mut rest, mut nowhere) = (stream.take(DRAIN_BYTES), tokio::io::sink());
+    let _ = tokio::time::timeout(DRAIN_FOR, tokio::io::copy(&mut rest, &mut nowhere)).await;
 }

@@ -2,7 +2,10 @@
 //! Owns: the format of a key, its digest, and the cache of look-ups.
 //! Must not know: routes or headers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
@@ -16,6 +19,7 @@ use crate::{
     config::Settings,
     model::{
         api_key::{ApiKey, Kind, NewApiKey, Role},
+        outage::Outage,
         subject::Tenant,
     },
     store::{error::StoreError, handle::Store},
@@ -27,6 +31,9 @@ const KEY_PREFIX: &str = "aauth_";
 const VISIBLE_CHARACTERS: usize = 10;
 /// The largest number of cached keys.
 const REMEMBERED_KEYS: u64 = 10_000;
+/// For how long, and for how many keys at most, the reads past the cache are shared.
+const SHARED_FOR: Duration = Duration::from_mins(1);
+const SHARED_KEYS: u64 = 10_000;
 /// The user of keys that the server creates on its own.
 const FIRST_USER: &str = "admin";
 
@@ -41,6 +48,14 @@ pub fn is_generated(key: &str) -> bool {
 pub struct ApiKeys {
     store: Store,
     remembered: Option<Cache<[u8; 32], Arc<ApiKey>>>,
+    last_reads: Cache<Uuid, Arc<tokio::sync::Mutex<Option<LastRead>>>>,
+}
+
+/// What was read of a key, past the cache.
+struct LastRead {
+    began: Instant,
+    /// The error is that the database did not respond; those who share the read need not know more.
+    key: Result<Option<ApiKey>, ()>,
 }
 
 impl ApiKeys {
@@ -49,7 +64,26 @@ impl ApiKeys {
     pub fn new(store: Store, remember: Duration) -> Self {
         let remembered = (!remember.is_zero())
             .then(|| Cache::builder().max_capacity(REMEMBERED_KEYS).time_to_live(remember).build());
-        Self { store, remembered }
+        let last_reads = Cache::builder().max_capacity(SHARED_KEYS).time_to_idle(SHARED_FOR).build();
+        Self { store, remembered, last_reads }
+    }
+
+    /// Whether a key is still valid, according to the database and not to the cache. Callers that ask at the same moment
+    /// for the same key share a read: each gets the result of one that began after it asked.
+    pub async fn is_still_valid(&self, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let asked = Instant::now();
+        let last_read = self.last_reads.get_with(id, Arc::default);
+        let mut last_read = last_read.lock().await;
+        if last_read.as_ref().is_none_or(|read| read.began < asked) {
+            let began = Instant::now();
+            let read = self.store.api_key_of_id(id).await;
+            *last_read = Some(LastRead { began, key: read.as_ref().map(Clone::clone).map_err(|_| ()) });
+            read?;
+        }
+        match last_read.as_ref().and_then(|read| read.key.as_ref().ok()) {
+            Some(key) => Ok(key.as_ref().is_some_and(|key| key.is_valid(now))),
+            None => Err(StoreError::Unavailable(Outage::Unreachable, "the API key could not be read".into())),
+        }
     }
 
     /// The record of a valid key.

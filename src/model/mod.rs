@@ -15,3 +15,4 @@ pub mod quirks;
 pub mod subject;
 pub mod token;
 pub mod token_state;
+pub mod web_address;

@@ -55,6 +55,20 @@ impl Store {
             .await
     }
 
+    /// The key of this id.
+    pub async fn api_key_of_id(&self, id: Uuid) -> Result<Option<ApiKey>, StoreError> {
+        self.db
+            .query(
+                "SELECT id, organization_id, workspace_id, prefix, name, role, kind, user_id, created_at, expires_at,
+                        revoked_at
+                 FROM api_keys WHERE id = $1",
+            )
+            .bind(id)
+            .read()
+            .optional()
+            .await
+    }
+
     /// Every key of the database, newest first, for its operator.
     pub async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
         self.db

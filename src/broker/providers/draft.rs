@@ -66,7 +66,7 @@ pub struct ProviderDraft {
 /// What is wrong with the text.
 pub fn check_text(field: &str, text: &str, guard: &AddressGuard) -> Result<(), Problem> {
     match field {
-        "provider_id" => rules::provider_id(text),
+        "provider_id" => rules::new_provider_id(text),
         "name" => rules::display_name(text),
         "client_id" => rules::identifier(text),
         "client_secret" => rules::secret(text),

@@ -15,7 +15,7 @@ use super::{
     refresh::{Refreshed, refresh},
 };
 use crate::{
-    broker::{clients::health::mark_client, context::Broker, error::BrokerError},
+    broker::{clients::health::mark_client, context::Broker, error::BrokerError, rules::Fault},
     model::{
         subject::Tenant,
         token::{State, Token},
@@ -25,6 +25,16 @@ use crate::{
 /// A token that was replaced less than this ago is not refreshed again: the report is about the one before, or a refresh
 /// does not help. An API that refuses everybody for a while must not cause a storm of refreshes.
 const JUST_REPLACED: TimeDelta = TimeDelta::seconds(30);
+
+/// Which grants without a refresh token a reporter may end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayEnd {
+    /// Any of the workspace, as an administrator may delete any.
+    Any,
+    /// Only that of an access token which the report contains: the reporter could get that token, and the grant is useless to
+    /// everybody if the API rejects it. An id alone proves nothing; lists and logs contain it.
+    OfRejectedToken,
+}
 
 /// What a report led to.
 #[derive(Debug)]
@@ -39,7 +49,7 @@ pub enum Reported {
 
 /// Handles the report that an API refused the access token of the token `id`: refreshes it, once. `refused` is that
 /// access token, if the agent sent it; if it is not the current one, the current one is returned instead. A grant that
-/// cannot be refreshed ends.
+/// cannot be refreshed ends, if the reporter may end it.
 ///
 /// # Errors
 /// [`BrokerError::NotFound`]; [`BrokerError::Provider`] when the provider fails, and the grant is kept.
@@ -48,6 +58,7 @@ pub async fn report_invalid(
     tenant: &Tenant,
     id: Uuid,
     refused: Option<&SecretString>,
+    may_end: MayEnd,
 ) -> Result<Reported, BrokerError> {
     let token = broker.store.token(tenant, id).await?.ok_or(BrokerError::NotFound("token"))?;
     if token.state == State::ConsentNeeded {
@@ -57,6 +68,11 @@ pub async fn report_invalid(
     let just_replaced = token.generation > 1 && token.obtained_at + JUST_REPLACED > broker.clock.now();
     if is_old || just_replaced {
         return current(broker, token).await;
+    }
+    if !token.has_refresh_token && refused.is_none() && may_end == MayEnd::OfRejectedToken {
+        let problem = "Field required: this token cannot be refreshed, so the report ends its grant. With the role agent, \
+                       send the access token that the API rejected";
+        return Err(BrokerError::Faults(vec![Fault::of("token", ("missing", problem.into()))]));
     }
     tracing::info!(event = "token.reported_invalid", token_id = %token.id, provider = token.provider_id, "an agent reported that an API rejected a token");
     if token.has_refresh_token {

@@ -2,7 +2,7 @@
 //! Owns: the shape of the request and the response.
 //! Must not know: which token is chosen, or when it is refreshed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{Json, extract::State};
 use chrono::TimeDelta;
@@ -21,6 +21,7 @@ use crate::{
     http::{
         app::App,
         body::{Fields, JsonBody},
+        caller::check_key_after,
         error::{ApiError, ErrorBody, Faults},
     },
     identity::{Caller, Permission},
@@ -135,9 +136,14 @@ pub async fn authenticate(
     body: JsonBody,
 ) -> Result<Json<AuthenticateResponse>, ApiError> {
     caller.needs(Permission::Authenticate)?;
+    let (began, key) = (Instant::now(), caller.id.clone());
     let request = AuthenticateRequest::read(&body, &caller)?.into_token_request(caller);
     let user_id = Some(request.subject.user_id.clone());
-    let response = match authenticate::authenticate(&app.broker, request).await? {
+    let outcome = authenticate::authenticate(&app.broker, request).await?;
+    if matches!(outcome, Outcome::Completed(_)) {
+        check_key_after(&app, &key, began).await?;
+    }
+    let response = match outcome {
         Outcome::Completed(token) => AuthenticateResponse {
             status: AuthStatus::Completed,
             token: Some(token.access_token.expose_secret().to_owned()),

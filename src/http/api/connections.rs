@@ -54,7 +54,7 @@ pub struct CreateConnectionRequest {
     oauth_token_id: String,
 }
 
-/// Lists the connections of an agent.
+/// Lists the connections of an agent. Without the role admin: only those with tokens of the current user.
 #[utoipa::path(get, path = "/v2/auth/agents/{agent_id}/connections", tag = "Agent connections",
     params(("agent_id" = String, Path)),
     responses((status = 200, body = ConnectionList), (status = 422, body = Faults)))]
@@ -65,7 +65,8 @@ pub async fn list(
 ) -> Result<Json<ConnectionList>, ApiError> {
     caller.needs(Permission::List)?;
     agent(&agent_id)?;
-    let connections = connections::list(&app.broker, &caller.tenant, &agent_id).await?;
+    let user = if caller.may(Permission::Administer) { None } else { Some(caller.user()?) };
+    let connections = connections::list(&app.broker, &caller.tenant, &agent_id, user).await?;
     Ok(Json(ConnectionList { data: connections.into_iter().map(ConnectionResponse::from).collect() }))
 }
 

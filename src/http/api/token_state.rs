@@ -2,7 +2,7 @@
 //! Owns: the shapes on the wire.
 //! Must not know: when a token is refreshed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Json,
@@ -21,12 +21,13 @@ use crate::{
         tokens::{
             explain::{Condition, Explanation},
             list,
-            report::{Reported, report_invalid},
+            report::{MayEnd, Reported, report_invalid},
         },
     },
     http::{
         app::App,
         body::{Fields, JsonBody},
+        caller::check_key_after,
         error::{ApiError, ErrorBody, Faults},
     },
     identity::{Caller, Permission},
@@ -85,7 +86,8 @@ pub enum TokenCondition {
 /// A report of a token that an API rejected.
 #[derive(ToSchema)]
 pub struct TokenReportRequest {
-    /// The access token that was rejected. If it is given, a late report has no effect on a newer token.
+    /// The access token that was rejected. If it is given, a late report has no effect on a newer token. Required with an
+    /// agent's key if the token cannot be refreshed, because the report then ends the grant.
     token: Option<String>,
 }
 
@@ -150,7 +152,11 @@ pub async fn report(
     }
     let refused = request.token.map(SecretString::from);
     let id = Uuid::try_parse(&path).map_err(|_| BrokerError::NotFound("token"))?;
-    let (status, token, detail) = match report_invalid(&app.broker, &caller.tenant, id, refused.as_ref()).await? {
+    let began = Instant::now();
+    let may_end = if caller.may(Permission::Administer) { MayEnd::Any } else { MayEnd::OfRejectedToken };
+    let reported = report_invalid(&app.broker, &caller.tenant, id, refused.as_ref(), may_end).await?;
+    check_key_after(&app, &caller.id, began).await?;
+    let (status, token, detail) = match reported {
         Reported::Refreshed(token) => (TokenReportStatus::Refreshed, Some(token), "The token was refreshed."),
         Reported::ReplacedBefore(token) => (
             TokenReportStatus::Refreshed,

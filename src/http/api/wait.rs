@@ -15,14 +15,20 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    broker::consent::wait::{Waited, wait as wait_for},
+    broker::{
+        consent::wait::{Waited, wait as wait_for},
+        limits::LimitKey,
+    },
     http::{
         app::App,
-        caller::Forwarded,
-        error::{ApiError, ErrorBody, Faults},
+        caller::{Forwarded, check_key_again},
+        error::{ApiError, ErrorBody, Excess, Faults},
     },
-    identity::{Caller, Permission},
+    identity::{Caller, CallerId, Permission},
 };
+
+/// When another try makes sense after too many waits.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The response.
 #[derive(Serialize, ToSchema)]
@@ -57,7 +63,8 @@ pub enum AuthWaitStatus {
 #[utoipa::path(get, path = "/v2/auth/wait/{auth_id}", tag = "Authentication",
     params(("auth_id" = String, Path),
            ("timeout" = Option<i64>, Query, description = "Seconds, from 0 to the server's WAIT_MAX_SECONDS, its default.")),
-    responses((status = 200, body = WaitResponse), (status = 401, body = ErrorBody), (status = 422, body = Faults)))]
+    responses((status = 200, body = WaitResponse), (status = 401, body = ErrorBody), (status = 422, body = Faults),
+              (status = 429, body = ErrorBody, description = "The API key has too many waits open")))]
 pub async fn wait(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -67,6 +74,13 @@ pub async fn wait(
 ) -> Result<Json<WaitResponse>, ApiError> {
     caller.needs(Permission::Authenticate)?;
     let timeout = timeout(query.as_deref().unwrap_or_default(), app.broker.settings.wait_max_seconds)?;
+    let _open = match caller.id {
+        CallerId::ApiKey(key) if app.broker.settings.waits_per_key > 0 => {
+            let key = LimitKey::Wait { key, max: app.broker.settings.waits_per_key };
+            Some(app.broker.limits.begin(key).ok_or(ApiError::TooMany(Excess::Waits, RETRY_AFTER))?)
+        }
+        _ => None,
+    };
     let waited = match Uuid::try_parse(&auth_id) {
         Ok(id) => wait_for(&app.broker, &caller.tenant, id, timeout).await?,
         Err(_) => Waited::NotFound { error: None, error_description: None },
@@ -76,6 +90,7 @@ pub async fn wait(
         Waited::Completed(token) => {
             // Who waited for minutes may have lost the key meanwhile.
             forwarded.check_again(&app, &caller).await?;
+            check_key_again(&app, &caller.id).await?;
             answer(AuthWaitStatus::Completed, Some(token.access_token.expose_secret().to_owned()))
         }
         Waited::Pending => answer(AuthWaitStatus::Pending, None),

@@ -268,7 +268,10 @@ fn no_visit() -> Response {
 
 /// True when the request comes from a person: it is no HEAD, no prefetch of a browser, and no preview of the link.
 fn is_visit(method: &Method, headers: &HeaderMap) -> bool {
-    let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_lowercase();
+    let value = |name: &str| {
+        let value = headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).to_lowercase());
+        value.unwrap_or_default()
+    };
     let looks_ahead = ["sec-purpose", "purpose", "x-purpose", "x-moz"].iter().any(|name| {
         let purpose = value(name);
         ["prefetch", "prerender", "preview"].iter().any(|word| purpose.contains(word))

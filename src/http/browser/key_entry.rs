@@ -26,7 +26,7 @@ use crate::{
         },
         rules,
     },
-    http::{app::App, body::whole},
+    http::{app::App, body::whole, checks::doubled},
 };
 
 /// Shows the page. It can be opened any number of times.
@@ -86,8 +86,11 @@ async fn show(
     }
 }
 
-/// The first usable value of that name.
-fn field(form: &[u8], name: &str) -> Option<SecretString> {
+/// The only value of that name, if it is usable.
+fn field(form: &[u8], name: &'static str) -> Option<SecretString> {
+    if doubled(form, &[name]).is_some() {
+        return None;
+    }
     let mut values = form_urlencoded::parse(form).filter(|(field, _)| field == name).map(|(_, value)| value);
     values.next().filter(|value| !value.is_empty() || name == "key").map(|value| SecretString::from(value.into_owned()))
 }

@@ -6,5 +6,5 @@ pub mod callback;
 pub mod client_metadata;
 pub mod key_entry;
 pub mod pages;
-mod request_id;
+pub(in crate::http) mod request_id;
 pub mod start;

@@ -1,26 +1,33 @@
 //! The id of a request, as its log lines have it: a person can quote it from a page.
-//! Owns: reading it.
+//! Owns: reading it, and which ids of callers are taken over.
 //! Must not know: who sets it.
 
 use std::convert::Infallible;
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderName, HeaderValue, request::Parts},
+};
 
-/// The longest id that is shown. The server's own ids have 36 characters; a proxy may send others.
+/// The header that carries the id, in requests and in responses.
+pub(in crate::http) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id that is taken over. The server's own ids have 36 characters.
 const LENGTH_MAX: usize = 64;
 
-/// The `X-Request-Id` of a request, if it is one that can be shown.
+/// The id of a request.
 pub struct RequestId(pub Option<String>);
 
 impl<S: Sync> FromRequestParts<S> for RequestId {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let id = parts.headers.get("x-request-id").and_then(|id| id.to_str().ok());
-        let is_plain = |id: &&str| {
-            (1..=LENGTH_MAX).contains(&id.len())
-                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-        };
-        Ok(Self(id.filter(is_plain).map(ToOwned::to_owned)))
+        let id = parts.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        Ok(Self(id.map(ToOwned::to_owned)))
     }
+}
+
+/// True when the id of a caller, or of a proxy, can go into log lines and pages as it is.
+pub(in crate::http) fn is_safe(id: &HeaderValue) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+    (1..=LENGTH_MAX).contains(&id.len()) && id.as_bytes().iter().all(is_plain)
 }

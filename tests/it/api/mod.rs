@@ -2,6 +2,7 @@
 
 mod agents;
 mod authenticate;
+mod heads;
 mod openapi;
 mod routes;
 mod tokens;

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use agent_auth::identity::api_keys;
 use futures_util::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::app::TestApp;
-use crate::support::authorization_server::AuthorizationServer;
+use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking};
 use crate::support::database::Database;
+use crate::support::eventually::eventually;
 
 both_databases! {
     without_patience_a_pending_request_is_told_as_pending,
@@ -31,6 +33,9 @@ both_databases! {
     waiters_do_not_hold_up_other_requests,
     another_key_of_the_workspace_may_wait_too,
     a_deleted_token_is_not_told_any_more,
+    waiters_whose_key_was_revoked_get_no_token,
+    waiters_whose_key_has_expired_get_no_token,
+    an_agent_whose_key_was_revoked_during_a_refresh_gets_no_token,
 }
 
 async fn begun(app: &TestApp) -> (AuthorizationServer, String, url::Url) {
@@ -219,4 +224,69 @@ async fn a_deleted_token_is_not_told_any_more(app: TestApp) {
     app.delete("/v2/auth/tokens?provider_id=acme").await.expect(200);
     let answer = app.look(&auth_id).await;
     assert_ne!(answer["token"], told["token"], "a deleted token is not handed out any more: {answer}");
+}
+
+async fn revoke(app: &TestApp, caller: &Caller) {
+    let keys = api_keys::list(app.app.broker.store()).await.unwrap();
+    let key = keys.iter().find(|key| caller.key().starts_with(&key.prefix)).expect("the key's record");
+    assert!(api_keys::revoke(app.app.broker.store(), key.id, app.clock.now()).await.unwrap());
+}
+
+/// For waiters to sleep, and not merely to have been started.
+async fn sleep_deeply(app: &TestApp, auth_id: &str) {
+    eventually(Duration::from_secs(20), async || app.look(auth_id).await["status"] == "pending").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+}
+
+async fn waiters_whose_key_was_revoked_get_no_token(app: TestApp) {
+    let (_provider, auth_id, callback) = begun(&app).await;
+    let replica = if app.app.broker.is_shared() { Some(app.replica().await) } else { None };
+    let revoked = app.new_key(&["--role", "agent", "--kind", "service"]).await;
+    let mut waiters = Vec::new();
+    for number in 0..100 {
+        let caller = match &replica {
+            Some(replica) if number % 2 == 0 => replica.with_key(&revoked.key()),
+            _ => revoked.clone(),
+        };
+        let path = format!("/v2/auth/wait/{auth_id}?timeout=60");
+        waiters.push(tokio::spawn(async move { caller.get(&path).await }));
+    }
+    let other = waiting(&app, &auth_id, 60);
+    sleep_deeply(&app, &auth_id).await;
+    revoke(&app, &revoked).await;
+    app.come_back(&callback).await;
+    for answer in join_all(waiters).await {
+        answer.unwrap().expect_error(401, "unauthorized");
+    }
+    assert_eq!(other.await.unwrap()["status"], "completed", "another key is not concerned");
+}
+
+async fn waiters_whose_key_has_expired_get_no_token(app: TestApp) {
+    let (provider, ..) = begun(&app).await;
+    let caller = app.new_key(&["--role", "agent", "--kind", "service", "--expires-in-days", "1"]).await;
+    app.advance(24 * 3600 - 60);
+    let pending = app.begin(&asking("bob", &["read"])).await;
+    let path = format!("/v2/auth/wait/{}?timeout=60", pending.auth_id);
+    let waiter = tokio::spawn(async move { caller.get(&path).await });
+    sleep_deeply(&app, &pending.auth_id).await;
+    app.advance(120);
+    app.come_back(&provider.consent(&pending.url)).await;
+    waiter.await.unwrap().expect_error(401, "unauthorized");
+}
+
+async fn an_agent_whose_key_was_revoked_during_a_refresh_gets_no_token(app: TestApp) {
+    let provider = AuthorizationServer::start().await;
+    app.register(&provider).await;
+    let agent = app.new_key(&["--role", "agent", "--kind", "service"]).await;
+    let question = asking("alice", &["read"]);
+    agent.connect(&provider, &question).await;
+    app.advance(24 * 3600);
+    let slow = Reply::json(json!({"access_token": "new", "expires_in": 3600})).after(Duration::from_secs(3));
+    provider.answer_token(slow);
+    let (caller, body) = (agent.clone(), question.clone());
+    let refreshing = tokio::spawn(async move { caller.try_authenticate(&body).await });
+    eventually(Duration::from_secs(20), async || !provider.refreshes().is_empty()).await;
+    revoke(&app, &agent).await;
+    refreshing.await.unwrap().expect_error(401, "unauthorized");
+    assert_eq!(app.token(&question).await, "new", "the refresh itself is not lost");
 }

@@ -24,6 +24,10 @@ both_databases! {
     an_expired_key_is_unauthorized,
     an_ill_formed_user_header_is_refused,
     a_key_of_langsmith_is_refused_with_the_reason,
+    a_user_header_that_cannot_be_read_is_refused_and_connects_nothing,
+    a_workspace_header_that_cannot_be_read_is_refused,
+    a_key_header_that_cannot_be_read_is_unauthorized,
+    without_the_role_admin_only_connections_of_the_own_user_are_listed,
 }
 
 async fn a_key_of_langsmith_is_refused_with_the_reason(app: TestApp) {
@@ -198,5 +202,72 @@ async fn an_ill_formed_user_header_is_refused(app: TestApp) {
     for user in ["", &"u".repeat(513)] {
         let answer = service.acting_for(user).get("/v2/auth/tokens").await;
         answer.faults();
+    }
+}
+
+/// Bytes that a header may have and that are not visible ASCII.
+const UNREADABLE: [&[u8]; 3] = [b"j\xc3\xb6rg", b"\xff", b"alice\xa0"];
+
+async fn a_user_header_that_cannot_be_read_is_refused_and_connects_nothing(app: TestApp) {
+    let provider = AuthorizationServer::start().await;
+    app.register(&provider).await;
+    let service = app.service_key().await;
+    let bob = service.acting_for("bob");
+    bob.connect(&provider, &asking("bob", &["read"])).await;
+    let token = bob.tokens().await[0]["id"].clone();
+    for user in UNREADABLE {
+        let caller = service.with_also("x-user-id", user);
+        let body = json!({"oauth_token_id": token});
+        caller.post("/v2/auth/agents/x/connections", &body).await.expect_fault("header.x-user-id", "value_error");
+        caller.get("/v2/auth/tokens").await.expect_fault("header.x-user-id", "value_error");
+        let question = json!({"provider": "acme", "scopes": ["read"], "user_id": "bob"});
+        caller.try_authenticate(&question).await.expect_fault("header.x-user-id", "value_error");
+    }
+    let listed = service.get("/v2/auth/agents/x/connections").await.expect(200);
+    assert_eq!(listed["data"], json!([]));
+}
+
+async fn a_workspace_header_that_cannot_be_read_is_refused(app: TestApp) {
+    for workspace in UNREADABLE {
+        let caller = app.with_also("x-tenant-id", workspace);
+        caller.get("/v2/auth/providers").await.expect_fault("header.x-tenant-id", "value_error");
+    }
+}
+
+async fn a_key_header_that_cannot_be_read_is_unauthorized(app: TestApp) {
+    for key in UNREADABLE {
+        let by_key = app.anonymous().with_also("x-api-key", key).get("/v2/auth/providers").await;
+        let refused = by_key.expect_error(401, "unauthorized");
+        assert!(refused["detail"].as_str().unwrap().contains("X-Api-Key"), "{refused}");
+        let bearer = [b"Bearer ", key].concat();
+        let by_bearer = app.anonymous().with_also("authorization", &bearer).get("/v2/auth/providers").await;
+        let refused = by_bearer.expect_error(401, "unauthorized");
+        assert!(refused["detail"].as_str().unwrap().contains("Authorization"), "{refused}");
+    }
+}
+
+async fn without_the_role_admin_only_connections_of_the_own_user_are_listed(app: TestApp) {
+    let provider = AuthorizationServer::start().await;
+    app.register(&provider).await;
+    let admin = app.service_key().await;
+    for user in ["alice", "bob"] {
+        let caller = admin.acting_for(user);
+        caller.connect(&provider, &asking(user, &["read"])).await;
+        caller.connect_agent("helper", &caller.tokens().await[0]["id"]).await;
+    }
+    let listed = async |caller: &Caller| {
+        let answer = caller.get("/v2/auth/agents/helper/connections").await.expect(200);
+        let connections = answer["data"].as_array().unwrap().clone();
+        connections.into_iter().map(|connection| connection["oauth_token_id"].clone()).collect::<Vec<_>>()
+    };
+    let of_alice = admin.acting_for("alice").tokens().await[0]["id"].clone();
+    assert_eq!(listed(&admin).await.len(), 2);
+    for role in ["viewer", "agent"] {
+        let service = app.new_key(&["--role", role, "--kind", "service"]).await;
+        assert_eq!(listed(&service.acting_for("alice")).await, [of_alice.clone()], "{role}");
+        assert_eq!(listed(&service.acting_for("carol")).await.len(), 0, "{role}");
+        service.get("/v2/auth/agents/helper/connections").await.expect_fault("header.x-user-id", "missing");
+        let personal = app.new_key(&["--role", role, "--kind", "personal", "--user", "alice"]).await;
+        assert_eq!(listed(&personal).await, [of_alice.clone()], "{role}");
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
 use crate::support::authorization_server::AuthorizationServer;
+use crate::support::binary::run;
 use crate::support::both_databases;
 use crate::support::caller::{acme, asking, with};
 use crate::support::database::Database;
@@ -14,6 +15,8 @@ use crate::support::trap::Trap;
 
 both_databases! {
     an_address_with_a_dangerous_scheme_is_refused,
+    an_address_that_only_a_browser_would_understand_is_refused,
+    a_public_url_that_only_a_browser_would_understand_is_refused,
     an_address_that_is_no_url_is_refused,
     an_address_with_credentials_or_a_fragment_is_refused,
     plain_http_to_the_open_internet_is_refused,
@@ -56,6 +59,42 @@ async fn an_address_with_a_dangerous_scheme_is_refused(app: TestApp) {
         "blob:https://acme.example/1",
     ] {
         refuses_everywhere(&app, wrong).await;
+    }
+}
+
+const REPAIRED_BY_BROWSERS: [&str; 9] = [
+    " https://acme.example/",
+    "https://acme.example/ ",
+    "https:acme.example/",
+    "https:/acme.example/",
+    "https:///acme.example/",
+    "https:\\\\acme.example/",
+    "https:/\\acme.example/",
+    "https://acme.example\\@evil.example/",
+    "https://acme.example/a b",
+];
+
+async fn an_address_that_only_a_browser_would_understand_is_refused(app: TestApp) {
+    for wrong in REPAIRED_BY_BROWSERS {
+        refuses_everywhere(&app, wrong).await;
+        for field in ["userinfo_url", "revocation_url", "refresh_url", "device_authorization_url", "resource"] {
+            let answer = app.post("/v2/auth/providers", &with(acme(), json!({field: wrong}))).await;
+            answer.expect_fault_at(&format!("body.{field}"));
+        }
+        let body = json!({"provider_id": "tools", "name": "Tools", "mcp_server_url": wrong});
+        app.post("/v2/auth/providers/mcp-discover", &body).await.expect_fault_at("body.mcp_server_url");
+    }
+}
+
+async fn a_public_url_that_only_a_browser_would_understand_is_refused(database: Database) {
+    for wrong in REPAIRED_BY_BROWSERS {
+        let mut environment = database.environment();
+        environment.push(("AGENT_AUTH_PUBLIC_URL".to_owned(), wrong.to_owned()));
+        let refused = run(&["serve"], &environment).await;
+        assert!(refused.expect_refusal().contains("PUBLIC_URL"), "{wrong}: {refused:?}");
+        let arguments = ["provider", "add", "acme", "--client-id", "c", "--auth-url", wrong, "--token-url", wrong];
+        let refused = run(&arguments, &database.environment()).await;
+        assert!(!refused.status.success(), "{wrong}: {refused:?}");
     }
 }
 

@@ -27,6 +27,7 @@ both_databases! {
     a_patch_of_an_unknown_provider_is_not_found,
     a_patch_moves_updated_at_but_not_created_at,
     a_deleted_provider_is_gone,
+    an_id_that_is_a_path_of_the_api_is_refused,
     deleting_an_unknown_provider_is_not_found,
     deleting_a_provider_deletes_its_tokens_and_connections,
     deleting_a_provider_ends_its_pending_authorization_requests,
@@ -295,4 +296,27 @@ async fn the_id_of_a_deleted_provider_is_free_again_and_inherits_nothing(app: Te
     app.delete("/v2/auth/providers/acme").await.expect(200);
     app.register(&provider).await;
     app.begin(&asking("alice", &["read"])).await;
+}
+
+/// Every literal that takes the place of a provider's id in some path.
+fn literals_in_place_of_an_id(paths: &[String]) -> Vec<String> {
+    let ids = paths.iter().filter_map(|path| path.split_once("{provider_id}").map(|(before, _)| before));
+    let literal = |before: &str, path: &str| {
+        let after = path.strip_prefix(before)?.split('/').next()?;
+        (!after.is_empty() && !after.contains('{')).then(|| after.to_owned())
+    };
+    ids.flat_map(|before| paths.iter().filter_map(move |path| literal(before, path))).collect()
+}
+
+async fn an_id_that_is_a_path_of_the_api_is_refused(app: TestApp) {
+    let description = app.anonymous().get("/openapi.json").await.expect(200);
+    let paths: Vec<String> = description["paths"].as_object().unwrap().keys().cloned().collect();
+    let reserved = literals_in_place_of_an_id(&paths);
+    assert!(reserved.contains(&"mcp-discover".to_owned()), "{reserved:?}");
+    for id in reserved {
+        let body = with(acme(), json!({"provider_id": id}));
+        app.post("/v2/auth/providers", &body).await.expect_fault("body.provider_id", "value_error");
+        let server = json!({"provider_id": id, "name": "Tools", "mcp_server_url": "https://tools.example"});
+        app.post("/v2/auth/providers/mcp-discover", &server).await.expect_fault("body.provider_id", "value_error");
+    }
 }

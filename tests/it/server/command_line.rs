@@ -185,6 +185,8 @@ async fn a_malformed_encryption_key_is_refused_without_repeating_it() {
         "first:bm9ib2R5c3NlY3JldA==",
         "first:!!!nobodyssecret!!!",
         ":bm9ib2R5c3NlY3JldG5vYm9keXNzZWNyZXRub2JvZHlzcw==",
+        "zeros:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        "counted:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
     ] {
         let refused = serve(&[("ENCRYPTION_KEYS", wrong)]).await;
         let line = refused.expect_refusal();

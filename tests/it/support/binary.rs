@@ -35,8 +35,14 @@ impl Finished {
     }
 }
 
+const BINARY: &str = env!("CARGO_BIN_EXE_agent-auth");
+
 fn command(arguments: &[&str], environment: &[(String, String)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-auth"));
+    command_of(BINARY, arguments, environment)
+}
+
+fn command_of(program: &str, arguments: &[&str], environment: &[(String, String)]) -> Command {
+    let mut command = Command::new(program);
     command
         .args(arguments)
         .env_clear()
@@ -133,10 +139,24 @@ impl Server {
 
     /// Starts it and waits for nothing.
     pub fn launch(environment: &[(String, String)]) -> Self {
+        Self::launch_by(environment, |environment| command(&["serve"], environment))
+    }
+
+    /// The same with a limit of open files.
+    pub async fn start_with_files(environment: &[(String, String)], files: u32) -> Self {
+        let server = Self::launch_by(environment, |environment| {
+            let limited = format!("ulimit -n {files} && exec '{BINARY}' serve");
+            command_of("sh", &["-c", &limited], environment)
+        });
+        server.ready().await;
+        server
+    }
+
+    fn launch_by(environment: &[(String, String)], command: impl FnOnce(&[(String, String)]) -> Command) -> Self {
         let port = free_port();
         let mut environment = environment.to_vec();
         environment.push(("AGENT_AUTH_LISTEN".to_owned(), format!("127.0.0.1:{port}")));
-        let mut child = command(&["serve"], &environment).spawn().expect("the binary starts");
+        let mut child = command(&environment).spawn().expect("the binary starts");
         // A second installation in the same process fails, which is fine.
         drop(rustls::crypto::ring::default_provider().install_default());
         Self {

@@ -1,7 +1,11 @@
 //! A caller: an API key, perhaps acting for a user, or nobody. It sends requests and does the usual flows.
 
+use std::net::IpAddr;
+
+use agent_auth::http::address::Peer;
 use axum::Router;
 use axum::body::Body;
+use axum::http::header::HOST;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -15,6 +19,7 @@ use super::authorization_server::{AuthorizationServer, Reply};
 pub struct Caller {
     router: Router,
     headers: HeaderMap,
+    peer: Option<IpAddr>,
 }
 
 /// An authorization request that waits for a person.
@@ -40,7 +45,9 @@ impl Pending {
 
 impl Caller {
     pub fn anonymous(router: Router) -> Self {
-        Self { router, headers: HeaderMap::new() }
+        // As every client of HTTP/1.1 does.
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("agent-auth.example"))]);
+        Self { router, headers, peer: None }
     }
 
     /// The same caller with one header more (or another value of it).
@@ -51,8 +58,33 @@ impl Caller {
         other
     }
 
+    /// The same caller with a further value of a header, whatever its bytes are.
+    pub fn with_also(&self, name: &str, value: &[u8]) -> Self {
+        let mut other = self.clone();
+        let name: HeaderName = name.parse().expect("a header name");
+        other.headers.append(name, HeaderValue::from_bytes(value).expect("a header value"));
+        other
+    }
+
+    /// The same caller without a header.
+    pub fn without_header(&self, name: &str) -> Self {
+        let mut other = self.clone();
+        other.headers.remove(name);
+        other
+    }
+
+    /// The same caller over a connection from this address.
+    pub fn from_address(&self, address: &str) -> Self {
+        Self { peer: Some(address.parse().expect("an address")), ..self.clone() }
+    }
+
     pub fn with_key(&self, key: &str) -> Self {
         self.with("x-api-key", key)
+    }
+
+    /// The API key that it sends.
+    pub fn key(&self) -> String {
+        self.headers["x-api-key"].to_str().expect("a text").to_owned()
     }
 
     pub fn acting_for(&self, user: &str) -> Self {
@@ -62,6 +94,9 @@ impl Caller {
     pub async fn send(&self, method: Method, path: &str, body: Body) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         request.headers_mut().expect("a sound request").extend(self.headers.clone());
+        if let Some(peer) = self.peer {
+            request.extensions_mut().expect("a sound request").insert(Peer(peer));
+        }
         let request = request.body(body).expect("a sound request");
         let response = self.router.clone().oneshot(request).await.expect("the router never fails");
         let (parts, body) = response.into_parts();

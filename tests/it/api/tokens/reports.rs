@@ -10,6 +10,7 @@ use super::stage::{HOUR, an_hour, connected, moment, question, refused, unavaila
 use crate::support::app::TestApp;
 use crate::support::authorization_server::Reply;
 use crate::support::both_databases;
+use crate::support::caller::Caller;
 
 both_databases! {
     a_report_refreshes_a_token_that_is_not_due,
@@ -23,6 +24,8 @@ both_databases! {
     after_a_new_consent_a_late_report_does_no_harm,
     a_provider_that_fails_after_a_report_costs_no_grant,
     a_report_that_makes_no_sense_is_refused,
+    an_agent_ends_a_grant_only_with_the_token_that_was_rejected,
+    an_agent_refreshes_a_token_by_a_report_without_it,
 }
 
 async fn a_report_refreshes_a_token_that_is_not_due(app: TestApp) {
@@ -159,4 +162,25 @@ async fn a_report_that_makes_no_sense_is_refused(app: TestApp) {
     assert_eq!(answer.faults()[0].1, "json_invalid");
     stage.alice.get(&format!("{}/report-invalid", stage.path())).await.expect_error(405, "method_not_allowed");
     assert_eq!(stage.provider.refreshes().len(), 0);
+}
+
+async fn agent_of(app: &TestApp) -> Caller {
+    app.new_key(&["--role", "agent", "--kind", "service"]).await.acting_for("alice")
+}
+
+async fn an_agent_ends_a_grant_only_with_the_token_that_was_rejected(app: TestApp) {
+    let mut stage = connected(&app, json!({"access_token": "first"})).await;
+    stage.alice = agent_of(&app).await;
+    for body in [None, Some(json!({})), Some(json!({"token": null}))] {
+        stage.try_report(body).await.expect_fault("body.token", "missing");
+    }
+    assert_eq!(stage.refreshed(Some(json!({"token": "guessed"}))).await, "first", "nothing has ended");
+    assert_eq!(stage.state().await["state"], "active");
+    stage.needs_consent(Some(json!({"token": "first"}))).await;
+}
+
+async fn an_agent_refreshes_a_token_by_a_report_without_it(app: TestApp) {
+    let mut stage = connected(&app, an_hour()).await;
+    stage.alice = agent_of(&app).await;
+    assert_ne!(stage.refreshed(None).await, "first");
 }
