@@ -10,20 +10,41 @@ use crate::{
     model::subject::Tenant,
 };
 
-/// A column that holds sealed values: its table and its name.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SealedColumn(&'static str, &'static str);
+/// A column that holds sealed values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SealedColumn {
+    pub(super) table: &'static str,
+    pub(super) column: &'static str,
+    /// The generation of its rows, in SQL.
+    pub(super) generation: &'static str,
+}
 
-pub(super) const ENCRYPTION_KEY_CHECK: SealedColumn = SealedColumn("encryption_keys", "check_value");
-pub(super) const PROVIDER_CLIENT_SECRET: SealedColumn = SealedColumn("providers", "client_secret");
-pub(super) const TOKEN_ACCESS_TOKEN: SealedColumn = SealedColumn("tokens", "access_token");
-pub(super) const TOKEN_REFRESH_TOKEN: SealedColumn = SealedColumn("tokens", "refresh_token");
-pub(super) const REQUEST_CLIENT_SECRET: SealedColumn = SealedColumn("authorization_requests", "client_secret");
-pub(super) const REQUEST_CODE_VERIFIER: SealedColumn = SealedColumn("authorization_requests", "code_verifier");
-pub(super) const REQUEST_DEVICE_CODE: SealedColumn = SealedColumn("authorization_requests", "device_code");
-pub(super) const REVOCATION_CLIENT_SECRET: SealedColumn = SealedColumn("revocations", "client_secret");
-pub(super) const REVOCATION_ACCESS_TOKEN: SealedColumn = SealedColumn("revocations", "access_token");
-pub(super) const REVOCATION_REFRESH_TOKEN: SealedColumn = SealedColumn("revocations", "refresh_token");
+/// A table whose rows count the writes of their secrets, and one whose secrets are never replaced by other ones.
+const COUNTED: &str = "generation";
+const NOT_COUNTED: &str = "CAST(0 AS BIGINT)";
+
+/// Names the sealed columns, and lists them: a column that can be sealed is in the list.
+macro_rules! sealed_columns {
+    ($($name:ident = $table:literal, $column:literal, $generation:ident;)+) => {
+        $(pub(super) const $name: SealedColumn =
+            SealedColumn { table: $table, column: $column, generation: $generation };)+
+
+        /// Every sealed column of the tenants' rows. What is resealed and counted is in this list.
+        pub(super) const SEALED_COLUMNS: &[SealedColumn] = &[$($name),+];
+    };
+}
+
+sealed_columns! {
+    PROVIDER_CLIENT_SECRET = "providers", "client_secret", COUNTED;
+    TOKEN_ACCESS_TOKEN = "tokens", "access_token", COUNTED;
+    TOKEN_REFRESH_TOKEN = "tokens", "refresh_token", COUNTED;
+    REQUEST_CLIENT_SECRET = "authorization_requests", "client_secret", NOT_COUNTED;
+    REQUEST_CODE_VERIFIER = "authorization_requests", "code_verifier", NOT_COUNTED;
+    REQUEST_DEVICE_CODE = "authorization_requests", "device_code", NOT_COUNTED;
+    REVOCATION_CLIENT_SECRET = "revocations", "client_secret", NOT_COUNTED;
+    REVOCATION_ACCESS_TOKEN = "revocations", "access_token", NOT_COUNTED;
+    REVOCATION_REFRESH_TOKEN = "revocations", "refresh_token", NOT_COUNTED;
+}
 
 /// Seals and opens the columns of one row.
 pub(super) struct RowSeal<'a> {
@@ -62,7 +83,7 @@ impl<'a> RowSeal<'a> {
         sealed.map(|sealed| self.open(column, sealed)).transpose()
     }
 
-    fn context(&self, SealedColumn(table, column): SealedColumn) -> SealContext<'_> {
+    fn context(&self, SealedColumn { table, column, .. }: SealedColumn) -> SealContext<'_> {
         SealContext {
             column: (table, column),
             organization: &self.tenant.organization,
@@ -73,10 +94,16 @@ impl<'a> RowSeal<'a> {
     }
 }
 
-/// What the check value of an encryption key is bound to: it belongs to no tenant.
+/// What the check value of an encryption key is bound to. It belongs to no tenant and is never resealed: each key has its
+/// own.
 pub(super) fn key_check_context() -> SealContext<'static> {
-    let SealedColumn(table, column) = ENCRYPTION_KEY_CHECK;
-    SealContext { column: (table, column), organization: "", workspace: "", row: Uuid::nil(), generation: 0 }
+    SealContext {
+        column: ("encryption_keys", "check_value"),
+        organization: "",
+        workspace: "",
+        row: Uuid::nil(),
+        generation: 0,
+    }
 }
 
 #[cfg(test)]
