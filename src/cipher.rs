@@ -2,6 +2,8 @@
 //! Owns: the envelope `algorithm | key id length | key id | nonce | ciphertext and tag`, and what each seal is bound to.
 //! Must not know: which records exist. The store is its only caller.
 
+mod algorithm;
+mod error;
 pub mod key_list;
 mod seal_count;
 
@@ -15,40 +17,11 @@ use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+pub use algorithm::Algorithm;
+pub use error::CipherError;
 use key_list::{KEY_BYTES, KeyList, ListedKey};
 use seal_count::SealCount;
 pub use seal_count::{SEALS_MAX, UnrecordedSeals};
-
-/// How a key seals. A key is used with one algorithm only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    /// With a random nonce of 24 bytes: no practical limit to the values that one key seals.
-    XChaCha20Poly1305,
-    /// With a random nonce of 12 bytes, so that one key may seal fewer than 2^32 values (NIST SP 800-38D, section 8.3).
-    Aes256Gcm,
-}
-
-impl Algorithm {
-    /// The envelope's first byte.
-    const fn id(self) -> u8 {
-        match self {
-            Self::XChaCha20Poly1305 => 1,
-            Self::Aes256Gcm => 2,
-        }
-    }
-
-    /// The beginning of the associated data.
-    const fn label(self) -> &'static [u8] {
-        match self {
-            Self::XChaCha20Poly1305 => b"agent-auth/1",
-            Self::Aes256Gcm => b"agent-auth/2",
-        }
-    }
-
-    fn of_id(id: u8) -> Option<Self> {
-        [Self::XChaCha20Poly1305, Self::Aes256Gcm].into_iter().find(|algorithm| algorithm.id() == id)
-    }
-}
 
 /// What a sealed value is bound to. A value that is moved elsewhere does not open.
 #[derive(Clone, Copy, Debug)]
@@ -86,32 +59,6 @@ impl SealContext<'_> {
         }
         data
     }
-}
-
-/// Why a value could not be sealed or opened. None of these reveals anything about the value.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum CipherError {
-    /// The ring has no key of that id.
-    #[error("no encryption key `{0}` in ENCRYPTION_KEYS")]
-    UnknownKey(String),
-    /// The bytes are not a valid envelope.
-    #[error("a sealed value is malformed")]
-    Malformed,
-    /// The key is wrong, or the value was changed or moved.
-    #[error("a sealed value does not open: wrong key, or the database was tampered with")]
-    Integrity,
-    /// The key is listed with another algorithm than it sealed with.
-    #[error(
-        "encryption key `{0}` is listed with another algorithm than the one it sealed with; restore its entry in \
-         ENCRYPTION_KEYS, and add a new key for the other algorithm"
-    )]
-    OtherAlgorithm(String),
-    /// The key has sealed as many values as its algorithm allows.
-    #[error("encryption key `{0}` has sealed all the values that AES-256-GCM allows; rotate to a new key")]
-    Exhausted(String),
-    /// The setting cannot be parsed.
-    #[error("ENCRYPTION_KEYS: {0}")]
-    Setting(String),
 }
 
 /// The cipher of one key.
@@ -358,9 +305,65 @@ mod tests {
         }
     }
 
+    /// Made by another implementation (PyCryptodome), with the key 00 01 .. 1f and the nonce 64 65 ...
+    const GOLDEN: [(&str, &str, &str); 2] = [
+        (
+            "gold",
+            "",
+            "0104676f6c646465666768696a6b6c6d6e6f707172737475767778797a7b0f409ac29a5a77d973800f073ac16c14db3afd0a62fa",
+        ),
+        ("fips", "aes256gcm:", "0204666970736465666768696a6b6c6d6e6f3b28bd141c9d6ee6cb04fc406bba292337ad3c880877"),
+    ];
+
+    fn golden_ring() -> KeyRing {
+        let key = STANDARD.encode(std::array::from_fn::<u8, 32, _>(|place| u8::try_from(place).unwrap()));
+        let keys: Vec<_> = GOLDEN.iter().map(|(id, algorithm, _)| format!("{id}:{algorithm}{key}")).collect();
+        KeyRing::parse(&SecretString::from(keys.join(","))).unwrap()
+    }
+
+    #[test]
+    fn golden_envelopes_of_both_algorithms_open_side_by_side() {
+        let ring = golden_ring();
+        for (id, _, envelope) in GOLDEN {
+            let envelope = hex::decode(envelope).unwrap();
+            assert_eq!(ring.open(&place(1, 1), &envelope).unwrap().expose_secret(), "s3cret", "{id}");
+            assert_eq!(sealing_key(&envelope), Some(id));
+            let sealed = ring.seal_with(id, &place(1, 1), &SecretString::from("s3cret")).unwrap();
+            assert_eq!(sealed.len(), envelope.len(), "{id}");
+            assert_eq!(sealed[..2 + id.len()], envelope[..2 + id.len()], "{id}");
+            assert_ne!(sealed, envelope, "a nonce is used once");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_listed_with_another_algorithm_opens_nothing() {
+        let ring = golden_ring();
+        let mut envelope = hex::decode(GOLDEN[0].2).unwrap();
+        envelope[0] = Algorithm::Aes256Gcm.id();
+        let refused = ring.open(&place(1, 1), &envelope).unwrap_err();
+        assert_eq!(refused, CipherError::OtherAlgorithm("gold".to_owned()));
+    }
+
+    #[test]
+    fn an_exhausted_key_of_aes_256_gcm_seals_nothing_and_still_opens() {
+        let ring = golden_ring();
+        let value = SecretString::from("x");
+        let sealed = ring.seal_with("fips", &place(1, 1), &value).unwrap();
+        ring.seals_recorded(&UnrecordedSeals { key_id: "fips".to_owned(), seals: 1 }, SEALS_MAX);
+        let refused = ring.seal_with("fips", &place(1, 1), &value).unwrap_err();
+        assert_eq!(refused, CipherError::Exhausted("fips".to_owned()));
+        ring.open(&place(1, 1), &sealed).unwrap();
+        ring.seal(&place(1, 1), &value).expect("the other key has no limit");
+    }
+
     #[test]
     fn every_flipped_bit_and_every_cut_is_refused() {
-        let ring = KeyRing::parse(&KeyRing::generate()).unwrap();
+        for algorithm in [Algorithm::XChaCha20Poly1305, Algorithm::Aes256Gcm] {
+            refuses_what_was_changed(&KeyRing::parse(&ListedKey::generate(algorithm).to_text()).unwrap());
+        }
+    }
+
+    fn refuses_what_was_changed(ring: &KeyRing) {
         let sealed = ring.seal(&place(1, 1), &SecretString::from("s3cret")).unwrap();
         for index in 0..sealed.len() {
             let mut changed = sealed.clone();

@@ -94,7 +94,10 @@ impl Vault {
         let refused = |problem: &str| VaultError::Setting("ADDRESS", format!("`{address}` {problem}"));
         let base = Url::parse(&address).map_err(|_| refused("is not like https://vault.example.com:8200"))?;
         let Some(host) = base.host() else { return Err(refused("is not like https://vault.example.com:8200")) };
-        if !base.username().is_empty() || base.password().is_some() || base.query().is_some() || base.fragment().is_some()
+        if !base.username().is_empty()
+            || base.password().is_some()
+            || base.query().is_some()
+            || base.fragment().is_some()
         {
             return Err(refused("must have no user, query or fragment"));
         }
@@ -141,7 +144,8 @@ impl Vault {
     /// # Errors
     /// [`VaultError`], which never holds the token or a key.
     pub async fn decrypt(&self, ciphertext: &str, now: DateTime<Utc>) -> Result<SecretString, VaultError> {
-        let answer = self.call("decrypt", SecretString::from(json!({ "ciphertext": ciphertext }).to_string()), now).await?;
+        let answer =
+            self.call("decrypt", SecretString::from(json!({ "ciphertext": ciphertext }).to_string()), now).await?;
         let response: Response<Plaintext> = self.read(&answer)?;
         Ok(SecretString::from(response.data.plaintext))
     }

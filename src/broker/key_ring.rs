@@ -40,7 +40,9 @@ pub enum KeyRingError {
     #[error(transparent)]
     Vault(#[from] VaultError),
     /// A key is wrapped, and Vault is not set.
-    #[error("ENCRYPTION_KEYS: key `{0}` is encrypted by Vault; set AGENT_AUTH_VAULT_ADDRESS and AGENT_AUTH_VAULT_TOKEN")]
+    #[error(
+        "ENCRYPTION_KEYS: key `{0}` is encrypted by Vault; set AGENT_AUTH_VAULT_ADDRESS and AGENT_AUTH_VAULT_TOKEN"
+    )]
     NoVault(String),
     /// Vault encrypted something else than a key.
     #[error("ENCRYPTION_KEYS: what Vault decrypted for key `{0}` is not an encryption key of 32 bytes in base64")]

@@ -10,11 +10,14 @@ use std::{fs::File, sync::Arc};
 use secrecy::SecretString;
 
 use super::{
-    key_ring::{self, KeyRingError, Kept},
+    key_ring::{self, Kept, KeyRingError},
     open::{OpenError, open_store},
 };
 use crate::{
-    cipher::{Algorithm, key_list::{KeyList, ListedKey}},
+    cipher::{
+        Algorithm,
+        key_list::{KeyList, ListedKey},
+    },
     clock::Clock,
     config::Settings,
     store::{error::StoreError, handle::Store},
@@ -145,7 +148,9 @@ impl Rotation {
         }
         let needed = self.store.sealed_by_key().await?.remove(id).unwrap_or_default();
         if needed > 0 {
-            return refused(format!("{needed} stored secrets still need key `{id}`; run `agent-auth keys reseal` first"));
+            return refused(format!(
+                "{needed} stored secrets still need key `{id}`; run `agent-auth keys reseal` first"
+            ));
         }
         if !self.store.forget_key(id).await? && !self.list.has(id) {
             return refused(format!("there is no key `{id}`"));

@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::{Algorithm, CipherError};
+use super::{algorithm::Algorithm, error::CipherError};
 
 pub(super) const KEY_BYTES: usize = 32;
 const KEY_ID_MAX: usize = 64;
@@ -71,9 +71,7 @@ impl ListedKey {
 
     fn parse(entry: &str, nth: usize) -> Result<Self, CipherError> {
         let (id, rest) = entry.split_once(':').ok_or_else(|| {
-            CipherError::Setting(format!(
-                "key {nth} is not `id:base64`; generate one with `agent-auth keys generate`"
-            ))
+            CipherError::Setting(format!("key {nth} is not `id:base64`; generate one with `agent-auth keys generate`"))
         })?;
         let well_named = !id.is_empty()
             && id.len() <= KEY_ID_MAX

@@ -108,7 +108,9 @@ fn report(rotation: &Rotation, act: &Act) -> anyhow::Result<()> {
             explain(&format!("{} was changed; back it up, separately from the database.", file.display()))?;
             "Restart the server"
         }
-        Kept::InSetting => "Set ENCRYPTION_KEYS to the value below on every server, and restart them one after the other",
+        Kept::InSetting => {
+            "Set ENCRYPTION_KEYS to the value below on every server, and restart them one after the other"
+        }
     };
     explain(&match act {
         Act::Added(id) => format!("Added key {id}. {set}. Then run `agent-auth keys promote {id}`."),
@@ -146,7 +148,9 @@ async fn reseal(rotation: &Rotation) -> anyhow::Result<()> {
     let others = counts.iter().filter(|(id, _)| *id != first).map(|(id, count)| format!("{count} with key {id}"));
     let others: Vec<String> = others.collect();
     if others.is_empty() {
-        return explain(&format!("Every stored secret is sealed with key {first}. `agent-auth keys retire` removes another key."));
+        return explain(&format!(
+            "Every stored secret is sealed with key {first}. `agent-auth keys retire` removes another key."
+        ));
     }
     bail!(
         "a server still seals with another key: {}. Restart it with the new order of ENCRYPTION_KEYS, and run this command \

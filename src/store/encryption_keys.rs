@@ -127,12 +127,8 @@ impl Store {
 
     /// Ends the record of a key that is no longer used. `false`: there is no such record.
     pub async fn forget_key(&self, key_id: &str) -> Result<bool, StoreError> {
-        let forgotten = self
-            .db
-            .query("DELETE FROM encryption_keys WHERE key_id = $1")
-            .bind(key_id.to_owned())
-            .execute()
-            .await?;
+        let forgotten =
+            self.db.query("DELETE FROM encryption_keys WHERE key_id = $1").bind(key_id.to_owned()).execute().await?;
         Ok(forgotten > 0)
     }
 

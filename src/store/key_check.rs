@@ -54,7 +54,8 @@ pub(super) async fn check_keys(db: &Db, keys: &KeyRing, now: DateTime<Utc>) -> R
                 )));
             }
             tracing::info!(
-                event = "encryption_key.not_needed", key_id,
+                event = "encryption_key.not_needed",
+                key_id,
                 "an encryption key is no longer listed, and no stored secret needs it; `agent-auth keys retire` ends its record"
             );
         }
@@ -62,12 +63,14 @@ pub(super) async fn check_keys(db: &Db, keys: &KeyRing, now: DateTime<Utc>) -> R
     // Recorded only now: a key set by mistake must not count as one that was used.
     for key_id in &configured {
         let sealed = keys.seal_with(key_id, &key_check_context(), &CHECK.into())?;
-        db.query("INSERT INTO encryption_keys (key_id, check_value, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-            .bind(key_id.clone())
-            .bind(sealed)
-            .bind(now)
-            .execute()
-            .await?;
+        db.query(
+            "INSERT INTO encryption_keys (key_id, check_value, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        )
+        .bind(key_id.clone())
+        .bind(sealed)
+        .bind(now)
+        .execute()
+        .await?;
     }
     record_seals(db, keys).await
 }

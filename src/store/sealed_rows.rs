@@ -99,8 +99,7 @@ impl Walk {
 
     /// The rows after this id.
     pub(super) async fn page(&'static self, db: &Db, keys: &KeyRing, after: Uuid) -> Result<Page, StoreError> {
-        let looked: Vec<Looked> =
-            db.query(&self.strays).bind(after).bind(keys.sealing_head()?).read().all().await?;
+        let looked: Vec<Looked> = db.query(&self.strays).bind(after).bind(keys.sealing_head()?).read().all().await?;
         let (last, rows) = (looked.last().map(|row| row.id), looked.len() as u64);
         let strays = looked.into_iter().filter_map(|row| {
             let tenant = Tenant { organization: row.organization_id, workspace: row.workspace_id };

@@ -15,7 +15,8 @@ const COUNTS_FOR: Duration = Duration::from_mins(1);
 pub async fn announce(broker: &Broker) -> Result<(), BrokerError> {
     if let Some(key_id) = broker.store.announce_keys(COUNTS_FOR).await? {
         tracing::warn!(
-            event = "encryption_key.worn", key_id,
+            event = "encryption_key.worn",
+            key_id,
             "an AES-256-GCM key has sealed half of the values that it may; rotate to a new key"
         );
     }
