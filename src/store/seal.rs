@@ -111,18 +111,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
-
-    const COLUMNS: [SealedColumn; 9] = [
-        PROVIDER_CLIENT_SECRET,
-        TOKEN_ACCESS_TOKEN,
-        TOKEN_REFRESH_TOKEN,
-        REQUEST_CLIENT_SECRET,
-        REQUEST_CODE_VERIFIER,
-        REQUEST_DEVICE_CODE,
-        REVOCATION_CLIENT_SECRET,
-        REVOCATION_ACCESS_TOKEN,
-        REVOCATION_REFRESH_TOKEN,
-    ];
+    use crate::store::db::{Db, Location};
 
     #[test]
     fn a_thousand_changed_and_swapped_values_are_a_thousand_refusals() {
@@ -132,7 +121,7 @@ mod tests {
         let places: Vec<(RowSeal<'_>, SealedColumn)> = (0..36)
             .map(|n| {
                 let row = RowSeal::new(&keys, &tenants[n % 2], Uuid::from_u128((n / 2 % 2) as u128), [1, 2][n / 4 % 2]);
-                (row, COLUMNS[n % COLUMNS.len()])
+                (row, SEALED_COLUMNS[n % SEALED_COLUMNS.len()])
             })
             .collect();
         let values: Vec<Vec<u8>> =
@@ -161,5 +150,36 @@ mod tests {
             }
         }
         assert!(refusals >= 1000, "{refusals}");
+    }
+
+    /// The columns of bytes that hold no sealed value of a tenant.
+    const NOT_SEALED: [(&str, &str); 5] = [
+        ("_sqlx_migrations", "checksum"),
+        ("api_keys", "digest"),
+        ("authorization_requests", "code_hash"),
+        ("authorization_requests", "state_hash"),
+        ("encryption_keys", "check_value"),
+    ];
+
+    #[tokio::test]
+    async fn every_column_of_bytes_is_resealed_or_known_not_to_be_sealed() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let db = Db::open(&Location::Sqlite(folder.path().join("schema.db"))).await.unwrap();
+        let columns: Vec<(String, String)> = db
+            .query(
+                "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c
+                 WHERE m.type = 'table' AND upper(c.type) IN ('BYTEA', 'BLOB') ORDER BY 1, 2",
+            )
+            .all()
+            .await
+            .unwrap();
+        let listed = SEALED_COLUMNS.iter().map(|sealed| (sealed.table, sealed.column));
+        let mut known: Vec<(&str, &str)> = listed.chain(NOT_SEALED).collect();
+        known.sort_unstable();
+        let columns: Vec<(&str, &str)> = columns.iter().map(|(table, column)| (&**table, &**column)).collect();
+        assert_eq!(
+            columns, known,
+            "A new column of bytes belongs in `sealed_columns!`, so that it is resealed, or in NOT_SEALED."
+        );
     }
 }
