@@ -17,7 +17,7 @@ use super::{
     db::milliseconds,
     error::StoreError,
     handle::Store,
-    key_check::{record_seals, running_servers},
+    key_check::{record_keys, record_seals, running_servers},
     sealed_rows::{Replaced, Walk, count_by_key, walks},
 };
 use crate::cipher::SEALS_MAX;
@@ -83,7 +83,7 @@ impl Store {
 
     /// Says for this time, by the database's clock, that this process is a running server with these keys; and records
     /// what keys with a limit have sealed. Returns the key that seals, if it has sealed half of what it may.
-    pub async fn announce_keys(&self, time: Duration) -> Result<Option<String>, StoreError> {
+    pub async fn announce_keys(&self, time: Duration, now: DateTime<Utc>) -> Result<Option<String>, StoreError> {
         self.db
             .query(
                 "INSERT INTO servers (id, encryption_keys, until)
@@ -97,15 +97,20 @@ impl Store {
             .await?;
         self.db.query("DELETE FROM servers WHERE until < (SELECT now_ms FROM database_clock)").execute().await?;
         self.record_seals().await?;
-        let worn: Option<(String,)> = self
+        let first = self.keys.ids().next().unwrap_or_default().to_owned();
+        let sealed: Option<(i64,)> = self
             .db
-            .query("SELECT key_id FROM encryption_keys WHERE key_id = $1 AND sealed >= $2")
-            .bind(self.keys.ids().next().unwrap_or_default().to_owned())
-            .bind((SEALS_MAX / 2).cast_signed())
+            .query("SELECT sealed FROM encryption_keys WHERE key_id = $1")
+            .bind(first.clone())
             .read()
             .optional()
             .await?;
-        Ok(worn.map(|(id,)| id))
+        if sealed.is_none() {
+            // The key was retired while this server was frozen or cut off. It seals with it, so starts must look for it.
+            record_keys(&self.db, &self.keys, now).await?;
+        }
+        let worn = sealed.is_some_and(|(sealed,)| sealed.unsigned_abs() >= SEALS_MAX / 2);
+        Ok(worn.then_some(first))
     }
 
     /// This process is no longer a running server.

@@ -61,18 +61,24 @@ pub(super) async fn check_keys(db: &Db, keys: &KeyRing, now: DateTime<Utc>) -> R
         }
     }
     // Recorded only now: a key set by mistake must not count as one that was used.
-    for key_id in &configured {
+    record_keys(db, keys, now).await?;
+    record_seals(db, keys).await
+}
+
+/// Records the keys as used, as far as they are not.
+pub(super) async fn record_keys(db: &Db, keys: &KeyRing, now: DateTime<Utc>) -> Result<(), StoreError> {
+    for key_id in keys.ids() {
         let sealed = keys.seal_with(key_id, &key_check_context(), &CHECK.into())?;
         db.query(
             "INSERT INTO encryption_keys (key_id, check_value, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         )
-        .bind(key_id.clone())
+        .bind(key_id.to_owned())
         .bind(sealed)
         .bind(now)
         .execute()
         .await?;
     }
-    record_seals(db, keys).await
+    Ok(())
 }
 
 /// Adds to the database's count what keys with a limit have sealed, ahead of time.

@@ -13,7 +13,7 @@ const COUNTS_FOR: Duration = Duration::from_mins(1);
 
 /// Says that this server runs, and with which keys.
 pub async fn announce(broker: &Broker) -> Result<(), BrokerError> {
-    if let Some(key_id) = broker.store.announce_keys(COUNTS_FOR).await? {
+    if let Some(key_id) = broker.store.announce_keys(COUNTS_FOR, broker.clock.now()).await? {
         tracing::warn!(
             event = "encryption_key.worn",
             key_id,

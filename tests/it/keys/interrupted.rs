@@ -5,14 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use agent_auth::broker::jobs::reseal;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{done, new_list};
+use super::{done, new_list, replica};
+use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::binary::Server;
 use crate::support::both_databases;
+use crate::support::caller::asking;
 use crate::support::database::{Database, encryption_key};
 
 both_databases! {
+    what_is_refreshed_during_a_reseal_is_not_overwritten,
     a_reseal_that_is_killed_under_load_fails_no_request_and_loses_nothing,
 }
 
@@ -74,7 +80,7 @@ impl Load {
     }
 }
 
-fn reseal(database: &Database, list: &str) -> Child {
+fn start_reseal(database: &Database, list: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_agent-auth"))
         .args(["keys", "reseal"])
         .env_clear()
@@ -86,8 +92,43 @@ fn reseal(database: &Database, list: &str) -> Child {
         .expect("the binary starts")
 }
 
-async fn old_values(database: &Database) -> i64 {
-    database.sealed_with("first").await.values().sum()
+/// How many access tokens the old key has sealed; looked up often, so in one statement.
+async fn old_tokens(database: &Database) -> i64 {
+    let head = if database.postgres.is_some() { "'\\x056669727374'::bytea" } else { "X'056669727374'" };
+    database.number(&format!("SELECT count(*) FROM tokens WHERE substr(access_token, 2, 6) = {head}")).await
+}
+
+/// The provider accepts a refresh token once: if an older value came back into a row, the next refresh would fail.
+async fn what_is_refreshed_during_a_reseal_is_not_overwritten(app: TestApp) {
+    let provider = AuthorizationServer::start().await;
+    app.register(&provider).await;
+    let users: Vec<Value> = (0..6).map(|number| asking(&format!("user-{number}"), &["read"])).collect();
+    for user in &users {
+        app.connect(&provider, user).await;
+    }
+    let (old, new) = (&app.database.encryption_keys, encryption_key("second"));
+    // Each reseals what the other has just resealed, so that rows are written all the time.
+    let replicas = [replica(&app, &format!("{old},{new}")).await, replica(&app, &format!("{new},{old}")).await];
+    let is_over = AtomicBool::new(false);
+    let reseals = replicas.iter().map(|replica| async {
+        let mut resealed = 0;
+        while !is_over.load(Ordering::SeqCst) {
+            resealed += reseal::run(replica.app.broker.store(), |_| ()).await.expect("reseals").resealed;
+        }
+        resealed
+    });
+    let refreshes = async {
+        for _ in 0..8 {
+            app.advance(3600);
+            let asked = users.iter().enumerate().map(|(number, user)| replicas[number % 2].token(user));
+            let tokens = join_all(asked).await;
+            let again = join_all(users.iter().map(|user| replicas[0].token(user))).await;
+            assert_eq!(tokens, again, "the token of the last refresh is the one that is stored");
+        }
+        is_over.store(true, Ordering::SeqCst);
+    };
+    let (resealed, ()) = tokio::join!(join_all(reseals), refreshes);
+    assert!(resealed.iter().sum::<u64>() > 0, "{resealed:?}");
 }
 
 async fn a_reseal_that_is_killed_under_load_fails_no_request_and_loses_nothing(database: Database) {
@@ -106,15 +147,15 @@ async fn a_reseal_that_is_killed_under_load_fails_no_request_and_loses_nothing(d
     let server = Arc::new(Server::start(&database.environment_with_keys(&promoted)).await);
     let load = Load::start(&server, &database.bootstrap_key, users);
 
-    let mut left = old_values(&database).await;
+    let mut left = old_tokens(&database).await;
     assert!(left >= i64::try_from(users).unwrap());
     let mut killed_in_the_middle = 0;
     for _ in 0..kills {
-        let mut child = reseal(&database, &promoted);
+        let mut child = start_reseal(&database, &promoted);
         let begun = Instant::now();
         // Killed as soon as it has resealed something.
         let now = loop {
-            let now = old_values(&database).await;
+            let now = old_tokens(&database).await;
             if now < left || child.try_wait().expect("a child of ours").is_some() {
                 break now;
             }
@@ -129,7 +170,7 @@ async fn a_reseal_that_is_killed_under_load_fails_no_request_and_loses_nothing(d
     assert!(said.contains("Every stored secret is sealed with key second"), "{said}");
     let asked = load.stop().await;
     assert!(asked > 0 && killed_in_the_middle > 0, "{asked} requests, {killed_in_the_middle} killed in the middle");
-    assert_eq!(old_values(&database).await, 0);
+    assert_eq!(database.sealed_with("first").await, [].into());
 
     let alone = new_list(&database, &promoted, &["retire", "first"]).await;
     Arc::into_inner(server).expect("nobody else has it").stop().await;

@@ -42,7 +42,8 @@ async fn fill(app: &TestApp) -> AuthorizationServer {
     for user in ["alice", "bob", "carol"] {
         app.connect(&provider, &asking(user, &["read"])).await;
     }
-    app.delete("/v2/auth/tokens?provider_id=acme&user_id=carol").await.expect(200);
+    let carol = app.service_key().await.acting_for("carol");
+    carol.delete("/v2/auth/tokens?provider_id=acme").await.expect(200);
     provider.answer(
         DEVICE,
         Reply::json(json!({
@@ -57,8 +58,6 @@ async fn fill(app: &TestApp) -> AuthorizationServer {
 
 async fn after_a_rotation_every_secret_is_sealed_with_the_new_key_and_still_opens(app: TestApp) {
     let provider = fill(&app).await;
-    let service = app.service_key().await;
-    drop(service);
     let (alice, erin) = (asking("alice", &["read"]), asking("erin", &["read"]));
     let token = app.token(&alice).await;
     let pending = app.begin(&erin).await;
@@ -299,4 +298,26 @@ async fn a_server_that_stopped_does_not_hold_up_a_rotation_and_one_that_runs_doe
     assert!(server.stop().await.0.success());
     assert_eq!(database.number("SELECT count(*) FROM servers").await, 0);
     new_list(&database, &both, &["promote", "second"]).await;
+}
+
+/// A server that was frozen for a minute does not count as running, and still seals with the old key when it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retired_key_that_a_server_still_seals_with_is_needed_again() {
+    let app = TestApp::start(Database::postgres().await).await;
+    let provider = AuthorizationServer::start().await;
+    app.register(&provider).await;
+    let (database, old) = (&app.database, &app.database.encryption_keys);
+    let new = encryption_key("second");
+    let both = format!("{new},{old}");
+    database.tamper("DELETE FROM servers").await;
+    done(database, &both, &["reseal"]).await;
+    let _alone = new_list(database, &both, &["retire", "first"]).await;
+    app.app.broker.store().end_announcement().await.unwrap();
+    agent_auth::broker::jobs::encryption_keys::announce(&app.app.broker).await.unwrap();
+    let line = serve(database, &new).await;
+    assert!(line.contains("lacks key `first`, with which another running server seals"), "{line}");
+    app.register_as(provider.definition("sealed-by-the-old-key")).await;
+    app.stop().await;
+    let line = serve(database, &new).await;
+    assert!(line.contains("lacks key `first`, which 1 stored secrets need"), "{line}");
 }
