@@ -19,7 +19,7 @@ const SEE_ALL: &str = "`agent-auth serve --help` lists every setting";
 /// How similar a known name must be to be suggested for an unknown one.
 const ALIKE: f64 = 0.85;
 /// The settings that can also be read from a file named by `AGENT_AUTH_<KEY>_FILE`.
-const SECRETS: [&str; 3] = ["database_url", "encryption_keys", "bootstrap_api_key"];
+const SECRETS: [&str; 4] = ["database_url", "encryption_keys", "vault_token", "bootstrap_api_key"];
 /// The smallest and the largest value of each number.
 const RANGES: [(&str, i64, i64); 15] = [
     ("database_connections", 1, 100),
@@ -58,6 +58,15 @@ pub struct Settings {
     pub data_dir: PathBuf,
     #[serde(deserialize_with = "secret_unset_when_empty")]
     pub encryption_keys: Option<SecretString>,
+    #[serde(deserialize_with = "unset_when_empty")]
+    pub vault_address: Option<String>,
+    pub vault_transit_key: String,
+    #[serde(deserialize_with = "secret_unset_when_empty")]
+    pub vault_token: Option<SecretString>,
+    #[serde(deserialize_with = "unset_when_empty")]
+    pub vault_namespace: Option<String>,
+    #[serde(deserialize_with = "path_unset_when_empty")]
+    pub vault_ca_file: Option<PathBuf>,
     #[serde(deserialize_with = "secret_unset_when_empty")]
     pub bootstrap_api_key: Option<SecretString>,
     pub allow_private_upstreams: String,
@@ -305,7 +314,7 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert!(settings.database_url.is_none());
-        assert_eq!(DEFAULTS.len(), 31);
+        assert_eq!(DEFAULTS.len(), 36);
         for (key, default) in &*DEFAULTS {
             let has_range = RANGES.iter().any(|(name, ..)| name == key);
             assert_eq!(default.is_integer(), has_range, "{key}");

@@ -1,7 +1,7 @@
 //! agent-auth: a self-hosted OAuth token broker for AI agents.
 //!
 //! Module map; imports go from left to right only: `cli`, `demo` -> `server` -> `http` -> `broker`, `identity` ->
-//! `oauth`, `store` -> `outbound`, `model`. `tests/architecture.rs` checks it.
+//! `oauth`, `vault`, `store` -> `outbound`, `model`. `tests/architecture.rs` checks it.
 //!
 //! `POST /v2/auth/authenticate`: `http/mod.rs` (the route) -> `http/api/authenticate.rs` (body, caller, response) ->
 //! `broker/authenticate.rs` (choose a token, refresh it or begin) -> `store/tokens/usable.rs`; when a token is due,
@@ -28,3 +28,4 @@ pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod terminal;
+pub mod vault;

@@ -65,6 +65,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<(Arc<App>
     let cors = cors(&settings.cors_origins).map_err(|problem| OpenError::Setting("CORS_ORIGINS", problem))?;
     let broker = Broker::open(settings, clock).await?;
     broker.end_leases_of_other_processes().await?;
+    jobs::encryption_keys::announce(&broker).await?;
     let first_key = bootstrap(broker.store(), &broker.settings, broker.clock.now()).await?;
     let remember = Duration::from_secs(broker.settings.api_key_cache_seconds);
     let app = App { api_keys: ApiKeys::new(broker.store().clone(), remember), langsmith, limits, cors, broker };
@@ -72,12 +73,14 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<(Arc<App>
     Ok((Arc::new(app), first_key))
 }
 
-/// Stops the broker of an application: finishes work in progress, and writes the recorded uses of tokens.
+/// Stops the broker of an application: finishes work in progress, writes the recorded uses of tokens, and no longer counts
+/// as running.
 pub async fn stop(app: &App) {
     app.broker.stop().await;
     if let Err(error) = jobs::usage::write(&app.broker).await {
         tracing::warn!(event = "usage.not_written", %error, "could not write when tokens were last used");
     }
+    jobs::encryption_keys::end(&app.broker).await;
 }
 
 /// Binds the address before anything else is opened, so that a port in use is reported at once.

@@ -18,9 +18,10 @@ const MODULES: &[(&str, &str)] = &[
     ("catalog", "model"),
     ("outbound", "model"),
     ("oauth", "outbound model"),
+    ("vault", "outbound"),
     ("store", "cipher model"),
     ("identity", "store outbound model config clock"),
-    ("broker", "oauth store outbound catalog model config clock cipher"),
+    ("broker", "vault oauth store outbound catalog model config clock cipher"),
     ("http", "broker identity catalog outbound model config clock telemetry"),
     ("server", "http broker identity store catalog config clock telemetry terminal model outbound cipher"),
     ("demo", "server http broker identity model config clock telemetry terminal"),
@@ -35,10 +36,10 @@ const EVERYTHING: &str = "*";
 const ROOMS: &[(&str, &str)] = &[
     (
         "broker",
-        "rules backoff persist error usage limits pending notifications open < context < clients < tokens < \
-         providers consent connections < authenticate < jobs",
+        "rules backoff persist error usage limits pending notifications key_ring open < context < clients < tokens < \
+         providers consent connections rotation < authenticate < jobs",
     ),
-    ("store", "error postgres db seal < client reads < handle < *"),
+    ("store", "error postgres db seal < client reads sealed_rows < key_check < handle < *"),
     ("http", "error address cors checks limits socket app < body caller < browser api"),
 ];
 

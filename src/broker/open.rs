@@ -4,20 +4,15 @@
 
 use std::{fs::File, io, path::Path};
 
-use secrecy::{ExposeSecret, SecretString};
-
+use super::key_ring::{self, KeyRingError};
 use crate::{
     catalog::{Catalog, CatalogError},
-    cipher::{CipherError, KeyRing},
     clock::Clock,
     config::Settings,
     model::web_address,
     outbound::address::AddressGuard,
     store::{db::Location, error::StoreError, handle::Store, postgres::postgres_options},
 };
-
-/// The file in the data folder that holds the generated encryption key.
-const KEY_FILE: &str = "encryption.key";
 
 /// Why the broker cannot be opened: one line that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +25,7 @@ pub enum OpenError {
     Catalog(#[from] CatalogError),
     /// The keys cannot be read.
     #[error(transparent)]
-    Keys(#[from] CipherError),
+    Keys(#[from] KeyRingError),
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -48,25 +43,22 @@ pub enum OpenError {
 
 /// Opens the database the settings name, with the keys they name.
 pub async fn open_store(settings: &Settings, clock: &Clock) -> Result<Store, OpenError> {
-    let (location, keys) = match &settings.database_url {
+    let location = match &settings.database_url {
         Some(url) => {
             postgres_options(url)?;
-            let keys = settings.encryption_keys.clone().ok_or_else(no_keys)?;
-            (Location::Postgres(url.clone(), settings.database_connections), keys)
+            Location::Postgres(url.clone(), settings.database_connections)
         }
         None => {
             let failed = |error| data_folder_error(&settings.data_dir, &error);
             private_folder(&settings.data_dir).map_err(failed)?;
-            let keys = match &settings.encryption_keys {
-                Some(keys) => keys.clone(),
-                None => generated_key(&settings.data_dir.join(KEY_FILE)).map_err(failed)?,
-            };
             let database = settings.data_dir.join("agent-auth.db");
             private_file(&database).map_err(failed)?;
-            (Location::Sqlite(database), keys)
+            Location::Sqlite(database)
         }
     };
-    Ok(Store::open(&location, KeyRing::parse(&keys)?, clock.now()).await?)
+    let keys = key_ring::read(settings, clock).await?;
+    let keys = key_ring::unwrap(&keys, settings, clock).await?;
+    Ok(Store::open(&location, keys, clock.now()).await?)
 }
 
 /// The address that browsers use to reach the server: `public_url`, or else the listen address.
@@ -137,44 +129,12 @@ pub fn check(settings: &Settings) -> Result<(), OpenError> {
     if let Some(url) = &settings.database_url {
         postgres_options(url)?;
     }
-    if let Some(keys) = &settings.encryption_keys {
-        KeyRing::parse(keys)?;
-    } else if settings.database_url.is_some() {
-        return Err(no_keys());
-    }
-    Ok(())
+    Ok(key_ring::check(settings)?)
 }
 
 pub(super) fn address_guard(settings: &Settings) -> Result<AddressGuard, OpenError> {
     AddressGuard::parse(&settings.allow_private_upstreams)
         .map_err(|problem| OpenError::Setting("ALLOW_PRIVATE_UPSTREAMS", problem))
-}
-
-fn no_keys() -> OpenError {
-    OpenError::Setting(
-        "ENCRYPTION_KEYS",
-        "required with PostgreSQL; generate a key with `agent-auth keys generate` and store it safely".into(),
-    )
-}
-
-/// The key of this data folder, generated if the file does not exist. Of several processes one creates the file, as a whole.
-fn generated_key(file: &Path) -> io::Result<SecretString> {
-    use std::io::Write;
-    if !file.exists() {
-        let folder = file.parent().unwrap_or(Path::new("."));
-        let mut made = tempfile::NamedTempFile::new_in(folder)?;
-        made.write_all(KeyRing::generate().expose_secret().as_bytes())?;
-        made.as_file().sync_all()?;
-        match made.persist_noclobber(file) {
-            Ok(_) => tracing::info!(
-                event = "encryption_key.generated", file = %file.display(),
-                "generated an encryption key; back it up, separately from the database"
-            ),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error.error),
-        }
-    }
-    std::fs::read_to_string(file).map(|text| SecretString::from(text.trim().to_owned()))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 
 mod api_key;
 mod healthcheck;
+mod keys;
 mod provider;
 mod sweep;
 
@@ -17,11 +18,9 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use secrecy::ExposeSecret;
 
 use crate::{
     broker::{context::Broker, open::open_store},
-    cipher::KeyRing,
     clock::Clock,
     config::{DEFAULT, Settings},
     demo, http, server,
@@ -70,9 +69,9 @@ enum Command {
     Demo,
     /// Bring the database schema up to date and exit (`serve` also does this)
     Migrate,
-    /// Generate encryption keys
+    /// Generate and rotate encryption keys
     #[command(subcommand)]
-    Keys(Keys),
+    Keys(keys::KeysCommand),
     /// Create, list and revoke API keys
     #[command(subcommand)]
     ApiKey(api_key::ApiKeyCommand),
@@ -89,12 +88,6 @@ enum Command {
     Openapi,
     /// Check whether the server of these settings is ready; exit code 0 if it is
     Healthcheck,
-}
-
-#[derive(Debug, Subcommand)]
-enum Keys {
-    /// Print a new encryption key in the format of AGENT_AUTH_ENCRYPTION_KEYS
-    Generate,
 }
 
 fn settings_help() -> String {
@@ -117,7 +110,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             open_store(&settings, &Clock::system()).await?;
             print("The database is up to date.")
         }
-        Command::Keys(Keys::Generate) => print(KeyRing::generate().expose_secret()),
+        Command::Keys(command) => keys::run(command, settings).await,
         Command::ApiKey(command) => api_key::run(command, &settings).await,
         Command::Provider(command) => provider::run(command, settings).await,
         Command::Sweep { dry_run } => sweep::run(dry_run, &open(settings).await?).await,

@@ -7,7 +7,7 @@ use std::{error::Error, time::Duration};
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use reqwest::{
-    Client, RequestBuilder,
+    Certificate, Client, ClientBuilder, RequestBuilder,
     header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE},
     redirect::Policy,
 };
@@ -66,8 +66,24 @@ impl Outbound {
     ///
     /// # Errors
     /// When the machine's trust store cannot be used.
-    #[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
     pub fn new(guard: AddressGuard, timeout: Duration) -> Result<Self, reqwest::Error> {
+        Self::build(guard, timeout, |client| Ok(client))
+    }
+
+    /// A client that trusts only these certificate authorities, in PEM, and not those of the machine.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn trusting_only(authorities: &[u8], guard: AddressGuard, timeout: Duration) -> Result<Self, reqwest::Error> {
+        Self::build(guard, timeout, |client| Ok(client.tls_certs_only(Certificate::from_pem_bundle(authorities)?)))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
+    fn build(
+        guard: AddressGuard,
+        timeout: Duration,
+        trust: impl FnOnce(ClientBuilder) -> Result<ClientBuilder, reqwest::Error>,
+    ) -> Result<Self, reqwest::Error> {
         // An error means that a provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
@@ -76,8 +92,8 @@ impl Outbound {
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(timeout)
-            .dns_resolver(std::sync::Arc::new(guard.clone()))
-            .build()?;
+            .dns_resolver(std::sync::Arc::new(guard.clone()));
+        let client = trust(client)?.build()?;
         Ok(Self { client, guard })
     }
 

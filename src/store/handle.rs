@@ -1,6 +1,6 @@
 //! The store's handle: the database, and the keys that seal what is in it.
-//! Owns: opening, and the check that the keys are the right ones.
-//! Must not know: any table but `encryption_keys`.
+//! Owns: opening.
+//! Must not know: any table.
 
 use std::sync::Arc;
 
@@ -10,8 +10,9 @@ use uuid::Uuid;
 use super::{
     db::{Db, Location},
     error::StoreError,
+    key_check::check_keys,
     reads::{provider_names::ProviderNames, shared::SharedReads},
-    seal::{RowSeal, key_check_context},
+    seal::RowSeal,
 };
 use crate::{cipher::KeyRing, model::subject::Tenant};
 
@@ -19,7 +20,9 @@ use crate::{cipher::KeyRing, model::subject::Tenant};
 #[derive(Clone)]
 pub struct Store {
     pub(super) db: Db,
-    keys: Arc<KeyRing>,
+    pub(super) keys: Arc<KeyRing>,
+    /// Which process this is, among those that share the database.
+    pub(super) process: Uuid,
     pub(super) provider_names: ProviderNames,
     /// Only on PostgreSQL: SQLite would gain nothing.
     pub(super) shared_reads: Option<SharedReads>,
@@ -41,9 +44,9 @@ impl Store {
             Location::Postgres(_, connections) => Some(SharedReads::new(db.clone(), reads_at_once(*connections))),
             Location::Sqlite(_) => None,
         };
-        let store = Self { db, keys: Arc::new(keys), provider_names: ProviderNames::new(), shared_reads };
-        store.check_keys(now).await?;
-        Ok(store)
+        check_keys(&db, &keys, now).await?;
+        let (keys, process) = (Arc::new(keys), Uuid::new_v4());
+        Ok(Self { db, keys, process, provider_names: ProviderNames::new(), shared_reads })
     }
 
     /// True when other replicas may share the database.
@@ -62,37 +65,5 @@ impl Store {
     /// generation 0.
     pub(super) fn row_seal<'a>(&'a self, tenant: &'a Tenant, row: Uuid, generation: i64) -> RowSeal<'a> {
         RowSeal::new(&self.keys, tenant, row, generation)
-    }
-
-    /// A key that is configured must be the one of that id that was used here; a key that was used must be configured.
-    async fn check_keys(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
-        const CHECK: &str = "agent-auth";
-        let configured: Vec<String> = self.keys.ids().map(ToOwned::to_owned).collect();
-        let used: Vec<(String, Vec<u8>)> =
-            self.db.query("SELECT key_id, check_value FROM encryption_keys ORDER BY key_id").read().all().await?;
-        for (key_id, sealed) in used {
-            if !configured.contains(&key_id) {
-                return Err(StoreError::Location(format!(
-                    "AGENT_AUTH_ENCRYPTION_KEYS lacks key `{key_id}`, which this database was sealed with; append it to the list"
-                )));
-            }
-            self.keys.open(&key_check_context(), &sealed).map_err(|_| {
-                StoreError::Location(format!(
-                    "AGENT_AUTH_ENCRYPTION_KEYS: key `{key_id}` is not the key with that id that sealed this database; two keys were mixed up"
-                ))
-            })?;
-        }
-        // Recorded only now: a key set by mistake must not count as one that was used.
-        for key_id in &configured {
-            let sealed = self.keys.seal_with(key_id, &key_check_context(), &CHECK.into())?;
-            self.db
-                .query("INSERT INTO encryption_keys (key_id, check_value, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-                .bind(key_id.clone())
-                .bind(sealed)
-                .bind(now)
-                .execute()
-                .await?;
-        }
-        Ok(())
     }
 }

@@ -10,20 +10,41 @@ use crate::{
     model::subject::Tenant,
 };
 
-/// A column that holds sealed values: its table and its name.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SealedColumn(&'static str, &'static str);
+/// A column that holds sealed values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SealedColumn {
+    pub(super) table: &'static str,
+    pub(super) column: &'static str,
+    /// The generation of its rows, in SQL.
+    pub(super) generation: &'static str,
+}
 
-pub(super) const ENCRYPTION_KEY_CHECK: SealedColumn = SealedColumn("encryption_keys", "check_value");
-pub(super) const PROVIDER_CLIENT_SECRET: SealedColumn = SealedColumn("providers", "client_secret");
-pub(super) const TOKEN_ACCESS_TOKEN: SealedColumn = SealedColumn("tokens", "access_token");
-pub(super) const TOKEN_REFRESH_TOKEN: SealedColumn = SealedColumn("tokens", "refresh_token");
-pub(super) const REQUEST_CLIENT_SECRET: SealedColumn = SealedColumn("authorization_requests", "client_secret");
-pub(super) const REQUEST_CODE_VERIFIER: SealedColumn = SealedColumn("authorization_requests", "code_verifier");
-pub(super) const REQUEST_DEVICE_CODE: SealedColumn = SealedColumn("authorization_requests", "device_code");
-pub(super) const REVOCATION_CLIENT_SECRET: SealedColumn = SealedColumn("revocations", "client_secret");
-pub(super) const REVOCATION_ACCESS_TOKEN: SealedColumn = SealedColumn("revocations", "access_token");
-pub(super) const REVOCATION_REFRESH_TOKEN: SealedColumn = SealedColumn("revocations", "refresh_token");
+/// A table whose rows count the writes of their secrets, and one whose secrets are never replaced by other ones.
+const COUNTED: &str = "generation";
+const NOT_COUNTED: &str = "CAST(0 AS BIGINT)";
+
+/// Names the sealed columns, and lists them: a column that can be sealed is in the list.
+macro_rules! sealed_columns {
+    ($($name:ident = $table:literal, $column:literal, $generation:ident;)+) => {
+        $(pub(super) const $name: SealedColumn =
+            SealedColumn { table: $table, column: $column, generation: $generation };)+
+
+        /// Every sealed column of the tenants' rows. What is resealed and counted is in this list.
+        pub(super) const SEALED_COLUMNS: &[SealedColumn] = &[$($name),+];
+    };
+}
+
+sealed_columns! {
+    PROVIDER_CLIENT_SECRET = "providers", "client_secret", COUNTED;
+    TOKEN_ACCESS_TOKEN = "tokens", "access_token", COUNTED;
+    TOKEN_REFRESH_TOKEN = "tokens", "refresh_token", COUNTED;
+    REQUEST_CLIENT_SECRET = "authorization_requests", "client_secret", NOT_COUNTED;
+    REQUEST_CODE_VERIFIER = "authorization_requests", "code_verifier", NOT_COUNTED;
+    REQUEST_DEVICE_CODE = "authorization_requests", "device_code", NOT_COUNTED;
+    REVOCATION_CLIENT_SECRET = "revocations", "client_secret", NOT_COUNTED;
+    REVOCATION_ACCESS_TOKEN = "revocations", "access_token", NOT_COUNTED;
+    REVOCATION_REFRESH_TOKEN = "revocations", "refresh_token", NOT_COUNTED;
+}
 
 /// Seals and opens the columns of one row.
 pub(super) struct RowSeal<'a> {
@@ -62,7 +83,7 @@ impl<'a> RowSeal<'a> {
         sealed.map(|sealed| self.open(column, sealed)).transpose()
     }
 
-    fn context(&self, SealedColumn(table, column): SealedColumn) -> SealContext<'_> {
+    fn context(&self, SealedColumn { table, column, .. }: SealedColumn) -> SealContext<'_> {
         SealContext {
             column: (table, column),
             organization: &self.tenant.organization,
@@ -73,10 +94,16 @@ impl<'a> RowSeal<'a> {
     }
 }
 
-/// What the check value of an encryption key is bound to: it belongs to no tenant.
+/// What the check value of an encryption key is bound to. It belongs to no tenant and is never resealed: each key has its
+/// own.
 pub(super) fn key_check_context() -> SealContext<'static> {
-    let SealedColumn(table, column) = ENCRYPTION_KEY_CHECK;
-    SealContext { column: (table, column), organization: "", workspace: "", row: Uuid::nil(), generation: 0 }
+    SealContext {
+        column: ("encryption_keys", "check_value"),
+        organization: "",
+        workspace: "",
+        row: Uuid::nil(),
+        generation: 0,
+    }
 }
 
 #[cfg(test)]
@@ -84,18 +111,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
-
-    const COLUMNS: [SealedColumn; 9] = [
-        PROVIDER_CLIENT_SECRET,
-        TOKEN_ACCESS_TOKEN,
-        TOKEN_REFRESH_TOKEN,
-        REQUEST_CLIENT_SECRET,
-        REQUEST_CODE_VERIFIER,
-        REQUEST_DEVICE_CODE,
-        REVOCATION_CLIENT_SECRET,
-        REVOCATION_ACCESS_TOKEN,
-        REVOCATION_REFRESH_TOKEN,
-    ];
+    use crate::store::db::{Db, Location};
 
     #[test]
     fn a_thousand_changed_and_swapped_values_are_a_thousand_refusals() {
@@ -105,7 +121,7 @@ mod tests {
         let places: Vec<(RowSeal<'_>, SealedColumn)> = (0..36)
             .map(|n| {
                 let row = RowSeal::new(&keys, &tenants[n % 2], Uuid::from_u128((n / 2 % 2) as u128), [1, 2][n / 4 % 2]);
-                (row, COLUMNS[n % COLUMNS.len()])
+                (row, SEALED_COLUMNS[n % SEALED_COLUMNS.len()])
             })
             .collect();
         let values: Vec<Vec<u8>> =
@@ -134,5 +150,36 @@ mod tests {
             }
         }
         assert!(refusals >= 1000, "{refusals}");
+    }
+
+    /// The columns of bytes that hold no sealed value of a tenant.
+    const NOT_SEALED: [(&str, &str); 5] = [
+        ("_sqlx_migrations", "checksum"),
+        ("api_keys", "digest"),
+        ("authorization_requests", "code_hash"),
+        ("authorization_requests", "state_hash"),
+        ("encryption_keys", "check_value"),
+    ];
+
+    #[tokio::test]
+    async fn every_column_of_bytes_is_resealed_or_known_not_to_be_sealed() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let db = Db::open(&Location::Sqlite(folder.path().join("schema.db"))).await.unwrap();
+        let columns: Vec<(String, String)> = db
+            .query(
+                "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c
+                 WHERE m.type = 'table' AND upper(c.type) IN ('BYTEA', 'BLOB') ORDER BY 1, 2",
+            )
+            .all()
+            .await
+            .unwrap();
+        let listed = SEALED_COLUMNS.iter().map(|sealed| (sealed.table, sealed.column));
+        let mut known: Vec<(&str, &str)> = listed.chain(NOT_SEALED).collect();
+        known.sort_unstable();
+        let columns: Vec<(&str, &str)> = columns.iter().map(|(table, column)| (&**table, &**column)).collect();
+        assert_eq!(
+            columns, known,
+            "A new column of bytes belongs in `sealed_columns!`, so that it is resealed, or in NOT_SEALED."
+        );
     }
 }

@@ -12,6 +12,7 @@ mod support;
 mod api;
 mod consent;
 mod identity;
+mod keys;
 mod mcp;
 mod providers;
 mod refresh;

@@ -3,8 +3,10 @@
 //! Must not know: the rules it applies; those are in the other rooms.
 
 pub mod device_polls;
+pub mod encryption_keys;
 pub mod exclusive;
 pub mod keep_alive;
+pub mod reseal;
 pub mod resume;
 pub mod schedule;
 pub mod sweep;

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{device_polls, keep_alive, resume, sweep, usage};
+use super::{device_polls, encryption_keys, keep_alive, resume, sweep, usage};
 use crate::broker::{
     context::Broker,
     error::BrokerError,
@@ -25,6 +25,9 @@ pub fn start(broker: &Arc<Broker>) {
     }
     let soon = || FIRST_WITHIN.mul_f64(rand::random());
     repeat(broker, "usage", usage::EVERY, usage::EVERY, |broker| async move { Ok(usage::write(&broker).await?) });
+    repeat(broker, "encryption-keys", encryption_keys::EVERY, encryption_keys::EVERY, |broker| async move {
+        encryption_keys::announce(&broker).await
+    });
     repeat(broker, "resume", Duration::ZERO, resume::EVERY, |broker| async move { resume::run_once(&broker).await });
     repeat(broker, "devices", Duration::ZERO, device_polls::EVERY, |broker| async move {
         device_polls::run_due(&broker).await

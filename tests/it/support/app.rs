@@ -69,6 +69,13 @@ impl TestApp {
         Self::open(database, settings, self.clock.clone()).await
     }
 
+    /// Another replica on the same database with other settings.
+    pub async fn replica_with(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.settings.clone();
+        change(&mut settings);
+        Self::open(Arc::clone(&self.database), settings, self.clock.clone()).await
+    }
+
     /// A caller without any key.
     pub fn anonymous(&self) -> &Caller {
         &self.nobody

@@ -76,6 +76,36 @@ impl Database {
         environment.into_iter().map(|(key, value)| (format!("AGENT_AUTH_{key}"), value)).collect()
     }
 
+    /// The same with other encryption keys; with none, SQLite keeps them in its file.
+    pub fn environment_with_keys(&self, keys: &str) -> Vec<(String, String)> {
+        let mut environment = self.environment();
+        environment.retain(|(name, _)| name != "AGENT_AUTH_ENCRYPTION_KEYS");
+        environment.push(("AGENT_AUTH_ENCRYPTION_KEYS".to_owned(), keys.to_owned()));
+        environment
+    }
+
+    /// How many stored values the encryption key of that id has sealed, by column. An envelope is an algorithm, the
+    /// length of the id, the id, and the rest.
+    pub async fn sealed_with(&self, key_id: &str) -> BTreeMap<String, i64> {
+        let head: String = std::iter::once(u8::try_from(key_id.len()).expect("a short id"))
+            .chain(key_id.bytes())
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let head = if self.postgres.is_some() { format!("'\\x{head}'::bytea") } else { format!("X'{head}'") };
+        let mut counts = BTreeMap::new();
+        for table in self.tables().await.into_iter().filter(|table| table != "encryption_keys") {
+            for column in self.byte_columns(&table).await {
+                let statement =
+                    format!("SELECT count(*) FROM {table} WHERE substr({column}, 2, length({head})) = {head}");
+                let count = self.number(&statement).await;
+                if count > 0 {
+                    counts.insert(format!("{table}.{column}"), count);
+                }
+            }
+        }
+        counts
+    }
+
     /// Everything at rest, byte for byte: SQLite's files with the write-ahead log, or every row of PostgreSQL.
     pub async fn everything_at_rest(&self) -> Vec<u8> {
         match &self.postgres {
