@@ -5,37 +5,37 @@
 use uuid::Uuid;
 
 use super::{context::Broker, error::BrokerError};
-use crate::model::{agent_connection::AgentConnection, subject::Tenant};
+use crate::model::{agent_connection::AgentConnection, key_limits::Reach};
 
 /// The connections of an agent, newest first; only those with tokens of `user` when one is named.
 pub async fn list(
     broker: &Broker,
-    tenant: &Tenant,
+    reach: Reach<'_>,
     agent_id: &str,
     user: Option<&str>,
 ) -> Result<Vec<AgentConnection>, BrokerError> {
-    Ok(broker.store.agent_connections(tenant, agent_id, user).await?)
+    Ok(broker.store.agent_connections(reach, agent_id, user).await?)
 }
 
-/// Connects a token to an agent. A connection that exists is returned as it is. `None`: the workspace has no such token,
-/// or, if a user is named, that user has not.
+/// Connects a token to an agent. A connection that exists is returned as it is. `None`: the caller reaches no such
+/// token, or, if a user is named, that user has not.
 pub async fn connect(
     broker: &Broker,
-    tenant: &Tenant,
+    reach: Reach<'_>,
     agent_id: &str,
     token: Uuid,
     user: Option<&str>,
 ) -> Result<Option<AgentConnection>, BrokerError> {
     let created_by = user.unwrap_or("service");
-    Ok(broker.store.connect_agent(tenant, agent_id, token, user, created_by, broker.clock.now()).await?)
+    Ok(broker.store.connect_agent(reach, agent_id, token, user, created_by, broker.clock.now()).await?)
 }
 
 /// Removes a connection; the token stays. Returns whether there was one.
 pub async fn disconnect(
     broker: &Broker,
-    tenant: &Tenant,
+    reach: Reach<'_>,
     agent_id: &str,
     connection: Uuid,
 ) -> Result<bool, BrokerError> {
-    Ok(broker.store.disconnect_agent(tenant, agent_id, connection).await?)
+    Ok(broker.store.disconnect_agent(reach, agent_id, connection).await?)
 }

@@ -36,6 +36,15 @@ pub enum Owner {
     User,
 }
 
+/// What a change of endpoints would expose.
+#[derive(Clone, Debug)]
+pub struct Exposure {
+    /// How many grants.
+    pub grants: u64,
+    /// What it would expose, and what to send, in sentences.
+    pub message: String,
+}
+
 /// Why the broker did not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
@@ -67,6 +76,9 @@ pub enum BrokerError {
     /// The authorization server does not let clients register themselves, and nobody has registered one by hand yet.
     #[error("the provider has no client yet")]
     RegistrationRequired(Box<RegistrationRequired>),
+    /// The change would send a provider's secrets somewhere else, and does not bring what that takes.
+    #[error("{}", .0.message)]
+    Exposure(Box<Exposure>),
     /// The provider failed; the grant is kept.
     #[error("the provider failed: {0}")]
     Provider(TokenFailure),

@@ -9,12 +9,13 @@ use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use crate::{
-    broker::open::open_store,
+    broker::{open::open_store, rules},
     clock::Clock,
     config::Settings,
     identity::api_keys::{self, NewKey},
     model::{
-        api_key::{Kind, Role},
+        api_key::{ApiKey, Kind, Role},
+        key_limits::KeyLimits,
         subject::Tenant,
     },
     store::handle::Store,
@@ -48,6 +49,15 @@ pub(super) struct Create {
     /// The user of a personal key
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     user: Option<String>,
+    /// Limit the key to this provider; may be repeated
+    #[arg(long, value_name = "PROVIDER_ID", value_parser = provider_id)]
+    only_provider: Vec<String>,
+    /// Limit the key to this agent; may be repeated. Its requests must name one of its agents
+    #[arg(long, value_name = "AGENT_ID", value_parser = identifier)]
+    only_agent: Vec<String>,
+    /// Limit the key to this user; may be repeated
+    #[arg(long, value_name = "USER_ID", value_parser = identifier)]
+    only_user: Vec<String>,
     #[command(flatten)]
     tenant: TenantArgs,
     /// Days until the key expires; if absent, it does not expire
@@ -115,6 +125,9 @@ async fn make(create: Create, store: &Store, now: DateTime<Utc>) -> anyhow::Resu
         (KindArg::Service, Some(_)) => {
             bail!("a service key names its user in each request: remove --user, or add --kind personal")
         }
+        (KindArg::Personal, Some(user)) if !create.only_user.is_empty() && !create.only_user.contains(user) => {
+            bail!("the key's own user {user} is outside its limits: add --only-user {user}, or leave --only-user out")
+        }
         _ => {}
     }
     let new = NewKey {
@@ -126,12 +139,37 @@ async fn make(create: Create, store: &Store, now: DateTime<Utc>) -> anyhow::Resu
             RoleArg::Viewer => Role::Viewer,
         },
         user: create.user,
+        limits: limits(create.only_provider, create.only_agent, create.only_user),
         expires_at: create.expires_in_days.map(|days| now + TimeDelta::days(days)),
     };
     explain(&format!("organization {}, workspace {}", new.tenant.organization, new.tenant.workspace))?;
     let (key, record) = api_keys::create(store, new, now).await?;
     explain(&format!("id {}; the key is shown only once:", record.id))?;
     print(key.expose_secret())
+}
+
+fn provider_id(text: &str) -> Result<String, String> {
+    rules::provider_id(text).map(|()| text.to_owned()).map_err(|(_, problem)| problem)
+}
+
+fn identifier(text: &str) -> Result<String, String> {
+    rules::identifier(text).map(|()| text.to_owned()).map_err(|(_, problem)| problem)
+}
+
+fn limits(providers: Vec<String>, agents: Vec<String>, users: Vec<String>) -> Option<KeyLimits> {
+    let limit = |named: Vec<String>| (!named.is_empty()).then(|| named.into_iter().collect());
+    let limits = KeyLimits { providers: limit(providers), agents: limit(agents), users: limit(users) };
+    (limits != KeyLimits::default()).then_some(limits)
+}
+
+/// The limits of a key, as the options that make them.
+fn limits_as_options(key: &ApiKey) -> String {
+    let Some(limits) = &key.limits else { return String::new() };
+    let named = [("provider", &limits.providers), ("agent", &limits.agents), ("user", &limits.users)];
+    let options = named
+        .into_iter()
+        .flat_map(|(name, limit)| limit.iter().flatten().map(move |inside| format!("--only-{name} {inside}")));
+    format!("\t{}", options.collect::<Vec<_>>().join(" "))
 }
 
 async fn list(store: &Store, now: DateTime<Utc>) -> anyhow::Result<()> {
@@ -152,8 +190,13 @@ async fn list(store: &Store, now: DateTime<Utc>) -> anyhow::Result<()> {
             (None, None) => "active".to_owned(),
         };
         print(&format!(
-            "{}\t{}...\t{role}\t{kind}\t{state}\t{}/{}\t{}",
-            key.id, key.prefix, key.organization_id, key.workspace_id, key.name
+            "{}\t{}...\t{role}\t{kind}\t{state}\t{}/{}\t{}{}",
+            key.id,
+            key.prefix,
+            key.organization_id,
+            key.workspace_id,
+            key.name,
+            limits_as_options(&key)
         ))?;
     }
     Ok(())

@@ -26,15 +26,13 @@ use crate::{
         api_keys::is_generated,
         langsmith::{Credentials, LangSmith},
     },
-    model::api_key::ApiKey,
+    model::{api_key::ApiKey, key_limits::KeyLimits},
 };
 
 /// How long a request may take before its key is checked again.
 const NOTICEABLE: Duration = Duration::from_secs(1);
 /// What the API keys of LangSmith begin with.
 const LANGSMITH_PREFIX: &str = "lsv2_";
-const OTHER_WORKSPACE: ApiError =
-    ApiError::Forbidden("X-Tenant-Id names a workspace that this API key does not belong to.");
 
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = ApiError;
@@ -91,13 +89,15 @@ async fn look_up(key: &str, app: &App) -> Result<Option<Arc<ApiKey>>, ApiError> 
 /// The caller of one of our own keys.
 fn of_record(record: &ApiKey, headers: &HeaderMap) -> Result<Caller, ApiError> {
     if header(headers, "x-tenant-id").is_some_and(|tenant| tenant != record.workspace_id) {
-        return Err(OTHER_WORKSPACE);
+        return Err(denied(&CallerId::ApiKey(record.id), Denial::Workspace));
     }
     let named_user = header(headers, "x-user-id");
     if let Some(Err((kind, problem))) = named_user.map(rules::identifier) {
         return Err(ApiError::fault(["header", "x-user-id"], kind, problem));
     }
-    Ok(Caller::of_key(record, named_user.map(ToOwned::to_owned)))
+    let caller = Caller::of_key(record, named_user.map(ToOwned::to_owned));
+    caller.user.as_deref().map_or(Ok(()), |user| caller.reaches_user(user))?;
+    Ok(caller)
 }
 
 /// The caller that LangSmith names, unless the key is a bootstrap key, which looks like any other text.
@@ -122,11 +122,12 @@ async fn of_langsmith(langsmith: &LangSmith, parts: &Parts, app: &App) -> Result
         }
     };
     langsmith.check_workspace(&identity.tenant)?;
+    let caller = Caller::of_langsmith(&identity, langsmith.role);
     let mut named = headers.get_all("x-tenant-id").iter().filter(|tenant| !tenant.is_empty());
     if named.any(|tenant| tenant != identity.tenant.workspace.as_str()) {
-        return Err(OTHER_WORKSPACE);
+        return Err(denied(&caller.id, Denial::Workspace));
     }
-    Ok(Caller::of_langsmith(&identity, langsmith.role))
+    Ok(caller)
 }
 
 /// What a caller that LangSmith identified sent, for an operation during which its key may be revoked. Empty for others.
@@ -176,14 +177,103 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
 }
 
+/// What an identified caller may not do.
+#[derive(Clone, Copy)]
+enum Denial {
+    /// What its role does not include.
+    Role(Permission),
+    /// Act in another workspace.
+    Workspace,
+    /// Name a provider, an agent or a user outside the limits of its key.
+    Provider,
+    Agent,
+    User,
+    /// Change what all agents and users share.
+    Everyone,
+}
+
+/// Every refusal of an identified caller is made here. Nothing has been read or begun for the request.
+fn denied(caller: &CallerId, denial: Denial) -> ApiError {
+    let key_id = match caller {
+        CallerId::ApiKey(id) => Some(id),
+        CallerId::LangSmithUser(_) | CallerId::LangSmithService => None,
+    };
+    let (outside, error) = match denial {
+        Denial::Role(Permission::Administer) => {
+            ("role", ApiError::Forbidden("This needs an API key with the role admin."))
+        }
+        Denial::Role(_) => ("role", ApiError::Forbidden("This needs an API key with the role agent or admin.")),
+        Denial::Workspace => {
+            ("workspace", ApiError::Forbidden("X-Tenant-Id names a workspace that this API key does not belong to."))
+        }
+        Denial::Provider => (
+            "provider",
+            ApiError::OutsideLimits(
+                "This API key is limited to some providers, and the request names another one. `agent-auth api-key list` \
+                 shows its limits.",
+            ),
+        ),
+        Denial::Agent => (
+            "agent",
+            ApiError::OutsideLimits(
+                "This API key is limited to some agents: name one of them in agent_id. `agent-auth api-key list` shows its \
+                 limits.",
+            ),
+        ),
+        Denial::User => (
+            "user",
+            ApiError::OutsideLimits(
+                "This API key is limited to some users, and the request names another one (in user_id, ls_user_id or \
+                 X-User-Id). `agent-auth api-key list` shows its limits.",
+            ),
+        ),
+        Denial::Everyone => (
+            "everyone",
+            ApiError::OutsideLimits(
+                "All agents and users of the workspace share its providers: an API key that is limited to some agents or \
+                 users cannot change them.",
+            ),
+        ),
+    };
+    tracing::warn!(
+        event = "access.denied",
+        key_id = key_id.map(tracing::field::display),
+        outside,
+        "a caller was denied"
+    );
+    error
+}
+
 impl Caller {
     /// Checks that the caller has this permission.
     pub fn needs(&self, permission: Permission) -> Result<(), ApiError> {
-        match (self.may(permission), permission) {
-            (true, _) => Ok(()),
-            (false, Permission::Administer) => Err(ApiError::Forbidden("This needs an API key with the role admin.")),
-            (false, _) => Err(ApiError::Forbidden("This needs an API key with the role agent or admin.")),
-        }
+        if self.may(permission) { Ok(()) } else { Err(denied(&self.id, Denial::Role(permission))) }
+    }
+
+    /// Checks that the caller may create, change and delete providers. All agents and users of the workspace share them.
+    pub fn administers_providers(&self) -> Result<(), ApiError> {
+        self.needs(Permission::Administer)?;
+        self.is_inside(KeyLimits::include_everyone, Denial::Everyone)
+    }
+
+    /// Checks that the provider, which a request names, is inside the limits of the caller's key.
+    pub fn reaches_provider(&self, provider_id: &str) -> Result<(), ApiError> {
+        self.is_inside(|limits| limits.include_provider(provider_id), Denial::Provider)
+    }
+
+    /// Checks that the agent, which a request names, is inside the limits of the caller's key. An empty text: the request
+    /// names none.
+    pub fn reaches_agent(&self, agent_id: &str) -> Result<(), ApiError> {
+        self.is_inside(|limits| limits.include_agent(agent_id), Denial::Agent)
+    }
+
+    /// Checks that the user, whom a request names, is inside the limits of the caller's key.
+    pub fn reaches_user(&self, user_id: &str) -> Result<(), ApiError> {
+        self.is_inside(|limits| limits.include_user(user_id), Denial::User)
+    }
+
+    fn is_inside(&self, include: impl FnOnce(&KeyLimits) -> bool, outside: Denial) -> Result<(), ApiError> {
+        if self.limits.as_deref().is_none_or(include) { Ok(()) } else { Err(denied(&self.id, outside)) }
     }
 
     /// The user whose tokens the request is about.

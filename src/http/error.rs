@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::{
     broker::{
-        error::{BrokerError, Owner},
+        error::{BrokerError, Exposure, Owner},
         rules,
     },
     identity::langsmith::Refusal,
@@ -70,6 +70,17 @@ pub struct RegistrationRequired {
     pub token_endpoint: String,
 }
 
+/// The body of a 409 where a change of a provider's endpoints has to be confirmed.
+#[derive(Serialize, ToSchema)]
+pub struct ConfirmationRequired {
+    /// What the change would expose, and what to send.
+    pub detail: String,
+    /// `confirmation_required`.
+    pub code: &'static str,
+    /// How many grants it would expose.
+    pub grants: u64,
+}
+
 /// What went wrong.
 #[derive(Debug)]
 pub enum ApiError {
@@ -89,6 +100,8 @@ pub enum ApiError {
     LangSmith(Refusal),
     /// The key's role or workspace does not permit this.
     Forbidden(&'static str),
+    /// The call is outside the limits of its key.
+    OutsideLimits(&'static str),
     /// It does not exist, or not for this caller.
     NotFound(String),
     /// The path does not support the method.
@@ -97,6 +110,8 @@ pub enum ApiError {
     Conflict(String),
     /// The authorization server does not let clients register themselves.
     RegistrationRequired(Box<crate::broker::error::RegistrationRequired>),
+    /// A change of a provider's endpoints has to be confirmed.
+    ConfirmationRequired(Box<Exposure>),
     /// The body did not arrive in time.
     BodyTimeout,
     /// The body is too large.
@@ -248,6 +263,7 @@ impl ApiError {
                 ),
             },
             Self::Forbidden(detail) => table(StatusCode::FORBIDDEN, "forbidden", detail),
+            Self::OutsideLimits(detail) => table(StatusCode::FORBIDDEN, "outside_key_limits", detail),
             Self::NotFound(detail) => table(StatusCode::NOT_FOUND, "not_found", detail),
             Self::MethodNotAllowed => table(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -261,6 +277,9 @@ impl ApiError {
                 "The authorization server does not let clients register themselves. Register a client there by hand, with \
                  this redirect_uri, and set its client_id and client_secret with PATCH /v2/auth/providers/{provider_id}.",
             ),
+            Self::ConfirmationRequired(exposure) => {
+                table(StatusCode::CONFLICT, "confirmation_required", &exposure.message)
+            }
             Self::BodyTimeout => {
                 table(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request body did not arrive in time.")
             }
@@ -351,6 +370,9 @@ impl IntoResponse for ApiError {
                 authorization_endpoint: needed.authorization_endpoint,
                 token_endpoint: needed.token_endpoint,
             })),
+            Self::ConfirmationRequired(exposure) => {
+                Json(json!(ConfirmationRequired { detail, code, grants: exposure.grants }))
+            }
             _ => Json(json!(ErrorBody { detail, code })),
         };
         let mut response = (status, [(header::CACHE_CONTROL, "no-store")], body).into_response();
@@ -388,6 +410,7 @@ impl From<BrokerError> for ApiError {
             BrokerError::Invalid { field, problem } => Self::fault(["body", field], "value_error", problem),
             BrokerError::Conflict(detail) => Self::Conflict(detail),
             BrokerError::RegistrationRequired(needed) => Self::RegistrationRequired(needed),
+            BrokerError::Exposure(exposure) => Self::ConfirmationRequired(exposure),
             BrokerError::Faults(faults) => faults.into(),
             BrokerError::Discovery { kind, message } => Self::Provider(kind, message, None),
             BrokerError::Busy { limit, retry_after } => Self::TooManyDiscoveries { limit, retry_after },

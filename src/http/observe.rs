@@ -31,14 +31,15 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let method = method(request.method());
     let id = request.headers().get(REQUEST_ID).filter(|id| is_safe(id)).cloned().unwrap_or_else(new_id);
     request.headers_mut().insert(REQUEST_ID, id.clone());
-    // Log lines of this request carry its id.
-    let span = tracing::info_span!("request", request_id = id.to_str().ok());
+    let template = route.as_ref().map_or("none", MatchedPath::as_str);
+    // Log lines of this request carry its id and its route.
+    let span = tracing::info_span!("request", request_id = id.to_str().ok(), method, route = template);
     let mut response = match check(&request).and_then(|()| limit(&app, &request)) {
         Ok(()) => next.run(request).instrument(span).await,
         Err(refused) => refused.into_response(),
     };
 
-    let route = route.as_ref().map_or("none", MatchedPath::as_str).to_owned();
+    let route = template.to_owned();
     let (status, took) = (response.status().as_u16(), started.elapsed());
     tracing::debug!(
         event = "request.finished",

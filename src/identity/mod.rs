@@ -10,6 +10,7 @@ use uuid::Uuid;
 use self::langsmith::Identity;
 use crate::model::{
     api_key::{ApiKey, Kind, Role},
+    key_limits::{KeyLimits, Reach},
     subject::Tenant,
 };
 
@@ -22,6 +23,8 @@ pub struct Caller {
     pub role: Role,
     /// The user they are or act for. A service key that names no user has none.
     pub user: Option<String>,
+    /// What their key is limited to; `None`: nothing.
+    pub limits: Option<Box<KeyLimits>>,
     /// Who they are themselves, whatever user they act for.
     pub id: CallerId,
 }
@@ -57,7 +60,8 @@ impl Caller {
             Kind::Personal => key.user_id.clone(),
             Kind::Service => named_user,
         };
-        Self { tenant: key.tenant(), role: key.role, user, id: CallerId::ApiKey(key.id) }
+        let limits = key.limits.clone().map(Box::new);
+        Self { tenant: key.tenant(), role: key.role, user, limits, id: CallerId::ApiKey(key.id) }
     }
 
     /// A caller that LangSmith identified.
@@ -65,7 +69,13 @@ impl Caller {
     pub fn of_langsmith(identity: &Identity, role: Role) -> Self {
         let user = identity.user.clone();
         let id = user.clone().map_or(CallerId::LangSmithService, CallerId::LangSmithUser);
-        Self { tenant: identity.tenant.clone(), role, user, id }
+        Self { tenant: identity.tenant.clone(), role, user, limits: None, id }
+    }
+
+    /// What they reach.
+    #[must_use]
+    pub fn reach(&self) -> Reach<'_> {
+        Reach { tenant: &self.tenant, limits: self.limits.as_deref() }
     }
 
     /// True when the role includes the permission.

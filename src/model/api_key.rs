@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::subject::Tenant;
+use super::{key_limits::KeyLimits, subject::Tenant};
 
 /// What a key may do; each includes the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -48,6 +48,9 @@ pub struct ApiKey {
     pub kind: Kind,
     /// The user of a personal key.
     pub user_id: Option<String>,
+    /// What it is limited to; `None`: nothing.
+    #[sqlx(json(nullable))]
+    pub limits: Option<KeyLimits>,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When it expires.

@@ -8,6 +8,7 @@ pub mod authorization_request;
 pub mod client;
 pub mod failure;
 pub mod grant;
+pub mod key_limits;
 pub mod options;
 pub mod outage;
 pub mod provider;

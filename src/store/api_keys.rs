@@ -3,6 +3,7 @@
 //! Must not know: the key itself; only its digest is stored.
 
 use chrono::{DateTime, Utc};
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{db::Tx, error::StoreError, handle::Store};
@@ -13,8 +14,8 @@ pub(super) async fn insert_api_key(tx: &mut Tx, new: &NewApiKey) -> Result<u64, 
     let key = new.key.clone();
     tx.query(
         "INSERT INTO api_keys (id, organization_id, workspace_id, digest, prefix, name, role, kind, user_id,
-                                   created_at, expires_at, revoked_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
+                                   created_at, expires_at, revoked_at, limits)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING",
     )
     .bind(key.id)
     .bind(key.organization_id)
@@ -28,6 +29,7 @@ pub(super) async fn insert_api_key(tx: &mut Tx, new: &NewApiKey) -> Result<u64, 
     .bind(key.created_at)
     .bind(key.expires_at)
     .bind(key.revoked_at)
+    .bind(key.limits.map(Json))
     .execute()
     .await
 }
@@ -46,7 +48,7 @@ impl Store {
         self.db
             .query(
                 "SELECT id, organization_id, workspace_id, prefix, name, role, kind, user_id, created_at, expires_at,
-                        revoked_at
+                        revoked_at, limits
                  FROM api_keys WHERE digest = $1",
             )
             .bind(digest.to_vec())
@@ -74,7 +76,7 @@ impl Store {
         self.db
             .query(
                 "SELECT id, organization_id, workspace_id, prefix, name, role, kind, user_id, created_at, expires_at,
-                        revoked_at
+                        revoked_at, limits
                  FROM api_keys ORDER BY created_at DESC",
             )
             .read()

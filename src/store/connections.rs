@@ -5,15 +5,15 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{error::StoreError, handle::Store};
-use crate::model::{agent_connection::AgentConnection, subject::Tenant};
+use super::{error::StoreError, handle::Store, key_limits::usable_token_in_limits};
+use crate::model::{agent_connection::AgentConnection, key_limits::Reach, subject::Tenant};
 
 impl Store {
     /// Connects a token of this tenant to an agent. An existing connection is returned unchanged.
     /// `None`: the tenant has no such token, or none that belongs to `user` when one is named.
     pub async fn connect_agent(
         &self,
-        tenant: &Tenant,
+        reach: Reach<'_>,
         agent_id: &str,
         token: Uuid,
         user: Option<&str>,
@@ -22,20 +22,22 @@ impl Store {
     ) -> Result<Option<AgentConnection>, StoreError> {
         let connected = self
             .db
-            .query(
+            .query(concat!(
                 "INSERT INTO agent_connections (id, organization_id, workspace_id, agent_id, token, created_by, created_at)
                  SELECT $3, t.organization_id, t.workspace_id, $4, t.id, $5, $6
                  FROM tokens t WHERE t.organization_id = $1 AND t.workspace_id = $2 AND t.id = $7
-                   AND ($8 IS NULL OR t.user_id = $8 OR t.ls_user_id = $8)
-                 ON CONFLICT DO NOTHING",
-            )
-            .within(tenant)
+                   AND ($8 IS NULL OR t.user_id = $8 OR t.ls_user_id = $8) AND ",
+                usable_token_in_limits!("t", "$9"),
+                " ON CONFLICT DO NOTHING"
+            ))
+            .within(reach.tenant)
             .bind(Uuid::now_v7())
             .bind(agent_id.to_owned())
             .bind(created_by.to_owned())
             .bind(now)
             .bind(token)
             .bind(user.map(ToOwned::to_owned))
+            .limited(reach.limits)
             .execute()
             .await;
         match connected {
@@ -43,29 +45,31 @@ impl Store {
             Err(StoreError::Dangling) => return Ok(None),
             connected => connected?,
         };
-        let connections = self.agent_connections(tenant, agent_id, user).await?;
+        let connections = self.agent_connections(reach, agent_id, user).await?;
         Ok(connections.into_iter().find(|connection| connection.token == token))
     }
 
     /// The connections of an agent, newest first; only those with tokens of `user` when one is named.
     pub async fn agent_connections(
         &self,
-        tenant: &Tenant,
+        reach: Reach<'_>,
         agent_id: &str,
         user: Option<&str>,
     ) -> Result<Vec<AgentConnection>, StoreError> {
         self.db
-            .query(
+            .query(concat!(
                 "SELECT c.id, c.agent_id, c.token, p.provider_id, t.account_label, t.scopes, t.expires_at,
                         c.created_by, c.created_at
                  FROM agent_connections c JOIN tokens t ON t.id = c.token JOIN providers p ON p.id = t.provider
                  WHERE c.organization_id = $1 AND c.workspace_id = $2 AND c.agent_id = $3
-                   AND ($4 IS NULL OR t.user_id = $4 OR t.ls_user_id = $4)
-                 ORDER BY c.created_at DESC",
-            )
-            .within(tenant)
+                   AND ($4 IS NULL OR t.user_id = $4 OR t.ls_user_id = $4) AND ",
+                usable_token_in_limits!("t", "$5"),
+                " ORDER BY c.created_at DESC"
+            ))
+            .within(reach.tenant)
             .bind(agent_id.to_owned())
             .bind(user.map(ToOwned::to_owned))
+            .limited(reach.limits)
             .read()
             .all()
             .await
@@ -96,19 +100,23 @@ impl Store {
     /// Deletes a connection, and returns whether there was one. The token is kept.
     pub async fn disconnect_agent(
         &self,
-        tenant: &Tenant,
+        reach: Reach<'_>,
         agent_id: &str,
         connection: Uuid,
     ) -> Result<bool, StoreError> {
         let removed = self
             .db
-            .query(
+            .query(concat!(
                 "DELETE FROM agent_connections
-                 WHERE organization_id = $1 AND workspace_id = $2 AND agent_id = $3 AND id = $4",
-            )
-            .within(tenant)
+                 WHERE organization_id = $1 AND workspace_id = $2 AND agent_id = $3 AND id = $4
+                   AND EXISTS (SELECT 1 FROM tokens t WHERE t.id = agent_connections.token AND ",
+                usable_token_in_limits!("t", "$5"),
+                ")"
+            ))
+            .within(reach.tenant)
             .bind(agent_id.to_owned())
             .bind(connection)
+            .limited(reach.limits)
             .execute()
             .await?;
         Ok(removed > 0)

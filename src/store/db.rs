@@ -20,9 +20,10 @@ use sqlx::{
 
 use super::{
     error::StoreError,
+    key_limits,
     postgres::{ACQUIRE_TIMEOUT, Pooled, Postgres, execute, in_time, is_worth_another_connection, settle},
 };
-use crate::model::{outage::Outage, subject::Tenant};
+use crate::model::{key_limits::KeyLimits, outage::Outage, subject::Tenant};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -330,6 +331,12 @@ impl Query<'_> {
     #[must_use]
     pub fn within(self, tenant: &Tenant) -> Self {
         self.bind(tenant.organization.clone()).bind(tenant.workspace.clone())
+    }
+
+    /// Binds the next `$n`: the limits of the caller's key, for the conditions in `store/key_limits.rs`.
+    #[must_use]
+    pub fn limited(self, limits: Option<&KeyLimits>) -> Self {
+        self.bind(key_limits::condition(limits))
     }
 
     /// Declares that the statement only reads: if its connection is broken, it may be sent once more.

@@ -14,7 +14,7 @@ use super::{
     providers::{ProviderRow, close_provider, delete_provider_row, provider_row},
     tokens::delete::{DeletedRow, all_of_provider, all_of_type, all_of_user, one_of_user},
 };
-use crate::model::{client::Client, provider::Provider, subject::Tenant};
+use crate::model::{client::Client, key_limits::Reach, provider::Provider, subject::Tenant};
 
 /// Says with which client, and at which revocation endpoint, the grants of a provider are revoked. `None`: they cannot
 /// be.
@@ -33,42 +33,42 @@ impl Store {
     /// Deletes one token of a user (as `user_id` or `ls_user_id`).
     pub async fn delete_token(
         &self,
-        tenant: &Tenant,
+        reach: Reach<'_>,
         user: &str,
         id: Uuid,
         client_of: RevocationClient<'_>,
         now: DateTime<Utc>,
     ) -> Result<Deleted, StoreError> {
         let mut tx = self.db.begin().await?;
-        let rows = one_of_user(&mut tx, tenant, user, id).await?;
-        self.queue_and_commit(tx, tenant, rows, client_of, now).await
+        let rows = one_of_user(&mut tx, reach, user, id).await?;
+        self.queue_and_commit(tx, reach.tenant, rows, client_of, now).await
     }
 
     /// Deletes the tokens of a user at a provider.
     pub async fn delete_tokens_of_user(
         &self,
-        tenant: &Tenant,
+        reach: Reach<'_>,
         user: &str,
         provider_id: &str,
         client_of: RevocationClient<'_>,
         now: DateTime<Utc>,
     ) -> Result<Deleted, StoreError> {
         let mut tx = self.db.begin().await?;
-        let rows = all_of_user(&mut tx, tenant, user, provider_id).await?;
-        self.queue_and_commit(tx, tenant, rows, client_of, now).await
+        let rows = all_of_user(&mut tx, reach, user, provider_id).await?;
+        self.queue_and_commit(tx, reach.tenant, rows, client_of, now).await
     }
 
     /// Deletes every token of a workspace at providers of that type.
     pub async fn delete_tokens_of_workspace(
         &self,
-        tenant: &Tenant,
+        reach: Reach<'_>,
         provider_type: &str,
         client_of: RevocationClient<'_>,
         now: DateTime<Utc>,
     ) -> Result<Deleted, StoreError> {
         let mut tx = self.db.begin().await?;
-        let rows = all_of_type(&mut tx, tenant, provider_type).await?;
-        self.queue_and_commit(tx, tenant, rows, client_of, now).await
+        let rows = all_of_type(&mut tx, reach, provider_type).await?;
+        self.queue_and_commit(tx, reach.tenant, rows, client_of, now).await
     }
 
     /// Deletes a provider with its tokens and authorization requests; `None` if it does not exist.

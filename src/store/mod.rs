@@ -20,6 +20,7 @@ pub mod handle;
 mod installation;
 mod jobs;
 mod key_check;
+mod key_limits;
 pub mod notify;
 pub mod postgres;
 mod providers;

@@ -13,10 +13,11 @@ use super::{
     db::{Query, Tx, insert_into, update},
     error::StoreError,
     handle::Store,
+    key_limits::in_limit,
     seal::PROVIDER_CLIENT_SECRET,
     tokens::{lease::end_cool_down, state::end_grants},
 };
-use crate::model::{provider::Provider, subject::Tenant};
+use crate::model::{key_limits::Reach, provider::Provider, subject::Tenant};
 
 #[derive(sqlx::FromRow)]
 pub(super) struct ProviderRow {
@@ -160,16 +161,34 @@ impl Store {
         row.map(|row| self.open_provider(row)).transpose()
     }
 
-    /// Every provider of a tenant, ordered by `provider_id`.
-    pub async fn providers(&self, tenant: &Tenant) -> Result<Vec<Provider>, StoreError> {
+    /// Every provider of a tenant that the caller reaches, ordered by `provider_id`.
+    pub async fn providers(&self, reach: Reach<'_>) -> Result<Vec<Provider>, StoreError> {
         let rows: Vec<ProviderRow> = self
             .db
-            .query("SELECT * FROM providers WHERE organization_id = $1 AND workspace_id = $2 ORDER BY provider_id")
-            .within(tenant)
+            .query(concat!(
+                "SELECT * FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND ",
+                in_limit!("$3", "providers", "provider_id"),
+                " ORDER BY provider_id"
+            ))
+            .within(reach.tenant)
+            .limited(reach.limits)
             .read()
             .all()
             .await?;
         rows.into_iter().map(|row| self.open_provider(row)).collect()
+    }
+
+    /// Counts the stored grants of a provider, dead ones too: their refresh tokens are still sent when they are revoked.
+    pub async fn count_grants(&self, provider: &Provider) -> Result<u64, StoreError> {
+        let (grants,): (i64,) = self
+            .db
+            .query("SELECT count(*) FROM tokens WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3")
+            .within(&provider.tenant)
+            .bind(provider.id)
+            .read()
+            .one()
+            .await?;
+        Ok(grants.unsigned_abs())
     }
 
     /// Marks a provider with the error code of its token endpoint; without one, removes the mark. Its grants stay: the

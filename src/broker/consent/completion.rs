@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use crate::model::{failure::FailureKind, subject::Tenant};
+use crate::model::{failure::FailureKind, key_limits::Reach};
 
 /// The authorization response with which a provider sent the person back.
 pub struct CodeResponse {
@@ -38,7 +38,7 @@ pub enum Source<'a> {
     /// Our page for static keys.
     KeyPage,
     /// An application that received the redirect, or the key, itself.
-    Application(&'a Tenant),
+    Application(Reach<'a>),
 }
 
 /// How a callback ended.

@@ -97,7 +97,7 @@ pub(super) fn may_complete(request: &AuthorizationRequest, source: Source<'_>) -
     match source {
         Source::Browser => !is_key,
         Source::KeyPage => is_key,
-        Source::Application(tenant) => request.wanted.subject.tenant == *tenant,
+        Source::Application(reach) => reach.includes(&request.wanted.subject, &request.provider_id),
     }
 }
 

@@ -2,7 +2,7 @@
 //! Owns: that a change and what follows from it are one transaction.
 //! Must not know: the rules of a draft.
 
-use super::{definition::Definition, draft::ProviderDraft, list::get};
+use super::{definition::Definition, draft::ProviderDraft, endpoints::check_moved_endpoints, list::get};
 use crate::{
     broker::{context::Broker, error::BrokerError, tokens::explain::REPLACED},
     model::{options::GrantType, provider::Provider, subject::Tenant},
@@ -12,7 +12,8 @@ use crate::{
 /// failure. Tokens that hold a key of the workspace end when the key is replaced.
 ///
 /// # Errors
-/// [`BrokerError::NotFound`]; [`BrokerError::Faults`]; a conflict in the store when it was changed in the meantime.
+/// [`BrokerError::NotFound`]; [`BrokerError::Faults`]; [`BrokerError::Exposure`] when it moves an endpoint without what
+/// that takes; a conflict in the store when it was changed in the meantime.
 pub async fn change(
     broker: &Broker,
     tenant: &Tenant,
@@ -23,6 +24,7 @@ pub async fn change(
     let is_new_key = provider.client.options.grant_type == GrantType::ApiKey && draft.client_secret.is_some();
     let definition = Definition { catalog: &broker.catalog, guard: broker.outbound.guard() };
     let changed = definition.changed_provider(&provider, &draft).map_err(BrokerError::Faults)?;
+    check_moved_endpoints(broker, &provider, &changed, &draft).await?;
     let replaced_key = is_new_key.then_some(REPLACED);
     Ok(broker.store.correct_provider(&changed, replaced_key, broker.clock.now()).await?)
 }

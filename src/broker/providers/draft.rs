@@ -54,6 +54,8 @@ pub struct ProviderDraft {
     pub template_params: Option<BTreeMap<String, String>>,
     /// What the provider needs beyond the published fields.
     pub options: OptionsDraft,
+    /// How many grants a change of endpoints may expose. Only for a change.
+    pub expose_grants: Option<u64>,
     /// What was wrong with fields that could not be read. Such a field is `None` above, and counts as present.
     pub unreadable: Vec<Fault>,
     /// Fields that were named as null, which a required field must not be.

@@ -4,12 +4,12 @@
 
 use crate::{
     broker::{context::Broker, error::BrokerError},
-    model::{provider::Provider, subject::Tenant},
+    model::{key_limits::Reach, provider::Provider, subject::Tenant},
 };
 
-/// Every provider of a workspace, ordered by `provider_id`.
-pub async fn list(broker: &Broker, tenant: &Tenant) -> Result<Vec<Provider>, BrokerError> {
-    Ok(broker.store.providers(tenant).await?)
+/// Every provider that the caller reaches, ordered by `provider_id`.
+pub async fn list(broker: &Broker, reach: Reach<'_>) -> Result<Vec<Provider>, BrokerError> {
+    Ok(broker.store.providers(reach).await?)
 }
 
 /// The provider of that `provider_id`, if there is one.

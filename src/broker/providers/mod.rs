@@ -8,6 +8,7 @@ pub mod create;
 mod definition;
 pub mod delete;
 pub mod draft;
+mod endpoints;
 pub mod list;
 pub mod mcp;
 mod metadata;

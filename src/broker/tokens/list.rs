@@ -8,8 +8,8 @@ use super::explain::{Explanation, explain};
 use crate::{
     broker::{context::Broker, error::BrokerError},
     model::{
+        key_limits::Reach,
         provider::ProviderType,
-        subject::Tenant,
         token::{TokenChange, TokenSummary},
         token_state::TokenState,
     },
@@ -18,35 +18,35 @@ use crate::{
 /// The tokens of a user, at one provider or at all of them.
 pub async fn list(
     broker: &Broker,
-    tenant: &Tenant,
+    reach: Reach<'_>,
     user: &str,
     provider_id: Option<&str>,
 ) -> Result<Vec<TokenSummary>, BrokerError> {
-    Ok(broker.store.tokens_of_user(tenant, user, provider_id).await?)
+    Ok(broker.store.tokens_of_user(reach, user, provider_id).await?)
 }
 
 /// The providers at which a user has an active token.
-pub async fn providers_with_token(broker: &Broker, tenant: &Tenant, user: &str) -> Result<Vec<String>, BrokerError> {
-    Ok(broker.store.providers_with_token(tenant, user).await?)
+pub async fn providers_with_token(broker: &Broker, reach: Reach<'_>, user: &str) -> Result<Vec<String>, BrokerError> {
+    Ok(broker.store.providers_with_token(reach, user).await?)
 }
 
 /// True when anybody in the workspace has an active token at a provider of that type.
 pub async fn workspace_has_token(
     broker: &Broker,
-    tenant: &Tenant,
+    reach: Reach<'_>,
     provider_type: ProviderType,
 ) -> Result<bool, BrokerError> {
-    Ok(broker.store.workspace_has_token(tenant, provider_type.as_str()).await?)
+    Ok(broker.store.workspace_has_token(reach, provider_type.as_str()).await?)
 }
 
 /// The state of a user's token, explained; `None` if the user has no such token.
 pub async fn state(
     broker: &Broker,
-    tenant: &Tenant,
+    reach: Reach<'_>,
     user: &str,
     id: Uuid,
 ) -> Result<Option<(TokenState, Explanation)>, BrokerError> {
-    let state = broker.store.token_state(tenant, user, id).await?;
+    let state = broker.store.token_state(reach, user, id).await?;
     Ok(state.map(|state| {
         let explanation = explain(&state, broker.clock.now());
         (state, explanation)
@@ -56,10 +56,10 @@ pub async fn state(
 /// Changes the label or the default mark of a user's token; `None` if the user has no such token.
 pub async fn change(
     broker: &Broker,
-    tenant: &Tenant,
+    reach: Reach<'_>,
     user: &str,
     id: Uuid,
     change: &TokenChange,
 ) -> Result<Option<TokenSummary>, BrokerError> {
-    Ok(broker.store.change_token(tenant, user, id, change, broker.clock.now()).await?)
+    Ok(broker.store.change_token(reach, user, id, change, broker.clock.now()).await?)
 }

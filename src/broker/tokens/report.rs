@@ -17,7 +17,7 @@ use super::{
 use crate::{
     broker::{clients::health::mark_client, context::Broker, error::BrokerError, rules::Fault},
     model::{
-        subject::Tenant,
+        key_limits::Reach,
         token::{State, Token},
     },
 };
@@ -55,12 +55,12 @@ pub enum Reported {
 /// [`BrokerError::NotFound`]; [`BrokerError::Provider`] when the provider fails, and the grant is kept.
 pub async fn report_invalid(
     broker: &Arc<Broker>,
-    tenant: &Tenant,
+    reach: Reach<'_>,
     id: Uuid,
     refused: Option<&SecretString>,
     may_end: MayEnd,
 ) -> Result<Reported, BrokerError> {
-    let token = broker.store.token(tenant, id).await?.ok_or(BrokerError::NotFound("token"))?;
+    let token = broker.store.token_within(reach, id).await?.ok_or(BrokerError::NotFound("token"))?;
     if token.state == State::ConsentNeeded {
         return Ok(Reported::ConsentNeeded);
     }
@@ -88,7 +88,7 @@ pub async fn report_invalid(
         }
         return Ok(Reported::ConsentNeeded);
     }
-    match broker.store.token(tenant, id).await? {
+    match broker.store.token_within(reach, id).await? {
         Some(token) => current(broker, token).await,
         None => Ok(Reported::ConsentNeeded),
     }

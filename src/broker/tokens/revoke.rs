@@ -17,6 +17,7 @@ use crate::{
         client::Client,
         failure::FailureKind,
         grant::Grant,
+        key_limits::Reach,
         options::GrantType,
         provider::{Provider, ProviderType},
         subject::Tenant,
@@ -91,35 +92,35 @@ pub fn revocation_client(catalog: &Catalog, client: &Client) -> Option<Client> {
 /// Deletes one token of a user; `None` if the user has no such token.
 pub async fn delete_token(
     broker: &Arc<Broker>,
-    tenant: &Tenant,
+    reach: Reach<'_>,
     user: &str,
     id: Uuid,
 ) -> Result<Option<Deletion>, BrokerError> {
-    let deleted = broker.store.delete_token(tenant, user, id, &of_provider(broker), broker.clock.now()).await?;
+    let deleted = broker.store.delete_token(reach, user, id, &of_provider(broker), broker.clock.now()).await?;
     Ok(if deleted.tokens == 0 { None } else { Some(revoke_deleted(broker, deleted).await) })
 }
 
 /// Deletes the tokens of a user at a provider.
 pub async fn delete_tokens_of_user(
     broker: &Arc<Broker>,
-    tenant: &Tenant,
+    reach: Reach<'_>,
     user: &str,
     provider_id: &str,
 ) -> Result<Deletion, BrokerError> {
     let now = broker.clock.now();
-    let deleted = broker.store.delete_tokens_of_user(tenant, user, provider_id, &of_provider(broker), now).await?;
+    let deleted = broker.store.delete_tokens_of_user(reach, user, provider_id, &of_provider(broker), now).await?;
     Ok(revoke_deleted(broker, deleted).await)
 }
 
 /// Deletes every token of a workspace at providers of that type.
 pub async fn delete_tokens_of_workspace(
     broker: &Arc<Broker>,
-    tenant: &Tenant,
+    reach: Reach<'_>,
     provider_type: ProviderType,
 ) -> Result<Deletion, BrokerError> {
     let now = broker.clock.now();
     let provider_type = provider_type.as_str();
-    let deleted = broker.store.delete_tokens_of_workspace(tenant, provider_type, &of_provider(broker), now).await?;
+    let deleted = broker.store.delete_tokens_of_workspace(reach, provider_type, &of_provider(broker), now).await?;
     Ok(revoke_deleted(broker, deleted).await)
 }
 

@@ -18,7 +18,7 @@ use crate::{
     catalog::Catalog,
     clock::Clock,
     config::Settings,
-    model::options::GrantType,
+    model::{key_limits::Reach, options::GrantType},
     terminal::print,
 };
 
@@ -71,7 +71,8 @@ pub(super) async fn run(command: ProviderCommand, settings: Settings) -> anyhow:
             check::run(&provider, &broker).await
         }
         ProviderCommand::List { tenant } => {
-            for provider in list::list(&broker, &tenant.tenant(broker.store(), broker.clock.now()).await?).await? {
+            let tenant = tenant.tenant(broker.store(), broker.clock.now()).await?;
+            for provider in list::list(&broker, Reach::whole(&tenant)).await? {
                 let place = match provider.client.options.grant_type {
                     GrantType::AuthorizationCode => provider.auth_url.as_str(),
                     GrantType::ClientCredentials => provider.client.token_url.as_str(),

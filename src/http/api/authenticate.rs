@@ -137,7 +137,9 @@ pub async fn authenticate(
 ) -> Result<Json<AuthenticateResponse>, ApiError> {
     caller.needs(Permission::Authenticate)?;
     let (began, key) = (Instant::now(), caller.id.clone());
-    let request = AuthenticateRequest::read(&body, &caller)?.into_token_request(caller);
+    let request = AuthenticateRequest::read(&body, &caller)?;
+    request.check_limits(&caller)?;
+    let request = request.into_token_request(caller);
     let user_id = Some(request.subject.user_id.clone());
     let outcome = authenticate::authenticate(&app.broker, request).await?;
     if matches!(outcome, Outcome::Completed(_)) {
@@ -195,11 +197,20 @@ impl AuthenticateRequest {
             redirect_uri: fields.optional_text("redirect_uri", &rules::redirect_uri),
             check_only: fields.boolean("check_only", false),
             grant: fields.optional_name("grant", &AuthGrant::NAMES),
-            min_ttl: fields.optional_seconds("min_ttl", rules::MIN_TTL_MAX),
+            min_ttl: fields.optional_integer("min_ttl", rules::MIN_TTL_MAX),
             agent_id: fields.optional_text("agent_id", &rules::identifier),
         };
         fields.finish()?;
         Ok(request)
+    }
+
+    /// Everything that the request names has to be inside the limits of the key. One that is limited to agents acts for
+    /// one of them.
+    fn check_limits(&self, caller: &Caller) -> Result<(), ApiError> {
+        caller.reaches_provider(&self.provider)?;
+        caller.reaches_agent(self.agent_id.as_deref().unwrap_or_default())?;
+        let mut users = self.user_id.iter().chain(&self.ls_user_id);
+        users.try_for_each(|user| caller.reaches_user(user))
     }
 
     fn into_token_request(self, caller: Caller) -> TokenRequest {

@@ -64,9 +64,10 @@ pub async fn list(
     Path(agent_id): Path<String>,
 ) -> Result<Json<ConnectionList>, ApiError> {
     caller.needs(Permission::List)?;
+    caller.reaches_agent(&agent_id)?;
     agent(&agent_id)?;
     let user = if caller.may(Permission::Administer) { None } else { Some(caller.user()?) };
-    let connections = connections::list(&app.broker, &caller.tenant, &agent_id, user).await?;
+    let connections = connections::list(&app.broker, caller.reach(), &agent_id, user).await?;
     Ok(Json(ConnectionList { data: connections.into_iter().map(ConnectionResponse::from).collect() }))
 }
 
@@ -81,13 +82,14 @@ pub async fn create(
     body: JsonBody,
 ) -> Result<(StatusCode, Json<ConnectionResponse>), ApiError> {
     caller.needs(Permission::Administer)?;
+    caller.reaches_agent(&agent_id)?;
     agent(&agent_id)?;
     let mut fields = Fields::of_body(&body);
     let request =
         CreateConnectionRequest { oauth_token_id: fields.required_text("oauth_token_id", &rules::identifier) };
     fields.finish()?;
     let token = Uuid::try_parse(&request.oauth_token_id).map_err(|_| ApiError::no_token())?;
-    let connected = connections::connect(&app.broker, &caller.tenant, &agent_id, token, caller.user.as_deref());
+    let connected = connections::connect(&app.broker, caller.reach(), &agent_id, token, caller.user.as_deref());
     let connection = connected.await?.ok_or_else(ApiError::no_token)?;
     Ok((StatusCode::CREATED, Json(connection.into())))
 }
@@ -102,9 +104,10 @@ pub async fn delete(
     Path((agent_id, connection_id)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     caller.needs(Permission::Administer)?;
+    caller.reaches_agent(&agent_id)?;
     agent(&agent_id)?;
     let removed = match Uuid::try_parse(&connection_id) {
-        Ok(id) => connections::disconnect(&app.broker, &caller.tenant, &agent_id, id).await?,
+        Ok(id) => connections::disconnect(&app.broker, caller.reach(), &agent_id, id).await?,
         Err(_) => false,
     };
     if removed {

@@ -60,6 +60,7 @@ pub async fn post(
     body: JsonBody,
 ) -> Result<Json<Finalized>, ApiError> {
     caller.needs(Permission::Authenticate)?;
+    caller.reaches_provider(&provider_id)?;
     let mut fields = Fields::of_body(&body);
     let request = FinalizeRequest {
         code: fields.required_text("code", &rules::opaque),
@@ -69,7 +70,7 @@ pub async fn post(
     fields.finish()?;
     let invalid = |detail: &str| Err(ApiError::InvalidState(detail.to_owned()));
     rules::provider_id(&provider_id).map_err(|_| ApiError::no_provider())?;
-    let (state, source) = (SecretString::from(request.state), Source::Application(&caller.tenant));
+    let (state, source) = (SecretString::from(request.state), Source::Application(caller.reach()));
     let response = CodeResponse { code: SecretString::from(request.code), iss: request.iss, query: None };
     match complete(&app.broker, &provider_id, &state, response, source).await? {
         Completion::Completed { id: auth_id } | Completion::AlreadyCompleted(auth_id) => {

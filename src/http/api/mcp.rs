@@ -22,7 +22,7 @@ use crate::{
         body::{Fields, JsonBody},
         error::{ApiError, ErrorBody, Faults, RegistrationRequired},
     },
-    identity::{Caller, Permission},
+    identity::Caller,
     model::{client::ClientAuthentication, options::GrantType},
     outbound::address::AddressGuard,
 };
@@ -66,8 +66,9 @@ pub async fn discover(
     caller: Caller,
     body: JsonBody,
 ) -> Result<Json<ProviderResponse>, ApiError> {
-    caller.needs(Permission::Administer)?;
+    caller.administers_providers()?;
     let draft = McpDiscoverRequest::read(&body, app.broker.outbound.guard());
+    draft.provider_id.as_deref().map_or(Ok(()), |id| caller.reaches_provider(id))?;
     Ok(Json(Box::pin(connect(&app.broker, caller.tenant, draft)).await?.into()))
 }
 

@@ -106,7 +106,12 @@ pub struct ProviderUpdateRequest {
     token_endpoint_auth_method: Option<ClientAuthentication>,
     name: Option<String>,
     client_id: Option<String>,
+    /// Also needed, as it is, to change an endpoint of a provider that has one.
     client_secret: Option<String>,
+    /// Confirms a change of endpoints that exposes this number of grants, if it does not bring the stored
+    /// `client_secret`. The 409 without it states the number.
+    #[schema(value_type = Option<u64>)]
+    expose_grants: Option<i64>,
     auth_url: Option<String>,
     token_url: Option<String>,
     userinfo_url: Option<String>,
@@ -321,6 +326,7 @@ impl ProviderCreateRequest {
                 token_params: self.token_params,
                 token_format: self.token_format,
             },
+            expose_grants: None,
             unreadable,
             nulls: Vec::new(),
         }
@@ -358,6 +364,7 @@ impl ProviderUpdateRequest {
                 .fields
                 .optional_name("token_endpoint_auth_method", &ClientAuthentication::NAMES),
             client_secret: reader.text("client_secret"),
+            expose_grants: reader.fields.optional_integer("expose_grants", i64::MAX),
         };
         // Not a published field: it may be repeated, but not changed.
         let grant_type = reader.fields.optional_name("grant_type", &GrantType::NAMES);
@@ -379,6 +386,7 @@ impl ProviderUpdateRequest {
             allowed_redirect_uris: self.allowed_redirect_uris,
             template: self.template,
             template_params: self.template_params,
+            expose_grants: self.expose_grants.map(i64::unsigned_abs),
             options: OptionsDraft {
                 device_authorization_url: self.device_authorization_url,
                 refresh_url: self.refresh_url,

@@ -17,7 +17,7 @@ use crate::{
     http::{
         app::App,
         body::JsonBody,
-        error::{ApiError, ErrorBody, Faults},
+        error::{ApiError, ConfirmationRequired, ErrorBody, Faults},
     },
     identity::{Caller, Permission},
 };
@@ -38,7 +38,7 @@ pub struct DeletedProvider {
     responses((status = 200, body = Vec<ProviderResponse>), (status = 401, body = ErrorBody)))]
 pub async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Vec<ProviderResponse>>, ApiError> {
     caller.needs(Permission::List)?;
-    let providers = providers::list::list(&app.broker, &caller.tenant).await?;
+    let providers = providers::list::list(&app.broker, caller.reach()).await?;
     Ok(Json(providers.into_iter().map(ProviderResponse::from).collect()))
 }
 
@@ -52,8 +52,9 @@ pub async fn create(
     caller: Caller,
     body: JsonBody,
 ) -> Result<Json<ProviderResponse>, ApiError> {
-    caller.needs(Permission::Administer)?;
+    caller.administers_providers()?;
     let draft = ProviderCreateRequest::read(&body, app.broker.outbound.guard());
+    draft.provider_id.as_deref().map_or(Ok(()), |id| caller.reaches_provider(id))?;
     Ok(Json(providers::create::create(&app.broker, caller.tenant, draft).await?.into()))
 }
 
@@ -67,6 +68,7 @@ pub async fn get(
     Path(provider_id): Path<String>,
 ) -> Result<Json<ProviderResponse>, ApiError> {
     caller.needs(Permission::List)?;
+    caller.reaches_provider(&provider_id)?;
     check_id(&provider_id)?;
     Ok(Json(providers::list::get(&app.broker, &caller.tenant, &provider_id).await?.into()))
 }
@@ -74,14 +76,18 @@ pub async fn get(
 /// Changes a provider. Its tokens are kept, and refreshed with the new settings.
 #[utoipa::path(patch, path = "/v2/auth/providers/{provider_id}", tag = "Providers",
     params(("provider_id" = String, Path)), request_body = ProviderUpdateRequest,
-    responses((status = 200, body = ProviderResponse), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
+    responses((status = 200, body = ProviderResponse), (status = 404, body = ErrorBody),
+              (status = 409, body = ConfirmationRequired, description = "The change moves an endpoint, and neither brings \
+               the `client_secret` again nor confirms how many grants that exposes"),
+              (status = 422, body = Faults)))]
 pub async fn update(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(provider_id): Path<String>,
     body: JsonBody,
 ) -> Result<Json<ProviderResponse>, ApiError> {
-    caller.needs(Permission::Administer)?;
+    caller.administers_providers()?;
+    caller.reaches_provider(&provider_id)?;
     check_id(&provider_id)?;
     let draft = ProviderUpdateRequest::read(&body, app.broker.outbound.guard());
     Ok(Json(providers::change::change(&app.broker, &caller.tenant, &provider_id, draft).await?.into()))
@@ -96,7 +102,8 @@ pub async fn delete(
     caller: Caller,
     Path(provider_id): Path<String>,
 ) -> Result<Json<DeletedProvider>, ApiError> {
-    caller.needs(Permission::Administer)?;
+    caller.administers_providers()?;
+    caller.reaches_provider(&provider_id)?;
     check_id(&provider_id)?;
     let deletion = providers::delete::delete(&app.broker, &caller.tenant, &provider_id).await?;
     let deletion = deletion.ok_or_else(ApiError::no_provider)?;

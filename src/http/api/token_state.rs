@@ -125,7 +125,7 @@ pub async fn get(
     Path(path): Path<String>,
 ) -> Result<Json<TokenStateResponse>, ApiError> {
     caller.needs(Permission::List)?;
-    let state = list::state(&app.broker, &caller.tenant, caller.user()?, token_id(&path)?).await?;
+    let state = list::state(&app.broker, caller.reach(), caller.user()?, token_id(&path)?).await?;
     let (state, explanation) = state.ok_or_else(ApiError::no_token)?;
     Ok(Json(response(state, explanation)))
 }
@@ -154,7 +154,7 @@ pub async fn report(
     let id = Uuid::try_parse(&path).map_err(|_| BrokerError::NotFound("token"))?;
     let began = Instant::now();
     let may_end = if caller.may(Permission::Administer) { MayEnd::Any } else { MayEnd::OfRejectedToken };
-    let reported = report_invalid(&app.broker, &caller.tenant, id, refused.as_ref(), may_end).await?;
+    let reported = report_invalid(&app.broker, caller.reach(), id, refused.as_ref(), may_end).await?;
     check_key_after(&app, &caller.id, began).await?;
     let (status, token, detail) = match reported {
         Reported::Refreshed(token) => (TokenReportStatus::Refreshed, Some(token), "The token was refreshed."),

@@ -119,7 +119,8 @@ pub async fn list(
 ) -> Result<Json<Vec<TokenSummary>>, ApiError> {
     caller.needs(Permission::List)?;
     let provider_id = parameter(query.as_deref(), "provider_id");
-    let tokens = list::list(&app.broker, &caller.tenant, caller.user()?, provider_id.as_deref()).await?;
+    provider_id.as_deref().map_or(Ok(()), |id| caller.reaches_provider(id))?;
+    let tokens = list::list(&app.broker, caller.reach(), caller.user()?, provider_id.as_deref()).await?;
     Ok(Json(tokens.into_iter().map(TokenSummary::from).collect()))
 }
 
@@ -133,7 +134,8 @@ pub async fn exists(
 ) -> Result<Json<TokenStatus>, ApiError> {
     caller.needs(Permission::Authenticate)?;
     let provider_id = required_parameter(query.as_deref(), "provider_id")?;
-    let providers = list::providers_with_token(&app.broker, &caller.tenant, caller.user()?).await?;
+    caller.reaches_provider(&provider_id)?;
+    let providers = list::providers_with_token(&app.broker, caller.reach(), caller.user()?).await?;
     Ok(Json(TokenStatus { has_token: providers.contains(&provider_id) }))
 }
 
@@ -151,7 +153,7 @@ pub async fn exists_batch(
         provider_ids: fields.required_texts("provider_ids", rules::BATCH_MAX, &rules::identifier),
     };
     fields.finish()?;
-    let providers = list::providers_with_token(&app.broker, &caller.tenant, caller.user()?).await?;
+    let providers = list::providers_with_token(&app.broker, caller.reach(), caller.user()?).await?;
     let has_token = request.provider_ids.into_iter().map(|id| (id.clone(), providers.contains(&id))).collect();
     Ok(Json(TokenStatusBatch { has_token }))
 }
@@ -166,9 +168,10 @@ pub async fn delete_for_user(
 ) -> Result<Json<Deleted>, ApiError> {
     caller.needs(Permission::Administer)?;
     let provider_id = required_parameter(query.as_deref(), "provider_id")?;
+    caller.reaches_provider(&provider_id)?;
     let user = caller.user()?;
     providers::list::get(&app.broker, &caller.tenant, &provider_id).await?;
-    let deletion = revoke::delete_tokens_of_user(&app.broker, &caller.tenant, user, &provider_id).await?;
+    let deletion = revoke::delete_tokens_of_user(&app.broker, caller.reach(), user, &provider_id).await?;
     let message = format!("{} token(s) of the current user at {provider_id} were deleted.", deletion.tokens);
     Ok(Deleted::new(deletion, Some(provider_id), message))
 }
@@ -184,7 +187,7 @@ pub async fn delete(
     Path(path): Path<String>,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1]), ApiError> {
     caller.needs(Permission::Administer)?;
-    let deletion = revoke::delete_token(&app.broker, &caller.tenant, caller.user()?, token_id(&path)?).await?;
+    let deletion = revoke::delete_token(&app.broker, caller.reach(), caller.user()?, token_id(&path)?).await?;
     let revoked = deletion.ok_or_else(ApiError::no_token)?.upstream_revoked();
     let revoked = HeaderValue::from_static(if revoked { "true" } else { "false" });
     Ok((StatusCode::NO_CONTENT, [(UPSTREAM_REVOKED, revoked)]))
@@ -213,7 +216,7 @@ pub async fn update_metadata(
         is_default: request.is_default,
     };
     let id = token_id(&path)?;
-    let changed = list::change(&app.broker, &caller.tenant, caller.user()?, id, &change).await?;
+    let changed = list::change(&app.broker, caller.reach(), caller.user()?, id, &change).await?;
     changed.map(|token| Json(token.into())).ok_or_else(ApiError::no_token)
 }
 
@@ -225,14 +228,14 @@ pub async fn workspace_slack_exists(
     caller: Caller,
 ) -> Result<Json<TokenStatus>, ApiError> {
     caller.needs(Permission::Authenticate)?;
-    Ok(Json(TokenStatus { has_token: list::workspace_has_token(&app.broker, &caller.tenant, SLACK).await? }))
+    Ok(Json(TokenStatus { has_token: list::workspace_has_token(&app.broker, caller.reach(), SLACK).await? }))
 }
 
 /// Deletes every Slack token of the workspace, and revokes their grants at Slack.
 #[utoipa::path(delete, path = "/v2/auth/tokens/workspace/slack", tag = "Tokens", responses((status = 200, body = Deleted)))]
 pub async fn delete_workspace_slack(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Deleted>, ApiError> {
     caller.needs(Permission::Administer)?;
-    let deletion = revoke::delete_tokens_of_workspace(&app.broker, &caller.tenant, SLACK).await?;
+    let deletion = revoke::delete_tokens_of_workspace(&app.broker, caller.reach(), SLACK).await?;
     let message = format!("{} Slack token(s) of the workspace were deleted.", deletion.tokens);
     Ok(Deleted::new(deletion, None, message))
 }

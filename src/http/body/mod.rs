@@ -169,15 +169,13 @@ impl<'v> Fields<'v> {
         self.bool(name, value)
     }
 
-    /// Whole seconds from 0 to `max` that may be absent or null.
-    pub fn optional_seconds(&mut self, name: &'static str, max: i64) -> Option<i64> {
+    /// A whole number from 0 to `max` that may be absent or null.
+    pub fn optional_integer(&mut self, name: &'static str, max: i64) -> Option<i64> {
         let value = self.present(name)?;
         let problem = match value.as_i64() {
-            Some(seconds) if seconds < 0 => ("greater_than_equal", "Input should be greater than or equal to 0".into()),
-            Some(seconds) if seconds > max => {
-                ("less_than_equal", format!("Input should be less than or equal to {max}"))
-            }
-            Some(seconds) => return Some(seconds),
+            Some(number) if number < 0 => ("greater_than_equal", "Input should be greater than or equal to 0".into()),
+            Some(number) if number > max => ("less_than_equal", format!("Input should be less than or equal to {max}")),
+            Some(number) => return Some(number),
             None if value.is_string() => ("int_parsing", "Input should be a valid integer, not a string".to_owned()),
             None => ("int_type", "Input should be a valid integer".to_owned()),
         };

@@ -12,6 +12,7 @@ use crate::{
     model::{
         authorization_request::{AuthorizationRequest, Polling, Status},
         grant::GrantRequest,
+        key_limits::Reach,
         subject::{Subject, Tenant},
     },
     store::{
@@ -19,6 +20,7 @@ use crate::{
         db::insert_into,
         error::StoreError,
         handle::Store,
+        key_limits::in_limit,
         seal::{REQUEST_CLIENT_SECRET, REQUEST_CODE_VERIFIER, REQUEST_DEVICE_CODE},
     },
 };
@@ -139,14 +141,23 @@ impl Store {
     /// The request an application waits for.
     pub async fn authorization_request(
         &self,
-        tenant: &Tenant,
+        reach: Reach<'_>,
         id: Uuid,
     ) -> Result<Option<AuthorizationRequest>, StoreError> {
         let row: Option<AuthorizationRequestRow> = self
             .db
-            .query("SELECT * FROM authorization_requests WHERE organization_id = $1 AND workspace_id = $2 AND id = $3")
-            .within(tenant)
+            .query(concat!(
+                "SELECT * FROM authorization_requests
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND ",
+                in_limit!("$4", "providers", "provider_id"),
+                " AND ",
+                in_limit!("$4", "agents", "agent_id"),
+                " AND ",
+                in_limit!("$4", "users", "user_id")
+            ))
+            .within(reach.tenant)
             .bind(id)
+            .limited(reach.limits)
             .read()
             .optional()
             .await?;

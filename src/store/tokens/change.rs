@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use crate::{
     model::{
-        subject::Tenant,
+        key_limits::Reach,
         token::{TokenChange, TokenSummary},
     },
-    store::{error::StoreError, handle::Store},
+    store::{error::StoreError, handle::Store, key_limits::token_in_limits},
 };
 
 /// How long a change is tried while others move the default mark at the same time.
@@ -27,7 +27,7 @@ impl Store {
     /// [`StoreError`]; [`StoreError::Conflict`] when others kept moving the mark.
     pub async fn change_token(
         &self,
-        tenant: &Tenant,
+        reach: Reach<'_>,
         user: &str,
         id: Uuid,
         change: &TokenChange,
@@ -41,12 +41,12 @@ impl Store {
         // Unavailable too: transactions that wait for each other may exceed the lock time-out.
         let begun = Instant::now();
         let worth_another_try = |error: &StoreError| error.may_pass() && begun.elapsed() < CHANGE_WITHIN;
-        (|| self.change_token_once(tenant, user, id, change, now)).retry(backoff).when(worth_another_try).await
+        (|| self.change_token_once(reach, user, id, change, now)).retry(backoff).when(worth_another_try).await
     }
 
     async fn change_token_once(
         &self,
-        tenant: &Tenant,
+        reach: Reach<'_>,
         user: &str,
         id: Uuid,
         change: &TokenChange,
@@ -56,36 +56,43 @@ impl Store {
         let mut others = 0;
         if change.is_default == Some(true) {
             others = tx
-                .query(
+                .query(concat!(
                     "UPDATE tokens SET is_default = $5, updated_at = $6
                  WHERE organization_id = $1 AND workspace_id = $2 AND is_default AND id <> $4
                    AND EXISTS (SELECT 1 FROM tokens named
                         WHERE named.organization_id = $1 AND named.workspace_id = $2 AND named.id = $4
                           AND (named.user_id = $3 OR named.ls_user_id = $3) AND named.provider = tokens.provider
-                          AND named.user_id = tokens.user_id AND named.agent_id = tokens.agent_id)",
-                )
-                .within(tenant)
+                          AND named.user_id = tokens.user_id AND named.agent_id = tokens.agent_id
+                          AND ",
+                    token_in_limits!("named", "$7"),
+                    ")"
+                ))
+                .within(reach.tenant)
                 .bind(user.to_owned())
                 .bind(id)
                 .bind(false)
                 .bind(now)
+                .limited(reach.limits)
                 .execute()
                 .await?;
         }
         let changed = tx
-            .query(
+            .query(concat!(
                 "UPDATE tokens
                  SET account_label = CASE WHEN $5 THEN $6 ELSE account_label END,
                      is_default = COALESCE($7, is_default), updated_at = $8
-                 WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND id = $4",
-            )
-            .within(tenant)
+                 WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND id = $4
+                   AND ",
+                token_in_limits!("tokens", "$9")
+            ))
+            .within(reach.tenant)
             .bind(user.to_owned())
             .bind(id)
             .bind(change.account_label.is_some())
             .bind(change.account_label.clone().flatten())
             .bind(change.is_default)
             .bind(now)
+            .limited(reach.limits)
             .execute()
             .await?;
         if changed == 0 {
@@ -96,7 +103,7 @@ impl Store {
             return Ok(None);
         }
         tx.commit().await?;
-        let tokens = self.tokens_of_user(tenant, user, None).await?;
+        let tokens = self.tokens_of_user(reach, user, None).await?;
         Ok(tokens.into_iter().find(|token| token.id == id))
     }
 }

@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
-    model::subject::Tenant,
+    model::{key_limits::Reach, subject::Tenant},
     store::{
         db::Tx,
         error::StoreError,
         handle::Store,
+        key_limits::token_in_limits,
         revocations::RevokedTokens,
         seal::{TOKEN_ACCESS_TOKEN, TOKEN_REFRESH_TOKEN},
     },
@@ -31,18 +32,20 @@ pub(in crate::store) struct DeletedRow {
 /// Deletes one token of a user (as `user_id` or `ls_user_id`).
 pub(in crate::store) async fn one_of_user(
     tx: &mut Tx,
-    tenant: &Tenant,
+    reach: Reach<'_>,
     user: &str,
     id: Uuid,
 ) -> Result<Vec<DeletedRow>, StoreError> {
-    tx.query(
+    tx.query(concat!(
         "DELETE FROM tokens
-         WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND id = $4
-         RETURNING id, provider, access_token, refresh_token, account_id, generation",
-    )
-    .within(tenant)
+         WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND id = $4 AND ",
+        token_in_limits!("tokens", "$5"),
+        " RETURNING id, provider, access_token, refresh_token, account_id, generation"
+    ))
+    .within(reach.tenant)
     .bind(user.to_owned())
     .bind(id)
+    .limited(reach.limits)
     .all()
     .await
 }
@@ -50,19 +53,22 @@ pub(in crate::store) async fn one_of_user(
 /// Deletes the tokens of a user at a provider.
 pub(in crate::store) async fn all_of_user(
     tx: &mut Tx,
-    tenant: &Tenant,
+    reach: Reach<'_>,
     user: &str,
     provider_id: &str,
 ) -> Result<Vec<DeletedRow>, StoreError> {
-    tx.query(
+    tx.query(concat!(
         "DELETE FROM tokens
          WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND provider IN (
             SELECT id FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $4)
-         RETURNING id, provider, access_token, refresh_token, account_id, generation",
-    )
-    .within(tenant)
+           AND ",
+        token_in_limits!("tokens", "$5"),
+        " RETURNING id, provider, access_token, refresh_token, account_id, generation"
+    ))
+    .within(reach.tenant)
     .bind(user.to_owned())
     .bind(provider_id.to_owned())
+    .limited(reach.limits)
     .all()
     .await
 }
@@ -70,16 +76,19 @@ pub(in crate::store) async fn all_of_user(
 /// Deletes every token of a workspace at providers of that type.
 pub(in crate::store) async fn all_of_type(
     tx: &mut Tx,
-    tenant: &Tenant,
+    reach: Reach<'_>,
     provider_type: &str,
 ) -> Result<Vec<DeletedRow>, StoreError> {
-    tx.query(
+    tx.query(concat!(
         "DELETE FROM tokens WHERE organization_id = $1 AND workspace_id = $2 AND provider IN (
             SELECT id FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND provider_type = $3)
-         RETURNING id, provider, access_token, refresh_token, account_id, generation",
-    )
-    .within(tenant)
+           AND ",
+        token_in_limits!("tokens", "$4"),
+        " RETURNING id, provider, access_token, refresh_token, account_id, generation"
+    ))
+    .within(reach.tenant)
     .bind(provider_type.to_owned())
+    .limited(reach.limits)
     .all()
     .await
 }

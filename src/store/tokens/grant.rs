@@ -11,6 +11,7 @@ use crate::{
     model::{
         authorization_request::{AuthorizationRequest, Status},
         grant::{Grant, GrantRequest},
+        key_limits::Reach,
         subject::Tenant,
     },
     store::{
@@ -65,7 +66,7 @@ impl Store {
     /// The token of a request that is completed already: by a commit whose confirmation was lost, and which was tried
     /// again.
     async fn completed_before(&self, request: &AuthorizationRequest) -> Result<Option<Uuid>, StoreError> {
-        let stored = self.authorization_request(&request.wanted.subject.tenant, request.id).await?;
+        let stored = self.authorization_request(Reach::whole(&request.wanted.subject.tenant), request.id).await?;
         Ok(stored.filter(|request| request.status == Status::Completed).and_then(|request| request.token))
     }
 

@@ -6,12 +6,14 @@ use uuid::Uuid;
 
 use crate::{
     model::{
+        key_limits::Reach,
         subject::{Subject, Tenant},
         token::Token,
     },
     store::{
         error::StoreError,
         handle::Store,
+        key_limits::usable_token_in_limits,
         reads::stored_token::{StoredToken, token_columns},
         seal::TOKEN_ACCESS_TOKEN,
     },
@@ -39,6 +41,11 @@ struct NamedToken {
 impl Store {
     /// A token of a tenant.
     pub async fn token(&self, tenant: &Tenant, id: Uuid) -> Result<Option<Token>, StoreError> {
+        self.token_within(Reach::whole(tenant), id).await
+    }
+
+    /// A token that the caller reaches.
+    pub async fn token_within(&self, reach: Reach<'_>, id: Uuid) -> Result<Option<Token>, StoreError> {
         let row: Option<NamedToken> = self
             .db
             .query(concat!(
@@ -46,14 +53,16 @@ impl Store {
                 token_columns!(),
                 ", t.provider, p.provider_id, t.user_id
                  FROM tokens t JOIN providers p ON p.id = t.provider
-                 WHERE t.organization_id = $1 AND t.workspace_id = $2 AND t.id = $3"
+                 WHERE t.organization_id = $1 AND t.workspace_id = $2 AND t.id = $3 AND ",
+                usable_token_in_limits!("t", "$4")
             ))
-            .within(tenant)
+            .within(reach.tenant)
             .bind(id)
+            .limited(reach.limits)
             .read()
             .optional()
             .await?;
-        row.map(|row| self.open_token(tenant, row.owner, row.token)).transpose()
+        row.map(|row| self.open_token(reach.tenant, row.owner, row.token)).transpose()
     }
 
     pub(in crate::store) fn open_token(

@@ -6,15 +6,15 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
-    model::{subject::Tenant, token::Token, token_state::TokenState},
-    store::{db::Tx, error::StoreError, handle::Store},
+    model::{key_limits::Reach, subject::Tenant, token::Token, token_state::TokenState},
+    store::{db::Tx, error::StoreError, handle::Store, key_limits::usable_token_in_limits},
 };
 
 impl Store {
     /// The state of a token of a user (as `user_id` or `ls_user_id`).
-    pub async fn token_state(&self, tenant: &Tenant, user: &str, id: Uuid) -> Result<Option<TokenState>, StoreError> {
+    pub async fn token_state(&self, reach: Reach<'_>, user: &str, id: Uuid) -> Result<Option<TokenState>, StoreError> {
         self.db
-            .query(
+            .query(concat!(
                 "SELECT t.id, p.provider_id, t.account_label, t.state, t.scopes, t.is_default, t.expires_at,
                         t.refresh_due_at, t.refresh_token IS NOT NULL AS has_refresh_token,
                         t.refresh_token_expires_at,
@@ -24,11 +24,13 @@ impl Store {
                         t.last_used_at, t.created_at, t.updated_at, p.client_error, p.client_error_at
                  FROM tokens t JOIN providers p ON p.id = t.provider
                  WHERE t.organization_id = $1 AND t.workspace_id = $2 AND (t.user_id = $3 OR t.ls_user_id = $3)
-                   AND t.id = $4",
-            )
-            .within(tenant)
+                   AND t.id = $4 AND ",
+                usable_token_in_limits!("t", "$5")
+            ))
+            .within(reach.tenant)
             .bind(user.to_owned())
             .bind(id)
+            .limited(reach.limits)
             .read()
             .optional()
             .await

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_auth::model::grant::Grant;
+use agent_auth::model::key_limits::Reach;
 use axum::body::Body;
 use axum::http::Method;
 use futures_util::future::join_all;
@@ -11,7 +12,7 @@ use serde_json::json;
 use url::{Position, Url};
 
 use crate::support::app::TestApp;
-use crate::support::authorization_server::{AuthorizationServer, Reply};
+use crate::support::authorization_server::{AuthorizationServer, CLIENT_SECRET, Reply};
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking, with};
 use crate::support::database::PUBLIC_URL;
@@ -348,7 +349,7 @@ async fn changing_the_provider_meanwhile_does_not_change_the_begun_request(app: 
     app.register(&begun_at).await;
     let pending = app.begin(&asking("alice", &["read"])).await;
     let callback = begun_at.consent(&pending.url);
-    let patch = json!({"token_url": moved_to.at("/token"), "client_id": "another"});
+    let patch = json!({"token_url": moved_to.at("/token"), "client_id": "another", "client_secret": CLIENT_SECRET});
     app.patch("/v2/auth/providers/acme", &patch).await.expect(200);
     app.visit(&callback).await;
     assert_eq!(moved_to.token_requests().len(), 0, "the code goes where the request was begun");
@@ -365,7 +366,8 @@ async fn a_grant_whose_keeping_was_not_confirmed_is_written_again_without_harm(a
     // The database kept it, and the connection broke before it could say so: what was kept is brought once more.
     let (store, now) = (app.app.broker.store(), app.clock.now());
     let tenant = store.home_tenant(now).await.unwrap();
-    let request = store.authorization_request(&tenant, pending.auth_id.parse().unwrap()).await.unwrap().unwrap();
+    let request =
+        store.authorization_request(Reach::whole(&tenant), pending.auth_id.parse().unwrap()).await.unwrap().unwrap();
     let token = store.token(&tenant, request.token.unwrap()).await.unwrap().unwrap();
     let grant = Grant {
         access_token: token.access_token.clone(),

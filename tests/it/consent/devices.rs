@@ -277,7 +277,12 @@ async fn a_provider_without_such_an_endpoint_says_so(app: TestApp) {
     app.register_as(without(definition(&server), "device_authorization_url")).await;
     let faults = app.try_authenticate(&question()).await.expect(422);
     assert_eq!(faults["detail"][0]["loc"], json!(["body", "grant"]));
-    app.patch("/v2/auth/providers/acme", &json!({"device_authorization_url": server.at("/device")})).await.expect(200);
+    app.patch(
+        "/v2/auth/providers/acme",
+        &json!({"device_authorization_url": server.at("/device"), "client_secret": "acme-secret"}),
+    )
+    .await
+    .expect(200);
     begun(&app, &server).await;
     let unknown = app.try_authenticate(&with(question(), json!({"grant": "password"}))).await.expect(422);
     assert_eq!(unknown["detail"][0]["type"], "literal_error");

@@ -2,4 +2,7 @@
 
 mod callers;
 mod isolation;
+mod key_limits;
 mod langsmith;
+mod random_rows;
+mod routes;

@@ -3,4 +3,5 @@
 mod addresses;
 mod catalog;
 mod commands;
+mod endpoints;
 mod records;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
-use crate::support::authorization_server::AuthorizationServer;
+use crate::support::authorization_server::{AuthorizationServer, CLIENT_SECRET};
 use crate::support::both_databases;
 use crate::support::caller::{asking, with, without};
 
@@ -216,7 +216,7 @@ async fn a_patched_token_url_is_used_for_the_next_refresh(app: TestApp) {
     let (old, new) = (AuthorizationServer::start().await, AuthorizationServer::start().await);
     app.register(&old).await;
     app.connect(&old, &asking("alice", &["read"])).await;
-    let patch = json!({"token_url": new.at("/token")});
+    let patch = json!({"token_url": new.at("/token"), "client_secret": CLIENT_SECRET});
     app.patch("/v2/auth/providers/acme", &patch).await.expect(200);
     app.advance(3600);
     app.token(&asking("alice", &["read"])).await;

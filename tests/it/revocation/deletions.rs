@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
-use crate::support::authorization_server::{AuthorizationServer, Reply};
+use crate::support::authorization_server::{AuthorizationServer, CLIENT_SECRET, Reply};
 use crate::support::binary;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking, with};
@@ -182,7 +182,8 @@ async fn the_endpoint_can_be_set_later_and_is_shown(app: TestApp) {
     app.register(&provider).await;
     app.connect(&provider, &question()).await;
     let path = "/v2/auth/providers/acme";
-    let changed = app.patch(path, &json!({"revocation_url": provider.at("/revoke")})).await.expect(200);
+    let change = json!({"revocation_url": provider.at("/revoke"), "client_secret": CLIENT_SECRET});
+    let changed = app.patch(path, &change).await.expect(200);
     assert_eq!(changed["revocation_url"], provider.at("/revoke"));
     app.patch(path, &json!({"name": "Acme"})).await.expect(200);
     assert_eq!(app.get(path).await.expect(200)["revocation_url"], provider.at("/revoke"));

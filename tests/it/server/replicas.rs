@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::support::app::TestApp;
-use crate::support::authorization_server::{AuthorizationServer, Reply};
+use crate::support::authorization_server::{AuthorizationServer, CLIENT_SECRET, Reply};
 use crate::support::binary::{self, Server};
 use crate::support::caller::{Caller, asking};
 use crate::support::database::Database;
@@ -186,7 +186,7 @@ async fn a_provider_changed_or_deleted_here_is_soon_so_there() {
     let (here, there, _provider) = two_replicas().await;
     let moved = AuthorizationServer::start().await;
     there.begin(&asking("alice", &["read"])).await;
-    let patch = json!({"auth_url": moved.at("/authorize")});
+    let patch = json!({"auth_url": moved.at("/authorize"), "client_secret": CLIENT_SECRET});
     here.patch("/v2/auth/providers/acme", &patch).await.expect(200);
     eventually(SOON, async || {
         let pending = there.begin(&asking("alice", &["read"])).await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
-use crate::support::authorization_server::{AuthorizationServer, Reply, USERINFO};
+use crate::support::authorization_server::{AuthorizationServer, CLIENT_SECRET, Reply, USERINFO};
 use crate::support::binary::free_port;
 use crate::support::both_databases;
 use crate::support::caller::{Caller, asking, with};
@@ -164,7 +164,8 @@ async fn an_endpoint_that_fails_costs_no_consent(app: TestApp) {
         goes_on(&stage, answer).await;
     }
     assert!(stage.labels().await.iter().all(Value::is_null));
-    let nobody = json!({"userinfo_url": format!("http://127.0.0.1:{}/userinfo", free_port())});
+    let nobody =
+        json!({"userinfo_url": format!("http://127.0.0.1:{}/userinfo", free_port()), "client_secret": CLIENT_SECRET});
     app.patch("/v2/auth/providers/acme", &nobody).await.expect(200);
     stage.alice.connect(&stage.provider, &forced()).await;
 }
@@ -307,7 +308,8 @@ async fn the_address_is_checked_shown_and_changed(app: TestApp) {
     let wrong = json!({"userinfo_url": 7});
     app.patch("/v2/auth/providers/acme", &wrong).await.expect_fault("body.userinfo_url", "string_type");
     let url = "https://a.example/me";
-    let changed = app.patch("/v2/auth/providers/acme", &json!({"userinfo_url": url})).await.expect(200);
+    let change = json!({"userinfo_url": url, "client_secret": CLIENT_SECRET});
+    let changed = app.patch("/v2/auth/providers/acme", &change).await.expect(200);
     assert_eq!(changed["userinfo_url"], url);
     app.patch("/v2/auth/providers/acme", &json!({"userinfo_url": null, "name": "Other"})).await.expect(200);
     assert_eq!(app.get("/v2/auth/providers/acme").await.expect(200)["userinfo_url"], url);
@@ -317,7 +319,7 @@ async fn an_endpoint_of_another_provider_never_gets_the_token(app: TestApp) {
     let stage = staged(&app).await;
     let pending = stage.alice.begin(&asking("alice", &["read"])).await;
     let callback = stage.provider.consent(&pending.url);
-    let moved = json!({"token_url": "http://127.0.0.1:9/token"});
+    let moved = json!({"token_url": "http://127.0.0.1:9/token", "client_secret": CLIENT_SECRET});
     app.patch("/v2/auth/providers/acme", &moved).await.expect(200);
     stage.alice.come_back(&callback).await;
     assert_eq!(stage.alice.look(&pending.auth_id).await["status"], "completed");

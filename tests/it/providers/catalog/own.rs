@@ -229,7 +229,8 @@ async fn an_entry_decides_that_a_revocation_happens_only_where_the_record_names_
     let (app, server) = acme(database, more).await;
     connect(&app, &server, &question(), GRANTED).await;
     assert_eq!(delete(&app, &server).await, (Vec::new(), false));
-    app.patch("/v2/auth/providers/acme", &json!({"revocation_url": server.at("/end")})).await.expect(200);
+    let change = json!({"revocation_url": server.at("/end"), "client_secret": "the-secret"});
+    app.patch("/v2/auth/providers/acme", &change).await.expect(200);
     connect(&app, &server, &question(), GRANTED).await;
     server.answer("/end", Reply::json(json!({})));
     assert_eq!(delete(&app, &server).await, (vec!["DELETE /end Bearer t1".to_owned()], true));

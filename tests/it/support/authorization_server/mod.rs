@@ -35,6 +35,8 @@ pub const TOKEN: &str = "/token";
 pub const REVOKE: &str = "/revoke";
 pub const USERINFO: &str = "/userinfo";
 pub const DEVICE: &str = "/device";
+/// The client secret of [`AuthorizationServer::definition`].
+pub const CLIENT_SECRET: &str = "acme-client-secret-3f9a";
 
 pub struct AuthorizationServer {
     served: Served,
@@ -119,7 +121,7 @@ impl AuthorizationServer {
             "provider_id": provider_id,
             "name": "Acme Inc.",
             "client_id": "acme-client",
-            "client_secret": "acme-client-secret-3f9a",
+            "client_secret": CLIENT_SECRET,
             "auth_url": self.at("/authorize"),
             "token_url": self.at(TOKEN),
             "uses_pkce": true,
