@@ -1,4 +1,4 @@
-//! HashiCorp Vault's Transit engine, which encrypts and decrypts the keys of the key ring.
+//! Vault's Transit engine, which encrypts and decrypts the keys of the key ring.
 //! Owns: its wire, and what its errors mean.
 //! Must not know: what the keys are for, or where they are kept.
 

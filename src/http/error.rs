@@ -234,34 +234,7 @@ impl ApiError {
                 "This is a LangSmith API key (lsv2_...). LangSmith keys need the setting `identity = \"langsmith\"` on this \
                  server. Without it, send an API key of this server; `agent-auth api-key create` creates one.",
             ),
-            Self::LangSmith(refusal) => match refusal {
-                Refusal::Unauthorized => table(
-                    StatusCode::UNAUTHORIZED,
-                    "unauthorized",
-                    "LangSmith does not accept these credentials. Send a valid LangSmith API key in the X-Api-Key header, or \
-                     an API key of this server.",
-                ),
-                Refusal::Forbidden => {
-                    table(StatusCode::FORBIDDEN, "forbidden", "LangSmith denies access with these credentials.")
-                }
-                Refusal::NoWorkspace => table(
-                    StatusCode::FORBIDDEN,
-                    "forbidden",
-                    "LangSmith names no workspace for these credentials. Name one in X-Tenant-Id, or use the API key of a \
-                     workspace.",
-                ),
-                Refusal::WorkspaceNotAllowed => table(
-                    StatusCode::FORBIDDEN,
-                    "forbidden",
-                    "This server does not accept callers of this LangSmith workspace. LANGSMITH_TENANT_IDS lists those that \
-                     it accepts.",
-                ),
-                Refusal::Unavailable { .. } => table(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "identity_unavailable",
-                    "LangSmith, which identifies callers, did not respond usefully. Try again in a moment.",
-                ),
-            },
+            Self::LangSmith(refusal) => refused_by_langsmith(refusal),
             Self::Forbidden(detail) => table(StatusCode::FORBIDDEN, "forbidden", detail),
             Self::OutsideLimits(detail) => table(StatusCode::FORBIDDEN, "outside_key_limits", detail),
             Self::NotFound(detail) => table(StatusCode::NOT_FOUND, "not_found", detail),
@@ -447,4 +420,35 @@ impl From<BrokerError> for ApiError {
             }
         }
     }
+}
+
+/// What a caller of LangSmith reads when it does not identify them.
+fn refused_by_langsmith(refusal: &Refusal) -> (StatusCode, &'static str, String) {
+    let (status, code, detail) = match refusal {
+        Refusal::Unauthorized => (
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "LangSmith does not accept these credentials. Send a valid LangSmith API key in the X-Api-Key header, or \
+             an API key of this server.",
+        ),
+        Refusal::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "LangSmith denies access with these credentials."),
+        Refusal::NoWorkspace => (
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "LangSmith names no workspace for these credentials. Name one in X-Tenant-Id, or use the API key of a \
+             workspace.",
+        ),
+        Refusal::WorkspaceNotAllowed => (
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "This server does not accept callers of this LangSmith workspace. LANGSMITH_TENANT_IDS lists those that \
+             it accepts.",
+        ),
+        Refusal::Unavailable { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "identity_unavailable",
+            "LangSmith, which identifies callers, did not respond usefully. Try again in a moment.",
+        ),
+    };
+    (status, code, detail.to_owned())
 }

@@ -87,19 +87,19 @@ impl Limits {
 struct Buckets<K> {
     quota: Quota,
     clock: DefaultClock,
-    buckets: Cache<K, Arc<DefaultDirectRateLimiter>>,
+    by_key: Cache<K, Arc<DefaultDirectRateLimiter>>,
 }
 
 impl<K: Copy + Eq + Hash + Send + Sync + 'static> Buckets<K> {
     fn new(quota: Quota) -> Self {
-        let buckets = Cache::builder().max_capacity(COUNTED_MAX).time_to_idle(FORGOTTEN_AFTER).build();
-        Self { quota, clock: DefaultClock::default(), buckets }
+        let by_key = Cache::builder().max_capacity(COUNTED_MAX).time_to_idle(FORGOTTEN_AFTER).build();
+        Self { quota, clock: DefaultClock::default(), by_key }
     }
 
     /// Takes one, or says how long to wait for it.
     fn take(&self, key: K) -> Result<(), Duration> {
         let bucket =
-            self.buckets.get_with(key, || Arc::new(RateLimiter::direct_with_clock(self.quota, self.clock.clone())));
+            self.by_key.get_with(key, || Arc::new(RateLimiter::direct_with_clock(self.quota, self.clock.clone())));
         bucket.check().map_err(|refused| refused.wait_time_from(self.clock.now()))
     }
 }

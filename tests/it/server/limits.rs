@@ -51,9 +51,9 @@ async fn a_key_beyond_its_rate_is_told_to_wait(database: Database) {
 
 async fn an_address_beyond_its_rate_is_told_to_wait(database: Database) {
     let app = TestApp::start_with(database, |settings| settings.address_requests_per_second = 1).await;
-    let here = app.from_address("192.0.2.1");
+    let here = app.at_address("192.0.2.1");
     expect_too_many(&until_refused(&here, "/v2/auth/providers").await, "rate_limited");
-    app.from_address("192.0.2.2").get("/v2/auth/providers").await.expect(200);
+    app.at_address("192.0.2.2").get("/v2/auth/providers").await.expect(200);
     for path in ["/livez", "/readyz", "/ok", "/metrics"] {
         assert_eq!(here.get(path).await.status, 200, "{path} is for monitors");
     }
@@ -64,11 +64,11 @@ async fn the_addresses_of_one_ipv6_network_count_together(database: Database) {
     let app = TestApp::start_with(database, |settings| settings.failed_keys_per_minute = 2).await;
     let wrong = app.with_key("aauth_wrong");
     for address in ["2001:db8:1:2::1", "2001:db8:1:2:3::4"] {
-        wrong.from_address(address).get("/v2/auth/providers").await.expect_error(401, "unauthorized");
+        wrong.at_address(address).get("/v2/auth/providers").await.expect_error(401, "unauthorized");
     }
-    let third = wrong.from_address("2001:db8:1:2:ffff::").get("/v2/auth/providers").await;
+    let third = wrong.at_address("2001:db8:1:2:ffff::").get("/v2/auth/providers").await;
     expect_too_many(&third, "too_many_failed_keys");
-    wrong.from_address("2001:db8:1:3::1").get("/v2/auth/providers").await.expect_error(401, "unauthorized");
+    wrong.at_address("2001:db8:1:3::1").get("/v2/auth/providers").await.expect_error(401, "unauthorized");
 }
 
 async fn a_forwarded_address_counts_only_from_a_trusted_proxy(database: Database) {
@@ -79,7 +79,7 @@ async fn a_forwarded_address_counts_only_from_a_trusted_proxy(database: Database
     .await;
     let wrong = app.with_key("aauth_wrong");
     let try_from = async |peer: &str, forwarded: &str| {
-        let caller = wrong.from_address(peer).with("x-forwarded-for", forwarded);
+        let caller = wrong.at_address(peer).with("x-forwarded-for", forwarded);
         caller.get("/v2/auth/providers").await.status.as_u16()
     };
     assert_eq!(try_from("10.0.0.1", "203.0.113.1").await, 401);
@@ -92,7 +92,7 @@ async fn a_forwarded_address_counts_only_from_a_trusted_proxy(database: Database
 
 async fn too_many_wrong_keys_are_throttled_and_a_valid_key_is_not(database: Database) {
     let app = TestApp::start_with(database, |settings| settings.failed_keys_per_minute = 3).await;
-    let here = app.from_address("192.0.2.1");
+    let here = app.at_address("192.0.2.1");
     for _ in 0..3 {
         here.with_key("aauth_wrong").get("/v2/auth/providers").await.expect_error(401, "unauthorized");
     }
@@ -103,13 +103,13 @@ async fn too_many_wrong_keys_are_throttled_and_a_valid_key_is_not(database: Data
     for _ in 0..20 {
         here.get("/v2/auth/providers").await.expect(200);
     }
-    app.service_key().await.from_address("192.0.2.1").get("/v2/auth/providers").await.expect(200);
+    app.service_key().await.at_address("192.0.2.1").get("/v2/auth/providers").await.expect(200);
 }
 
 async fn requests_without_a_key_are_not_wrong_keys(database: Database) {
     let app = TestApp::start_with(database, |settings| settings.failed_keys_per_minute = 1).await;
     for _ in 0..5 {
-        app.anonymous().from_address("192.0.2.1").get("/v2/auth/providers").await.expect_error(401, "unauthorized");
+        app.anonymous().at_address("192.0.2.1").get("/v2/auth/providers").await.expect_error(401, "unauthorized");
     }
 }
 

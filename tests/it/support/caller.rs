@@ -74,7 +74,7 @@ impl Caller {
     }
 
     /// The same caller over a connection from this address.
-    pub fn from_address(&self, address: &str) -> Self {
+    pub fn at_address(&self, address: &str) -> Self {
         Self { peer: Some(address.parse().expect("an address")), ..self.clone() }
     }
 

@@ -2,6 +2,7 @@
 //! It asks the database for its tables and does not know the schema.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use agent_auth::config::Settings;
@@ -87,10 +88,11 @@ impl Database {
     /// How many stored values the encryption key of that id has sealed, by column. An envelope is an algorithm, the
     /// length of the id, the id, and the rest.
     pub async fn sealed_with(&self, key_id: &str) -> BTreeMap<String, i64> {
-        let head: String = std::iter::once(u8::try_from(key_id.len()).expect("a short id"))
-            .chain(key_id.bytes())
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let length = u8::try_from(key_id.len()).expect("a short id");
+        let mut head = format!("{length:02x}");
+        for byte in key_id.bytes() {
+            write!(head, "{byte:02x}").expect("a string takes everything");
+        }
         let head = if self.postgres.is_some() { format!("'\\x{head}'::bytea") } else { format!("X'{head}'") };
         let mut counts = BTreeMap::new();
         for table in self.tables().await.into_iter().filter(|table| table != "encryption_keys") {
