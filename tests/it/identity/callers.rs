@@ -264,10 +264,10 @@ async fn without_the_role_admin_only_connections_of_the_own_user_are_listed(app:
     assert_eq!(listed(&admin).await.len(), 2);
     for role in ["viewer", "agent"] {
         let service = app.new_key(&["--role", role, "--kind", "service"]).await;
-        assert_eq!(listed(&service.acting_for("alice")).await, [of_alice.clone()], "{role}");
+        assert_eq!(listed(&service.acting_for("alice")).await, std::slice::from_ref(&of_alice), "{role}");
         assert_eq!(listed(&service.acting_for("carol")).await.len(), 0, "{role}");
         service.get("/v2/auth/agents/helper/connections").await.expect_fault("header.x-user-id", "missing");
         let personal = app.new_key(&["--role", role, "--kind", "personal", "--user", "alice"]).await;
-        assert_eq!(listed(&personal).await, [of_alice.clone()], "{role}");
+        assert_eq!(listed(&personal).await, std::slice::from_ref(&of_alice), "{role}");
     }
 }

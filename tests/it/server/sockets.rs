@@ -20,7 +20,7 @@ fn environment(database: &Database, more: &[(&str, &str)]) -> Vec<(String, Strin
 
 fn connect(server: &Server) -> TcpStream {
     let connection = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-    connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    connection.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     connection
 }
 
@@ -57,7 +57,7 @@ async fn clients_that_read_nothing_lose_their_connections() {
     patient.write_all(b"GET /ok HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
     let answer = whole_answer(patient).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert!(begun.elapsed() < Duration::from_mins(1));
     for mut connection in greedy {
         let ended = tokio::task::spawn_blocking(move || {
             let mut nowhere = vec![0; 1 << 20];
@@ -110,7 +110,7 @@ async fn a_client_that_reads_slowly_gets_everything_and_a_waiter_waits_longer_th
 async fn a_request_that_http_forbids_is_refused_in_json() {
     let database = Database::sqlite();
     let server = Server::start(&database.environment()).await;
-    let many: String = (0..65).map(|number| format!("x-{number}: y\r\n")).collect();
+    let many = (0..65).map(|number| format!("x-{number}: y\r\n")).collect::<Vec<_>>().concat();
     let large = format!("x-large: {}\r\n", "y".repeat(300 * 1024));
     for (request, status, code) in [
         (format!("GET /ok HTTP/1.1\r\nhost: x\r\n{many}\r\n"), 431, "headers_too_large"),

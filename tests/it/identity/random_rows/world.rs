@@ -96,7 +96,7 @@ pub struct World {
     /// Prefix, method and template of everything that was asked.
     pub asked: BTreeSet<(usize, &'static str, &'static str)>,
     /// Gives every client a new token.
-    _server: AuthorizationServer,
+    server: AuthorizationServer,
 }
 
 fn grant(_: &crate::support::authorization_server::Request) -> Reply {
@@ -107,7 +107,7 @@ impl World {
     pub async fn make(app: &TestApp, seed: u64) -> Self {
         let random = StdRng::seed_from_u64(seed);
         let server = AuthorizationServer::custom(grant).await;
-        let mut world = Self { rows: Vec::new(), keys: Vec::new(), random, asked: BTreeSet::new(), _server: server };
+        let mut world = Self { rows: Vec::new(), keys: Vec::new(), random, asked: BTreeSet::new(), server };
         for (workspace, name) in ["a/main", "a/other", "b/main"].into_iter().enumerate() {
             world.add_key(app, name, workspace, [None, None, None]).await;
         }
@@ -162,7 +162,7 @@ impl World {
 
     async fn add_provider(&mut self, workspace: usize, id: &str, is_client: bool) {
         let is_slack = is_client && self.random.random();
-        let mut definition = self._server.definition(id);
+        let mut definition = self.server.definition(id);
         definition["provider_type"] = if is_slack { "slack".into() } else { Value::Null };
         if is_client {
             definition["grant_type"] = "client_credentials".into();
