@@ -231,6 +231,7 @@ impl KeyRing {
     }
 
     /// What the keys of AES-256-GCM have sealed and the database does not count yet.
+    #[must_use]
     pub fn unrecorded_seals(&self) -> Vec<UnrecordedSeals> {
         let counts = self.keys.iter().enumerate().filter_map(|(place, key)| match &key.cipher {
             Cipher::Aes256Gcm(_, count) => Some(UnrecordedSeals::of(&key.id, count.unrecorded(place == 0)?)),
@@ -305,7 +306,7 @@ mod tests {
         }
     }
 
-    /// Made by another implementation (PyCryptodome), with the key 00 01 .. 1f and the nonce 64 65 ...
+    /// Made by another implementation (`PyCryptodome`), with the key 00 01 .. 1f and the nonce 64 65 ...
     const GOLDEN: [(&str, &str, &str); 2] = [
         (
             "gold",

@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(count.unrecorded(true), Some(RESERVE));
         count.recorded(RESERVE, RESERVE);
         assert_eq!(count.unrecorded(true), None);
-        for _ in 0..RESERVE / 2 + 1 {
+        for _ in 0..=RESERVE / 2 {
             assert!(count.count());
         }
         assert_eq!(count.unrecorded(true), Some(RESERVE / 2 + 1));

@@ -67,7 +67,7 @@ impl Outbound {
     /// # Errors
     /// When the machine's trust store cannot be used.
     pub fn new(guard: AddressGuard, timeout: Duration) -> Result<Self, reqwest::Error> {
-        Self::build(guard, timeout, |client| Ok(client))
+        Self::build(guard, timeout, Ok)
     }
 
     /// A client that trusts only these certificate authorities, in PEM, and not those of the machine.
