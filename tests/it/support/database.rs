@@ -87,10 +87,8 @@ impl Database {
     /// How many stored values the encryption key of that id has sealed, by column. An envelope is an algorithm, the
     /// length of the id, the id, and the rest.
     pub async fn sealed_with(&self, key_id: &str) -> BTreeMap<String, i64> {
-        let head: String = std::iter::once(u8::try_from(key_id.len()).expect("a short id"))
-            .chain(key_id.bytes())
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let length = u8::try_from(key_id.len()).expect("a short id");
+        let head = hex::encode([&[length], key_id.as_bytes()].concat());
         let head = if self.postgres.is_some() { format!("'\\x{head}'::bytea") } else { format!("X'{head}'") };
         let mut counts = BTreeMap::new();
         for table in self.tables().await.into_iter().filter(|table| table != "encryption_keys") {
