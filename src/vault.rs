@@ -1,4 +1,4 @@
-//! Vault's Transit engine, which encrypts and decrypts the keys of the key ring.
+//! `HashiCorp` Vault's Transit engine, which encrypts and decrypts the keys of the key ring.
 //! Owns: its wire, and what its errors mean.
 //! Must not know: what the keys are for, or where they are kept.
 
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_or_a_key_that_is_none_is_refused_by_name() {
+    fn an_invalid_address_or_key_name_is_refused_by_name() {
         for address in ["vault", "https://", "https://user:x@vault.corp", "https://vault.corp?a=b"] {
             let refused = refused(address, "agent-auth", "false").expect("refused");
             assert!(refused.starts_with("AGENT_AUTH_VAULT_ADDRESS: `"), "{refused}");

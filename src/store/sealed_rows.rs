@@ -136,7 +136,7 @@ impl Stray {
     }
 }
 
-/// How many values each key has sealed, of those that are stored now. What is no envelope counts for a key without a name.
+/// How many values each key has sealed, of those that are stored now. What is not an envelope counts for an empty id.
 pub(super) async fn count_by_key(db: &Db) -> Result<BTreeMap<String, u64>, StoreError> {
     let mut counts = BTreeMap::new();
     for walk in walks() {

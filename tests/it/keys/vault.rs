@@ -197,7 +197,7 @@ async fn a_setting_for_vault_that_is_missing_or_wrong_is_named() {
 
 /// The setting is the operator's, so Vault may be on a private address; providers still may not.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_exception_for_vault_is_none_for_providers() {
+async fn the_exception_for_vault_does_not_apply_to_providers() {
     let (database, vault) = (Database::sqlite(), vault().await);
     let (key, _) = wrapped_key(&vault, &[]).await;
     let app = TestApp::start_with(database, |settings| {

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::binary::{Finished, Server, free_port, run};
@@ -209,6 +209,9 @@ async fn an_unreadable_stored_secret_is_noticed_at_start(database: Database) {
     let migrated = run(&["migrate"], &database.environment()).await;
     assert!(migrated.status.success(), "{migrated:?}");
     let first = Server::start(&database.environment()).await;
+    let provider =
+        json!({"provider_id": "weather", "name": "Weather", "grant_type": "api_key", "client_secret": "a-secret"});
+    first.post(&database.bootstrap_key, "/v2/auth/providers", &provider).await;
     first.stop().await;
     for wrong in [encryption_key("first"), encryption_key("other")] {
         let mut environment = database.environment();

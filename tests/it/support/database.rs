@@ -2,7 +2,6 @@
 //! It asks the database for its tables and does not know the schema.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use agent_auth::config::Settings;
@@ -89,10 +88,7 @@ impl Database {
     /// length of the id, the id, and the rest.
     pub async fn sealed_with(&self, key_id: &str) -> BTreeMap<String, i64> {
         let length = u8::try_from(key_id.len()).expect("a short id");
-        let mut head = format!("{length:02x}");
-        for byte in key_id.bytes() {
-            write!(head, "{byte:02x}").expect("a string takes everything");
-        }
+        let head = hex::encode([&[length], key_id.as_bytes()].concat());
         let head = if self.postgres.is_some() { format!("'\\x{head}'::bytea") } else { format!("X'{head}'") };
         let mut counts = BTreeMap::new();
         for table in self.tables().await.into_iter().filter(|table| table != "encryption_keys") {
