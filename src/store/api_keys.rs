@@ -62,7 +62,7 @@ impl Store {
         self.db
             .query(
                 "SELECT id, organization_id, workspace_id, prefix, name, role, kind, user_id, created_at, expires_at,
-                        revoked_at
+                        revoked_at, limits
                  FROM api_keys WHERE id = $1",
             )
             .bind(id)
