@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
+use super::named::named;
 use crate::{
     broker::open::open_store,
     clock::Clock,
@@ -15,6 +16,7 @@ use crate::{
     identity::api_keys::{self, NewKey},
     model::{
         api_key::{Kind, Role},
+        consent::Consent,
         subject::Tenant,
     },
     store::handle::Store,
@@ -48,6 +50,10 @@ pub(super) struct Create {
     /// The user of a personal key
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     user: Option<String>,
+    /// The least strict consent for requests of this key: confirm or verify. It can be stricter than the setting CONSENT
+    /// and the provider's, never less strict
+    #[arg(long, value_name = "MODE", value_parser = named(&Consent::NAMES))]
+    consent: Option<Consent>,
     #[command(flatten)]
     tenant: TenantArgs,
     /// Days until the key expires; if absent, it does not expire
@@ -126,6 +132,7 @@ async fn make(create: Create, store: &Store, now: DateTime<Utc>) -> anyhow::Resu
             RoleArg::Viewer => Role::Viewer,
         },
         user: create.user,
+        consent: create.consent,
         expires_at: create.expires_in_days.map(|days| now + TimeDelta::days(days)),
     };
     explain(&format!("organization {}, workspace {}", new.tenant.organization, new.tenant.workspace))?;

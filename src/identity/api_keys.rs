@@ -19,6 +19,7 @@ use crate::{
     config::Settings,
     model::{
         api_key::{ApiKey, Kind, NewApiKey, Role},
+        consent::Consent,
         outage::Outage,
         subject::Tenant,
     },
@@ -111,6 +112,8 @@ pub struct NewKey {
     pub role: Role,
     /// The user of a personal key; a key without one is a service key.
     pub user: Option<String>,
+    /// The least strict consent that its requests may have.
+    pub consent: Option<Consent>,
     /// When it expires.
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -154,6 +157,7 @@ pub async fn bootstrap(
         name: name.to_owned(),
         role: Role::Admin,
         user: Some(FIRST_USER.to_owned()),
+        consent: None,
         expires_at: None,
     };
     let tenant = store.home_tenant(now).await?;
@@ -177,6 +181,7 @@ fn record(key: &SecretString, new: NewKey, now: DateTime<Utc>) -> NewApiKey {
             role: new.role,
             kind: if new.user.is_some() { Kind::Personal } else { Kind::Service },
             user_id: new.user,
+            consent: new.consent,
             created_at: now,
             expires_at: new.expires_at,
             revoked_at: None,

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use self::langsmith::Identity;
 use crate::model::{
     api_key::{ApiKey, Kind, Role},
+    consent::Consent,
     subject::Tenant,
 };
 
@@ -22,6 +23,8 @@ pub struct Caller {
     pub role: Role,
     /// The user they are or act for. A service key that names no user has none.
     pub user: Option<String>,
+    /// The least strict consent that their requests may have.
+    pub consent: Consent,
     /// Who they are themselves, whatever user they act for.
     pub id: CallerId,
 }
@@ -57,7 +60,13 @@ impl Caller {
             Kind::Personal => key.user_id.clone(),
             Kind::Service => named_user,
         };
-        Self { tenant: key.tenant(), role: key.role, user, id: CallerId::ApiKey(key.id) }
+        Self {
+            tenant: key.tenant(),
+            role: key.role,
+            user,
+            consent: key.consent.unwrap_or_default(),
+            id: CallerId::ApiKey(key.id),
+        }
     }
 
     /// A caller that LangSmith identified.
@@ -65,7 +74,8 @@ impl Caller {
     pub fn of_langsmith(identity: &Identity, role: Role) -> Self {
         let user = identity.user.clone();
         let id = user.clone().map_or(CallerId::LangSmithService, CallerId::LangSmithUser);
-        Self { tenant: identity.tenant.clone(), role, user, id }
+        // The server's setting and the provider's count: LangSmith says nothing of consents.
+        Self { tenant: identity.tenant.clone(), role, user, consent: Consent::default(), id }
     }
 
     /// True when the role includes the permission.

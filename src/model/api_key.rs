@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::subject::Tenant;
+use super::{consent::Consent, subject::Tenant};
 
 /// What a key may do; each includes the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -48,6 +48,8 @@ pub struct ApiKey {
     pub kind: Kind,
     /// The user of a personal key.
     pub user_id: Option<String>,
+    /// The least strict consent that its requests may have.
+    pub consent: Option<Consent>,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When it expires.

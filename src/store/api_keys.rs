@@ -13,8 +13,8 @@ pub(super) async fn insert_api_key(tx: &mut Tx, new: &NewApiKey) -> Result<u64, 
     let key = new.key.clone();
     tx.query(
         "INSERT INTO api_keys (id, organization_id, workspace_id, digest, prefix, name, role, kind, user_id,
-                                   created_at, expires_at, revoked_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
+                                   created_at, expires_at, revoked_at, consent)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING",
     )
     .bind(key.id)
     .bind(key.organization_id)
@@ -28,6 +28,7 @@ pub(super) async fn insert_api_key(tx: &mut Tx, new: &NewApiKey) -> Result<u64, 
     .bind(key.created_at)
     .bind(key.expires_at)
     .bind(key.revoked_at)
+    .bind(key.consent)
     .execute()
     .await
 }
@@ -46,7 +47,7 @@ impl Store {
         self.db
             .query(
                 "SELECT id, organization_id, workspace_id, prefix, name, role, kind, user_id, created_at, expires_at,
-                        revoked_at
+                        revoked_at, consent
                  FROM api_keys WHERE digest = $1",
             )
             .bind(digest.to_vec())
@@ -74,7 +75,7 @@ impl Store {
         self.db
             .query(
                 "SELECT id, organization_id, workspace_id, prefix, name, role, kind, user_id, created_at, expires_at,
-                        revoked_at
+                        revoked_at, consent
                  FROM api_keys ORDER BY created_at DESC",
             )
             .read()

@@ -9,7 +9,7 @@
 //! - secrets go in and come out as `SecretString`; the database holds them sealed for their row.
 
 mod api_keys;
-mod authorization_requests;
+pub mod authorization_requests;
 mod client;
 mod connections;
 pub mod db;
@@ -20,6 +20,7 @@ pub mod handle;
 mod installation;
 mod jobs;
 mod key_check;
+mod links;
 pub mod notify;
 pub mod postgres;
 mod providers;
