@@ -181,9 +181,6 @@ impl Settings {
                 "has no effect without AGENT_AUTH_IDENTITY=langsmith; set that, or remove this setting",
             );
         }
-        if self.consent != "direct" {
-            return refuse("consent", "expected `direct`; this version supports no other value");
-        }
         let too_short = |key: &SecretString| secrecy::ExposeSecret::expose_secret(key).len() < 32;
         if self.bootstrap_api_key.as_ref().is_some_and(too_short) {
             return refuse("bootstrap_api_key", "expected at least 32 characters; `openssl rand -hex 32` prints some");

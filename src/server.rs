@@ -17,6 +17,7 @@ use crate::{
         context::Broker,
         jobs,
         open::{OpenError, check, data_folder_error, private_file, private_folder},
+        providers::list::shared_callbacks,
     },
     clock::Clock,
     config::Settings,
@@ -25,6 +26,7 @@ use crate::{
         api_keys::{ApiKeys, bootstrap},
         langsmith::LangSmith,
     },
+    model::consent::Consent,
     telemetry,
     terminal::print,
 };
@@ -119,8 +121,9 @@ pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
     tracing::info!(
         event = "server.listening", %address, public_url = app.broker.public_url, version = env!("CARGO_PKG_VERSION"),
         database = if app.broker.is_shared() { "postgresql" } else { "sqlite" },
-        identity = app.broker.settings.identity, consent = app.broker.settings.consent, "listening"
+        identity = app.broker.settings.identity, consent = app.broker.consent.as_str(), "listening"
     );
+    warn_of_open_doors(&app).await;
     let mut terminate = signal(SignalKind::terminate()).context("signals")?;
     let stopping = Arc::clone(&app);
     tokio::spawn(async move {
@@ -182,6 +185,27 @@ fn connections_max(settings: &Settings) -> usize {
         );
     }
     settings.max_connections.min(possible)
+}
+
+/// Says at start what the settings, or records of earlier versions, leave open.
+async fn warn_of_open_doors(app: &App) {
+    if app.broker.consent == Consent::Direct {
+        tracing::warn!(
+            event = "consent.not_bound",
+            "CONSENT=direct: a person who is sent the URL of another user's consent, and approves it, gives that user their \
+             grant; CONSENT=confirm binds a consent to the browser that began it"
+        );
+    }
+    match shared_callbacks(&app.broker).await {
+        Ok(shared) if !shared.is_empty() => tracing::warn!(
+            event = "provider.callback_shared",
+            providers = shared.join(", "),
+            "providers of several workspaces share a callback address, so the administrator of one can get codes of another; \
+             delete the later ones and add them again, and each gets an address of its own"
+        ),
+        // A database that does not answer is reported by whatever needs it.
+        Ok(_) | Err(_) => {}
+    }
 }
 
 /// Locks the data folder for one server: with SQLite, waiters are woken only within the process.

@@ -59,7 +59,7 @@ impl Process {
     }
 }
 
-/// One release server on PostgreSQL, with its defaults.
+/// One release server on PostgreSQL, with its defaults but for the consent.
 pub struct Replica {
     pub process: Process,
 }
@@ -75,6 +75,8 @@ impl Replica {
             .env("AGENT_AUTH_ENCRYPTION_KEYS", keys.expose_secret())
             .env("AGENT_AUTH_BOOTSTRAP_API_KEY", API_KEY)
             .env("AGENT_AUTH_ALLOW_PRIVATE_UPSTREAMS", Ipv4Addr::LOCALHOST.to_string())
+            // No person is there who could press a button.
+            .env("AGENT_AUTH_CONSENT", "direct")
             // It logs as it does by default, and that costs what it costs; nobody reads it here.
             .stderr(Stdio::null())
             .spawn()

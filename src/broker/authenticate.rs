@@ -8,15 +8,13 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::{
-    clients::{
-        redirect_uri::redirect_uri,
-        registration::{client_secret_expired, require_client, reregister},
-    },
+    clients::registration::ready_client,
     consent::{
         authorization::begin,
         client_credentials::{credential_of, obtain},
         device::begin_device,
-        request::Pending,
+        link::connect_link,
+        request::{ConsentOptions, Pending, Requested, consent_options},
     },
     context::Broker,
     error::BrokerError,
@@ -27,8 +25,10 @@ use super::{
 };
 use crate::{
     model::{
+        consent::Consent,
         grant::GrantRequest,
         options::GrantType,
+        provider::Provider,
         subject::Subject,
         token::{State, Token},
     },
@@ -54,6 +54,12 @@ pub struct TokenRequest {
     pub is_default: bool,
     /// Where the person comes back to, if not to us.
     pub redirect_uri: Option<String>,
+    /// Where the browser goes after that.
+    pub return_url: Option<String>,
+    /// The account that the person probably has at the provider.
+    pub login_hint: Option<String>,
+    /// The least strict consent that the caller may begin.
+    pub consent: Consent,
     /// Begin nothing.
     pub check_only: bool,
     /// Where the person consents, if they have to.
@@ -78,10 +84,10 @@ pub enum Outcome {
     Completed(Box<Token>),
     /// A person has to consent.
     Pending(Pending),
-    /// There is nothing this agent may use, and nothing was begun.
-    ConnectionRequired,
-    /// The named token is dead.
-    TokenExpired,
+    /// There is nothing this agent may use, and nothing was begun. The URL is where a person can begin it.
+    ConnectionRequired(Option<String>),
+    /// The named token is dead. The URL is where a person can revive it.
+    TokenExpired(Option<String>),
 }
 
 /// Returns the subject's token for these scopes, refreshed if it is due; otherwise begins to get consent.
@@ -135,50 +141,74 @@ async fn get_consent(
     // If no person is needed, a dead token is obtained again for the subject it was for: also for an agent that is
     // connected to it.
     let revived = dead.filter(|_| credential.is_some());
-    if dead.is_some() && revived.is_none() && request.token_id.is_some() {
-        return Ok(Outcome::TokenExpired);
+    let options = consent_options(
+        broker,
+        &provider,
+        Requested {
+            consent: request.consent,
+            redirect_uri: request.redirect_uri.as_deref(),
+            return_url: request.return_url.as_deref(),
+            login_hint: request.login_hint.as_deref(),
+        },
+    );
+    let scopes = scopes_to_request(request, tokens, dead);
+    if let Some(dead) = dead.filter(|_| revived.is_none() && request.token_id.is_some()) {
+        // Nothing is begun yet, so an address that is not allowed is no reason to refuse the answer.
+        let url = match &options {
+            Ok(options) => link(broker, request, &provider, scopes, options, Some(dead.id))?,
+            Err(_) => None,
+        };
+        return Ok(Outcome::TokenExpired(url));
     }
-    let redirect_uri = redirect_uri(broker, &provider, request.redirect_uri.as_deref())?;
-    if request.check_only {
-        return Ok(Outcome::ConnectionRequired);
-    }
+    let options = options?;
     let agent = &request.subject.agent_id;
-    if !request.force_new
-        && revived.is_none()
-        && !agent.is_empty()
-        && broker.store.agent_is_connected(&request.subject.tenant, agent, provider.id).await?
-    {
-        return Ok(Outcome::ConnectionRequired);
+    let needs_connection = request.check_only
+        || (!request.force_new
+            && revived.is_none()
+            && !agent.is_empty()
+            && broker.store.agent_is_connected(&request.subject.tenant, agent, provider.id).await?);
+    if needs_connection {
+        let url = link(broker, request, &provider, scopes, &options, None)?;
+        return Ok(Outcome::ConnectionRequired(url));
     }
-    if provider.client.options.grant_type != GrantType::ApiKey {
-        require_client(&broker.public_url, &provider)?;
-    }
-    let provider = if client_secret_expired(&provider, broker.clock.now()) {
-        reregister(broker, provider).await
-    } else {
-        provider
-    };
-    let wanted = GrantRequest {
-        provider: provider.id,
-        subject: revived.map_or(&request.subject, |token| &token.subject).clone(),
-        ls_user_id: request.ls_user_id.clone(),
-        scopes: scopes_to_request(request, tokens, dead),
-        is_default: request.is_default,
-        force_new: request.force_new,
-    };
+    let provider = ready_client(broker, provider).await?;
+    let subject = revived.map_or(&request.subject, |token| &token.subject);
+    let wanted = wanted(request, &provider, subject.clone(), scopes);
     if let Some(credential) = credential {
         return obtain(broker, &provider, wanted, credential, &request.scopes).await.map(Outcome::Completed);
     }
     let now = broker.clock.now();
     let place = broker.notifications.pending.reserve(&wanted.subject, PendingMax::of(&broker.settings), now)?;
     let pending = match (request.consent_on, provider.client.options.grant_type) {
-        (ConsentOn::Device, GrantType::AuthorizationCode) => {
-            begin_device(broker, &provider, wanted, redirect_uri).await?
-        }
-        _ => begin(broker, &provider, wanted, redirect_uri).await?,
+        (ConsentOn::Device, GrantType::AuthorizationCode) => begin_device(broker, &provider, wanted, options).await?,
+        _ => begin(broker, &provider, wanted, options).await?,
     };
     place.keep(pending.id, now + TimeDelta::seconds(broker.settings.authorization_ttl_seconds));
     Ok(Outcome::Pending(pending))
+}
+
+fn wanted(request: &TokenRequest, provider: &Provider, subject: Subject, scopes: Vec<String>) -> GrantRequest {
+    GrantRequest {
+        provider: provider.id,
+        subject,
+        ls_user_id: request.ls_user_id.clone(),
+        scopes,
+        is_default: request.is_default,
+        force_new: request.force_new,
+    }
+}
+
+/// Where a person can begin what is requested.
+fn link(
+    broker: &Broker,
+    request: &TokenRequest,
+    provider: &Provider,
+    scopes: Vec<String>,
+    options: &ConsentOptions,
+    token: Option<Uuid>,
+) -> Result<Option<String>, BrokerError> {
+    let wanted = wanted(request, provider, request.subject.clone(), scopes);
+    connect_link(broker, &request.provider_id, &wanted, options, token)
 }
 
 /// The requested scopes, and those of the token that would be replaced: with most providers a new consent replaces the

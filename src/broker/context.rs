@@ -11,7 +11,7 @@ use super::{
     error::BrokerError,
     limits::Limits,
     notifications::Notifications,
-    open::{OpenError, address_guard, open_store, public_url},
+    open::{OpenError, address_guard, consent, open_store, public_url},
     persist::Unstored,
     usage::Usage,
 };
@@ -19,7 +19,7 @@ use crate::{
     catalog::Catalog,
     clock::Clock,
     config::Settings,
-    model::{outage::Outage, subject::Tenant},
+    model::{consent::Consent, outage::Outage, subject::Tenant},
     outbound::client::Outbound,
     store::handle::Store,
 };
@@ -34,6 +34,8 @@ pub struct Broker {
     pub settings: Settings,
     /// The address browsers reach the server at, without a trailing slash.
     pub public_url: String,
+    /// How strictly every consent is bound at least.
+    pub consent: Consent,
     /// What is stored.
     pub(in crate::broker) store: Store,
     /// The time.
@@ -60,6 +62,7 @@ impl Broker {
     /// Opens the database that the settings name and brings its schema up to date. Nothing runs in the background yet.
     pub async fn open(settings: Settings, clock: Clock) -> Result<Arc<Self>, OpenError> {
         let public_url = public_url(&settings)?;
+        let consent = consent(&settings)?;
         let catalog = Catalog::load(settings.catalog_file.as_deref())?;
         let timeout = Duration::from_secs(settings.provider_timeout_seconds);
         let outbound = Outbound::new(address_guard(&settings)?, timeout).map_err(OpenError::Trust)?;
@@ -68,6 +71,7 @@ impl Broker {
             notifications: Notifications::new(store.clone(), clock.clone()),
             settings,
             public_url,
+            consent,
             store,
             clock,
             catalog,

@@ -9,7 +9,7 @@ use crate::{
     catalog::{Catalog, CatalogError},
     clock::Clock,
     config::Settings,
-    model::web_address,
+    model::{consent::Consent, web_address},
     outbound::address::AddressGuard,
     store::{db::Location, error::StoreError, handle::Store, postgres::postgres_options},
 };
@@ -73,6 +73,12 @@ pub fn public_url(settings: &Settings) -> Result<String, OpenError> {
     }
 }
 
+/// How strictly consents are bound on this server.
+pub fn consent(settings: &Settings) -> Result<Consent, OpenError> {
+    let unknown = || OpenError::Setting("CONSENT", "expected `direct`, `confirm` or `verify`".to_owned());
+    Consent::named(&settings.consent).ok_or_else(unknown)
+}
+
 /// Creates a folder that only its owner can access, if it does not exist.
 pub fn private_folder(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
@@ -124,6 +130,7 @@ fn root_cause(error: &reqwest::Error) -> String {
 /// Checks what can be checked from the settings alone, before anything is changed.
 pub fn check(settings: &Settings) -> Result<(), OpenError> {
     public_url(settings)?;
+    consent(settings)?;
     address_guard(settings)?;
     Catalog::load(settings.catalog_file.as_deref())?;
     if let Some(url) = &settings.database_url {

@@ -60,6 +60,8 @@ pub struct Entry {
     #[serde(default)]
     pub included_scopes: BTreeMap<String, Vec<String>>,
     pub scope_prefix: Option<String>,
+    #[serde(default)]
+    pub scope_descriptions: BTreeMap<String, String>,
     pub userinfo: Option<Userinfo>,
     pub accounts: Option<Vec<AccountPaths>>,
     pub metadata: Option<Vec<String>>,
@@ -81,13 +83,15 @@ pub struct Entry {
     pub steps: Vec<String>,
 }
 
-/// What responses of services without an entry may contain.
+/// What responses of services without an entry may contain, and the scopes that every service may have.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unrecognised {
     pub accounts: Vec<AccountPaths>,
     pub metadata: Vec<String>,
     pub dead_grant_texts: Vec<String>,
+    /// What the scopes of `OpenID` Connect allow.
+    pub scope_descriptions: BTreeMap<String, String>,
 }
 
 /// A field that applies to every authorization request, also where the provider's record leaves it out.
@@ -214,6 +218,13 @@ impl Entry {
         options.refresh_url = options.refresh_url.filter(there);
         options.device_authorization_url = options.device_authorization_url.filter(there);
         options
+    }
+
+    /// What a scope allows, with or without the prefix of the provider's scopes.
+    pub(super) fn scope_description(&self, scope: &str) -> Option<&str> {
+        let without_prefix = self.scope_prefix.as_deref().and_then(|prefix| scope.strip_prefix(prefix));
+        let named = [Some(scope), without_prefix].into_iter().flatten();
+        named.filter_map(|scope| self.scope_descriptions.get(scope)).map(String::as_str).next()
     }
 
     /// What has to be done at the provider, with our redirect URI.

@@ -37,6 +37,8 @@ pub struct Catalog {
     /// Those of a provider that is not recognised.
     unrecognised: Quirks,
     authorization: BTreeMap<String, AuthorizationQuirks>,
+    /// What scopes allow that every provider may have.
+    scope_descriptions: BTreeMap<String, String>,
     /// Nothing is added to what a record says.
     plain: AuthorizationQuirks,
 }
@@ -48,7 +50,8 @@ impl Catalog {
     /// [`CatalogError`] names the file, and the field or the line.
     pub fn load(operators: Option<&Path>) -> Result<Self, CatalogError> {
         let entries = files::load(operators)?;
-        let unrecognised = unrecognised(&entries, &files::unrecognised()?);
+        let others = files::unrecognised()?;
+        let unrecognised = unrecognised(&entries, &others);
         let each =
             |(name, entry): (&String, &Entry)| (name.clone(), quirks_of(entry, family(entry, &entries), &unrecognised));
         let each_request =
@@ -57,6 +60,7 @@ impl Catalog {
             quirks: entries.iter().map(each).collect(),
             authorization: entries.iter().map(each_request).collect(),
             plain: AuthorizationQuirks::default(),
+            scope_descriptions: others.scope_descriptions,
             unrecognised,
             entries,
         })
@@ -118,6 +122,15 @@ impl Catalog {
         let by_template = self.template(&provider.client).filter(|entry| entry.provider_type.as_deref() == kind);
         let entry = by_template.or_else(|| self.of_type(kind?)).or_else(|| self.entries().find(at_host));
         entry.and_then(|entry| self.authorization.get(&entry.name)).unwrap_or(&self.plain)
+    }
+
+    /// What a scope allows, in plain words, if the entry of a client says it.
+    #[must_use]
+    pub fn scope_meaning(&self, client: &Client, scope: &str) -> Option<&str> {
+        let entry = self.of_client(client);
+        let family = entry.and_then(|entry| family(entry, &self.entries));
+        let own = entry.into_iter().chain(family).find_map(|entry| entry.scope_description(scope));
+        own.or_else(|| self.scope_descriptions.get(scope).map(String::as_str))
     }
 
     /// Where to ask which account a grant with these scopes is for: `recorded`, the address in the provider's record, else

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
+use super::named::named;
 use crate::{
     broker::{open::open_store, rules},
     clock::Clock,
@@ -15,6 +16,7 @@ use crate::{
     identity::api_keys::{self, NewKey},
     model::{
         api_key::{ApiKey, Kind, Role},
+        consent::Consent,
         key_limits::KeyLimits,
         subject::Tenant,
     },
@@ -58,6 +60,10 @@ pub(super) struct Create {
     /// Limit the key to this user; may be repeated
     #[arg(long, value_name = "USER_ID", value_parser = identifier)]
     only_user: Vec<String>,
+    /// The least strict consent for requests of this key: confirm or verify. It can be stricter than the setting CONSENT
+    /// and the provider's, never less strict
+    #[arg(long, value_name = "MODE", value_parser = named(&Consent::NAMES))]
+    consent: Option<Consent>,
     #[command(flatten)]
     tenant: TenantArgs,
     /// Days until the key expires; if absent, it does not expire
@@ -140,6 +146,7 @@ async fn make(create: Create, store: &Store, now: DateTime<Utc>) -> anyhow::Resu
         },
         user: create.user,
         limits: limits(create.only_provider, create.only_agent, create.only_user),
+        consent: create.consent,
         expires_at: create.expires_in_days.map(|days| now + TimeDelta::days(days)),
     };
     explain(&format!("organization {}, workspace {}", new.tenant.organization, new.tenant.workspace))?;

@@ -11,6 +11,7 @@
 mod api_key;
 mod healthcheck;
 mod keys;
+mod named;
 mod provider;
 mod sweep;
 

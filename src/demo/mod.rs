@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use self::sample_provider::client::SampleProvider;
 use crate::{
     broker::{
-        clients::redirect_uri::callback_address,
+        clients::redirect_uri::callback_address_of,
         context::Broker,
         providers::{create::create, delete::delete, draft::ProviderDraft},
     },
@@ -57,18 +57,17 @@ pub async fn demo(mut settings: Settings, keep_folder: bool) -> anyhow::Result<(
     let broker = &app.broker;
 
     let secret = random_secret();
-    let redirect_uri = callback_address(&broker.public_url, PROVIDER_ID);
-    let sample = SampleProvider::new(CLIENT_ID.into(), secret.clone(), redirect_uri);
     let sample_listener = server::listen("127.0.0.1:0").await?;
     let sample_url = format!("http://{}", sample_listener.local_addr().context("the sample provider's address")?);
+    let redirect_uri = add_provider(broker, &sample_url, secret.clone()).await?;
+    let sample = SampleProvider::new(CLIENT_ID.into(), secret, redirect_uri);
     tokio::spawn(serve::serve(sample_listener, sample.router(), 1000, broker.shutdown.clone()));
-
-    add_provider(broker, &sample_url, secret).await?;
     print_commands(&broker.public_url, &key)?;
     server::run(app, listener).await
 }
 
-async fn add_provider(broker: &Arc<Broker>, sample_url: &str, secret: SecretString) -> anyhow::Result<()> {
+/// Adds the sample provider, and returns the redirect URI to register there.
+async fn add_provider(broker: &Arc<Broker>, sample_url: &str, secret: SecretString) -> anyhow::Result<String> {
     let tenant = broker.home_tenant().await?;
     // In a data folder of an earlier run the provider exists, with that run's port and secret.
     delete(broker, &tenant, PROVIDER_ID).await?;
@@ -83,8 +82,8 @@ async fn add_provider(broker: &Arc<Broker>, sample_url: &str, secret: SecretStri
         uses_pkce: Some(true),
         ..ProviderDraft::default()
     };
-    create(broker, tenant, draft).await?;
-    Ok(())
+    let provider = create(broker, tenant, draft).await?;
+    Ok(callback_address_of(&broker.public_url, &provider))
 }
 
 fn print_commands(url: &str, key: &SecretString) -> anyhow::Result<()> {
@@ -98,7 +97,7 @@ API key:  {key}
 
   curl -s -X POST {url}/v2/auth/authenticate -H 'x-api-key: {key}' -H 'content-type: application/json' -d '{{"provider":"{PROVIDER_ID}","scopes":["profile.read"],"user_id":"you"}}'
 
-2. You are the person: open that "url" in a browser and press Approve.
+2. You are the person: open that "url" in a browser, press Continue, and then Approve.
 
 3. The agent waits and gets the token (replace AUTH_ID with the "auth_id" of the response):
 

@@ -37,9 +37,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
 use self::{
-    api::{authenticate, connections, finalize, mcp, providers, token_state, tokens, wait},
+    api::{authenticate, confirm, connections, finalize, mcp, providers, token_state, tokens, wait},
     app::App,
-    browser::{callback, client_metadata, key_entry, start},
+    browser::{callback, client_metadata, connect, key_entry, start},
     error::ApiError,
 };
 
@@ -53,6 +53,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(wait::wait))
         .routes(routes!(callback::get, finalize::post))
         .routes(routes!(callback::setup))
+        .routes(routes!(confirm::confirm))
         .routes(routes!(providers::list, providers::create))
         .routes(routes!(mcp::discover))
         .routes(routes!(providers::get, providers::update, providers::delete))
@@ -76,9 +77,13 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(api.clone())
         .nest("/api-host", api)
         .route("/host-oauth-callback/{provider_id}", get(callback::get))
+        .route("/host-oauth-callback/{provider_id}/at/{callback_tag}", get(callback::tagged))
         .route("/host-oauth-callback/{provider_id}/{auth_id}", get(callback::outcome))
+        .route("/connect/{reference}", get(connect::get).post(connect::post))
+        .route("/connect/link/{link}", get(connect::get_link).post(connect::post_link))
         .route("/host-api-key/{provider_id}", get(key_entry::get).post(key_entry::post))
         .route("/oauth/client-metadata.json/{provider_id}", get(client_metadata::get))
+        .route("/oauth/client-metadata.json/{provider_id}/{callback_tag}", get(client_metadata::tagged))
         .route("/", get(start::get))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))

@@ -19,6 +19,7 @@ use crate::{
     config::Settings,
     model::{
         api_key::{ApiKey, Kind, NewApiKey, Role},
+        consent::Consent,
         key_limits::KeyLimits,
         outage::Outage,
         subject::Tenant,
@@ -114,6 +115,8 @@ pub struct NewKey {
     pub user: Option<String>,
     /// What it is limited to; `None`: nothing.
     pub limits: Option<KeyLimits>,
+    /// The least strict consent that its requests may have.
+    pub consent: Option<Consent>,
     /// When it expires.
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -158,6 +161,7 @@ pub async fn bootstrap(
         role: Role::Admin,
         user: Some(FIRST_USER.to_owned()),
         limits: None,
+        consent: None,
         expires_at: None,
     };
     let tenant = store.home_tenant(now).await?;
@@ -182,6 +186,7 @@ fn record(key: &SecretString, new: NewKey, now: DateTime<Utc>) -> NewApiKey {
             kind: if new.user.is_some() { Kind::Personal } else { Kind::Service },
             user_id: new.user,
             limits: new.limits,
+            consent: new.consent,
             created_at: now,
             expires_at: new.expires_at,
             revoked_at: None,

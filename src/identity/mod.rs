@@ -10,6 +10,7 @@ use uuid::Uuid;
 use self::langsmith::Identity;
 use crate::model::{
     api_key::{ApiKey, Kind, Role},
+    consent::Consent,
     key_limits::{KeyLimits, Reach},
     subject::Tenant,
 };
@@ -25,6 +26,8 @@ pub struct Caller {
     pub user: Option<String>,
     /// What their key is limited to; `None`: nothing.
     pub limits: Option<Box<KeyLimits>>,
+    /// The least strict consent that their requests may have.
+    pub consent: Consent,
     /// Who they are themselves, whatever user they act for.
     pub id: CallerId,
 }
@@ -61,7 +64,14 @@ impl Caller {
             Kind::Service => named_user,
         };
         let limits = key.limits.clone().map(Box::new);
-        Self { tenant: key.tenant(), role: key.role, user, limits, id: CallerId::ApiKey(key.id) }
+        Self {
+            tenant: key.tenant(),
+            role: key.role,
+            user,
+            limits,
+            consent: key.consent.unwrap_or_default(),
+            id: CallerId::ApiKey(key.id),
+        }
     }
 
     /// A caller that LangSmith identified.
@@ -69,7 +79,9 @@ impl Caller {
     pub fn of_langsmith(identity: &Identity, role: Role) -> Self {
         let user = identity.user.clone();
         let id = user.clone().map_or(CallerId::LangSmithService, CallerId::LangSmithUser);
-        Self { tenant: identity.tenant.clone(), role, user, limits: None, id }
+        // The server's setting and the provider's count: LangSmith says nothing of consents.
+        let consent = Consent::default();
+        Self { tenant: identity.tenant.clone(), role, user, limits: None, consent, id }
     }
 
     /// What they reach.

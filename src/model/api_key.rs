@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{key_limits::KeyLimits, subject::Tenant};
+use super::{consent::Consent, key_limits::KeyLimits, subject::Tenant};
 
 /// What a key may do; each includes the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -51,6 +51,8 @@ pub struct ApiKey {
     /// What it is limited to; `None`: nothing.
     #[sqlx(json(nullable))]
     pub limits: Option<KeyLimits>,
+    /// The least strict consent that its requests may have.
+    pub consent: Option<Consent>,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When it expires.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use super::{client::Client, grant::GrantRequest};
+use super::{client::Client, consent::Consent, grant::GrantRequest};
 
 /// An authorization request, with the endpoints, client and redirect URI it was begun with.
 #[derive(Clone, Debug)]
@@ -23,6 +23,18 @@ pub struct AuthorizationRequest {
     pub redirect_uri: String,
     /// The code verifier (RFC 7636), if a challenge was sent.
     pub code_verifier: Option<SecretString>,
+    /// How strictly the request is bound to its person.
+    pub consent: Consent,
+    /// Where our page leads to; absent if the person was sent there without it.
+    pub authorization_url: Option<SecretString>,
+    /// SHA-256 of the cookie of the browser that went on from our page.
+    pub browser_hash: Option<Vec<u8>>,
+    /// Where the browser is sent after the consent, if not to a page of ours.
+    pub return_url: Option<String>,
+    /// The code, or the static key in its place, while the application has not confirmed the user.
+    pub code: Option<SecretString>,
+    /// SHA-256 of the reference with which the application confirms the user.
+    pub confirmation_hash: Option<Vec<u8>>,
     /// Set when the person consents on another device (RFC 8628).
     pub device: Option<Polling>,
     /// Its status.
@@ -48,6 +60,8 @@ pub struct Polling {
     pub device_code: SecretString,
     /// The least number of seconds between two polls.
     pub seconds: i64,
+    /// What the person enters there, for our page.
+    pub user_code: Option<SecretString>,
 }
 
 /// The status of an authorization request.

@@ -6,6 +6,7 @@ pub mod agent_connection;
 pub mod api_key;
 pub mod authorization_request;
 pub mod client;
+pub mod consent;
 pub mod failure;
 pub mod grant;
 pub mod key_limits;

@@ -8,6 +8,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::consent::Consent;
+
 /// What one provider does differently from RFC 6749, or adds to it. No secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -50,6 +52,10 @@ pub struct ProviderOptions {
     pub registered_scopes: Vec<String>,
     /// When the client secret stops working (RFC 7591 section 3.2.1).
     pub client_secret_expires_at: Option<DateTime<Utc>>,
+    /// The least strict consent for this provider.
+    pub consent: Option<Consent>,
+    /// Where a browser may be sent after a consent, byte for byte.
+    pub return_urls: Vec<String>,
 }
 
 /// A change of these options. `None` leaves an option as it is.
@@ -65,6 +71,8 @@ pub struct OptionsDraft {
     pub omit_resource: Option<bool>,
     pub token_params: Option<BTreeMap<String, String>>,
     pub token_format: Option<TokenFormat>,
+    pub consent: Option<Consent>,
+    pub return_urls: Option<Vec<String>>,
 }
 
 impl OptionsDraft {
@@ -107,6 +115,8 @@ impl OptionsDraft {
         set(&mut options.omit_resource, self.omit_resource);
         set(&mut options.token_params, self.token_params);
         set(&mut options.token_format, self.token_format);
+        set(&mut options.return_urls, self.return_urls);
+        options.consent = self.consent.or(options.consent);
     }
 }
 

@@ -50,6 +50,9 @@ pub struct Provider {
     pub tenant: Tenant,
     /// The name that applications and callback addresses use.
     pub provider_id: String,
+    /// What sets its callback address apart from those of other workspaces' providers with the same `provider_id`. Empty:
+    /// it has the plain address.
+    pub callback_tag: String,
     /// The name for people.
     pub name: String,
     /// Our client there.
@@ -90,6 +93,7 @@ impl Provider {
             id: Uuid::now_v7(),
             tenant,
             provider_id,
+            callback_tag: String::new(),
             name,
             client,
             auth_url: String::new(),

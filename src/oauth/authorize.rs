@@ -43,6 +43,7 @@ pub fn begin(
     quirks: &AuthorizationQuirks,
     redirect_uri: &str,
     scopes: &[String],
+    login_hint: Option<&str>,
 ) -> Result<Begun, url::ParseError> {
     let options = &provider.client.options;
     let parameters = &provider.authorization_params;
@@ -68,8 +69,14 @@ pub fn begin(
     if let Some(resource) = options.resource() {
         request = request.add_extra_param("resource", resource);
     }
+    if let Some(hint) = login_hint {
+        request = request.add_extra_param("login_hint", hint);
+    }
     let taken = |name: &str| {
-        RESERVED.contains(&name) || other == Some(name) || (name == "resource" && options.resource.is_some())
+        (name == "login_hint" && login_hint.is_some())
+            || RESERVED.contains(&name)
+            || other == Some(name)
+            || (name == "resource" && options.resource.is_some())
     };
     for (name, value) in parameters.iter().filter(|(name, _)| !taken(name)) {
         request = request.add_extra_param(name.as_str(), value.as_str());
@@ -96,9 +103,20 @@ fn endpoint(auth_url: &str) -> Result<Url, url::ParseError> {
     Ok(endpoint)
 }
 
-/// The scopes of a request for a person's consent, as one text: those that are asked for, or else those of the provider's
-/// record, and those that are always requested.
+/// The scopes of a request for a person's consent, as one text.
 pub(super) fn requested_scopes(asked: &[String], options: &ProviderOptions, quirks: &AuthorizationQuirks) -> String {
+    let scopes = all_scopes(asked, options, quirks);
+    scopes.join(options.scope_separator.as_deref().or(quirks.scope_separator.as_deref()).unwrap_or(" "))
+}
+
+/// The scopes of a request for a person's consent: those that are asked for, or else those of the provider's record, and
+/// those that are always requested.
+#[must_use]
+pub fn all_scopes<'a>(
+    asked: &'a [String],
+    options: &'a ProviderOptions,
+    quirks: &'a AuthorizationQuirks,
+) -> Vec<&'a str> {
     let asked = if asked.is_empty() { &options.default_scopes } else { asked };
     let mut scopes: Vec<&str> = asked.iter().map(String::as_str).collect();
     for scope in quirks.always_scopes.iter().chain(&options.always_scopes) {
@@ -106,7 +124,7 @@ pub(super) fn requested_scopes(asked: &[String], options: &ProviderOptions, quir
             scopes.push(scope);
         }
     }
-    scopes.join(options.scope_separator.as_deref().or(quirks.scope_separator.as_deref()).unwrap_or(" "))
+    scopes
 }
 
 #[cfg(test)]
@@ -134,7 +152,7 @@ mod tests {
         let scopes = ["a".to_owned(), "b:c".to_owned()];
         let catalog = Catalog::load(None).unwrap();
         let quirks = catalog.authorization_quirks_of(&provider);
-        let begun = begin(&provider, quirks, "https://auth.example/host-oauth-callback/p", &scopes).unwrap();
+        let begun = begin(&provider, quirks, "https://auth.example/host-oauth-callback/p", &scopes, None).unwrap();
         let pairs = begun.url.query_pairs().into_owned().collect();
         (begun, pairs)
     }

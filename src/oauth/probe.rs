@@ -61,7 +61,7 @@ pub async fn authorization(
     now: DateTime<Utc>,
 ) -> Finding {
     let of = "authorization endpoint";
-    let Ok(begun) = begin(provider, quirks, redirect_uri, &[]) else {
+    let Ok(begun) = begin(provider, quirks, redirect_uri, &[], None) else {
         return finding(of, Verdict::Wrong, "auth_url is not a URL");
     };
     match status(outbound, &begun.url, now).await {

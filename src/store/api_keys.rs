@@ -14,8 +14,8 @@ pub(super) async fn insert_api_key(tx: &mut Tx, new: &NewApiKey) -> Result<u64, 
     let key = new.key.clone();
     tx.query(
         "INSERT INTO api_keys (id, organization_id, workspace_id, digest, prefix, name, role, kind, user_id,
-                                   created_at, expires_at, revoked_at, limits)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING",
+                                   created_at, expires_at, revoked_at, limits, consent)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING",
     )
     .bind(key.id)
     .bind(key.organization_id)
@@ -30,6 +30,7 @@ pub(super) async fn insert_api_key(tx: &mut Tx, new: &NewApiKey) -> Result<u64, 
     .bind(key.expires_at)
     .bind(key.revoked_at)
     .bind(key.limits.map(Json))
+    .bind(key.consent)
     .execute()
     .await
 }
@@ -48,7 +49,7 @@ impl Store {
         self.db
             .query(
                 "SELECT id, organization_id, workspace_id, prefix, name, role, kind, user_id, created_at, expires_at,
-                        revoked_at, limits
+                        revoked_at, limits, consent
                  FROM api_keys WHERE digest = $1",
             )
             .bind(digest.to_vec())
@@ -62,7 +63,7 @@ impl Store {
         self.db
             .query(
                 "SELECT id, organization_id, workspace_id, prefix, name, role, kind, user_id, created_at, expires_at,
-                        revoked_at, limits
+                        revoked_at, limits, consent
                  FROM api_keys WHERE id = $1",
             )
             .bind(id)
@@ -76,7 +77,7 @@ impl Store {
         self.db
             .query(
                 "SELECT id, organization_id, workspace_id, prefix, name, role, kind, user_id, created_at, expires_at,
-                        revoked_at, limits
+                        revoked_at, limits, consent
                  FROM api_keys ORDER BY created_at DESC",
             )
             .read()

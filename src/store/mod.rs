@@ -9,7 +9,7 @@
 //! - secrets go in and come out as `SecretString`; the database holds them sealed for their row.
 
 mod api_keys;
-mod authorization_requests;
+pub mod authorization_requests;
 mod client;
 mod connections;
 pub mod db;
@@ -21,6 +21,7 @@ mod installation;
 mod jobs;
 mod key_check;
 mod key_limits;
+mod links;
 pub mod notify;
 pub mod postgres;
 mod providers;

@@ -25,6 +25,7 @@ pub(super) struct ProviderRow {
     organization_id: String,
     workspace_id: String,
     pub(super) provider_id: String,
+    callback_tag: String,
     name: String,
     auth_url: String,
     userinfo_url: Option<String>,
@@ -45,7 +46,7 @@ pub(super) struct ProviderRow {
 }
 
 /// What is written, in the order of the fields.
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 18] = [
     "id",
     "organization_id",
     "workspace_id",
@@ -63,6 +64,7 @@ const COLUMNS: [&str; 17] = [
     "generation",
     "created_at",
     "updated_at",
+    "callback_tag",
 ];
 
 static INSERT: LazyLock<String> = LazyLock::new(|| insert_into("providers", &[&COLUMNS, &ClientRow::COLUMNS]));
@@ -90,7 +92,8 @@ impl ProviderRow {
             .bind(self.is_dynamic_client)
             .bind(self.generation)
             .bind(self.created_at)
-            .bind(self.updated_at);
+            .bind(self.updated_at)
+            .bind(self.callback_tag);
         self.client.bind(query)
     }
 }
@@ -99,10 +102,40 @@ impl Store {
     /// Stores a new provider.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the workspace has a provider of that `provider_id`.
+    /// [`StoreError::Conflict`] when the workspace has a provider of that `provider_id`, or another one has its callback
+    /// address.
     pub async fn create_provider(&self, provider: &Provider) -> Result<(), StoreError> {
         self.seal_provider(provider)?.bind(self.db.query(&INSERT)).execute().await?;
         Ok(())
+    }
+
+    /// Whether no provider of that name has the plain callback address, in any workspace. [`Self::create_provider`] decides
+    /// between two that find it free at the same moment.
+    pub async fn plain_callback_is_free(&self, provider_id: &str) -> Result<bool, StoreError> {
+        let (owners,): (i64,) = self
+            .db
+            .query("SELECT count(*) FROM providers WHERE provider_id = $1 AND callback_tag = ''")
+            .bind(provider_id.to_owned())
+            .read()
+            .one()
+            .await?;
+        Ok(owners == 0)
+    }
+
+    /// The names of providers whose callback address another workspace's provider has too: they shared it before addresses
+    /// were distinct.
+    pub async fn shared_callbacks(&self) -> Result<Vec<String>, StoreError> {
+        let shared: Vec<(String,)> = self
+            .db
+            .query(
+                "SELECT DISTINCT p.provider_id FROM providers p
+                 JOIN providers o ON o.provider_id = p.provider_id AND o.id <> p.id AND o.callback_tag = ''
+                 WHERE p.shares_callback ORDER BY p.provider_id",
+            )
+            .read()
+            .all()
+            .await?;
+        Ok(shared.into_iter().map(|(provider_id,)| provider_id).collect())
     }
 
     /// Writes a changed provider, unless it was changed since it was read. Its tokens stay as they are.
@@ -212,6 +245,7 @@ impl Store {
             organization_id: p.tenant.organization,
             workspace_id: p.tenant.workspace,
             provider_id: p.provider_id,
+            callback_tag: p.callback_tag,
             name: p.name,
             auth_url: p.auth_url,
             userinfo_url: p.userinfo_url,
@@ -237,6 +271,7 @@ impl Store {
             id: row.id,
             tenant,
             provider_id: row.provider_id,
+            callback_tag: row.callback_tag,
             name: row.name,
             client,
             auth_url: row.auth_url,

@@ -41,10 +41,16 @@ sealed_columns! {
     REQUEST_CLIENT_SECRET = "authorization_requests", "client_secret", NOT_COUNTED;
     REQUEST_CODE_VERIFIER = "authorization_requests", "code_verifier", NOT_COUNTED;
     REQUEST_DEVICE_CODE = "authorization_requests", "device_code", NOT_COUNTED;
+    REQUEST_AUTHORIZATION_URL = "authorization_requests", "authorization_url", NOT_COUNTED;
+    REQUEST_USER_CODE = "authorization_requests", "user_code", NOT_COUNTED;
+    REQUEST_CODE = "authorization_requests", "code", NOT_COUNTED;
     REVOCATION_CLIENT_SECRET = "revocations", "client_secret", NOT_COUNTED;
     REVOCATION_ACCESS_TOKEN = "revocations", "access_token", NOT_COUNTED;
     REVOCATION_REFRESH_TOKEN = "revocations", "refresh_token", NOT_COUNTED;
 }
+
+/// A link that carries what it is for: it is in no table, and its tenant is inside.
+pub(super) const LINK: SealedColumn = SealedColumn { table: "", column: "link", generation: NOT_COUNTED };
 
 /// Seals and opens the columns of one row.
 pub(super) struct RowSeal<'a> {

@@ -44,6 +44,7 @@ class Request:
         answer = self.authenticate()
         assert answer["status"] == "pending", answer
         self.url = answer["url"]
+        self.at_provider = None
         self.auth_id = answer["auth_id"]
 
     def authenticate(self):
@@ -56,7 +57,7 @@ class Request:
 
     def profile(self, token):
         """What the sample provider says to this token."""
-        parts = urllib.parse.urlsplit(self.url)
+        parts = urllib.parse.urlsplit(self.at_provider)
         request = urllib.request.Request(
             f"{parts.scheme}://{parts.netloc}/me", headers={"authorization": f"Bearer {token}"}
         )

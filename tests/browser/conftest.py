@@ -12,6 +12,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,19 @@ def started(process, base, output):
 @pytest.fixture
 def browser():
     """A fresh Chromium with its own empty profile."""
+    with chromium() as driver:
+        yield driver
+
+
+@pytest.fixture
+def another_browser():
+    """The Chromium of somebody else."""
+    with chromium() as driver:
+        yield driver
+
+
+@contextmanager
+def chromium():
     options = webdriver.ChromeOptions()
     options.binary_location = program(os.environ.get("TEST_CHROMIUM", "chromium"), "chromium")
     for argument in (
@@ -100,5 +114,7 @@ def browser():
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(program("chromedriver", "chromium-driver")))
     driver.set_page_load_timeout(30)
-    yield driver
-    driver.quit()
+    try:
+        yield driver
+    finally:
+        driver.quit()

@@ -10,6 +10,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
+QUESTION = "Connect Sample provider?"
 CONSENT = "agent-auth demo wants to use your account"
 CONNECTED = ("Connected to ", "Already connected to ")
 DENIED = "Access was not granted"
@@ -36,8 +37,19 @@ def button(browser, text):
 
 
 def open_consent(browser, request):
+    """Opens the link of an agent and goes on from our page to the provider."""
     browser.get(request.url)
+    shows(browser, QUESTION)
+    button(browser, "Continue").click()
     shows(browser, CONSENT)
+    request.at_provider = browser.current_url
+
+
+def open_key_page(browser, request):
+    browser.get(request.url)
+    shows(browser, "Connect Weather?")
+    button(browser, "Continue").click()
+    shows(browser, "Your key for Weather")
 
 
 def status(browser):
@@ -151,8 +163,7 @@ def test_the_keyboard_is_enough(demo, browser):
 def test_a_key_is_entered_and_reaches_the_agent(demo, browser):
     request = demo.begin_with_key()
     waiting = request.wait()
-    browser.get(request.url)
-    shows(browser, "Your key for Weather")
+    open_key_page(browser, request)
     field = browser.switch_to.active_element
     assert (field.get_attribute("id"), field.get_attribute("type")) == ("key", "password")
     label = browser.find_element(By.CSS_SELECTOR, "label[for=key]")
@@ -173,8 +184,7 @@ def test_a_key_is_entered_and_reaches_the_agent(demo, browser):
 
 
 def test_going_back_to_the_page_of_a_key_that_was_entered_is_harmless(demo, browser):
-    browser.get(demo.begin_with_key().url)
-    shows(browser, "Your key for Weather")
+    open_key_page(browser, demo.begin_with_key())
     browser.switch_to.active_element.send_keys("sk-live-1234", Keys.ENTER)
     is_clean_success(browser, demo)
     browser.back()
@@ -183,10 +193,13 @@ def test_going_back_to_the_page_of_a_key_that_was_entered_is_harmless(demo, brow
 
 @pytest.fixture
 def outcomes(demo, browser):
-    """Opens, one after the other: consent, success, failure, and the page for a key, also after a mistake."""
+    """Opens, one after the other: the page before it, consent, success, failure, and the page for a key, also after a mistake."""
 
     def pages():
         approved, denied = demo.begin(), demo.begin()
+        browser.get(approved.url)
+        shows(browser, QUESTION)
+        yield "question"
         open_consent(browser, approved)
         yield "consent"
         button(browser, "Approve").click()
@@ -196,8 +209,7 @@ def outcomes(demo, browser):
         button(browser, "Deny").click()
         shows(browser, DENIED)
         yield "failure"
-        browser.get(demo.begin_with_key().url)
-        shows(browser, "Your key for")
+        open_key_page(browser, demo.begin_with_key())
         yield "key"
         browser.find_element(By.ID, "key").send_keys("two words", Keys.ENTER)
         WebDriverWait(browser, 10).until(lambda _: browser.find_elements(By.ID, "problem"))

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from browser import browser, press
+from browser import authorization_url, browser, press, walk
 from nodejs import NODE
 
 SCRIPT = Path(__file__).parent / "oidc_provider.mjs"
@@ -34,7 +34,7 @@ def server(tmp_path_factory):
 
 def sign_in_and_consent(url):
     with browser() as tab:
-        page = tab.get(url)
+        page = walk(tab, url)
         page = press(tab, page, "Sign-in", login="alice", password="any")
         return press(tab, page, "Continue")
 
@@ -57,7 +57,7 @@ def test_discovery_finds_the_authorization_server_through_the_resource(agent, pr
 
 def test_a_person_who_signs_in_and_consents_opens_the_resource(agent, provider_id, server):
     agent.discover(provider_id, server.resource)
-    asked = parse_qs(urlsplit(agent.authenticate(provider_id)["url"]).query)
+    asked = parse_qs(urlsplit(authorization_url(agent.authenticate(provider_id)["url"])).query)
     assert asked["resource"] == [server.resource]
     assert account(server) is None
     token = agent.consent(provider_id, sign_in_and_consent)

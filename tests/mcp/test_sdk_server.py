@@ -8,7 +8,7 @@ import pytest
 
 import sdk_server
 from agent import Refused
-from browser import browser, press
+from browser import authorization_url, browser, press, walk
 from sdk_server import NEEDED, SCOPES, SdkServer
 
 
@@ -28,7 +28,7 @@ def server_without_registration():
 
 def approve(url):
     with browser() as tab:
-        return press(tab, tab.get(url), "Approve")
+        return press(tab, walk(tab, url), "Approve")
 
 
 def owner(server, token=None):
@@ -66,7 +66,7 @@ def test_a_tool_takes_the_token_of_a_person_who_approved_and_refuses_a_caller_wi
     assert owner(server) is None
 
     pending = agent.authenticate(provider_id)
-    asked = parse_qs(urlsplit(pending["url"]).query)
+    asked = parse_qs(urlsplit(authorization_url(pending["url"])).query)
     assert asked["resource"] == [server.url]
     assert asked["scope"] == [" ".join(NEEDED)]
     assert asked["code_challenge_method"] == ["S256"]

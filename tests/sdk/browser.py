@@ -13,9 +13,23 @@ def browser():
 
 
 def browse(url):
-    """Opens `url` and returns the page the person ends on."""
+    """Opens `url`, goes on from the broker's page, and returns the page the person ends on."""
     with browser() as tab:
-        return tab.get(url)
+        return walk(tab, url)
+
+
+def walk(tab, url):
+    """The same in a tab that is there already: it has the cookie afterwards."""
+    page = tab.get(url)
+    if any("Continue" in form["buttons"] for form in forms(page.text)):
+        page = press(tab, page, "Continue")
+    return page
+
+
+def authorization_url(url):
+    """Where the broker's page leads to: the address at the provider, with everything that it is asked."""
+    with httpx.Client(headers={"accept": "text/html"}, timeout=20) as tab:
+        return press(tab, tab.get(url), "Continue").headers["location"]
 
 
 def press(tab, page, button, **typed):
@@ -24,7 +38,10 @@ def press(tab, page, button, **typed):
         if button in form["buttons"]:
             sent = form["fields"] | typed | form["buttons"][button]
             action = urljoin(str(page.url), form["action"])
-            return tab.post(action, data=sent) if form["method"] == "post" else tab.get(action, params=sent)
+            if form["method"] != "post":
+                return tab.get(action, params=sent)
+            # Browsers say where a form comes from.
+            return tab.post(action, data=sent, headers={"origin": str(page.url.join("/")).rstrip("/")})
     raise AssertionError(f"no button {button!r} on {page.url}: {words(page.text)}")
 
 

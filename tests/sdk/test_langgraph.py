@@ -3,6 +3,7 @@
 import asyncio
 from typing import Optional, TypedDict
 
+import httpx
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
@@ -75,3 +76,21 @@ def test_the_assistant_becomes_the_agent_whose_token_it_is(graph, client, provid
     assert person.authenticate(client, ["read"]).status == "pending"
     other = invoke(graph, {"token": None}, "other-thread", assistant_id="assistant-two")
     assert other["__interrupt__"][0].value["auth_url"]
+
+
+def test_a_person_is_shown_where_to_go_on_when_the_agent_has_no_fitting_connection(
+    graph, client, provider, upstream, person, broker
+):
+    person.consent(client, ["read"], "bob")
+    with httpx.Client(base_url=broker.url, headers={"x-api-key": broker.api_key}) as admin:
+        [token] = admin.get(f"/v2/auth/tokens?provider_id={provider}").raise_for_status().json()
+        connections = "/v2/auth/agents/assistant-two/connections"
+        admin.post(connections, json={"oauth_token_id": token["id"]}).raise_for_status()
+
+    interrupted = invoke(graph, {"token": None}, "thread", assistant_id="assistant-two")
+    [interrupt] = interrupted["__interrupt__"]
+    assert interrupt.value["auth_url"].startswith(f"{broker.url}/connect/link/"), interrupt.value
+    assert len(upstream.token_requests) == 1, "nothing is begun before the person acts"
+    assert browse(interrupt.value["auth_url"]).status_code == 200
+    resumed = invoke(graph, Command(resume=True), "thread", assistant_id="assistant-two")
+    assert resumed["token"] == upstream.access_tokens[1]

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from broker import BINARY, ROOT, environment, free_port, run, wait_until_ready
-from browser import browse, browser, press
+from browser import browse, browser, press, walk
 
 DEMO = "cargo run --release -- demo"
 
@@ -79,7 +79,7 @@ def test_the_demos_commands_give_a_token(demo, steps):
     pending = shell(steps[0])
     assert pending["status"] == "pending"
     with browser() as tab:
-        consent = tab.get(pending["url"])
+        consent = walk(tab, pending["url"])
         assert consent.status_code == 200
         done = press(tab, consent, "Approve")
         assert done.status_code == 200, done.text
@@ -93,7 +93,7 @@ def test_the_demos_commands_give_a_token(demo, steps):
 def test_denying_in_the_demo_gives_no_token(steps):
     pending = shell(steps[0])
     with browser() as tab:
-        denied = press(tab, tab.get(pending["url"]), "Deny")
+        denied = press(tab, walk(tab, pending["url"]), "Deny")
     assert 400 <= denied.status_code < 500
     assert shell(steps[1].replace("AUTH_ID", pending["auth_id"]))["status"] == "not_found"
     assert shell(steps[0])["status"] == "pending"

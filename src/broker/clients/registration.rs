@@ -5,13 +5,13 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::redirect_uri::callback_address;
+use super::redirect_uri::{callback_address, callback_address_of};
 use crate::{
     broker::{
         context::Broker,
         error::{BrokerError, RegistrationRequired},
     },
-    model::{client::ClientAuthentication, failure::TokenFailure, provider::Provider},
+    model::{client::ClientAuthentication, failure::TokenFailure, options::GrantType, provider::Provider},
     oauth::registration::{Purpose, RegistrationError, client_metadata, register},
     store::error::StoreError,
 };
@@ -27,25 +27,39 @@ pub fn require_client(public_url: &str, provider: &Provider) -> Result<(), Broke
     }
     Err(BrokerError::RegistrationRequired(Box::new(RegistrationRequired {
         issuer: provider.client.options.issuer.clone().unwrap_or_default(),
-        redirect_uri: callback_address(public_url, &provider.provider_id),
+        redirect_uri: callback_address_of(public_url, provider),
         authorization_endpoint: provider.auth_url.clone(),
         token_endpoint: provider.client.token_url.clone(),
     })))
 }
 
+/// The provider with a client that can be used: one that we registered is registered again if its secret has expired.
+///
+/// # Errors
+/// [`BrokerError::RegistrationRequired`].
+pub async fn ready_client(broker: &Broker, provider: Provider) -> Result<Provider, BrokerError> {
+    if provider.client.options.grant_type != GrantType::ApiKey {
+        require_client(&broker.public_url, &provider)?;
+    }
+    let is_expired = client_secret_expired(&provider, broker.clock.now());
+    Ok(if is_expired { reregister(broker, provider).await } else { provider })
+}
+
 /// The address of our client metadata document for a provider, which is the client id there. Each provider has its own,
 /// because it names the provider's callback address.
 #[must_use]
-pub fn client_metadata_url(public_url: &str, provider_id: &str) -> String {
-    format!("{public_url}/oauth/client-metadata.json/{provider_id}")
+pub fn client_metadata_url(public_url: &str, provider_id: &str, callback_tag: &str) -> String {
+    let plain = format!("{public_url}/oauth/client-metadata.json/{provider_id}");
+    if callback_tag.is_empty() { plain } else { format!("{plain}/{callback_tag}") }
 }
 
 /// Our client metadata document for a provider: what we say of ourselves to authorization servers that accept a URL as a
 /// client id.
 #[must_use]
-pub fn client_metadata_document(public_url: &str, provider_id: &str) -> Value {
-    let mut document = client_metadata(&callback_address(public_url, provider_id), ClientAuthentication::None);
-    document["client_id"] = client_metadata_url(public_url, provider_id).into();
+pub fn client_metadata_document(public_url: &str, provider_id: &str, callback_tag: &str) -> Value {
+    let redirect_uri = callback_address(public_url, provider_id, callback_tag);
+    let mut document = client_metadata(&redirect_uri, ClientAuthentication::None);
+    document["client_id"] = client_metadata_url(public_url, provider_id, callback_tag).into();
     document["client_uri"] = public_url.into();
     document
 }
@@ -94,7 +108,7 @@ enum RegisterAgainError {
 /// `None` if we did not register the client, or the provider is gone.
 async fn register_again(broker: &Broker, provider: &Provider) -> Result<Option<Provider>, RegisterAgainError> {
     let Some(endpoint) = &provider.client.options.registration_url else { return Ok(None) };
-    let (redirect_uri, now) = (callback_address(&broker.public_url, &provider.provider_id), broker.clock.now());
+    let (redirect_uri, now) = (callback_address_of(&broker.public_url, provider), broker.clock.now());
     let purpose = Purpose {
         redirect_uri: &redirect_uri,
         scopes: &provider.client.options.registered_scopes,

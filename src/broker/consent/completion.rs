@@ -34,11 +34,24 @@ pub struct ErrorResponse<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
     /// A browser that a provider sent back, with a code in its URL.
-    Browser,
+    Browser {
+        /// The tag of the callback address of ours at which it arrived.
+        callback_tag: &'a str,
+        /// Its cookie.
+        cookie: Option<&'a SecretString>,
+    },
     /// Our page for static keys.
-    KeyPage,
+    KeyPage {
+        /// The browser's cookie.
+        cookie: Option<&'a SecretString>,
+    },
     /// An application that received the redirect, or the key, itself.
-    Application(Reach<'a>),
+    Application {
+        /// What its key reaches.
+        reach: Reach<'a>,
+        /// The user who it says consented.
+        user_id: Option<&'a str>,
+    },
 }
 
 /// How a callback ended.
@@ -48,9 +61,25 @@ pub enum Completion {
     Completed {
         /// The authorization request.
         id: Uuid,
+        /// Where the browser goes, if not to a page of ours.
+        return_url: Option<String>,
     },
     /// There was a token before: a reload or a double submit.
-    AlreadyCompleted(Uuid),
+    AlreadyCompleted {
+        /// The authorization request.
+        id: Uuid,
+        /// Where the browser goes, if not to a page of ours.
+        return_url: Option<String>,
+    },
+    /// The application has to confirm the user. Until then there is no token.
+    AwaitingConfirmation {
+        /// The authorization request.
+        id: Uuid,
+        /// Where the browser goes.
+        return_url: String,
+        /// What it brings there, for the application.
+        reference: SecretString,
+    },
     /// The person or the provider refused, or the exchange failed.
     Failed {
         /// The authorization request.
@@ -70,4 +99,8 @@ pub enum Completion {
     StateUsed,
     /// The state belongs to another provider than the one whose callback was called.
     WrongProvider,
+    /// The request is bound to another browser.
+    OtherBrowser,
+    /// The application says that another user consented than the one whose token it would have been. The request has ended.
+    OtherUser,
 }

@@ -8,7 +8,9 @@ use chrono::TimeDelta;
 
 use super::{
     exchange::finish,
-    request::{DeviceCodes, Pending, new_request, store_request},
+    interaction::connect_url,
+    request::{ConsentOptions, DeviceCodes, Pending, new_request, store_request},
+    state::{hash, new_state},
 };
 use crate::{
     broker::{
@@ -22,6 +24,7 @@ use crate::{
     },
     model::{
         authorization_request::{AuthorizationRequest, Polling},
+        consent::Consent,
         failure::{FailureKind, TokenFailure},
         grant::GrantRequest,
         provider::Provider,
@@ -30,7 +33,7 @@ use crate::{
         device::{DeviceAuthorization, authorize_device},
         token::{Grant as TokenGrant, request_token},
     },
-    store::error::StoreError,
+    store::{authorization_requests::row::RequestHashes, error::StoreError},
 };
 
 /// After a server died during a poll, another replica takes over so much later than a poll, and storing its result, can
@@ -49,8 +52,12 @@ pub async fn begin_device(
     broker: &Broker,
     provider: &Provider,
     wanted: GrantRequest,
-    redirect_uri: String,
+    options: ConsentOptions,
 ) -> Result<Pending, BrokerError> {
+    if options.consent == Consent::Verify {
+        let problem = "a consent on another device cannot be confirmed by the application, as `verify` needs it";
+        return Err(BrokerError::Invalid { field: "grant", problem: problem.into() });
+    }
     let Some(url) = &provider.client.options.device_authorization_url else {
         let problem = "this provider has no device_authorization_url; set it with PATCH if the provider has one";
         return Err(BrokerError::Invalid { field: "grant", problem: problem.into() });
@@ -71,7 +78,7 @@ pub async fn begin_device(
     }
     note_client(broker, provider, begun.as_ref().err()).await;
     match begun {
-        Ok(begun) => pending(broker, provider, wanted, redirect_uri, begun).await,
+        Ok(begun) => pending(broker, provider, wanted, options, begun).await,
         Err(failure) => Err(BrokerError::NoToken(failure)),
     }
 }
@@ -81,10 +88,10 @@ async fn pending(
     broker: &Broker,
     provider: &Provider,
     wanted: GrantRequest,
-    redirect_uri: String,
+    options: ConsentOptions,
     begun: DeviceAuthorization,
 ) -> Result<Pending, BrokerError> {
-    let mut request = new_request(broker, provider, wanted, redirect_uri);
+    let mut request = new_request(broker, provider, wanted, options);
     let DeviceAuthorization {
         device_code,
         user_code,
@@ -94,11 +101,21 @@ async fn pending(
         interval,
     } = begun;
     let now = broker.clock.now();
-    request.device = Some(Polling { device_code, seconds: i64::try_from(interval.as_secs()).unwrap_or(SECONDS_MAX) });
+    let mut url = verification_uri_complete.clone().unwrap_or_else(|| verification_uri.clone());
+    let mut hashes = RequestHashes::default();
+    let mut shown_code = None;
+    if request.consent != Consent::Direct {
+        let reference = new_state();
+        hashes.reference = Some(hash(&reference));
+        shown_code = Some(user_code.clone().into());
+        request.authorization_url = Some(std::mem::replace(&mut url, connect_url(broker, &reference)).into());
+    }
+    let seconds = i64::try_from(interval.as_secs()).unwrap_or(SECONDS_MAX);
+    request.device = Some(Polling { device_code, seconds, user_code: shown_code });
     request.expires_at = now + TimeDelta::from_std(expires_in).unwrap_or(TimeDelta::minutes(10));
-    store_request(broker, &request, None).await?;
+    store_request(broker, &request, hashes).await?;
     Ok(Pending {
-        url: verification_uri_complete.clone().unwrap_or_else(|| verification_uri.clone()),
+        url,
         id: request.id,
         device: Some(DeviceCodes { user_code, verification_uri, verification_uri_complete, expires_in }),
     })
@@ -113,7 +130,7 @@ pub fn poll_lease(broker: &Broker) -> TimeDelta {
 
 /// Asks the token endpoint once whether the person has consented, and stores the result or the time of the next poll.
 pub async fn poll(broker: &Arc<Broker>, request: AuthorizationRequest) -> Result<(), BrokerError> {
-    let Some(Polling { device_code, seconds }) = &request.device else { return Ok(()) };
+    let Some(Polling { device_code, seconds, .. }) = &request.device else { return Ok(()) };
     let grant = TokenGrant::Device(device_code);
     let quirks = broker.catalog.quirks_of(&request.client);
     let failure = match request_token(&broker.outbound, &request.client, quirks, grant, broker.clock.now()).await {

@@ -7,11 +7,11 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use secrecy::SecretString;
 use tracing::Instrument;
-use uuid::Uuid;
 
 use super::{
     account::identify,
     completion::{CodeResponse, Completion, Source},
+    interaction::{await_confirmation, check_source, is_user, other_user},
     request::is_interrupted,
     state::{hash, hash_with_code},
     static_key::{self, grant_of_key},
@@ -26,8 +26,10 @@ use crate::{
     },
     model::{
         authorization_request::{AuthorizationRequest, Status},
+        consent::Consent,
         failure::{FailureKind, TokenFailure},
         grant::Grant,
+        key_limits::Reach,
         options::GrantType,
         outage::Outage,
     },
@@ -44,9 +46,11 @@ const EXCHANGE_WAIT: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What an authorization request is completed with.
-enum Credential {
+pub(super) enum Credential {
     /// The code a person came back with.
     Code(CodeResponse),
+    /// A code that was kept until the application had confirmed the user. It was checked when it came.
+    KeptCode(SecretString),
     /// The static key a person entered.
     EnteredKey(SecretString),
 }
@@ -66,12 +70,32 @@ pub async fn complete(
 ) -> Result<Completion, BrokerError> {
     let (state_hash, code_hash) = (hash(state), hash_with_code(state, &response.code));
     let known = broker.store.authorization_request_of_state(state_hash).await?;
-    let Some(known) = known.filter(|request| may_complete(request, source)) else {
-        return Ok(Completion::InvalidState);
-    };
+    let Some(known) = known else { return Ok(Completion::InvalidState) };
+    if let Err(refused) = check_source(broker, provider_id, &known, source) {
+        return Ok(refused);
+    }
     if known.client.options.grant_type == GrantType::ApiKey {
         let checked = static_key::check(&response.code);
         checked.map_err(|problem| BrokerError::Invalid { field: "code", problem: problem.into() })?;
+    }
+    let is_same = |found: &AuthorizationRequest| found.code_hash.as_deref() == Some(&code_hash[..]);
+    match (known.consent, source) {
+        // A code that did not come from the provider is not kept. It goes on, and is refused there before any token request.
+        (Consent::Verify, Source::Browser { .. }) if check_response(&known, &response).is_err() => {}
+        (Consent::Verify, Source::Browser { .. } | Source::KeyPage { .. }) => {
+            return match await_confirmation(broker, &known, state, &response.code, code_hash).await? {
+                Some(completion) => Ok(completion),
+                None => completed_before(broker, &known, is_same).await,
+            };
+        }
+        (Consent::Verify, Source::Application { user_id: None, .. }) => {
+            let problem = "Field required: this provider's consents have to be confirmed with the user who consented";
+            return Err(BrokerError::Invalid { field: "user_id", problem: problem.into() });
+        }
+        (_, Source::Application { user_id: Some(user), .. }) if !is_user(&known, user) => {
+            return other_user(broker, &known).await;
+        }
+        _ => {}
     }
     let now = broker.clock.now();
     match broker.store.take_authorization_request(state_hash, provider_id, code_hash, now).await? {
@@ -80,51 +104,45 @@ pub async fn complete(
                 GrantType::ApiKey => Credential::EnteredKey(response.code),
                 _ => Credential::Code(response),
             };
-            // A task of its own: a browser that disconnects does not undo a consent that was given.
-            let (id, deadline) = (request.id, tokio::time::Instant::now() + EXCHANGE_WAIT);
-            let exchange = broker.tasks.spawn(exchange(Arc::clone(broker), request, credential).in_current_span());
-            let late = || BrokerError::Unavailable(Outage::Unreachable, "a grant waits to be stored".into());
-            stored(&broker.unstored, id, deadline, exchange).await?.ok_or_else(late)
+            run_exchange(broker, request, credential).await
         }
-        None => completed_before(broker, known.id, state_hash, provider_id, code_hash).await,
+        None => completed_before(broker, &known, is_same).await,
     }
 }
 
-/// A static key never comes in a URL, and a code never through the page for keys; an application completes only requests
-/// of its own tenant.
-pub(super) fn may_complete(request: &AuthorizationRequest, source: Source<'_>) -> bool {
-    let is_key = request.client.options.grant_type == GrantType::ApiKey;
-    match source {
-        Source::Browser => !is_key,
-        Source::KeyPage => is_key,
-        Source::Application(reach) => reach.includes(&request.wanted.subject, &request.provider_id),
-    }
+/// Completes a request that was taken, in a task of its own: a browser that disconnects does not undo a consent that was
+/// given.
+pub(super) async fn run_exchange(
+    broker: &Arc<Broker>,
+    request: AuthorizationRequest,
+    credential: Credential,
+) -> Result<Completion, BrokerError> {
+    let (id, deadline) = (request.id, tokio::time::Instant::now() + EXCHANGE_WAIT);
+    let exchange = broker.tasks.spawn(exchange(Arc::clone(broker), request, credential).in_current_span());
+    let late = || BrokerError::Unavailable(Outage::Unreachable, "a grant waits to be stored".into());
+    stored(&broker.unstored, id, deadline, exchange).await?.ok_or_else(late)
 }
 
-/// What a callback finds whose state can no longer be taken.
-async fn completed_before(
+/// What a caller finds whose request can no longer be taken. `is_same`: the caller brings what it was taken with.
+pub(super) async fn completed_before(
     broker: &Broker,
-    id: Uuid,
-    state_hash: [u8; 32],
-    provider_id: &str,
-    code_hash: [u8; 32],
+    known: &AuthorizationRequest,
+    is_same: impl Fn(&AuthorizationRequest) -> bool,
 ) -> Result<Completion, BrokerError> {
     let deadline = tokio::time::Instant::now() + EXCHANGE_WAIT;
-    let waiter = broker.notifications.register(id);
+    let waiter = broker.notifications.register(known.id);
     loop {
         let mut woken = std::pin::pin!(waiter.notify.notified());
         // Before the read, so that no wake is missed in between.
         woken.as_mut().enable();
-        let Some(request) = broker.store.authorization_request_of_state(state_hash).await? else {
-            return Ok(Completion::InvalidState);
-        };
-        if request.provider_id != provider_id {
-            return Ok(Completion::WrongProvider);
-        }
-        let same_code = request.code_hash.as_deref() == Some(&code_hash[..]);
+        let found = broker.store.authorization_request(Reach::whole(&known.wanted.subject.tenant), known.id).await?;
+        let Some(request) = found else { return Ok(Completion::InvalidState) };
+        let is_same = is_same(&request);
         match request.status {
-            Status::Completed if same_code => return Ok(Completion::AlreadyCompleted(request.id)),
-            Status::Failed if same_code => {
+            Status::Completed if is_same => {
+                return Ok(Completion::AlreadyCompleted { id: request.id, return_url: request.return_url });
+            }
+            Status::Failed if is_same => {
                 return Ok(Completion::Failed {
                     id: request.id,
                     error: request.error.unwrap_or_default(),
@@ -133,7 +151,9 @@ async fn completed_before(
                     retry_after: None,
                 });
             }
-            Status::Completed | Status::Exchanging if !same_code => return Ok(Completion::StateUsed),
+            Status::Completed | Status::Exchanging if !is_same => return Ok(Completion::StateUsed),
+            // It waits for its application, with another code.
+            Status::Pending if request.code.is_some() => return Ok(Completion::StateUsed),
             Status::Exchanging if is_interrupted(&request, broker.clock.now()) => return Ok(Completion::InvalidState),
             Status::Exchanging if tokio::time::Instant::now() < deadline => {
                 let _ = tokio::time::timeout(LOOK_AGAIN, woken).await;
@@ -150,7 +170,11 @@ async fn exchange(
     credential: Credential,
 ) -> Result<Completion, BrokerError> {
     let granted = match credential {
-        Credential::Code(response) => grant_of_code(&broker, &request, &response).await,
+        Credential::Code(response) => match check_response(&request, &response) {
+            Ok(()) => grant_of_code(&broker, &request, &response.code).await,
+            Err(failure) => Err(failure),
+        },
+        Credential::KeptCode(code) => grant_of_code(&broker, &request, &code).await,
         Credential::EnteredKey(key) => Ok(grant_of_key(key, None)),
     };
     finish(&broker, &request, granted).await
@@ -182,15 +206,10 @@ pub async fn finish(
 async fn grant_of_code(
     broker: &Broker,
     request: &AuthorizationRequest,
-    response: &CodeResponse,
+    code: &SecretString,
 ) -> Result<Grant, TokenFailure> {
-    check_issuer(request, response.iss.as_deref())?;
-    check_signature(request, response.query.as_ref())?;
-    let grant = TokenGrant::Code {
-        code: &response.code,
-        redirect_uri: &request.redirect_uri,
-        code_verifier: request.code_verifier.as_ref(),
-    };
+    let grant =
+        TokenGrant::Code { code, redirect_uri: &request.redirect_uri, code_verifier: request.code_verifier.as_ref() };
     let client = &request.client;
     let quirks = broker.catalog.quirks_of(client);
     let mut tokens = request_token(&broker.outbound, client, quirks, grant, broker.clock.now()).await?;
@@ -221,6 +240,12 @@ async fn reregister_unknown(broker: &Broker, request: &AuthorizationRequest, fai
         }
         _ => {}
     }
+}
+
+/// Checks that the response comes from the provider, as far as it says.
+fn check_response(request: &AuthorizationRequest, response: &CodeResponse) -> Result<(), TokenFailure> {
+    check_issuer(request, response.iss.as_deref())?;
+    check_signature(request, response.query.as_ref())
 }
 
 /// A query that the provider did not sign, although it signs all of them, was forged.
@@ -259,7 +284,7 @@ async fn keep(broker: &Arc<Broker>, request: &AuthorizationRequest, grant: Grant
                 event = "consent.completed", auth_id = %request.id, token_id = %token, provider = request.provider_id,
                 "consent completed"
             );
-            return Ok(Completion::Completed { id: request.id });
+            return Ok(Completion::Completed { id: request.id, return_url: request.return_url.clone() });
         }
         Ok(None) | Err(StoreError::Dangling) => {}
         Err(error) => return Err(error.into()),

@@ -5,18 +5,17 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use secrecy::SecretString;
 use uuid::Uuid;
 
-use super::state::hash;
 use crate::{
-    broker::{context::Broker, error::BrokerError},
+    broker::{clients::redirect_uri::redirect_uri, context::Broker, error::BrokerError},
     model::{
         authorization_request::{AuthorizationRequest, Status},
+        consent::Consent,
         grant::GrantRequest,
         provider::Provider,
     },
-    store::error::StoreError,
+    store::{authorization_requests::row::RequestHashes, error::StoreError},
 };
 
 /// An exchange that has not ended in this time ended with the process that ran it.
@@ -31,6 +30,57 @@ pub struct Pending {
     pub id: Uuid,
     /// What the person enters, if they consent on another device.
     pub device: Option<DeviceCodes>,
+}
+
+/// How the person goes to the provider, and comes back.
+#[derive(Clone, Debug)]
+pub struct ConsentOptions {
+    /// How strictly the request is bound to its person.
+    pub consent: Consent,
+    /// Where the provider sends the browser.
+    pub redirect_uri: String,
+    /// Where the browser goes after that, if not to a page of ours.
+    pub return_url: Option<String>,
+    /// The account that the person probably has at the provider (`OpenID` Connect Core section 3.1.2.1).
+    pub login_hint: Option<String>,
+}
+
+/// What a caller says about the way of the person.
+#[derive(Clone, Copy, Debug)]
+pub struct Requested<'a> {
+    /// The least strict consent.
+    pub consent: Consent,
+    /// The redirect URI, if it is not ours.
+    pub redirect_uri: Option<&'a str>,
+    /// Where the browser goes afterwards.
+    pub return_url: Option<&'a str>,
+    /// The account that the person probably has.
+    pub login_hint: Option<&'a str>,
+}
+
+/// How the person goes to the provider and comes back, if the provider's record allows what is requested. The strictest of
+/// the server's, the provider's and the caller's consent counts.
+///
+/// # Errors
+/// [`BrokerError::Invalid`] when an address is not allowed, or there is none for an application that has to confirm.
+pub fn consent_options(
+    broker: &Broker,
+    provider: &Provider,
+    requested: Requested<'_>,
+) -> Result<ConsentOptions, BrokerError> {
+    let options = &provider.client.options;
+    let redirect_uri = redirect_uri(broker, provider, requested.redirect_uri)?;
+    // Compared byte by byte: anything else would make an open redirector of this server (RFC 9700 section 4.11).
+    if requested.return_url.is_some_and(|url| !options.return_urls.iter().any(|allowed| allowed == url)) {
+        let problem = "must be one of the provider's return_urls";
+        return Err(BrokerError::Invalid { field: "return_url", problem: problem.into() });
+    }
+    Ok(ConsentOptions {
+        consent: broker.consent.max(options.consent.unwrap_or_default()).max(requested.consent),
+        redirect_uri,
+        return_url: requested.return_url.map(ToOwned::to_owned),
+        login_hint: requested.login_hint.map(ToOwned::to_owned),
+    })
 }
 
 /// What a person who consents on another device needs.
@@ -61,7 +111,7 @@ pub fn new_request(
     broker: &Broker,
     provider: &Provider,
     wanted: GrantRequest,
-    redirect_uri: String,
+    options: ConsentOptions,
 ) -> AuthorizationRequest {
     AuthorizationRequest {
         // Not v7: the id is guarded by the API key alone, and should not reveal when it was made.
@@ -69,8 +119,14 @@ pub fn new_request(
         wanted: with_default_scopes(provider, wanted),
         provider_id: provider.provider_id.clone(),
         client: provider.client.clone(),
-        redirect_uri,
+        redirect_uri: options.redirect_uri,
         code_verifier: None,
+        consent: options.consent,
+        authorization_url: None,
+        browser_hash: None,
+        return_url: options.return_url,
+        code: None,
+        confirmation_hash: None,
         device: None,
         status: Status::Pending,
         code_hash: None,
@@ -82,16 +138,16 @@ pub fn new_request(
     }
 }
 
-/// Stores a new request, under its state if it has one.
+/// Stores a new request under the hashes of what a browser brings to it.
 ///
 /// # Errors
 /// [`BrokerError::NotFound`] when the provider was deleted at the same moment.
 pub async fn store_request(
     broker: &Broker,
     request: &AuthorizationRequest,
-    state: Option<&SecretString>,
+    hashes: RequestHashes,
 ) -> Result<(), BrokerError> {
-    match broker.store.create_authorization_request(request, state.map(hash), broker.clock.now()).await {
+    match broker.store.create_authorization_request(request, hashes, broker.clock.now()).await {
         Err(StoreError::Dangling) => Err(BrokerError::NotFound("provider")),
         stored => Ok(stored?),
     }

@@ -12,7 +12,20 @@ pub fn new_state() -> SecretString {
     SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
 }
 
-/// The hash under which a state is stored.
+/// The reference with which an application confirms the user of a request. Only the browser that brings the code gets it,
+/// the same one however often it comes; it tells nothing of state or code.
+#[must_use]
+pub fn confirmation_reference(state: &SecretString, code: &SecretString) -> SecretString {
+    let digest = Sha256::new()
+        .chain_update("confirmation")
+        .chain_update(hash(state))
+        .chain_update(state.expose_secret())
+        .chain_update(code.expose_secret())
+        .finalize();
+    SecretString::from(URL_SAFE_NO_PAD.encode(digest))
+}
+
+/// The hash under which a state, or another secret of 256 random bits, is stored.
 #[must_use]
 pub fn hash(state: &SecretString) -> [u8; 32] {
     Sha256::digest(state.expose_secret()).into()

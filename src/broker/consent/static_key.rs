@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    completion::Completion,
+    completion::{Completion, Source},
+    interaction::{Closed, Question, check_source, facts_of},
     state::{hash, new_state},
 };
 use crate::{
@@ -65,31 +66,29 @@ pub fn key_page(broker: &Broker, provider: &Provider) -> (String, SecretString) 
     (url, state)
 }
 
-/// What the page of a state shows.
-#[derive(Clone, Debug)]
-pub enum KeyPage {
-    /// A form for the key of this provider, by its name for people.
-    Form(String),
-    /// How the request ended.
-    Ended(Completion),
-    /// There is no such request, or it has expired.
-    Unknown,
-}
-
-/// What the page of `state` shows.
-pub async fn key_page_of(broker: &Broker, provider_id: &str, state: &SecretString) -> Result<KeyPage, BrokerError> {
+/// What the page of `state` shows in the browser with this cookie.
+pub async fn key_page_of(
+    broker: &Broker,
+    provider_id: &str,
+    state: &SecretString,
+    cookie: Option<&SecretString>,
+) -> Result<Question, BrokerError> {
     let request = broker.store.authorization_request_of_state(hash(state)).await?;
     let Some(request) = request.filter(|request| expects_key(request, provider_id, broker.clock.now())) else {
-        return Ok(KeyPage::Unknown);
+        return Ok(Question::Closed(Closed::unknown()));
     };
-    let Some((name, status)) = broker.store.authorization_outcome(provider_id, request.id).await? else {
-        return Ok(KeyPage::Unknown);
+    let completion = match request.status {
+        Status::Completed => Completion::AlreadyCompleted { id: request.id, return_url: None },
+        Status::Failed => Completion::InvalidState,
+        Status::Pending | Status::Exchanging => {
+            if let Err(refused) = check_source(broker, provider_id, &request, Source::KeyPage { cookie }) {
+                return Ok(Question::Closed(Closed::of(&request, refused)));
+            }
+            let facts = facts_of(broker, &request).await?;
+            return Ok(facts.map_or_else(|| Question::Closed(Closed::unknown()), Question::Open));
+        }
     };
-    Ok(match status {
-        Status::Pending | Status::Exchanging => KeyPage::Form(name),
-        Status::Completed => KeyPage::Ended(Completion::AlreadyCompleted(request.id)),
-        Status::Failed => KeyPage::Unknown,
-    })
+    Ok(Question::Closed(Closed::of(&request, completion)))
 }
 
 fn expects_key(request: &AuthorizationRequest, provider_id: &str, now: DateTime<Utc>) -> bool {

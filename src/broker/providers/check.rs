@@ -3,7 +3,7 @@
 //! Must not know: what a response means; that is `oauth/probe.rs`.
 
 use crate::{
-    broker::{clients::redirect_uri::callback_address, context::Broker, tokens::revoke::revocation_client},
+    broker::{clients::redirect_uri::callback_address_of, context::Broker, tokens::revoke::revocation_client},
     model::{options::GrantType, provider::Provider},
     oauth::probe::{self, Finding},
 };
@@ -12,7 +12,7 @@ use crate::{
 pub async fn check(broker: &Broker, provider: &Provider) -> Vec<Finding> {
     let (outbound, client, now) = (&broker.outbound, &provider.client, broker.clock.now());
     let quirks = broker.catalog.quirks_of(client);
-    let redirect_uri = callback_address(&broker.public_url, &provider.provider_id);
+    let redirect_uri = callback_address_of(&broker.public_url, provider);
     let mut findings = match client.options.grant_type {
         GrantType::AuthorizationCode => vec![
             probe::authorization(

@@ -58,11 +58,27 @@ pub async fn create(broker: &Broker, tenant: Tenant, mut draft: ProviderDraft) -
         provider.client.options.issuer = Some(server.issuer);
         provider.client.options.iss_required = server.authorization_response_iss_parameter_supported;
     }
-    match broker.store.create_provider(&provider).await {
-        Ok(()) => Ok(provider),
-        Err(StoreError::Conflict) => Err(id_taken()),
-        Err(error) => Err(error.into()),
+    provider.callback_tag = free_callback_tag(broker, &provider.provider_id).await?;
+    loop {
+        match broker.store.create_provider(&provider).await {
+            Ok(()) => return Ok(provider),
+            // It may be the callback address that is taken, by another workspace at the same moment.
+            Err(StoreError::Conflict) if provider.callback_tag.is_empty() => provider.callback_tag = new_callback_tag(),
+            Err(StoreError::Conflict) => return Err(id_taken()),
+            Err(error) => return Err(error.into()),
+        }
     }
+}
+
+/// The tag of a new provider's callback address: none if no other workspace has the plain address.
+pub(super) async fn free_callback_tag(broker: &Broker, provider_id: &str) -> Result<String, BrokerError> {
+    let is_free = broker.store.plain_callback_is_free(provider_id).await?;
+    Ok(if is_free { String::new() } else { new_callback_tag() })
+}
+
+/// The tag of a callback address that no other provider has.
+pub(super) fn new_callback_tag() -> String {
+    format!("{:016x}", rand::random::<u64>())
 }
 
 /// Begins a discovery, unless the workspace runs as many as it may.

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The order in which the faults of a new provider are reported.
-const FIELDS: [&str; 28] = [
+const FIELDS: [&str; 30] = [
     "",
     "template",
     "template_params",
@@ -49,6 +49,8 @@ const FIELDS: [&str; 28] = [
     "omit_resource",
     "token_params",
     "token_format",
+    "consent",
+    "return_urls",
     "issuer",
 ];
 
@@ -282,6 +284,8 @@ fn apply_entry(provider: &mut Provider, entry: &Entry) {
         registration_url: kept.registration_url,
         client_secret_expires_at: kept.client_secret_expires_at,
         registered_scopes: kept.registered_scopes,
+        consent: kept.consent,
+        return_urls: kept.return_urls,
         ..entry.options()
     };
 }

@@ -75,7 +75,7 @@ pub fn check_text(field: &str, text: &str, guard: &AddressGuard) -> Result<(), P
         "scope_separator" => rules::scope_separator(text),
         "resource" => rules::resource(text),
         "default_scopes" | "always_scopes" => rules::scope(text),
-        "allowed_redirect_uris" => rules::redirect_uri(text),
+        "allowed_redirect_uris" | "return_urls" => rules::redirect_uri(text),
         "authorization_params" | "token_params" | "template_params" => rules::parameter_value(text),
         field if field.ends_with("_url") || field == "issuer" => rules::endpoint(guard, text),
         _ => Ok(()),
@@ -124,8 +124,9 @@ impl ProviderDraft {
             faults.extend(problem.map(|problem| Fault::of(field, problem)));
         }
         let redirect_uris = ("allowed_redirect_uris", self.allowed_redirect_uris.as_deref(), REDIRECT_URIS_MAX);
+        let return_urls = ("return_urls", self.options.return_urls.as_deref(), REDIRECT_URIS_MAX);
         let scopes = self.options.lists().map(|(field, list)| (field, list, SCOPES_MAX));
-        for (field, list, max) in std::iter::once(redirect_uris).chain(scopes) {
+        for (field, list, max) in [redirect_uris, return_urls].into_iter().chain(scopes) {
             let list = list.unwrap_or_default();
             if list.len() > max {
                 let message = format!("List should have at most {max} items after validation, not {}", list.len());

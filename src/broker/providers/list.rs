@@ -24,3 +24,8 @@ pub async fn find(broker: &Broker, tenant: &Tenant, provider_id: &str) -> Result
 pub async fn get(broker: &Broker, tenant: &Tenant, provider_id: &str) -> Result<Provider, BrokerError> {
     find(broker, tenant, provider_id).await?.ok_or(BrokerError::NotFound("provider"))
 }
+
+/// The names of providers of several workspaces that share a callback address, from before addresses were distinct.
+pub async fn shared_callbacks(broker: &Broker) -> Result<Vec<String>, BrokerError> {
+    Ok(broker.store.shared_callbacks().await?)
+}

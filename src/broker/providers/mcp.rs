@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::{
-    create::{begin_discovery, id_taken},
+    create::{begin_discovery, free_callback_tag, id_taken, new_callback_tag},
     definition::{required, secret_missing},
     draft::check_text,
     metadata::check_discovered,
@@ -80,6 +80,7 @@ pub struct McpDraft {
 }
 
 /// A checked draft.
+#[derive(Clone)]
 struct McpServer {
     tenant: Tenant,
     provider_id: String,
@@ -110,11 +111,22 @@ pub async fn connect(broker: &Broker, tenant: Tenant, draft: McpDraft) -> Result
     if server.grant_type == GrantType::AuthorizationCode {
         check_pkce(&discovered, server.draft.allow_missing_pkce).map_err(failed)?;
     }
-    let provider = provider(broker, server, discovered, now).await?;
-    match broker.store.create_provider(&provider).await {
-        Ok(()) => require_client(&broker.public_url, &provider).map(|()| provider),
-        Err(StoreError::Conflict) => Err(id_taken()),
-        Err(error) => Err(error.into()),
+    // Known before the client is registered, which names the callback address.
+    let mut callback_tag = free_callback_tag(broker, &server.provider_id).await?;
+    loop {
+        let provider = provider(broker, server.clone(), discovered.clone(), &callback_tag, now).await?;
+        match broker.store.create_provider(&provider).await {
+            Ok(()) => return require_client(&broker.public_url, &provider).map(|()| provider),
+            Err(StoreError::Conflict)
+                if callback_tag.is_empty()
+                    && broker.store.provider(&server.tenant, &server.provider_id).await?.is_none() =>
+            {
+                // Another workspace took the plain address at the same moment.
+                callback_tag = new_callback_tag();
+            }
+            Err(StoreError::Conflict) => return Err(id_taken()),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
@@ -183,6 +195,7 @@ async fn provider(
     broker: &Broker,
     server: McpServer,
     discovered: Discovered,
+    callback_tag: &str,
     now: DateTime<Utc>,
 ) -> Result<Provider, BrokerError> {
     let Discovered { resource, scopes, known_scopes, server: metadata } = discovered;
@@ -191,7 +204,7 @@ async fn provider(
         Some(id) => (client_by_hand(&server.draft, id, method), false),
         // A client that registers itself, or is known by its document, is one that sends people.
         None if server.grant_type != GrantType::AuthorizationCode => (no_client(method), false),
-        None => own_client(broker, &metadata, &server.provider_id, &known_scopes).await?,
+        None => own_client(broker, &metadata, (&server.provider_id, callback_tag), &known_scopes).await?,
     };
     let offline = metadata.scopes_supported.iter().flatten().any(|scope| scope == "offline_access");
     let client = Client {
@@ -212,6 +225,7 @@ async fn provider(
         ..client
     };
     Ok(Provider {
+        callback_tag: callback_tag.to_owned(),
         auth_url: metadata.authorization_endpoint,
         uses_pkce: true,
         mcp_server_url: Some(server.given_url),
@@ -235,16 +249,16 @@ fn no_client(method: ClientAuthentication) -> Client {
 async fn own_client(
     broker: &Broker,
     server: &ServerMetadata,
-    provider_id: &str,
+    (provider_id, callback_tag): (&str, &str),
     scopes: &[String],
 ) -> Result<(Client, bool), BrokerError> {
     let method = authentication(server);
     if server.client_id_metadata_document_supported && broker.public_url.starts_with("https://") {
-        let id = client_metadata_url(&broker.public_url, provider_id);
+        let id = client_metadata_url(&broker.public_url, provider_id, callback_tag);
         return Ok((Client::new(id, None, ClientAuthentication::None), true));
     }
     let Some(endpoint) = &server.registration_endpoint else { return Ok((no_client(method), false)) };
-    let redirect_uri = callback_address(&broker.public_url, provider_id);
+    let redirect_uri = callback_address(&broker.public_url, provider_id, callback_tag);
     let on_devices = server.device_authorization_endpoint.is_some();
     let purpose = Purpose { redirect_uri: &redirect_uri, scopes, on_devices };
     let registered =

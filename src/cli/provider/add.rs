@@ -5,17 +5,14 @@
 use std::{collections::BTreeMap, io::Read, path::PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use clap::{
-    Args,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
+use clap::Args;
 use secrecy::SecretString;
 use serde_json::Value;
 
 use super::catalog::{steps, unknown};
 use crate::{
     broker::{
-        clients::redirect_uri::callback_address,
+        clients::redirect_uri::callback_address_of,
         context::Broker,
         error::BrokerError,
         providers::{
@@ -26,9 +23,10 @@ use crate::{
         rules::Fault,
     },
     catalog::{Catalog, Entry},
-    cli::api_key::TenantArgs,
+    cli::{api_key::TenantArgs, named::named},
     model::{
         client::ClientAuthentication,
+        consent::Consent,
         options::{GrantType, OptionsDraft, TokenFormat},
         provider::ProviderType,
         subject::Tenant,
@@ -139,6 +137,12 @@ pub(in crate::cli) struct Add {
     /// The format of token requests: form or json
     #[arg(long, value_name = "FORMAT", value_parser = named(&TokenFormat::NAMES))]
     token_format: Option<TokenFormat>,
+    /// The least strict consent for this provider: direct, confirm or verify; the setting CONSENT counts if it is stricter
+    #[arg(long, value_name = "MODE", value_parser = named(&Consent::NAMES))]
+    consent: Option<Consent>,
+    /// An address of your application to which a browser may be sent after a consent; may be repeated
+    #[arg(long = "return-url", value_name = "URL")]
+    return_urls: Vec<String>,
     #[command(flatten)]
     tenant: TenantArgs,
 }
@@ -161,7 +165,7 @@ pub(super) async fn run(add: Add, broker: &Broker) -> anyhow::Result<()> {
         BrokerError::Faults(faults) => anyhow!("{}", faults.iter().map(argument_fault).collect::<Vec<_>>().join("\n")),
         error => error.into(),
     })?;
-    let redirect_uri = callback_address(&broker.public_url, &provider_id);
+    let redirect_uri = callback_address_of(&broker.public_url, &provider);
     match provider.client.options.grant_type {
         GrantType::AuthorizationCode => {
             print(&format!("Added {provider_id}. Enter this redirect URI at the provider:\n{redirect_uri}"))?;
@@ -275,6 +279,8 @@ impl Add {
                 resource: self.resource,
                 token_params: optional_pairs("--token-param", &self.token_params)?,
                 token_format: self.token_format,
+                consent: self.consent,
+                return_urls: Some(self.return_urls).filter(|urls| !urls.is_empty()),
                 ..OptionsDraft::default()
             },
             ..ProviderDraft::default()
@@ -323,13 +329,6 @@ fn argument_fault(fault: &Fault) -> String {
         Some(condition) => format!("{argument}{name} is required{condition}"),
         None => format!("{argument}{name}: {}", fault.message),
     }
-}
-
-/// A parser of these names.
-fn named<T: Copy + Send + Sync + 'static>(names: &'static [(&'static str, T)]) -> impl TypedValueParser<Value = T> {
-    PossibleValuesParser::new(names.iter().map(|(name, _)| *name)).try_map(move |text| {
-        names.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or("unknown name")
-    })
 }
 
 fn pairs<C: FromIterator<(String, String)>>(flag: &str, given: &[String]) -> anyhow::Result<C> {

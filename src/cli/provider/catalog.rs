@@ -15,7 +15,7 @@ pub(super) fn show(catalog: &Catalog, name: Option<&str>, settings: &Settings) -
     let Some(name) = name else { return table(catalog) };
     let Some(entry) = catalog.entry(name) else { bail!(unknown(catalog, name)) };
     print(&format!("{}\n\nTo register an OAuth app there:\n", entry.display_name))?;
-    steps(entry, &callback_address(&public_url(settings)?, name))?;
+    steps(entry, &callback_address(&public_url(settings)?, name, ""))?;
     let mut command = format!("agent-auth provider add {name} --client-id ID --client-secret-file FILE");
     for param in entry.params.keys() {
         command.extend([" --set ", param, "=VALUE"]);

@@ -5,14 +5,14 @@
 use anyhow::bail;
 
 use crate::{
-    broker::{clients::redirect_uri::callback_address, context::Broker, providers::check::check},
+    broker::{clients::redirect_uri::callback_address_of, context::Broker, providers::check::check},
     model::{options::GrantType, provider::Provider},
     oauth::probe::Verdict,
     terminal::print,
 };
 
 pub(super) async fn run(provider: &Provider, broker: &Broker) -> anyhow::Result<()> {
-    let redirect_uri = callback_address(&broker.public_url, &provider.provider_id);
+    let redirect_uri = callback_address_of(&broker.public_url, provider);
     let findings = check(broker, provider).await;
     for finding in &findings {
         let mark = match finding.verdict {

@@ -56,6 +56,10 @@ pub struct AuthenticateRequest {
     is_default: bool,
     /// One of the provider's `allowed_redirect_uris`.
     redirect_uri: Option<String>,
+    /// One of the provider's `return_urls`: where the browser is sent after the consent, with `auth_id` added.
+    return_url: Option<String>,
+    /// The account that the person probably has at the provider, such as an email address; passed on to it.
+    login_hint: Option<String>,
     /// Do not begin a consent.
     #[schema(default = false, required = false)]
     check_only: bool,
@@ -103,7 +107,7 @@ pub struct AuthenticateResponse {
     /// ... here ...
     #[serde(skip_serializing_if = "Option::is_none")]
     verification_uri: Option<String>,
-    /// ... or opens, with the code in it; `url` is the same, if the provider has it ...
+    /// ... or opens, with the code in it ...
     #[serde(skip_serializing_if = "Option::is_none")]
     verification_uri_complete: Option<String>,
     /// ... within so many seconds.
@@ -120,9 +124,9 @@ pub enum AuthStatus {
     /// A person has to consent at `url`.
     #[default]
     Pending,
-    /// This agent may use no token, and no consent was begun.
+    /// This agent may use no token, and no consent was begun. At `url` a person can begin it.
     ConnectionRequired,
-    /// The token of `token_id` needs a new consent.
+    /// The token of `token_id` needs a new consent, which a person can begin at `url`.
     TokenExpired,
 }
 
@@ -164,11 +168,12 @@ pub async fn authenticate(
             verification_uri: device.map(|codes| codes.verification_uri),
             ..AuthenticateResponse::default()
         },
-        Outcome::ConnectionRequired => {
-            AuthenticateResponse { status: AuthStatus::ConnectionRequired, user_id, ..AuthenticateResponse::default() }
+        Outcome::ConnectionRequired(url) => {
+            let status = AuthStatus::ConnectionRequired;
+            AuthenticateResponse { status, url, user_id, ..AuthenticateResponse::default() }
         }
-        Outcome::TokenExpired => {
-            AuthenticateResponse { status: AuthStatus::TokenExpired, user_id, ..AuthenticateResponse::default() }
+        Outcome::TokenExpired(url) => {
+            AuthenticateResponse { status: AuthStatus::TokenExpired, url, user_id, ..AuthenticateResponse::default() }
         }
     };
     Ok(Json(response))
@@ -195,6 +200,8 @@ impl AuthenticateRequest {
             token_id: fields.optional_uuid("token_id"),
             is_default: fields.boolean("is_default", true),
             redirect_uri: fields.optional_text("redirect_uri", &rules::redirect_uri),
+            return_url: fields.optional_text("return_url", &rules::redirect_uri),
+            login_hint: fields.optional_text("login_hint", &rules::identifier),
             check_only: fields.boolean("check_only", false),
             grant: fields.optional_name("grant", &AuthGrant::NAMES),
             min_ttl: fields.optional_integer("min_ttl", rules::MIN_TTL_MAX),
@@ -231,6 +238,9 @@ impl AuthenticateRequest {
             token_id: self.token_id,
             is_default: self.is_default,
             redirect_uri: self.redirect_uri,
+            return_url: self.return_url,
+            login_hint: self.login_hint,
+            consent: caller.consent,
             check_only: self.check_only,
             consent_on: match self.grant {
                 Some(AuthGrant::Device) => ConsentOn::Device,

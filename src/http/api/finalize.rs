@@ -38,6 +38,9 @@ pub struct FinalizeRequest {
     state: String,
     /// The `iss` parameter of the redirect (RFC 9207), if there was one.
     iss: Option<String>,
+    /// The user who consented, as the application knows them. Required if the consent is `verify`; another user than the
+    /// one whose token it would be ends the request.
+    user_id: Option<String>,
 }
 
 /// A completed consent.
@@ -66,16 +69,22 @@ pub async fn post(
         code: fields.required_text("code", &rules::opaque),
         state: fields.required_text("state", &rules::opaque),
         iss: fields.optional_text("iss", &rules::opaque),
+        user_id: fields.optional_text("user_id", &rules::identifier),
     };
     fields.finish()?;
-    let invalid = |detail: &str| Err(ApiError::InvalidState(detail.to_owned()));
     rules::provider_id(&provider_id).map_err(|_| ApiError::no_provider())?;
-    let (state, source) = (SecretString::from(request.state), Source::Application(caller.reach()));
+    let state = SecretString::from(request.state);
+    let source = Source::Application { reach: caller.reach(), user_id: request.user_id.as_deref() };
     let response = CodeResponse { code: SecretString::from(request.code), iss: request.iss, query: None };
-    match complete(&app.broker, &provider_id, &state, response, source).await? {
-        Completion::Completed { id: auth_id } | Completion::AlreadyCompleted(auth_id) => {
-            Ok(Json(Finalized { status: "completed", provider_id, auth_id }))
-        }
+    let completion = complete(&app.broker, &provider_id, &state, response, source).await?;
+    finalized(completion).map(|auth_id| Json(Finalized { status: "completed", provider_id, auth_id }))
+}
+
+/// The id of a completed request, or why there is no token.
+pub(super) fn finalized(completion: Completion) -> Result<Uuid, ApiError> {
+    let invalid = |detail: &str| Err(ApiError::InvalidState(detail.to_owned()));
+    match completion {
+        Completion::Completed { id, .. } | Completion::AlreadyCompleted { id, .. } => Ok(id),
         Completion::Failed { error, error_description, kind, .. } => {
             let why = error_description.map_or_else(String::new, |text| format!(": {text}"));
             let detail = format!("The code could not be exchanged ({error}{why}). Authenticate again for a new URL.");
@@ -84,6 +93,11 @@ pub async fn post(
         Completion::InvalidState => Err(ApiError::NotFound(
             "There is no pending authorization request with that state. Authenticate again for a new URL.".into(),
         )),
+        Completion::OtherUser => Err(ApiError::Forbidden(
+            "Another user consented than the one whose token was requested. The code was deleted; authenticate again.",
+        )),
+        // Only a browser is answered so.
+        Completion::OtherBrowser | Completion::AwaitingConfirmation { .. } => Err(ApiError::Internal),
         Completion::StateUsed => invalid("The state was used with another code. Authenticate again for a new URL."),
         Completion::WrongProvider => invalid("The state belongs to another provider than the one in the path."),
     }

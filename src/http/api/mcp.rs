@@ -8,7 +8,7 @@ use axum::{Json, extract::State};
 use secrecy::SecretString;
 use utoipa::ToSchema;
 
-use super::provider_bodies::ProviderResponse;
+use super::provider_response::ProviderResponse;
 use crate::{
     broker::{
         providers::{
@@ -69,7 +69,8 @@ pub async fn discover(
     caller.administers_providers()?;
     let draft = McpDiscoverRequest::read(&body, app.broker.outbound.guard());
     draft.provider_id.as_deref().map_or(Ok(()), |id| caller.reaches_provider(id))?;
-    Ok(Json(Box::pin(connect(&app.broker, caller.tenant, draft)).await?.into()))
+    let provider = Box::pin(connect(&app.broker, caller.tenant, draft)).await?;
+    Ok(Json(ProviderResponse::of(provider, &app.broker.public_url)))
 }
 
 impl McpDiscoverRequest {

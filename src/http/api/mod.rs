@@ -3,10 +3,12 @@
 //! Must not know: the rules of the broker.
 
 pub mod authenticate;
+pub mod confirm;
 pub mod connections;
 pub mod finalize;
 pub mod mcp;
 pub mod provider_bodies;
+pub mod provider_response;
 pub mod providers;
 pub mod token_state;
 pub mod tokens;

@@ -1,15 +1,12 @@
-//! The bodies of `/v2/auth/providers`: the OpenAPI description is generated from these structs, and requests are read
-//! into them.
+//! The requests of `/v2/auth/providers`: the OpenAPI description is generated from these structs, and bodies are read into
+//! them.
 //! Owns: their fields, and the order in which a body is read.
 //! Must not know: which fields a provider needs; that is `broker/providers/definition.rs`.
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
 use secrecy::SecretString;
-use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::{
     broker::{
@@ -19,8 +16,9 @@ use crate::{
     http::body::{Fields, JsonBody, literal_error},
     model::{
         client::ClientAuthentication,
+        consent::Consent,
         options::{GrantType, OptionsDraft, TokenFormat},
-        provider::{Provider, ProviderType},
+        provider::ProviderType,
     },
     outbound::address::AddressGuard,
 };
@@ -97,6 +95,10 @@ pub struct ProviderCreateRequest {
     token_params: Option<BTreeMap<String, String>>,
     /// The format of token requests; `form` if absent.
     token_format: Option<TokenFormat>,
+    /// The least strict consent for this provider. The server's setting and the API key's count if they are stricter.
+    consent: Option<Consent>,
+    /// Addresses of applications to which a browser may be sent after a consent (`return_url`), compared byte by byte.
+    return_urls: Option<Vec<String>>,
 }
 
 /// A change of a provider. Fields that are absent or null keep their values.
@@ -133,87 +135,8 @@ pub struct ProviderUpdateRequest {
     omit_resource: Option<bool>,
     token_params: Option<BTreeMap<String, String>>,
     token_format: Option<TokenFormat>,
-}
-
-/// A provider in a response.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = OAuthProviderResponse)]
-pub struct ProviderResponse {
-    id: Uuid,
-    organization_id: String,
-    provider_id: String,
-    name: String,
-    client_id: String,
-    auth_url: String,
-    token_url: String,
-    userinfo_url: Option<String>,
-    revocation_url: Option<String>,
-    uses_pkce: bool,
-    code_challenge_method: Option<String>,
-    provider_type: Option<String>,
-    mcp_server_url: Option<String>,
-    token_endpoint_auth_method: &'static str,
-    is_dynamic_client: bool,
-    authorization_params: BTreeMap<String, String>,
-    allowed_redirect_uris: Vec<String>,
-    /// The issuer of the authorization server, if it is known.
-    issuer: Option<String>,
-    template: Option<String>,
-    grant_type: GrantType,
-    device_authorization_url: Option<String>,
-    refresh_url: Option<String>,
-    scope_separator: Option<String>,
-    default_scopes: Vec<String>,
-    always_scopes: Vec<String>,
-    resource: Option<String>,
-    omit_resource: bool,
-    token_params: BTreeMap<String, String>,
-    token_format: TokenFormat,
-    /// The error with which the token endpoint rejects the client, until it accepts it again: correct the client's
-    /// settings. The stored tokens are kept.
-    client_error: Option<String>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-}
-
-impl From<Provider> for ProviderResponse {
-    fn from(provider: Provider) -> Self {
-        let options = provider.client.options;
-        Self {
-            id: provider.id,
-            organization_id: provider.tenant.organization,
-            provider_id: provider.provider_id,
-            name: provider.name,
-            client_id: provider.client.id,
-            auth_url: provider.auth_url,
-            token_url: provider.client.token_url,
-            userinfo_url: provider.userinfo_url,
-            revocation_url: provider.client.revocation_url,
-            uses_pkce: provider.uses_pkce,
-            code_challenge_method: Some(provider.code_challenge_method),
-            provider_type: provider.provider_type,
-            mcp_server_url: provider.mcp_server_url,
-            token_endpoint_auth_method: provider.client.authentication.as_str(),
-            is_dynamic_client: provider.is_dynamic_client,
-            authorization_params: provider.authorization_params,
-            allowed_redirect_uris: provider.allowed_redirect_uris,
-            issuer: options.issuer,
-            template: options.template,
-            grant_type: options.grant_type,
-            device_authorization_url: options.device_authorization_url,
-            refresh_url: options.refresh_url,
-            scope_separator: options.scope_separator,
-            default_scopes: options.default_scopes,
-            always_scopes: options.always_scopes,
-            resource: options.resource,
-            omit_resource: options.omit_resource,
-            token_params: options.token_params,
-            token_format: options.token_format,
-            client_error: provider.client_error,
-            created_at: provider.created_at,
-            updated_at: provider.updated_at,
-        }
-    }
+    consent: Option<Consent>,
+    return_urls: Option<Vec<String>>,
 }
 
 /// Reads the fields of one body.
@@ -289,6 +212,8 @@ impl ProviderCreateRequest {
             omit_resource: reader.fields.optional_boolean("omit_resource"),
             token_params: reader.map("token_params"),
             token_format: reader.fields.optional_name("token_format", &TokenFormat::NAMES),
+            consent: reader.fields.optional_name("consent", &Consent::NAMES),
+            return_urls: reader.texts("return_urls", REDIRECT_URIS_MAX),
             issuer,
         };
         let nulls = ["provider_id", "client_id", "name", "auth_url", "token_url"];
@@ -325,6 +250,8 @@ impl ProviderCreateRequest {
                 omit_resource: self.omit_resource,
                 token_params: self.token_params,
                 token_format: self.token_format,
+                consent: self.consent,
+                return_urls: self.return_urls,
             },
             expose_grants: None,
             unreadable,
@@ -359,6 +286,8 @@ impl ProviderUpdateRequest {
             omit_resource: reader.fields.optional_boolean("omit_resource"),
             token_params: reader.map("token_params"),
             token_format: reader.fields.optional_name("token_format", &TokenFormat::NAMES),
+            consent: reader.fields.optional_name("consent", &Consent::NAMES),
+            return_urls: reader.texts("return_urls", REDIRECT_URIS_MAX),
             code_challenge_method: reader.challenge_method(),
             token_endpoint_auth_method: reader
                 .fields
@@ -397,6 +326,8 @@ impl ProviderUpdateRequest {
                 omit_resource: self.omit_resource,
                 token_params: self.token_params,
                 token_format: self.token_format,
+                consent: self.consent,
+                return_urls: self.return_urls,
             },
             unreadable,
             ..ProviderDraft::default()

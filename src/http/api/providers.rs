@@ -11,7 +11,10 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::provider_bodies::{ProviderCreateRequest, ProviderResponse, ProviderUpdateRequest};
+use super::{
+    provider_bodies::{ProviderCreateRequest, ProviderUpdateRequest},
+    provider_response::ProviderResponse,
+};
 use crate::{
     broker::{providers, rules},
     http::{
@@ -39,7 +42,8 @@ pub struct DeletedProvider {
 pub async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Vec<ProviderResponse>>, ApiError> {
     caller.needs(Permission::List)?;
     let providers = providers::list::list(&app.broker, caller.reach()).await?;
-    Ok(Json(providers.into_iter().map(ProviderResponse::from).collect()))
+    let response = |provider| ProviderResponse::of(provider, &app.broker.public_url);
+    Ok(Json(providers.into_iter().map(response).collect()))
 }
 
 /// Registers a provider.
@@ -55,7 +59,8 @@ pub async fn create(
     caller.administers_providers()?;
     let draft = ProviderCreateRequest::read(&body, app.broker.outbound.guard());
     draft.provider_id.as_deref().map_or(Ok(()), |id| caller.reaches_provider(id))?;
-    Ok(Json(providers::create::create(&app.broker, caller.tenant, draft).await?.into()))
+    let provider = providers::create::create(&app.broker, caller.tenant, draft).await?;
+    Ok(Json(ProviderResponse::of(provider, &app.broker.public_url)))
 }
 
 /// Returns a provider.
@@ -70,7 +75,8 @@ pub async fn get(
     caller.needs(Permission::List)?;
     caller.reaches_provider(&provider_id)?;
     check_id(&provider_id)?;
-    Ok(Json(providers::list::get(&app.broker, &caller.tenant, &provider_id).await?.into()))
+    let provider = providers::list::get(&app.broker, &caller.tenant, &provider_id).await?;
+    Ok(Json(ProviderResponse::of(provider, &app.broker.public_url)))
 }
 
 /// Changes a provider. Its tokens are kept, and refreshed with the new settings.
@@ -90,7 +96,8 @@ pub async fn update(
     caller.reaches_provider(&provider_id)?;
     check_id(&provider_id)?;
     let draft = ProviderUpdateRequest::read(&body, app.broker.outbound.guard());
-    Ok(Json(providers::change::change(&app.broker, &caller.tenant, &provider_id, draft).await?.into()))
+    let provider = providers::change::change(&app.broker, &caller.tenant, &provider_id, draft).await?;
+    Ok(Json(ProviderResponse::of(provider, &app.broker.public_url)))
 }
 
 /// Deletes a provider with all of its tokens, and revokes their grants.

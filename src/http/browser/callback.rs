@@ -9,11 +9,12 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use secrecy::SecretString;
-use url::form_urlencoded;
+use secrecy::{ExposeSecret, SecretString};
+use url::{Url, form_urlencoded};
 use uuid::Uuid;
 
 use super::{
+    cookie::browser_cookie,
     pages::{
         outcome::page,
         page::{FailureReason, Page},
@@ -84,6 +85,15 @@ impl CallbackQuery {
         }
         read
     }
+
+    /// The page for a GitHub App that was installed or changed; `None` if this is the response to a request of ours.
+    fn setup_page(&self) -> Option<Page<'static>> {
+        match self.setup_action.as_deref() {
+            Some("update") => Some(Page::Updated),
+            _ if self.state.is_some() && (self.code.is_some() || self.error.is_some()) => None,
+            _ => Some(Page::Installed),
+        }
+    }
 }
 
 /// The redirect URI: completes a consent.
@@ -105,7 +115,31 @@ pub async fn get(
     if !is_visit(&method, &headers) {
         return no_visit();
     }
-    complete_in_browser(&app, &provider_id, CallbackQuery::read(query.as_deref()), &request_id).await
+    let address = Address { provider_id: &provider_id, callback_tag: "" };
+    complete_in_browser(&app, address, &headers, CallbackQuery::read(query.as_deref()), &request_id).await
+}
+
+/// The redirect URI of a provider that has an address of its own, because another workspace's has the plain one.
+pub async fn tagged(
+    State(app): State<Arc<App>>,
+    method: Method,
+    headers: HeaderMap,
+    request_id: RequestId,
+    Path((provider_id, callback_tag)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    if !is_visit(&method, &headers) {
+        return no_visit();
+    }
+    let query = CallbackQuery::read(query.as_deref());
+    match query.setup_page() {
+        // It is the setup URL of this provider too.
+        Some(setup_page) if query.setup_action.is_some() => page(StatusCode::OK, &setup_page),
+        _ => {
+            let address = Address { provider_id: &provider_id, callback_tag: &callback_tag };
+            complete_in_browser(&app, address, &headers, query, &request_id).await
+        }
+    }
 }
 
 /// The setup URL of a GitHub App. An `installation_id` alone proves nothing: anyone can put one into a link.
@@ -127,12 +161,12 @@ pub async fn setup(
         return no_visit();
     }
     let query = CallbackQuery::read(query.as_deref());
-    match query.setup_action.as_deref() {
-        Some("update") => page(StatusCode::OK, &Page::Updated),
-        _ if query.state.is_some() && (query.code.is_some() || query.error.is_some()) => {
-            complete_in_browser(&app, &provider_id, query, &request_id).await
+    match query.setup_page() {
+        Some(setup_page) => page(StatusCode::OK, &setup_page),
+        None => {
+            let address = Address { provider_id: &provider_id, callback_tag: "" };
+            complete_in_browser(&app, address, &headers, query, &request_id).await
         }
-        _ => page(StatusCode::OK, &Page::Installed),
     }
 }
 
@@ -159,9 +193,17 @@ pub async fn outcome(
     }
 }
 
+/// The callback address at which a browser arrived.
+#[derive(Clone, Copy)]
+struct Address<'a> {
+    provider_id: &'a str,
+    callback_tag: &'a str,
+}
+
 async fn complete_in_browser(
     app: &Arc<App>,
-    provider_id: &str,
+    Address { provider_id, callback_tag }: Address<'_>,
+    headers: &HeaderMap,
     query: CallbackQuery,
     request_id: &RequestId,
 ) -> Response {
@@ -180,15 +222,17 @@ async fn complete_in_browser(
     if rules::provider_id(provider_id).is_err() {
         return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id);
     }
+    let cookie = browser_cookie(headers, &app.broker.public_url);
+    let source = Source::Browser { callback_tag, cookie: cookie.as_ref() };
     let completion = match (query.error.filter(|error| !error.is_empty()), query.code) {
         (Some(error), _) => {
             let error_description = query.error_description.as_deref();
             let response = ErrorResponse { error: &error, error_description, iss: query.iss.as_deref() };
-            refuse(&app.broker, provider_id, &state, response).await
+            refuse(&app.broker, provider_id, &state, response, source).await
         }
         (None, Some(code)) if !code.is_empty() => {
             let response = CodeResponse { code: code.into(), iss: query.iss, query: Some(query.whole) };
-            complete(&app.broker, provider_id, &state, response, Source::Browser).await
+            complete(&app.broker, provider_id, &state, response, source).await
         }
         (None, _) => return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters, request_id),
     };
@@ -203,9 +247,19 @@ pub(in crate::http) async fn finish(
     request_id: &RequestId,
 ) -> Response {
     match completion {
-        Ok(Completion::Completed { id, .. }) => see_other(app, provider_id, id, ""),
-        Ok(Completion::AlreadyCompleted(id)) => see_other(app, provider_id, id, "?again"),
-        Ok(Completion::InvalidState) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id),
+        Ok(
+            Completion::Completed { id, return_url: Some(url) }
+            | Completion::AlreadyCompleted { id, return_url: Some(url) },
+        ) => to_application(&url, id, None),
+        Ok(Completion::AwaitingConfirmation { id, return_url, reference }) => {
+            to_application(&return_url, id, Some(&reference))
+        }
+        Ok(Completion::Completed { id, return_url: None }) => see_other(app, provider_id, id, ""),
+        Ok(Completion::AlreadyCompleted { id, return_url: None }) => see_other(app, provider_id, id, "?again"),
+        Ok(Completion::OtherBrowser) => failed(StatusCode::BAD_REQUEST, FailureReason::OtherBrowser, request_id),
+        Ok(Completion::InvalidState | Completion::OtherUser) => {
+            failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id)
+        }
         Ok(Completion::StateUsed) => failed(StatusCode::BAD_REQUEST, FailureReason::StateUsed, request_id),
         Ok(Completion::WrongProvider) => failed(StatusCode::BAD_REQUEST, FailureReason::WrongProvider, request_id),
         Ok(Completion::Failed { id, error, error_description, kind, .. }) => {
@@ -228,7 +282,23 @@ pub(in crate::http) async fn finish(
 
 /// Redirects to an address without code and state, so that neither stays in the history or in a `Referer`.
 fn see_other(app: &App, provider_id: &str, id: Uuid, query: &str) -> Response {
-    let location = format!("{}/{id}{query}", callback_address(&app.broker.public_url, provider_id));
+    redirect(format!("{}/{id}{query}", callback_address(&app.broker.public_url, provider_id, "")))
+}
+
+/// Redirects to one of the application's own addresses, with the request's id; and, if the application has to confirm the
+/// user, with the reference that it needs for that.
+fn to_application(return_url: &str, id: Uuid, reference: Option<&SecretString>) -> Response {
+    // It was checked when the provider was written.
+    let Ok(mut url) = Url::parse(return_url) else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    url.query_pairs_mut().append_pair("auth_id", &id.to_string());
+    if let Some(reference) = reference {
+        url.query_pairs_mut().append_pair("reference", reference.expose_secret());
+    }
+    redirect(url.into())
+}
+
+/// A redirect after which nothing of this address stays behind.
+pub(super) fn redirect(location: String) -> Response {
     let headers = [
         (header::LOCATION, location),
         (header::CACHE_CONTROL, "no-store".to_owned()),

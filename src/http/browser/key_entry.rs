@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Path, RawQuery, Request, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::Response,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -14,6 +14,7 @@ use url::form_urlencoded;
 
 use super::{
     callback::{failed, finish, internal_error_page},
+    cookie::browser_cookie,
     pages::{key::key_page, page::FailureReason},
     request_id::RequestId,
 };
@@ -22,7 +23,8 @@ use crate::{
         consent::{
             completion::{CodeResponse, Source},
             exchange::complete,
-            static_key::{self, KeyPage, key_page_of},
+            interaction::Question,
+            static_key::{self, key_page_of},
         },
         rules,
     },
@@ -32,6 +34,7 @@ use crate::{
 /// Shows the page. It can be opened any number of times.
 pub async fn get(
     State(app): State<Arc<App>>,
+    headers: HeaderMap,
     request_id: RequestId,
     Path(provider_id): Path<String>,
     RawQuery(query): RawQuery,
@@ -39,7 +42,8 @@ pub async fn get(
     let Some(state) = field(query.unwrap_or_default().as_bytes(), "state") else {
         return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters, &request_id);
     };
-    show(&app, &provider_id, &state, None, &request_id).await
+    let cookie = browser_cookie(&headers, &app.broker.public_url);
+    show(&app, &provider_id, (&state, cookie.as_ref()), None, &request_id).await
 }
 
 /// Takes the key: once for each link, even if the button is pressed several times.
@@ -49,6 +53,7 @@ pub async fn post(
     Path(provider_id): Path<String>,
     request: Request,
 ) -> Response {
+    let cookie = browser_cookie(request.headers(), &app.broker.public_url);
     let form = match whole(request, &()).await {
         Ok(form) => form,
         Err(error) => return internal_error_page(error, &request_id),
@@ -58,30 +63,30 @@ pub async fn post(
     };
     let key = SecretString::from(key.expose_secret().trim());
     if let Err(problem) = static_key::check(&key) {
-        return show(&app, &provider_id, &state, Some(problem), &request_id).await;
+        return show(&app, &provider_id, (&state, cookie.as_ref()), Some(problem), &request_id).await;
     }
     let response = CodeResponse { code: key, iss: None, query: None };
-    let completion = complete(&app.broker, &provider_id, &state, response, Source::KeyPage).await;
+    let source = Source::KeyPage { cookie: cookie.as_ref() };
+    let completion = complete(&app.broker, &provider_id, &state, response, source).await;
     finish(&app, &provider_id, completion, &request_id).await
 }
 
 async fn show(
     app: &Arc<App>,
     provider_id: &str,
-    state: &SecretString,
+    (state, cookie): (&SecretString, Option<&SecretString>),
     problem: Option<&'static str>,
     request_id: &RequestId,
 ) -> Response {
     if rules::provider_id(provider_id).is_err() {
         return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id);
     }
-    match key_page_of(&app.broker, provider_id, state).await {
-        Ok(KeyPage::Form(provider)) => {
+    match key_page_of(&app.broker, provider_id, state, cookie).await {
+        Ok(Question::Open(facts)) => {
             let action = format!("{}/host-api-key/{provider_id}", app.broker.public_url);
-            key_page(&provider, &action, state.expose_secret(), problem)
+            key_page(&facts, &action, state.expose_secret(), problem)
         }
-        Ok(KeyPage::Ended(completion)) => finish(app, provider_id, Ok(completion), request_id).await,
-        Ok(KeyPage::Unknown) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id),
+        Ok(Question::Closed(closed)) => finish(app, provider_id, Ok(closed.completion), request_id).await,
         Err(error) => internal_error_page(error.into(), request_id),
     }
 }

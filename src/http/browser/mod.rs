@@ -1,9 +1,11 @@
-//! What people's browsers see: callbacks, the page for a static key, and the pages themselves.
+//! What people's browsers see: the page before a consent, callbacks, the page for a static key, and the pages themselves.
 //! Owns: pages and redirects.
 //! Must not know: the rules of the broker.
 
 pub mod callback;
 pub mod client_metadata;
+pub mod connect;
+mod cookie;
 pub mod key_entry;
 pub mod pages;
 pub(in crate::http) mod request_id;

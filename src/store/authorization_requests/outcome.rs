@@ -25,7 +25,8 @@ pub(in crate::store) async fn complete(
         .query(
             "UPDATE authorization_requests
              SET status = 'completed', token = $4, finished_at = $5, expires_at = $6, code_verifier = NULL,
-                 client_secret = NULL, device_code = NULL, poll_at = NULL
+                 client_secret = NULL, device_code = NULL, poll_at = NULL, authorization_url = NULL,
+                     user_code = NULL, code = NULL
              WHERE organization_id = $1 AND workspace_id = $2 AND id = $3
                AND (status = 'exchanging' OR (poll_seconds IS NOT NULL AND status IN ('pending', 'failed')))",
         )
@@ -52,7 +53,8 @@ impl Store {
             .query(
                 "UPDATE authorization_requests
                  SET status = 'failed', error = $4, error_description = $5, finished_at = $6, code_verifier = NULL,
-                     client_secret = NULL, device_code = NULL, poll_at = NULL
+                     client_secret = NULL, device_code = NULL, poll_at = NULL, authorization_url = NULL,
+                     user_code = NULL, code = NULL
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'exchanging'",
             )
             .within(&request.wanted.subject.tenant)

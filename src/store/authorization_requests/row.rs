@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::{
     model::{
         authorization_request::{AuthorizationRequest, Polling, Status},
+        consent::Consent,
         grant::GrantRequest,
         key_limits::Reach,
         subject::{Subject, Tenant},
@@ -21,7 +22,10 @@ use crate::{
         error::StoreError,
         handle::Store,
         key_limits::in_limit,
-        seal::{REQUEST_CLIENT_SECRET, REQUEST_CODE_VERIFIER, REQUEST_DEVICE_CODE},
+        seal::{
+            REQUEST_AUTHORIZATION_URL, REQUEST_CLIENT_SECRET, REQUEST_CODE, REQUEST_CODE_VERIFIER, REQUEST_DEVICE_CODE,
+            REQUEST_USER_CODE,
+        },
     },
 };
 
@@ -45,6 +49,13 @@ pub(super) struct AuthorizationRequestRow {
     code_verifier: Option<Vec<u8>>,
     device_code: Option<Vec<u8>>,
     poll_seconds: Option<i64>,
+    consent: Consent,
+    authorization_url: Option<Vec<u8>>,
+    user_code: Option<Vec<u8>>,
+    browser_hash: Option<Vec<u8>>,
+    return_url: Option<String>,
+    code: Option<Vec<u8>>,
+    confirmation_hash: Option<Vec<u8>>,
     #[sqlx(flatten)]
     client: ClientRow,
     code_hash: Option<Vec<u8>>,
@@ -54,7 +65,7 @@ pub(super) struct AuthorizationRequestRow {
 }
 
 /// What a new row has, in the order in which it is bound.
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 27] = [
     "id",
     "organization_id",
     "workspace_id",
@@ -75,19 +86,33 @@ const COLUMNS: [&str; 21] = [
     "poll_seconds",
     "poll_at",
     "state_hash",
+    "reference_hash",
+    "consent",
+    "authorization_url",
+    "user_code",
+    "browser_hash",
+    "return_url",
     "created_at",
 ];
+
+/// The secrets that a browser brings to a request, of which only hashes are stored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestHashes {
+    /// Of the state. A person who consents on another device does not come back here: such a request has no state.
+    pub state: Option<[u8; 32]>,
+    /// Of the reference in the URL of our page, if the person is sent there.
+    pub reference: Option<[u8; 32]>,
+}
 
 static INSERT: LazyLock<String> =
     LazyLock::new(|| insert_into("authorization_requests", &[&COLUMNS, &ClientRow::COLUMNS]));
 
 impl Store {
-    /// Stores a new authorization request under the SHA-256 of its state. A person who consents on another device does
-    /// not come back here: such a request has no state.
+    /// Stores a new authorization request.
     pub async fn create_authorization_request(
         &self,
         request: &AuthorizationRequest,
-        state_hash: Option<[u8; 32]>,
+        hashes: RequestHashes,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let r = request.clone();
@@ -95,6 +120,7 @@ impl Store {
         let poll_seconds = r.device.as_ref().map(|polling| polling.seconds);
         let poll_at = poll_seconds.and_then(|seconds| now.checked_add_signed(TimeDelta::seconds(seconds)));
         let device_code = r.device.as_ref().map(|polling| &polling.device_code);
+        let user_code = r.device.as_ref().and_then(|polling| polling.user_code.as_ref());
         let query = self
             .db
             .query(&INSERT)
@@ -116,7 +142,13 @@ impl Store {
             .bind(seal.seal_optional(REQUEST_DEVICE_CODE, device_code)?)
             .bind(poll_seconds)
             .bind(poll_at)
-            .bind(state_hash.map(|hash| hash.to_vec()))
+            .bind(hashes.state.map(|hash| hash.to_vec()))
+            .bind(hashes.reference.map(|hash| hash.to_vec()))
+            .bind(r.consent)
+            .bind(seal.seal_optional(REQUEST_AUTHORIZATION_URL, r.authorization_url.as_ref())?)
+            .bind(seal.seal_optional(REQUEST_USER_CODE, user_code)?)
+            .bind(r.browser_hash)
+            .bind(r.return_url)
             .bind(now);
         ClientRow::seal(&r.client, &seal, REQUEST_CLIENT_SECRET)?.bind(query).execute().await?;
         Ok(())
@@ -203,6 +235,9 @@ impl Store {
         let client = row.client.open(&seal, REQUEST_CLIENT_SECRET)?;
         let code_verifier = seal.open_optional(REQUEST_CODE_VERIFIER, row.code_verifier.as_ref())?;
         let device_code = seal.open_optional(REQUEST_DEVICE_CODE, row.device_code.as_ref())?;
+        let user_code = seal.open_optional(REQUEST_USER_CODE, row.user_code.as_ref())?;
+        let authorization_url = seal.open_optional(REQUEST_AUTHORIZATION_URL, row.authorization_url.as_ref())?;
+        let code = seal.open_optional(REQUEST_CODE, row.code.as_ref())?;
         let device = device_code.zip(row.poll_seconds);
         Ok(AuthorizationRequest {
             id: row.id,
@@ -218,7 +253,13 @@ impl Store {
             client,
             redirect_uri: row.redirect_uri,
             code_verifier,
-            device: device.map(|(device_code, seconds)| Polling { device_code, seconds }),
+            consent: row.consent,
+            authorization_url,
+            browser_hash: row.browser_hash,
+            return_url: row.return_url,
+            code,
+            confirmation_hash: row.confirmation_hash,
+            device: device.map(|(device_code, seconds)| Polling { device_code, seconds, user_code }),
             status: row.status,
             code_hash: row.code_hash,
             taken_at: row.taken_at,

@@ -24,7 +24,8 @@ impl Store {
             .db
             .query(
                 "UPDATE authorization_requests SET status = 'exchanging', code_hash = $3, taken_at = $4
-                 WHERE state_hash = $1 AND provider_id = $2 AND status = 'pending' AND expires_at > $4
+                 WHERE state_hash = $1 AND provider_id = $2 AND status = 'pending' AND code IS NULL
+                   AND expires_at > $4
                  RETURNING *",
             )
             .bind(state_hash.to_vec())
@@ -66,8 +67,10 @@ impl Store {
             .query(
                 "UPDATE authorization_requests
                  SET status = 'failed', error = $3, error_description = $4, finished_at = $5, code_verifier = NULL,
-                     client_secret = NULL, device_code = NULL, poll_at = NULL
-                 WHERE state_hash = $1 AND provider_id = $2 AND status = 'pending' AND expires_at > $5
+                     client_secret = NULL, device_code = NULL, poll_at = NULL, authorization_url = NULL,
+                     user_code = NULL, code = NULL
+                 WHERE state_hash = $1 AND provider_id = $2 AND status = 'pending' AND code IS NULL
+                   AND expires_at > $5
                  RETURNING *",
             )
             .bind(state_hash.to_vec())

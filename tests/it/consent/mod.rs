@@ -2,6 +2,7 @@
 
 mod accounts;
 mod authorization_url;
+mod binding;
 mod callback;
 mod client_credentials;
 mod deletion_races;

@@ -23,6 +23,9 @@ both_databases! {
     a_server_that_takes_our_own_tokens_needs_a_client_and_no_person,
     a_server_that_knows_devices_is_told_of_them,
     a_client_that_was_forgotten_is_registered_anew_for_a_device,
+    another_workspace_is_registered_with_an_address_of_its_own,
+    simultaneous_workspaces_are_registered_with_the_addresses_they_get,
+    a_document_of_another_workspace_names_its_own_address,
 }
 
 const DISCOVER: &str = "/v2/auth/providers/mcp-discover";
@@ -255,4 +258,51 @@ async fn a_client_that_was_forgotten_is_registered_anew_for_a_device(app: TestAp
     assert_eq!(server.requests("/register").len(), 2, "it did not help, so it is not done again and again");
     server.show("/device", codes(&server));
     assert_eq!(app.authenticate(&asked).await["user_code"], "ABCD");
+}
+
+async fn another_workspace_is_registered_with_an_address_of_its_own(app: TestApp) {
+    let server = McpServer::start().await;
+    let in_an_hour = chrono::Utc::now().timestamp() + 3600;
+    app.post(DISCOVER, &server.connection()).await.expect(200);
+    let other = app.service_key_in("other", "ws").await;
+    let given = json!({"client_id": "second", "client_secret": "s", "client_secret_expires_at": in_an_hour});
+    server.answer("/register", Reply::json(given).status(201));
+    let provider = other.post(DISCOVER, &server.connection()).await.expect(200);
+    let own = provider["redirect_uri"].as_str().expect("an address");
+    assert!(own.contains("/host-oauth-callback/acme/at/"), "{own}");
+    app.advance(3601);
+    let pending = other.begin(&asking("alice", &[])).await;
+    assert_eq!(pending.parameter("redirect_uri").as_deref(), Some(own));
+    let registered = server.requests("/register");
+    let uris: Vec<Value> = registered.iter().map(|request| request.json()["redirect_uris"].clone()).collect();
+    assert_eq!(uris, [json!(["https://broker.example/host-oauth-callback/acme"]), json!([own]), json!([own])]);
+}
+
+async fn simultaneous_workspaces_are_registered_with_the_addresses_they_get(app: TestApp) {
+    let server = McpServer::start().await;
+    let (one, two) = (app.service_key_in("one", "ws").await, app.service_key_in("two", "ws").await);
+    let connection = server.connection();
+    let (one, two) = tokio::join!(one.post(DISCOVER, &connection), two.post(DISCOVER, &connection));
+    let addresses = [one.expect(200)["redirect_uri"].clone(), two.expect(200)["redirect_uri"].clone()];
+    assert_ne!(addresses[0], addresses[1]);
+    let registered: Vec<Value> =
+        server.requests("/register").iter().map(|request| request.json()["redirect_uris"][0].clone()).collect();
+    for address in addresses {
+        assert!(registered.contains(&address), "{address} is not among {registered:?}");
+    }
+}
+
+async fn a_document_of_another_workspace_names_its_own_address(database: Database) {
+    let app = TestApp::start_with(database, |settings| settings.public_url = Some("https://auth.example".into())).await;
+    let server = McpServer::start().await;
+    let takes = json!({"client_id_metadata_document_supported": true});
+    server.show(SERVER_METADATA, with(server.server_metadata(), takes));
+    app.post(DISCOVER, &server.connection()).await.expect(200);
+    let other = app.service_key_in("other", "ws").await;
+    let provider = other.post(DISCOVER, &server.connection()).await.expect(200);
+    let client_id = provider["client_id"].as_str().expect("an id");
+    let document = app.anonymous().get(client_id.strip_prefix("https://auth.example").unwrap()).await.expect(200);
+    assert_eq!(document["client_id"], client_id);
+    assert_eq!(document["redirect_uris"], json!([provider["redirect_uri"]]));
+    app.anonymous().get("/oauth/client-metadata.json/acme/..%2Fx").await.expect(404);
 }

@@ -1,11 +1,13 @@
 //! The storage class of every SQLite value matches the declared type of its column.
 //! SQLite accepts any value in any column, so a wrong bind would go unnoticed.
 
+use serde_json::json;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use crate::support::app::TestApp;
 use crate::support::authorization_server::AuthorizationServer;
+use crate::support::browser::Browser;
 use crate::support::caller::asking;
 use crate::support::database::Database;
 
@@ -29,6 +31,13 @@ async fn every_value_is_stored_as_its_column_says() {
     app.advance(3600);
     app.token(&asking("alice", &["read"])).await;
     app.begin(&asking("bob", &["read"])).await;
+    let verified = json!({"consent": "verify", "return_urls": ["https://app.example/connected"]});
+    app.patch("/v2/auth/providers/acme", &verified).await.expect(200);
+    let pending = app.begin(&asking("carol", &["read"])).await;
+    let person = Browser::new(&app);
+    let at_provider = person.go_on(&pending.url).await;
+    assert_eq!(person.open(provider.consent(&at_provider).as_str()).await.status, 303);
+    app.new_key(&["--consent", "confirm"]).await;
 
     let file = app.database.folder.path().join("agent-auth.db");
     let mut database = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(file)).await.unwrap();

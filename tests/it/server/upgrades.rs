@@ -10,10 +10,12 @@ use tempfile::TempDir;
 
 use crate::support::app::TestApp;
 use crate::support::both_databases;
+use crate::support::caller::acme;
 use crate::support::database::Database;
 
 both_databases! {
     a_consent_begun_before_the_upgrade_is_still_waited_for,
+    providers_that_shared_a_callback_address_keep_it,
 }
 
 const REQUEST: &str = "00000000-0000-4000-8000-000000000007";
@@ -73,4 +75,37 @@ async fn a_consent_begun_before_the_upgrade_is_still_waited_for(database: Databa
     let deleted = app.delete("/v2/auth/providers/acme").await;
     assert_eq!(deleted.expect(200)["revocation_queued"], json!(0));
     assert_eq!(app.database.authorization_requests().await, 0, "requests still go with their provider");
+}
+
+async fn providers_that_shared_a_callback_address_keep_it(database: Database) {
+    migrate_to_the_first_version(&database).await;
+    let is_postgres = database.postgres.is_some();
+    for (number, organization, provider_id) in [(1, "first", "acme"), (2, "second", "acme"), (3, "second", "other")] {
+        let uuid = format!("00000000-0000-4000-8000-00000000000{number}");
+        let id = if is_postgres { format!("'{uuid}'") } else { format!("X'{}'", uuid.replace('-', "")) };
+        let at = format!("'2026-01-0{number} 00:00:00+00:00'");
+        let columns =
+            "'Acme', 'client', NULL, 'https://acme.example/authorize', 'https://acme.example/token', true, 'S256',
+            NULL, 'none', '{}', '[]', NULL, false, '{}', NULL, NULL, NULL, NULL, 1";
+        let insert = format!(
+            "INSERT INTO providers VALUES ({id}, '{organization}', 'ws', '{provider_id}', {columns}, {at}, {at})"
+        );
+        assert_eq!(database.tamper(&insert).await, 1);
+    }
+    let app = TestApp::start(database).await;
+    let address = async |organization: &str, provider_id: &str| {
+        let caller = app.service_key_in(organization, "ws").await;
+        let path = format!("/v2/auth/providers/{provider_id}");
+        caller.get(&path).await.expect(200)["redirect_uri"].as_str().unwrap().to_owned()
+    };
+    let plain = "https://broker.example/host-oauth-callback/acme";
+    assert_eq!((address("first", "acme").await, address("second", "acme").await), (plain.to_owned(), plain.to_owned()));
+    assert_eq!(address("second", "other").await, "https://broker.example/host-oauth-callback/other");
+    let marked =
+        "SELECT count(*) FROM providers WHERE shares_callback AND organization_id = 'second' AND provider_id = 'acme'";
+    assert_eq!(app.database.number(marked).await, 1);
+    assert_eq!(app.database.number("SELECT count(*) FROM providers WHERE shares_callback").await, 1);
+    let third = app.service_key_in("third", "ws").await;
+    let added = third.register_as(acme()).await;
+    assert!(added["redirect_uri"].as_str().unwrap().starts_with(&format!("{plain}/at/")), "{added}");
 }

@@ -214,6 +214,11 @@ impl Caller {
         answer.as_array().expect("a list").clone()
     }
 
+    /// The tokens of that user; with a service key.
+    pub async fn tokens_of(&self, user: &str) -> Vec<Value> {
+        self.acting_for(user).tokens().await
+    }
+
     pub async fn has_token(&self) -> bool {
         let answer = self.get("/v2/auth/tokens/exists?provider_id=acme").await.expect(200);
         answer["has_token"].as_bool().expect("true or false")

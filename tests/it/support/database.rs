@@ -57,6 +57,8 @@ impl Database {
             encryption_keys: Some(SecretString::from(self.encryption_keys.clone())),
             bootstrap_api_key: Some(SecretString::from(self.bootstrap_key.clone())),
             allow_private_upstreams: "true".to_owned(),
+            // Most tests are about what comes after, and follow the URL straight to the provider.
+            consent: "direct".to_owned(),
             ..Settings::default()
         }
     }
@@ -69,6 +71,7 @@ impl Database {
             ("BOOTSTRAP_API_KEY".to_owned(), self.bootstrap_key.clone()),
             ("PUBLIC_URL".to_owned(), PUBLIC_URL.to_owned()),
             ("ALLOW_PRIVATE_UPSTREAMS".to_owned(), "true".to_owned()),
+            ("CONSENT".to_owned(), "direct".to_owned()),
         ];
         if let Some(own) = &self.postgres {
             environment.push(("DATABASE_URL".to_owned(), own.url.clone()));

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod app;
 pub mod authorization_server;
 pub mod binary;
+pub mod browser;
 pub mod caller;
 pub mod cluster;
 pub mod database;

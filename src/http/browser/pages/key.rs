@@ -6,24 +6,30 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::outcome::Name;
-use crate::broker::consent::static_key::KEY_MAX;
+use url::Url;
+
+use super::connect::ShownFacts;
+use super::render::html;
+use crate::broker::consent::{interaction::Facts, static_key::KEY_MAX};
 
 #[derive(Template)]
 #[template(path = "http/browser/pages/key.html")]
 struct KeyPage<'a> {
-    provider: String,
+    facts: ShownFacts,
     action: &'a str,
     state: &'a str,
     problem: Option<&'static str>,
 }
 
-use super::render::html;
-
 /// The page, with a form that leads to `action`; `problem` says what was wrong with the key that was entered before.
 #[must_use]
-pub(crate) fn key_page(provider: &str, action: &str, state: &str, problem: Option<&'static str>) -> Response {
+pub(crate) fn key_page(facts: &Facts, action: &str, state: &str, problem: Option<&'static str>) -> Response {
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    let page = KeyPage { provider: Name::of(Some(provider)).within, action, state, problem };
-    html(status, &page, "'self'")
+    let page = KeyPage { facts: ShownFacts::of(facts), action, state, problem };
+    // The form may lead on to the application.
+    let return_url = facts.return_url.as_deref().and_then(|url| Url::parse(url).ok());
+    match return_url {
+        Some(url) => html(status, &page, &format!("'self' {}", url.origin().ascii_serialization())),
+        None => html(status, &page, "'self'"),
+    }
 }

@@ -2,6 +2,7 @@
 //! Owns: the words, the look, the headers, and the cleaning of texts that others wrote.
 //! Must not know: how a consent is carried out, or where any of these texts came from.
 
+pub mod connect;
 pub mod key;
 pub mod outcome;
 pub mod page;

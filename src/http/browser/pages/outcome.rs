@@ -92,6 +92,15 @@ impl Outcome {
                 "This server gets people's consent and gives their agents access tokens.".to_owned(),
                 "The API documentation is at /docs. To connect a provider, open the link that your agent gives you.",
             ),
+            Page::NoConsentNeeded { provider } => {
+                let name = Name::of(Some(provider));
+                Self::without_answer(
+                    Mark::Done,
+                    format!("No consent is needed for {}", name.within),
+                    "Your agent gets access without it.".to_owned(),
+                    "You can close this window and return to your agent. It has to ask for the token again.",
+                )
+            }
             Page::Updated => Self::without_answer(
                 Mark::Done,
                 "Installation updated".to_owned(),
@@ -144,6 +153,7 @@ fn answers_known_request(reason: FailureReason) -> bool {
         | FailureReason::Internal => true,
         FailureReason::InvalidState
         | FailureReason::StateUsed
+        | FailureReason::OtherBrowser
         | FailureReason::WrongProvider
         | FailureReason::MissingParameters => false,
     }
@@ -171,6 +181,11 @@ fn words(Name { first, within }: &Name, reason: FailureReason) -> (String, Strin
             "This link was already used".to_owned(),
             "Each link works once, and this one has been used. Opening it again changed nothing.".to_owned(),
             "You can close this window. If your agent is still waiting, connect again from there.",
+        ),
+        FailureReason::OtherBrowser => (
+            "This link was opened in another browser".to_owned(),
+            "A link can be completed only in the browser in which it was started. Nothing was connected here.".to_owned(),
+            "If you started it yourself, go back to that browser, or return to your agent and connect again. If somebody sent you the link, close this window.",
         ),
         FailureReason::WrongProvider => (
             "This response belongs to another provider".to_owned(),

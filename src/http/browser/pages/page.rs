@@ -30,6 +30,11 @@ pub enum Page<'a> {
     },
     /// The server runs: what a person sees at its address.
     Start,
+    /// There is nothing to consent to: the provider needs no person.
+    NoConsentNeeded {
+        /// The provider's display name.
+        provider: &'a str,
+    },
     /// A GitHub App's installation was changed (`setup_action=update`).
     Updated,
     /// A GitHub App was installed, or its installation requested, without an authorization code.
@@ -47,6 +52,8 @@ pub enum FailureReason {
     InvalidState,
     /// The state was already used, with another code.
     StateUsed,
+    /// The request was begun, or went on, in another browser.
+    OtherBrowser,
     /// The state belongs to a request at another provider.
     WrongProvider,
     /// The address has no code or no state.

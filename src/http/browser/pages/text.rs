@@ -2,6 +2,9 @@
 //! Owns which characters remain.
 //! Must not know HTML: the templates escape.
 
+/// How much of the name of a person, an agent or an account is shown.
+pub(in crate::http) const PERSON_CHARS: usize = 120;
+
 /// `text` on one line, without characters that hide or reorder what a reader sees, in at most `limit` characters.
 /// `None` if nothing remains.
 pub(in crate::http) fn cleaned(text: &str, limit: usize) -> Option<String> {

@@ -1,0 +1,108 @@
+//! The cookie that binds a consent to a browser, and the check that a form was sent from our own page.
+//! Owns: the cookie's name and attributes, and which requests are from the same origin.
+//! Must not know: what is bound.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+/// Browsers accept a cookie of this name only from this very host, over https (RFC 6265bis section 4.1.3.2): no other
+/// subdomain can plant one.
+const NAME: &str = "__Host-agent-auth";
+/// Where the server is reached over plain http, as on loopback.
+const PLAIN_NAME: &str = "agent-auth";
+const RANDOM_BYTES: usize = 32;
+
+/// The cookie of a browser; `None` if it has none, or several of that name.
+pub(super) fn browser_cookie(headers: &HeaderMap, public_url: &str) -> Option<SecretString> {
+    let name = if is_https(public_url) { NAME } else { PLAIN_NAME };
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut values = pairs.filter(|(found, _)| *found == name).map(|(_, value)| value);
+    let value = values.next().filter(|value| is_random(value))?;
+    values.next().is_none().then(|| SecretString::from(value))
+}
+
+/// A value for a browser that has no cookie yet. It is in the form of our page, and becomes the cookie when the form is
+/// sent: a second click on the button sends the same one.
+pub(super) fn new_value() -> SecretString {
+    SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; RANDOM_BYTES]>()))
+}
+
+/// Whether a text is a value that this server may have made.
+pub(super) fn is_random(value: &str) -> bool {
+    URL_SAFE_NO_PAD.decode(value).is_ok_and(|bytes| bytes.len() == RANDOM_BYTES)
+}
+
+/// The header that sets the cookie. `Lax`, because the provider sends the browser back from another site.
+pub(super) fn set_cookie(value: &SecretString, public_url: &str, max_age: i64) -> Option<HeaderValue> {
+    let (name, secure) = if is_https(public_url) { (NAME, "; Secure") } else { (PLAIN_NAME, "") };
+    let value = value.expose_secret();
+    let text = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}");
+    let mut header = HeaderValue::try_from(text).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// Whether a form was sent from a page of this server. `Sec-Fetch-Site` cannot be set by a page; where it is absent (older
+/// browsers, and plain http), `Origin` must be ours.
+pub(super) fn is_same_origin(headers: &HeaderMap, public_url: &str) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let own = Url::parse(public_url).map(|url| url.origin().ascii_serialization());
+    match (text("sec-fetch-site"), text("origin")) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => own.is_ok_and(|own| own == origin),
+        (None, None) => false,
+    }
+}
+
+fn is_https(public_url: &str) -> bool {
+    public_url.starts_with("https://")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn only_one_cookie_of_the_right_name_counts() {
+        let (first, second) = (new_value(), new_value());
+        let (first, second) = (first.expose_secret(), second.expose_secret());
+        let found = |cookie: &str, url| {
+            browser_cookie(&headers(&[("cookie", cookie)]), url).map(|value| value.expose_secret().to_owned())
+        };
+        let url = "https://auth.example";
+        assert_eq!(found(&format!("a=b; __Host-agent-auth={first}"), url).as_deref(), Some(first));
+        assert_eq!(found(&format!("agent-auth={first}"), url), None, "a cookie that another host could have planted");
+        assert_eq!(found(&format!("__Host-agent-auth={first}; __Host-agent-auth={second}"), url), None);
+        assert_eq!(found("__Host-agent-auth=short", url), None);
+        assert_eq!(found(&format!("agent-auth={first}"), "http://127.0.0.1:8080").as_deref(), Some(first));
+    }
+
+    #[test]
+    fn a_form_counts_only_from_our_own_origin() {
+        let sent = |pairs: &[(&'static str, &str)]| is_same_origin(&headers(pairs), "https://auth.example/base");
+        assert!(sent(&[("sec-fetch-site", "same-origin"), ("origin", "https://auth.example")]));
+        assert!(sent(&[("origin", "https://auth.example")]));
+        for refused in [
+            &[][..],
+            &[("origin", "null")],
+            &[("origin", "https://evil.example")],
+            &[("origin", "https://auth.example.evil.example")],
+            &[("sec-fetch-site", "cross-site"), ("origin", "https://auth.example")],
+            &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "none")],
+        ] {
+            assert!(!sent(refused), "{refused:?}");
+        }
+    }
+}

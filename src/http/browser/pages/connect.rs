@@ -1,0 +1,116 @@
+//! The page before a consent: who asks for what, and whether to go on.
+//! Owns its words.
+//! Must not know: which browser may go on, or where it goes.
+
+use askama::Template;
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    outcome::Name,
+    render::html,
+    text::{PERSON_CHARS, cleaned},
+};
+use crate::broker::consent::interaction::{Facts, ScopeFact};
+
+/// Why the person is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Why<'a> {
+    /// An agent has begun a consent.
+    Requested,
+    /// An agent has no token that it may use.
+    Missing,
+    /// The provider ended the access of a token.
+    Ended {
+        /// The token's account, if it has a name for people.
+        account: Option<&'a str>,
+    },
+}
+
+/// The page's form.
+pub struct ConnectForm {
+    /// Where it is sent.
+    pub action: String,
+    /// The cookie that the browser has, or will get.
+    pub browser: SecretString,
+}
+
+/// The facts in a page, cleaned.
+#[derive(Clone, Debug)]
+pub(super) struct ShownFacts {
+    pub(super) provider: String,
+    pub(super) agent: Option<String>,
+    pub(super) user: String,
+    pub(super) scopes: Vec<ShownScope>,
+}
+
+/// A scope in a page: its meaning, or else its name.
+#[derive(Clone, Debug)]
+pub(super) struct ShownScope {
+    pub(super) meaning: Option<String>,
+    pub(super) name: String,
+}
+
+#[derive(Template)]
+#[template(path = "http/browser/pages/connect.html")]
+struct ConnectPage<'a> {
+    facts: ShownFacts,
+    title: String,
+    happened: String,
+    user_code: Option<&'a str>,
+    action: &'a str,
+    browser: &'a str,
+}
+
+impl ShownFacts {
+    pub(super) fn of(facts: &Facts) -> Self {
+        let scope =
+            |ScopeFact { name, meaning }: &ScopeFact| ShownScope { meaning: meaning.clone(), name: name.clone() };
+        Self {
+            provider: Name::of(Some(&facts.provider)).within,
+            agent: facts.agent.as_deref().and_then(|agent| cleaned(agent, PERSON_CHARS)),
+            user: cleaned(&facts.user, PERSON_CHARS).unwrap_or_default(),
+            scopes: facts.scopes.iter().map(scope).collect(),
+        }
+    }
+}
+
+/// The page, with its headers.
+#[must_use]
+pub(in crate::http) fn connect_page(facts: &Facts, why: Why<'_>, form: &ConnectForm) -> Response {
+    let shown = ShownFacts::of(facts);
+    let provider = &shown.provider;
+    let (title, happened) = match why {
+        Why::Requested => (format!("Connect {provider}?"), format!("An agent wants to use your {provider} account.")),
+        Why::Missing => (
+            format!("Connect {provider}?"),
+            format!("The agent has no access to {provider} for this user yet. To give it, go on and approve there."),
+        ),
+        Why::Ended { account } => {
+            let account = account.and_then(|account| cleaned(account, PERSON_CHARS));
+            let whose = account.map_or_else(String::new, |account| format!(" of the account {account}"));
+            (
+                format!("Connect {provider} again?"),
+                format!("{provider} has ended the access{whose}. To renew it, go on and approve there."),
+            )
+        }
+    };
+    let page = ConnectPage {
+        title,
+        happened,
+        facts: shown,
+        user_code: facts.user_code.as_deref(),
+        action: &form.action,
+        browser: form.browser.expose_secret(),
+    };
+    // The form leads to the provider, which may lead on to the sign-in of any company: Chromium applies `form-action` to
+    // every redirect on that way. There is no other form on the page, and no script.
+    let mut response = html(StatusCode::OK, &page, "'self' https: http:");
+    // Without the origin in it, a browser that sends no Sec-Fetch-Site could not be told from another site. Other sites are
+    // still sent no referrer.
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    response
+}

@@ -1,0 +1,154 @@
+//! Requests that a person sees on a page of ours, or that their application confirms.
+//! Owns: that one browser goes on with a request, and that one confirmation takes its code.
+//! Must not know: what the page shows, or who confirms.
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use super::row::AuthorizationRequestRow;
+use crate::{
+    model::{authorization_request::AuthorizationRequest, subject::Tenant},
+    store::{error::StoreError, handle::Store, seal::REQUEST_CODE},
+};
+
+impl Store {
+    /// The request of the reference in the URL of our page, in any status. The reference proves that the person was given
+    /// the URL; no tenant is known yet.
+    pub async fn authorization_request_of_reference(
+        &self,
+        reference_hash: [u8; 32],
+    ) -> Result<Option<AuthorizationRequest>, StoreError> {
+        let row: Option<AuthorizationRequestRow> = self
+            .db
+            .query("SELECT * FROM authorization_requests WHERE reference_hash = $1")
+            .bind(reference_hash.to_vec())
+            .read()
+            .optional()
+            .await?;
+        row.map(|row| self.open_authorization_request(row)).transpose()
+    }
+
+    /// Binds an open request to a browser, unless it is bound to another one. Of any number of browsers, one gets it.
+    pub async fn bind_browser(
+        &self,
+        request: &AuthorizationRequest,
+        browser_hash: [u8; 32],
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let bound = self
+            .db
+            .query(
+                "UPDATE authorization_requests SET browser_hash = $4
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND expires_at > $5 AND code IS NULL
+                   AND (browser_hash IS NULL OR browser_hash = $4)
+                   AND (status = 'pending' OR (status = 'exchanging' AND poll_seconds IS NOT NULL))",
+            )
+            .within(&request.wanted.subject.tenant)
+            .bind(request.id)
+            .bind(browser_hash.to_vec())
+            .bind(now)
+            .execute()
+            .await?;
+        Ok(bound > 0)
+    }
+
+    /// Keeps the code of a pending request until the application has confirmed its user. `false`: it has a code already, or
+    /// is not pending any more.
+    pub async fn keep_code(
+        &self,
+        request: &AuthorizationRequest,
+        code: &SecretString,
+        code_hash: [u8; 32],
+        confirmation_hash: [u8; 32],
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let sealed = self.row_seal(&request.wanted.subject.tenant, request.id, 0).seal(REQUEST_CODE, code)?;
+        let kept = self
+            .db
+            .query(
+                "UPDATE authorization_requests SET code = $4, code_hash = $5, confirmation_hash = $6
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'pending' AND code IS NULL
+                   AND expires_at > $7",
+            )
+            .within(&request.wanted.subject.tenant)
+            .bind(request.id)
+            .bind(sealed)
+            .bind(code_hash.to_vec())
+            .bind(confirmation_hash.to_vec())
+            .bind(now)
+            .execute()
+            .await?;
+        Ok(kept > 0)
+    }
+
+    /// Takes the request whose user the application has confirmed, for the exchange of its code.
+    pub async fn take_confirmed_request(
+        &self,
+        tenant: &Tenant,
+        id: Uuid,
+        confirmation_hash: [u8; 32],
+        now: DateTime<Utc>,
+    ) -> Result<Option<AuthorizationRequest>, StoreError> {
+        let row: Option<AuthorizationRequestRow> = self
+            .db
+            .query(
+                "UPDATE authorization_requests SET status = 'exchanging', taken_at = $5
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND confirmation_hash = $4
+                   AND status = 'pending' AND code IS NOT NULL AND expires_at > $5
+                 RETURNING *",
+            )
+            .within(tenant)
+            .bind(id)
+            .bind(confirmation_hash.to_vec())
+            .bind(now)
+            .optional()
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        match self.open_authorization_request(row) {
+            Ok(request) => Ok(Some(request)),
+            Err(error) => {
+                // This replica lacks a key: the code is not spent yet, and another replica may have the key.
+                self.db
+                    .query(
+                        "UPDATE authorization_requests SET status = 'pending', taken_at = NULL
+                         WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'exchanging'",
+                    )
+                    .within(tenant)
+                    .bind(id)
+                    .execute()
+                    .await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends an open request without a token, because of what the person or the application said here. `false`: it has
+    /// ended, or its code is being exchanged.
+    pub async fn end_authorization_request(
+        &self,
+        request: &AuthorizationRequest,
+        error: &str,
+        error_description: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let ended = self
+            .db
+            .query(
+                "UPDATE authorization_requests
+                 SET status = 'failed', error = $4, error_description = $5, finished_at = $6, code_verifier = NULL,
+                     client_secret = NULL, device_code = NULL, poll_at = NULL, authorization_url = NULL,
+                     user_code = NULL, code = NULL
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND expires_at > $6
+                   AND (status = 'pending' OR (status = 'exchanging' AND poll_seconds IS NOT NULL))",
+            )
+            .within(&request.wanted.subject.tenant)
+            .bind(request.id)
+            .bind(error.to_owned())
+            .bind(error_description.to_owned())
+            .bind(now)
+            .execute()
+            .await?;
+        Ok(ended > 0)
+    }
+}
