@@ -39,7 +39,7 @@ const ROOMS: &[(&str, &str)] = &[
         "rules backoff persist error usage limits pending notifications key_ring open < context < clients < tokens < \
          providers consent connections rotation < authenticate < jobs",
     ),
-    ("store", "error postgres db seal < client reads sealed_rows < key_check < handle < *"),
+    ("store", "error key_limits postgres db seal < client reads sealed_rows < key_check < handle < *"),
     ("http", "error address cors checks limits socket app < body caller < browser api"),
 ];
 
