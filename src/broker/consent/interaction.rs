@@ -280,7 +280,8 @@ pub(super) async fn await_confirmation(
     let now = broker.clock.now();
     let kept = broker.store.keep_code(request, code, code_hash, hash(&reference), now).await?;
     let is_repeated = async || {
-        let stored = broker.store.authorization_request(Reach::whole(&request.wanted.subject.tenant), request.id).await?;
+        let stored =
+            broker.store.authorization_request(Reach::whole(&request.wanted.subject.tenant), request.id).await?;
         let waits = |stored: &AuthorizationRequest| {
             stored.status == Status::Pending && stored.code.is_some() && stored.expires_at > now
         };

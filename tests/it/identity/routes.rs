@@ -26,9 +26,10 @@ pub enum Needs {
 use Needs::{Admin, Agent, NoKey, Viewer};
 
 /// The operations of the API, served as they are here and below `/api-host`.
-pub const OPERATIONS: [(&str, &str, Needs); 24] = [
+pub const OPERATIONS: [(&str, &str, Needs); 25] = [
     ("POST", "/v2/auth/authenticate", Agent),
     ("GET", "/v2/auth/wait/{auth_id}", Agent),
+    ("POST", "/v2/auth/authorizations/{auth_id}/confirm", Agent),
     ("GET", "/v2/auth/callback/{provider_id}", NoKey),
     ("POST", "/v2/auth/callback/{provider_id}", Agent),
     ("GET", "/v2/auth/setup/{provider_id}", NoKey),
@@ -54,11 +55,15 @@ pub const OPERATIONS: [(&str, &str, Needs); 24] = [
 ];
 
 /// What is outside the API. None of it takes a key.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 13] = [
     "/host-oauth-callback/{provider_id}",
+    "/host-oauth-callback/{provider_id}/at/{callback_tag}",
     "/host-oauth-callback/{provider_id}/{auth_id}",
+    "/connect/{reference}",
+    "/connect/link/{link}",
     "/host-api-key/{provider_id}",
     "/oauth/client-metadata.json/{provider_id}",
+    "/oauth/client-metadata.json/{provider_id}/{callback_tag}",
     "/",
     "/livez",
     "/readyz",
