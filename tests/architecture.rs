@@ -35,11 +35,12 @@ const EVERYTHING: &str = "*";
 const ROOMS: &[(&str, &str)] = &[
     (
         "broker",
-        "rules backoff persist error usage limits pending notifications open < context < clients < tokens < \
+        "rules backoff persist error usage limits pending notifications handouts refused_keys < open < context < audit < \
+         clients < tokens < \
          providers consent connections < authenticate < jobs",
     ),
     ("store", "error postgres db seal < client reads < handle < *"),
-    ("http", "error address cors checks limits socket app < body caller < browser api"),
+    ("http", "error address cors checks limits socket app < act body < caller < browser api"),
 ];
 
 #[test]

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     model::{
+        actor::Act,
         grant::GrantRequest,
         options::GrantType,
         subject::Subject,
@@ -88,22 +89,30 @@ pub enum Outcome {
 ///
 /// # Errors
 /// [`BrokerError::Provider`] when a due token cannot be refreshed for now.
-pub async fn authenticate(broker: &Arc<Broker>, request: TokenRequest) -> Result<Outcome, BrokerError> {
+pub async fn authenticate(broker: &Arc<Broker>, request: TokenRequest, act: &Act) -> Result<Outcome, BrokerError> {
+    let outcome = choose(broker, &request, act).await?;
+    if let Outcome::Completed(token) = &outcome {
+        broker.handouts.record(token, &request.subject.agent_id, act, broker.clock.now()).await?;
+    }
+    Ok(outcome)
+}
+
+async fn choose(broker: &Arc<Broker>, request: &TokenRequest, act: &Act) -> Result<Outcome, BrokerError> {
     if request.force_new && !request.check_only {
-        return Box::pin(get_consent(broker, &request, &[], None)).await;
+        return Box::pin(get_consent(broker, request, &[], None, act)).await;
     }
     let mut tokens = broker.store.usable_tokens(&request.subject, &request.provider_id).await?;
     let chosen = match request.token_id {
-        Some(id) => Some(named(broker, &request, &tokens, id).await?),
+        Some(id) => Some(named(broker, request, &tokens, id).await?),
         None => preferred(&tokens, &request.scopes),
     };
     let Some(chosen) = chosen.filter(|chosen| tokens[*chosen].covers(&request.scopes)) else {
-        return Box::pin(get_consent(broker, &request, &tokens, None)).await;
+        return Box::pin(get_consent(broker, request, &tokens, None, act)).await;
     };
-    match ensure_fresh(broker, &tokens[chosen], request.min_ttl).await? {
+    match ensure_fresh(broker, &tokens[chosen], request.min_ttl, act).await? {
         Usable::Current => Ok(Outcome::Completed(Box::new(tokens.swap_remove(chosen)))),
         Usable::Refreshed(token) => Ok(Outcome::Completed(token)),
-        Usable::ConsentNeeded => Box::pin(get_consent(broker, &request, &tokens, Some(&tokens[chosen]))).await,
+        Usable::ConsentNeeded => Box::pin(get_consent(broker, request, &tokens, Some(&tokens[chosen]), act)).await,
     }
 }
 
@@ -129,6 +138,7 @@ async fn get_consent(
     request: &TokenRequest,
     tokens: &[Token],
     dead: Option<&Token>,
+    act: &Act,
 ) -> Result<Outcome, BrokerError> {
     let provider = get(broker, &request.subject.tenant, &request.provider_id).await?;
     let credential = credential_of(&provider);
@@ -154,7 +164,7 @@ async fn get_consent(
         require_client(&broker.public_url, &provider)?;
     }
     let provider = if client_secret_expired(&provider, broker.clock.now()) {
-        reregister(broker, provider).await
+        reregister(broker, provider, act).await
     } else {
         provider
     };
@@ -167,15 +177,15 @@ async fn get_consent(
         force_new: request.force_new,
     };
     if let Some(credential) = credential {
-        return obtain(broker, &provider, wanted, credential, &request.scopes).await.map(Outcome::Completed);
+        return obtain(broker, &provider, wanted, credential, &request.scopes, act).await.map(Outcome::Completed);
     }
     let now = broker.clock.now();
     let place = broker.notifications.pending.reserve(&wanted.subject, PendingMax::of(&broker.settings), now)?;
     let pending = match (request.consent_on, provider.client.options.grant_type) {
         (ConsentOn::Device, GrantType::AuthorizationCode) => {
-            begin_device(broker, &provider, wanted, redirect_uri).await?
+            begin_device(broker, &provider, wanted, redirect_uri, act).await?
         }
-        _ => begin(broker, &provider, wanted, redirect_uri).await?,
+        _ => begin(broker, &provider, wanted, redirect_uri, act).await?,
     };
     place.keep(pending.id, now + TimeDelta::seconds(broker.settings.authorization_ttl_seconds));
     Ok(Outcome::Pending(pending))

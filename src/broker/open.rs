@@ -6,6 +6,7 @@ use std::{fs::File, io, path::Path};
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::handouts::Mode;
 use crate::{
     catalog::{Catalog, CatalogError},
     cipher::{CipherError, KeyRing},
@@ -133,6 +134,7 @@ fn root_cause(error: &reqwest::Error) -> String {
 pub fn check(settings: &Settings) -> Result<(), OpenError> {
     public_url(settings)?;
     address_guard(settings)?;
+    handout_mode(settings)?;
     Catalog::load(settings.catalog_file.as_deref())?;
     if let Some(url) = &settings.database_url {
         postgres_options(url)?;
@@ -148,6 +150,15 @@ pub fn check(settings: &Settings) -> Result<(), OpenError> {
 pub(super) fn address_guard(settings: &Settings) -> Result<AddressGuard, OpenError> {
     AddressGuard::parse(&settings.allow_private_upstreams)
         .map_err(|problem| OpenError::Setting("ALLOW_PRIVATE_UPSTREAMS", problem))
+}
+
+pub(super) fn handout_mode(settings: &Settings) -> Result<Mode, OpenError> {
+    match settings.audit_handouts.as_str() {
+        "batched" => Ok(Mode::Batched),
+        "strict" => Ok(Mode::Strict),
+        "off" => Ok(Mode::Off),
+        _ => Err(OpenError::Setting("AUDIT_HANDOUTS", "expected `batched`, `strict` or `off`".into())),
+    }
 }
 
 fn no_keys() -> OpenError {

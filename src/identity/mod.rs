@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use self::langsmith::Identity;
 use crate::model::{
+    actor::{Act, ActorKind},
     api_key::{ApiKey, Kind, Role},
     subject::Tenant,
 };
@@ -24,6 +25,8 @@ pub struct Caller {
     pub user: Option<String>,
     /// Who they are themselves, whatever user they act for.
     pub id: CallerId,
+    /// The same for the audit log, with the request through which they come.
+    pub act: Act,
 }
 
 /// Who a caller is.
@@ -57,7 +60,8 @@ impl Caller {
             Kind::Personal => key.user_id.clone(),
             Kind::Service => named_user,
         };
-        Self { tenant: key.tenant(), role: key.role, user, id: CallerId::ApiKey(key.id) }
+        let act = Act::new(ActorKind::ApiKey, Some(key.id.to_string()));
+        Self { tenant: key.tenant(), role: key.role, user, id: CallerId::ApiKey(key.id), act }
     }
 
     /// A caller that LangSmith identified.
@@ -65,7 +69,8 @@ impl Caller {
     pub fn of_langsmith(identity: &Identity, role: Role) -> Self {
         let user = identity.user.clone();
         let id = user.clone().map_or(CallerId::LangSmithService, CallerId::LangSmithUser);
-        Self { tenant: identity.tenant.clone(), role, user, id }
+        let act = Act::new(ActorKind::Langsmith, user.clone());
+        Self { tenant: identity.tenant.clone(), role, user, id, act }
     }
 
     /// True when the role includes the permission.

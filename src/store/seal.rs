@@ -15,6 +15,7 @@ use crate::{
 pub(super) struct SealedColumn(&'static str, &'static str);
 
 pub(super) const ENCRYPTION_KEY_CHECK: SealedColumn = SealedColumn("encryption_keys", "check_value");
+pub(super) const AUDIT_KEY: SealedColumn = SealedColumn("audit_heads", "audit_key");
 pub(super) const PROVIDER_CLIENT_SECRET: SealedColumn = SealedColumn("providers", "client_secret");
 pub(super) const TOKEN_ACCESS_TOKEN: SealedColumn = SealedColumn("tokens", "access_token");
 pub(super) const TOKEN_REFRESH_TOKEN: SealedColumn = SealedColumn("tokens", "refresh_token");

@@ -11,7 +11,7 @@ use crate::{
         context::Broker,
         error::{BrokerError, RegistrationRequired},
     },
-    model::{client::ClientAuthentication, failure::TokenFailure, provider::Provider},
+    model::{actor::Act, client::ClientAuthentication, failure::TokenFailure, provider::Provider},
     oauth::registration::{Purpose, RegistrationError, client_metadata, register},
     store::error::StoreError,
 };
@@ -68,8 +68,8 @@ pub fn client_is_unknown(provider: &Provider, failure: &TokenFailure) -> bool {
 }
 
 /// The provider with our client registered again; unchanged if that fails.
-pub async fn reregister(broker: &Broker, provider: Provider) -> Provider {
-    match Box::pin(register_again(broker, &provider)).await {
+pub async fn reregister(broker: &Broker, provider: Provider, act: &Act) -> Provider {
+    match Box::pin(register_again(broker, &provider, act)).await {
         Ok(Some(reregistered)) => reregistered,
         Ok(None) => provider,
         Err(error) => {
@@ -92,7 +92,11 @@ enum RegisterAgainError {
 
 /// Registers our client again. Returns the provider with the new client, or as somebody else wrote it in the meantime;
 /// `None` if we did not register the client, or the provider is gone.
-async fn register_again(broker: &Broker, provider: &Provider) -> Result<Option<Provider>, RegisterAgainError> {
+async fn register_again(
+    broker: &Broker,
+    provider: &Provider,
+    act: &Act,
+) -> Result<Option<Provider>, RegisterAgainError> {
     let Some(endpoint) = &provider.client.options.registration_url else { return Ok(None) };
     let (redirect_uri, now) = (callback_address(&broker.public_url, &provider.provider_id), broker.clock.now());
     let purpose = Purpose {
@@ -106,7 +110,7 @@ async fn register_again(broker: &Broker, provider: &Provider) -> Result<Option<P
     changed.client.secret = registered.client_secret;
     changed.client.authentication = registered.authentication;
     changed.client.options.client_secret_expires_at = registered.secret_expires_at;
-    match broker.store.update_provider(&changed, now).await {
+    match broker.store.replace_client(&changed, act, now).await {
         Ok(updated) => {
             tracing::info!(
                 event = "client.reregistered",

@@ -15,7 +15,7 @@ use super::{
 
 use crate::{
     broker::{context::Broker, error::BrokerError},
-    model::{authorization_request::Status, grant::GrantRequest, options::GrantType, provider::Provider},
+    model::{actor::Act, authorization_request::Status, grant::GrantRequest, options::GrantType, provider::Provider},
     oauth::{authorize, redaction::Redaction},
 };
 
@@ -28,6 +28,7 @@ pub async fn begin(
     provider: &Provider,
     wanted: GrantRequest,
     redirect_uri: String,
+    act: &Act,
 ) -> Result<Pending, BrokerError> {
     let mut request = new_request(broker, provider, wanted, redirect_uri);
     let (url, state) = if provider.client.options.grant_type == GrantType::ApiKey {
@@ -39,7 +40,7 @@ pub async fn begin(
         request.code_verifier = begun.code_verifier;
         (begun.url.into(), begun.state)
     };
-    store_request(broker, &request, Some(&state)).await?;
+    store_request(broker, &request, Some(&state), act).await?;
     Ok(Pending { url, id: request.id, device: None })
 }
 
@@ -49,6 +50,7 @@ pub async fn refuse(
     provider_id: &str,
     state: &SecretString,
     response: ErrorResponse<'_>,
+    act: &Act,
 ) -> Result<Completion, BrokerError> {
     let ErrorResponse { error, error_description, iss } = response;
     let begun = broker.store.authorization_request_of_state(hash(state)).await?;
@@ -61,7 +63,7 @@ pub async fn refuse(
     let now = broker.clock.now();
     let refused = broker
         .store
-        .refuse_authorization_request(hash(state), provider_id, &error, error_description.as_deref(), now)
+        .refuse_authorization_request(hash(state), provider_id, &error, error_description.as_deref(), act, now)
         .await?;
     match refused {
         Some(request) => {

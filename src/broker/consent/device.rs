@@ -21,6 +21,7 @@ use crate::{
         tokens::response::grant_from_response,
     },
     model::{
+        actor::Act,
         authorization_request::{AuthorizationRequest, Polling},
         failure::{FailureKind, TokenFailure},
         grant::GrantRequest,
@@ -50,6 +51,7 @@ pub async fn begin_device(
     provider: &Provider,
     wanted: GrantRequest,
     redirect_uri: String,
+    act: &Act,
 ) -> Result<Pending, BrokerError> {
     let Some(url) = &provider.client.options.device_authorization_url else {
         let problem = "this provider has no device_authorization_url; set it with PATCH if the provider has one";
@@ -65,13 +67,13 @@ pub async fn begin_device(
     let mut provider = provider;
     let mut begun = request(provider).await;
     if begun.as_ref().is_err_and(|failure| client_is_unknown(provider, failure)) {
-        reregistered = reregister(broker, provider.clone()).await;
+        reregistered = reregister(broker, provider.clone(), act).await;
         provider = &reregistered;
         begun = request(provider).await;
     }
     note_client(broker, provider, begun.as_ref().err()).await;
     match begun {
-        Ok(begun) => pending(broker, provider, wanted, redirect_uri, begun).await,
+        Ok(begun) => pending(broker, provider, wanted, redirect_uri, begun, act).await,
         Err(failure) => Err(BrokerError::NoToken(failure)),
     }
 }
@@ -83,6 +85,7 @@ async fn pending(
     wanted: GrantRequest,
     redirect_uri: String,
     begun: DeviceAuthorization,
+    act: &Act,
 ) -> Result<Pending, BrokerError> {
     let mut request = new_request(broker, provider, wanted, redirect_uri);
     let DeviceAuthorization {
@@ -96,7 +99,7 @@ async fn pending(
     let now = broker.clock.now();
     request.device = Some(Polling { device_code, seconds: i64::try_from(interval.as_secs()).unwrap_or(SECONDS_MAX) });
     request.expires_at = now + TimeDelta::from_std(expires_in).unwrap_or(TimeDelta::minutes(10));
-    store_request(broker, &request, None).await?;
+    store_request(broker, &request, None, act).await?;
     Ok(Pending {
         url: verification_uri_complete.clone().unwrap_or_else(|| verification_uri.clone()),
         id: request.id,
@@ -119,13 +122,13 @@ pub async fn poll(broker: &Arc<Broker>, request: AuthorizationRequest) -> Result
     let failure = match request_token(&broker.outbound, &request.client, quirks, grant, broker.clock.now()).await {
         Ok(response) => {
             let grant = grant_from_response(broker, &request.client, &response, &request.wanted.scopes);
-            return finish(broker, &request, Ok(grant)).await.map(drop);
+            return finish(broker, &request, Ok(grant), &Act::service()).await.map(drop);
         }
         Err(failure) => failure,
     };
     match next_poll_in(&failure, *seconds) {
         Some(seconds) => postpone(broker, &request, seconds).await.map_err(BrokerError::from),
-        None => finish(broker, &request, Err(failure)).await.map(drop),
+        None => finish(broker, &request, Err(failure), &Act::service()).await.map(drop),
     }
 }
 

@@ -12,6 +12,7 @@ use super::state::hash;
 use crate::{
     broker::{context::Broker, error::BrokerError},
     model::{
+        actor::Act,
         authorization_request::{AuthorizationRequest, Status},
         grant::GrantRequest,
         provider::Provider,
@@ -90,8 +91,9 @@ pub async fn store_request(
     broker: &Broker,
     request: &AuthorizationRequest,
     state: Option<&SecretString>,
+    act: &Act,
 ) -> Result<(), BrokerError> {
-    match broker.store.create_authorization_request(request, state.map(hash), broker.clock.now()).await {
+    match broker.store.create_authorization_request(request, state.map(hash), act, broker.clock.now()).await {
         Err(StoreError::Dangling) => Err(BrokerError::NotFound("provider")),
         stored => Ok(stored?),
     }

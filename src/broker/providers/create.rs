@@ -16,7 +16,7 @@ use crate::{
         limits::{LimitKey, Permit},
         rules::Fault,
     },
-    model::{client::ClientAuthentication, provider::Provider, subject::Tenant},
+    model::{actor::Act, audit::EventName, client::ClientAuthentication, provider::Provider, subject::Tenant},
     oauth::{
         metadata::{Discovery, ServerMetadata},
         registration::authentication,
@@ -33,7 +33,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// # Errors
 /// [`BrokerError::Faults`]; [`BrokerError::Conflict`] when the workspace has a provider of that `provider_id`;
 /// [`BrokerError::Discovery`] when the issuer cannot be reached.
-pub async fn create(broker: &Broker, tenant: Tenant, mut draft: ProviderDraft) -> Result<Provider, BrokerError> {
+pub async fn create(
+    broker: &Broker,
+    tenant: Tenant,
+    mut draft: ProviderDraft,
+    act: &Act,
+) -> Result<Provider, BrokerError> {
     let definition = Definition { catalog: &broker.catalog, guard: broker.outbound.guard() };
     let server = match draft.issuer.clone() {
         Some(issuer) => {
@@ -58,7 +63,8 @@ pub async fn create(broker: &Broker, tenant: Tenant, mut draft: ProviderDraft) -
         provider.client.options.issuer = Some(server.issuer);
         provider.client.options.iss_required = server.authorization_response_iss_parameter_supported;
     }
-    match broker.store.create_provider(&provider).await {
+    let event = if draft.issuer.is_some() { EventName::ProviderDiscovered } else { EventName::ProviderCreated };
+    match broker.store.create_provider(&provider, event, act).await {
         Ok(()) => Ok(provider),
         Err(StoreError::Conflict) => Err(id_taken()),
         Err(error) => Err(error.into()),

@@ -23,6 +23,8 @@ use crate::{
         rules::Fault,
     },
     model::{
+        actor::Act,
+        audit::EventName,
         client::{Client, ClientAuthentication},
         failure::FailureKind,
         options::{GrantType, ProviderOptions},
@@ -96,7 +98,7 @@ struct McpServer {
 ///
 /// # Errors
 /// [`BrokerError::RegistrationRequired`] in that case; in every other case nothing is stored.
-pub async fn connect(broker: &Broker, tenant: Tenant, draft: McpDraft) -> Result<Provider, BrokerError> {
+pub async fn connect(broker: &Broker, tenant: Tenant, draft: McpDraft, act: &Act) -> Result<Provider, BrokerError> {
     let server = check(tenant, draft, broker.outbound.guard()).map_err(BrokerError::Faults)?;
     let _permit = begin_discovery(broker, &server.tenant)?;
     if broker.store.provider(&server.tenant, &server.provider_id).await?.is_some() {
@@ -111,7 +113,7 @@ pub async fn connect(broker: &Broker, tenant: Tenant, draft: McpDraft) -> Result
         check_pkce(&discovered, server.draft.allow_missing_pkce).map_err(failed)?;
     }
     let provider = provider(broker, server, discovered, now).await?;
-    match broker.store.create_provider(&provider).await {
+    match broker.store.create_provider(&provider, EventName::ProviderDiscovered, act).await {
         Ok(()) => require_client(&broker.public_url, &provider).map(|()| provider),
         Err(StoreError::Conflict) => Err(id_taken()),
         Err(error) => Err(error.into()),

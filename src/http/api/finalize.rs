@@ -71,7 +71,7 @@ pub async fn post(
     rules::provider_id(&provider_id).map_err(|_| ApiError::no_provider())?;
     let (state, source) = (SecretString::from(request.state), Source::Application(&caller.tenant));
     let response = CodeResponse { code: SecretString::from(request.code), iss: request.iss, query: None };
-    match complete(&app.broker, &provider_id, &state, response, source).await? {
+    match complete(&app.broker, &provider_id, &state, response, source, &caller.act).await? {
         Completion::Completed { id: auth_id } | Completion::AlreadyCompleted(auth_id) => {
             Ok(Json(Finalized { status: "completed", provider_id, auth_id }))
         }

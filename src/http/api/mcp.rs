@@ -68,7 +68,7 @@ pub async fn discover(
 ) -> Result<Json<ProviderResponse>, ApiError> {
     caller.needs(Permission::Administer)?;
     let draft = McpDiscoverRequest::read(&body, app.broker.outbound.guard());
-    Ok(Json(Box::pin(connect(&app.broker, caller.tenant, draft)).await?.into()))
+    Ok(Json(Box::pin(connect(&app.broker, caller.tenant, draft, &caller.act)).await?.into()))
 }
 
 impl McpDiscoverRequest {

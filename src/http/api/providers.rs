@@ -54,7 +54,7 @@ pub async fn create(
 ) -> Result<Json<ProviderResponse>, ApiError> {
     caller.needs(Permission::Administer)?;
     let draft = ProviderCreateRequest::read(&body, app.broker.outbound.guard());
-    Ok(Json(providers::create::create(&app.broker, caller.tenant, draft).await?.into()))
+    Ok(Json(providers::create::create(&app.broker, caller.tenant, draft, &caller.act).await?.into()))
 }
 
 /// Returns a provider.
@@ -84,7 +84,8 @@ pub async fn update(
     caller.needs(Permission::Administer)?;
     check_id(&provider_id)?;
     let draft = ProviderUpdateRequest::read(&body, app.broker.outbound.guard());
-    Ok(Json(providers::change::change(&app.broker, &caller.tenant, &provider_id, draft).await?.into()))
+    let changed = providers::change::change(&app.broker, &caller.tenant, &provider_id, draft, &caller.act);
+    Ok(Json(changed.await?.into()))
 }
 
 /// Deletes a provider with all of its tokens, and revokes their grants.
@@ -98,7 +99,7 @@ pub async fn delete(
 ) -> Result<Json<DeletedProvider>, ApiError> {
     caller.needs(Permission::Administer)?;
     check_id(&provider_id)?;
-    let deletion = providers::delete::delete(&app.broker, &caller.tenant, &provider_id).await?;
+    let deletion = providers::delete::delete(&app.broker, &caller.tenant, &provider_id, &caller.act).await?;
     let deletion = deletion.ok_or_else(ApiError::no_provider)?;
     Ok(Json(DeletedProvider {
         message: format!("Provider {provider_id} and its tokens were deleted."),

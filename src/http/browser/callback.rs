@@ -32,10 +32,11 @@ use crate::{
         rules,
     },
     http::{
+        act::BrowserAct,
         app::App,
         error::{ApiError, Faults},
     },
-    model::{authorization_request::Status, failure::FailureKind},
+    model::{actor::Act, authorization_request::Status, failure::FailureKind},
 };
 
 /// Programs that open links to show a preview of them.
@@ -99,13 +100,14 @@ pub async fn get(
     method: Method,
     headers: HeaderMap,
     request_id: RequestId,
+    BrowserAct(act): BrowserAct,
     Path(provider_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
     if !is_visit(&method, &headers) {
         return no_visit();
     }
-    complete_in_browser(&app, &provider_id, CallbackQuery::read(query.as_deref()), &request_id).await
+    complete_in_browser(&app, &provider_id, CallbackQuery::read(query.as_deref()), &request_id, &act).await
 }
 
 /// The setup URL of a GitHub App. An `installation_id` alone proves nothing: anyone can put one into a link.
@@ -120,6 +122,7 @@ pub async fn setup(
     method: Method,
     headers: HeaderMap,
     request_id: RequestId,
+    BrowserAct(act): BrowserAct,
     Path(provider_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -130,7 +133,7 @@ pub async fn setup(
     match query.setup_action.as_deref() {
         Some("update") => page(StatusCode::OK, &Page::Updated),
         _ if query.state.is_some() && (query.code.is_some() || query.error.is_some()) => {
-            complete_in_browser(&app, &provider_id, query, &request_id).await
+            complete_in_browser(&app, &provider_id, query, &request_id, &act).await
         }
         _ => page(StatusCode::OK, &Page::Installed),
     }
@@ -164,6 +167,7 @@ async fn complete_in_browser(
     provider_id: &str,
     query: CallbackQuery,
     request_id: &RequestId,
+    act: &Act,
 ) -> Response {
     let Some(state) = query.state.filter(|state| !state.is_empty()).map(SecretString::from) else {
         return page(
@@ -184,11 +188,11 @@ async fn complete_in_browser(
         (Some(error), _) => {
             let error_description = query.error_description.as_deref();
             let response = ErrorResponse { error: &error, error_description, iss: query.iss.as_deref() };
-            refuse(&app.broker, provider_id, &state, response).await
+            refuse(&app.broker, provider_id, &state, response, act).await
         }
         (None, Some(code)) if !code.is_empty() => {
             let response = CodeResponse { code: code.into(), iss: query.iss, query: Some(query.whole) };
-            complete(&app.broker, provider_id, &state, response, Source::Browser).await
+            complete(&app.broker, provider_id, &state, response, Source::Browser, act).await
         }
         (None, _) => return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters, request_id),
     };

@@ -26,7 +26,7 @@ use crate::{
         },
         rules,
     },
-    http::{app::App, body::whole, checks::doubled},
+    http::{act::BrowserAct, app::App, body::whole, checks::doubled},
 };
 
 /// Shows the page. It can be opened any number of times.
@@ -46,6 +46,7 @@ pub async fn get(
 pub async fn post(
     State(app): State<Arc<App>>,
     request_id: RequestId,
+    BrowserAct(act): BrowserAct,
     Path(provider_id): Path<String>,
     request: Request,
 ) -> Response {
@@ -61,7 +62,7 @@ pub async fn post(
         return show(&app, &provider_id, &state, Some(problem), &request_id).await;
     }
     let response = CodeResponse { code: key, iss: None, query: None };
-    let completion = complete(&app.broker, &provider_id, &state, response, Source::KeyPage).await;
+    let completion = complete(&app.broker, &provider_id, &state, response, Source::KeyPage, &act).await;
     finish(&app, &provider_id, completion, &request_id).await
 }
 

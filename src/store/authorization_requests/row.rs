@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 use crate::{
     model::{
+        actor::Act,
+        audit::EventName,
         authorization_request::{AuthorizationRequest, Polling, Status},
         grant::GrantRequest,
         subject::{Subject, Tenant},
@@ -86,6 +88,7 @@ impl Store {
         &self,
         request: &AuthorizationRequest,
         state_hash: Option<[u8; 32]>,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let r = request.clone();
@@ -93,8 +96,8 @@ impl Store {
         let poll_seconds = r.device.as_ref().map(|polling| polling.seconds);
         let poll_at = poll_seconds.and_then(|seconds| now.checked_add_signed(TimeDelta::seconds(seconds)));
         let device_code = r.device.as_ref().map(|polling| &polling.device_code);
-        let query = self
-            .db
+        let mut tx = self.db.begin().await?;
+        let query = tx
             .query(&INSERT)
             .bind(r.id)
             .within(&r.wanted.subject.tenant)
@@ -117,7 +120,8 @@ impl Store {
             .bind(state_hash.map(|hash| hash.to_vec()))
             .bind(now);
         ClientRow::seal(&r.client, &seal, REQUEST_CLIENT_SECRET)?.bind(query).execute().await?;
-        Ok(())
+        self.record(&mut tx, vec![request.event(EventName::ConsentBegun, act, now)]).await?;
+        tx.commit().await
     }
 
     /// The request of this state, in any status, for a browser that comes back again. The state itself proves that the
