@@ -24,10 +24,12 @@ CREATE TABLE audit_events (
 );
 
 -- The ends of each organization's chain: its last event, and the last one that retention deleted (0: none). The code in mac
--- covers both, so that cutting the chain is noticed. audit_key is the sealed key of all these codes.
+-- covers both, so that cutting the chain is noticed. audit_key is the sealed key of all these codes; it belongs to no
+-- workspace, so workspace_id is ''.
 CREATE TABLE audit_heads (
     id              UUID PRIMARY KEY,
     organization_id TEXT NOT NULL UNIQUE,
+    workspace_id    TEXT NOT NULL,
     audit_key       BYTEA NOT NULL,
     sequence        BIGINT NOT NULL,
     hash            BYTEA NOT NULL,

@@ -162,14 +162,15 @@ impl Store {
         let mut random = zeroize::Zeroizing::new([0_u8; 32]);
         rand::fill(&mut random[..]);
         let secret = SecretString::from(STANDARD_NO_PAD.encode(*random));
-        let (id, start) = (Uuid::now_v7(), ChainEnd::before_the_first());
+        let (id, owner, start) = (Uuid::now_v7(), owner_of_key(organization), ChainEnd::before_the_first());
         tx.query(
-            "INSERT INTO audit_heads (id, organization_id, audit_key, sequence, hash, pruned_to, pruned_hash, mac)
-             VALUES ($1, $2, $3, $4, $5, $4, $5, $6) ON CONFLICT DO NOTHING",
+            "INSERT INTO audit_heads (id, organization_id, workspace_id, audit_key, sequence, hash, pruned_to,
+                pruned_hash, mac)
+             VALUES ($1, $2, $3, $4, $5, $6, $5, $6, $7) ON CONFLICT DO NOTHING",
         )
         .bind(id)
-        .bind(organization.to_owned())
-        .bind(self.row_seal(&owner_of_key(organization), id, 0).seal(AUDIT_KEY, &secret)?)
+        .within(&owner)
+        .bind(self.row_seal(&owner, id, 0).seal(AUDIT_KEY, &secret)?)
         .bind(start.sequence)
         .bind(start.hash.clone())
         .bind(ChainKey::new(&secret)?.mac(organization, &start, &start))
