@@ -18,7 +18,7 @@ use axum::{
     },
 };
 
-use super::{app::App, error::ApiError};
+use super::{act::through, app::App, error::ApiError};
 use crate::{
     broker::{error::BrokerError, rules},
     identity::{
@@ -49,6 +49,7 @@ impl FromRequestParts<Arc<App>> for Caller {
             && error.is_unauthorized()
             && sends_key(headers)
         {
+            app.broker.refused_keys.note(app.limits.client(&parts.extensions, headers));
             app.limits.count_failed_key(&parts.extensions, headers)?;
         }
         let caller = caller?;
@@ -61,7 +62,7 @@ impl FromRequestParts<Arc<App>> for Caller {
                 return Err(ApiError::fault(["header", name], "value_error", problem));
             }
         }
-        Ok(caller)
+        Ok(Self { act: through(parts, app, caller.act), ..caller })
     }
 }
 

@@ -8,7 +8,12 @@ use uuid::Uuid;
 
 use super::row::AuthorizationRequestRow;
 use crate::{
-    model::{authorization_request::AuthorizationRequest, subject::Tenant},
+    model::{
+        actor::Act,
+        audit::{EventName, EventResult},
+        authorization_request::AuthorizationRequest,
+        subject::Tenant,
+    },
     store::{error::StoreError, handle::Store, seal::REQUEST_CODE},
 };
 
@@ -88,10 +93,11 @@ impl Store {
         tenant: &Tenant,
         id: Uuid,
         confirmation_hash: [u8; 32],
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Option<AuthorizationRequest>, StoreError> {
-        let row: Option<AuthorizationRequestRow> = self
-            .db
+        let mut tx = self.db.begin().await?;
+        let row: Option<AuthorizationRequestRow> = tx
             .query(
                 "UPDATE authorization_requests SET status = 'exchanging', taken_at = $5
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND confirmation_hash = $4
@@ -104,23 +110,15 @@ impl Store {
             .bind(now)
             .optional()
             .await?;
-        let Some(row) = row else { return Ok(None) };
-        match self.open_authorization_request(row) {
-            Ok(request) => Ok(Some(request)),
-            Err(error) => {
-                // This replica lacks a key: the code is not spent yet, and another replica may have the key.
-                self.db
-                    .query(
-                        "UPDATE authorization_requests SET status = 'pending', taken_at = NULL
-                         WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'exchanging'",
-                    )
-                    .within(tenant)
-                    .bind(id)
-                    .execute()
-                    .await?;
-                Err(error)
-            }
-        }
+        let Some(row) = row else {
+            tx.commit().await?;
+            return Ok(None);
+        };
+        // Not taken if this replica lacks a key: the code is not spent yet, and another replica may have the key.
+        let request = self.open_authorization_request(row)?;
+        self.record(&mut tx, vec![request.event(EventName::ConsentReturned, act, now)]).await?;
+        tx.commit().await?;
+        Ok(Some(request))
     }
 
     /// Ends an open request without a token, because of what the person or the application said here. `false`: it has
@@ -130,10 +128,11 @@ impl Store {
         request: &AuthorizationRequest,
         error: &str,
         error_description: &str,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let ended = self
-            .db
+        let mut tx = self.db.begin().await?;
+        let ended = tx
             .query(
                 "UPDATE authorization_requests
                  SET status = 'failed', error = $4, error_description = $5, finished_at = $6, code_verifier = NULL,
@@ -149,6 +148,11 @@ impl Store {
             .bind(now)
             .execute()
             .await?;
+        if ended > 0 {
+            let event = request.event(EventName::ConsentRefused, act, now).ended(EventResult::Refused, error);
+            self.record(&mut tx, vec![event]).await?;
+        }
+        tx.commit().await?;
         Ok(ended > 0)
     }
 }

@@ -6,7 +6,11 @@ use chrono::{DateTime, Utc};
 
 use super::row::AuthorizationRequestRow;
 use crate::{
-    model::authorization_request::AuthorizationRequest,
+    model::{
+        actor::Act,
+        audit::{EventName, EventResult},
+        authorization_request::AuthorizationRequest,
+    },
     store::{error::StoreError, handle::Store},
 };
 
@@ -18,10 +22,11 @@ impl Store {
         state_hash: [u8; 32],
         provider_id: &str,
         code_hash: [u8; 32],
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Option<AuthorizationRequest>, StoreError> {
-        let row: Option<AuthorizationRequestRow> = self
-            .db
+        let mut tx = self.db.begin().await?;
+        let row: Option<AuthorizationRequestRow> = tx
             .query(
                 "UPDATE authorization_requests SET status = 'exchanging', code_hash = $3, taken_at = $4
                  WHERE state_hash = $1 AND provider_id = $2 AND status = 'pending' AND code IS NULL
@@ -34,23 +39,15 @@ impl Store {
             .bind(now)
             .optional()
             .await?;
-        let Some(row) = row else { return Ok(None) };
-        let id = row.id;
-        match self.open_authorization_request(row) {
-            Ok(request) => Ok(Some(request)),
-            Err(error) => {
-                // This replica lacks a key: the code is not spent yet, and another replica may have the key.
-                self.db
-                    .query(
-                        "UPDATE authorization_requests SET status = 'pending', code_hash = NULL, taken_at = NULL
-                         WHERE id = $1 AND status = 'exchanging'",
-                    )
-                    .bind(id)
-                    .execute()
-                    .await?;
-                Err(error)
-            }
-        }
+        let Some(row) = row else {
+            tx.commit().await?;
+            return Ok(None);
+        };
+        // Not taken if this replica lacks a key: the code is not spent yet, and another replica may have the key.
+        let request = self.open_authorization_request(row)?;
+        self.record(&mut tx, vec![request.event(EventName::ConsentReturned, act, now)]).await?;
+        tx.commit().await?;
+        Ok(Some(request))
     }
 
     /// Ends the pending request of this state because the provider sent the person back with an error.
@@ -60,10 +57,11 @@ impl Store {
         provider_id: &str,
         error: &str,
         error_description: Option<&str>,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Option<AuthorizationRequest>, StoreError> {
-        let row: Option<AuthorizationRequestRow> = self
-            .db
+        let mut tx = self.db.begin().await?;
+        let row: Option<AuthorizationRequestRow> = tx
             .query(
                 "UPDATE authorization_requests
                  SET status = 'failed', error = $3, error_description = $4, finished_at = $5, code_verifier = NULL,
@@ -80,6 +78,12 @@ impl Store {
             .bind(now)
             .optional()
             .await?;
-        row.map(|row| self.open_authorization_request(row)).transpose()
+        let request = row.map(|row| self.open_authorization_request(row)).transpose()?;
+        if let Some(request) = &request {
+            let event = request.event(EventName::ConsentRefused, act, now).ended(EventResult::Refused, error);
+            self.record(&mut tx, vec![event]).await?;
+        }
+        tx.commit().await?;
+        Ok(request)
     }
 }
