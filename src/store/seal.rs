@@ -160,14 +160,17 @@ mod tests {
     }
 
     /// The columns of bytes that hold no sealed value of a tenant.
-    const NOT_SEALED: [(&str, &str); 9] = [
+    const NOT_SEALED: [(&str, &str); 12] = [
         ("_sqlx_migrations", "checksum"),
         ("api_keys", "digest"),
         ("audit_events", "hash"),
         ("audit_heads", "hash"),
         ("audit_heads", "mac"),
         ("audit_heads", "pruned_hash"),
+        ("authorization_requests", "browser_hash"),
         ("authorization_requests", "code_hash"),
+        ("authorization_requests", "confirmation_hash"),
+        ("authorization_requests", "reference_hash"),
         ("authorization_requests", "state_hash"),
         ("encryption_keys", "check_value"),
     ];

@@ -26,7 +26,7 @@ use crate::{
         app::App,
         error::{ApiError, ErrorBody, Fault, Faults},
     },
-    identity::{Caller, Permission},
+    identity::Caller,
     model::{
         audit::{EventFilter, EventName, RecordedEvent},
         subject::Tenant,
@@ -109,7 +109,7 @@ pub async fn list(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    caller.needs(Permission::Administer)?;
+    caller.reads_the_audit_log()?;
     let mut query = Query::read(query.as_deref().unwrap_or_default())?;
     query.is_json_lines |= accepts_json_lines(&headers);
     if query.is_json_lines {

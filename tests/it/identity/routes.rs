@@ -26,7 +26,7 @@ pub enum Needs {
 use Needs::{Admin, Agent, NoKey, Viewer};
 
 /// The operations of the API, served as they are here and below `/api-host`.
-pub const OPERATIONS: [(&str, &str, Needs); 24] = [
+pub const OPERATIONS: [(&str, &str, Needs); 26] = [
     ("POST", "/v2/auth/authenticate", Agent),
     ("GET", "/v2/auth/wait/{auth_id}", Agent),
     ("GET", "/v2/auth/callback/{provider_id}", NoKey),
@@ -48,15 +48,21 @@ pub const OPERATIONS: [(&str, &str, Needs); 24] = [
     ("POST", "/v2/auth/tokens/{token_id}/report-invalid", Agent),
     ("GET", "/v2/auth/tokens/workspace/slack/exists", Agent),
     ("DELETE", "/v2/auth/tokens/workspace/slack", Admin),
+    ("POST", "/v2/auth/authorizations/{auth_id}/confirm", Agent),
+    ("GET", "/v2/audit", Admin),
     ("GET", "/v2/auth/agents/{agent_id}/connections", Viewer),
     ("POST", "/v2/auth/agents/{agent_id}/connections", Admin),
     ("DELETE", "/v2/auth/agents/{agent_id}/connections/{connection_id}", Admin),
 ];
 
 /// What is outside the API. None of it takes a key.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 13] = [
     "/host-oauth-callback/{provider_id}",
     "/host-oauth-callback/{provider_id}/{auth_id}",
+    "/host-oauth-callback/{provider_id}/at/{callback_tag}",
+    "/connect/{reference}",
+    "/connect/link/{link}",
+    "/oauth/client-metadata.json/{provider_id}/{callback_tag}",
     "/host-api-key/{provider_id}",
     "/oauth/client-metadata.json/{provider_id}",
     "/",
