@@ -318,19 +318,27 @@ mod tests {
     }
 
     /// Made by another implementation (`PyCryptodome`), with the key 00 01 .. 1f and the nonce 64 65 ...
-    const GOLDEN: [(&str, &str, &str); 2] = [
+    const GOLDEN: [(&str, Algorithm, &str); 2] = [
         (
             "gold",
-            "",
+            Algorithm::XChaCha20Poly1305,
             "0104676f6c646465666768696a6b6c6d6e6f707172737475767778797a7b0f409ac29a5a77d973800f073ac16c14db3afd0a62fa",
         ),
-        ("fips", "aes256gcm:", "0204666970736465666768696a6b6c6d6e6f3b28bd141c9d6ee6cb04fc406bba292337ad3c880877"),
+        (
+            "fips",
+            Algorithm::Aes256Gcm,
+            "0204666970736465666768696a6b6c6d6e6f3b28bd141c9d6ee6cb04fc406bba292337ad3c880877",
+        ),
     ];
 
     fn golden_ring() -> KeyRing {
-        let key = STANDARD.encode(std::array::from_fn::<u8, 32, _>(|place| u8::try_from(place).unwrap()));
-        let keys: Vec<_> = GOLDEN.iter().map(|(id, algorithm, _)| format!("{id}:{algorithm}{key}")).collect();
-        KeyRing::parse(&SecretString::from(keys.join(","))).unwrap()
+        // Put together by hand: a setting with such a key is refused.
+        let bytes = std::array::from_fn::<u8, 32, _>(|place| u8::try_from(place).unwrap());
+        let key = |(id, algorithm, _): (&str, Algorithm, &str)| Key {
+            id: id.to_owned(),
+            cipher: Cipher::new(algorithm, &bytes).unwrap(),
+        };
+        KeyRing { keys: GOLDEN.map(key).into() }
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Handouts {
         let is_batch = {
             let mut gathered = self.0.gathered.lock();
             gathered.push(Handout { event, written: None });
-            gathered.len() % BATCH == 0
+            gathered.len().is_multiple_of(BATCH)
         };
         if is_batch {
             self.write_in_background();

@@ -32,6 +32,8 @@ impl RefusedKeys {
 
     /// Adds counts that could not be recorded.
     pub(super) fn give_back(&self, counts: HashMap<Option<IpAddr>, u64>) {
-        counts.into_iter().for_each(|(address, many)| self.add(address, many));
+        for (address, many) in counts {
+            self.add(address, many);
+        }
     }
 }

@@ -310,9 +310,8 @@ impl ApiError {
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::AuditUnavailable => Some(1),
             Self::LangSmith(Refusal::Unavailable { retry_after }) => Some(retry_after.as_secs().max(1)),
-            Self::DatabaseUnavailable(Outage::Unreachable | Outage::ReadOnly) => Some(1),
+            Self::AuditUnavailable | Self::DatabaseUnavailable(Outage::Unreachable | Outage::ReadOnly) => Some(1),
             // Until somebody acts, more attempts change nothing.
             Self::DatabaseUnavailable(Outage::Denied | Outage::Full) => Some(10),
             Self::TooManyDiscoveries { retry_after, .. } => Some(retry_after.as_secs()),

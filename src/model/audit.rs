@@ -229,6 +229,7 @@ impl Event {
 
     /// With something else to say.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "numbers, ids and texts, which callers need not borrow")]
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.details.insert(name.to_owned(), value.to_string());
         self

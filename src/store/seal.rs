@@ -125,7 +125,7 @@ mod tests {
         let keys = KeyRing::parse(&KeyRing::generate()).unwrap();
         let tenants =
             ["a", "b"].map(|name| Tenant { organization: format!("o-{name}"), workspace: format!("w-{name}") });
-        let places: Vec<(RowSeal<'_>, SealedColumn)> = (0..36)
+        let places: Vec<(RowSeal<'_>, SealedColumn)> = (0..24)
             .map(|n| {
                 let row = RowSeal::new(&keys, &tenants[n % 2], Uuid::from_u128((n / 2 % 2) as u128), [1, 2][n / 4 % 2]);
                 (row, SEALED_COLUMNS[n % SEALED_COLUMNS.len()])

@@ -73,7 +73,7 @@ async fn filters_narrow_it_down(app: TestApp) {
     let other = found(&app, "provider_id=other").await;
     assert_eq!(names(&other, 0), ["provider.created"]);
     let browser = found(&app, "actor=browser").await;
-    assert_eq!(names(&browser, 0), vec!["consent.completed", "consent.returned"].repeat(2));
+    assert_eq!(names(&browser, 0), ["consent.completed", "consent.returned"].repeat(2));
     let key = helper[0]["actor_id"].as_str().unwrap();
     let by_key = found(&app, &format!("actor={key}")).await;
     assert!(by_key.len() > 4 && by_key.iter().all(|event| event["actor_id"] == key), "{by_key:?}");

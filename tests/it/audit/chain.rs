@@ -84,7 +84,7 @@ async fn every_change_of_a_row_is_found_at_that_row(app: TestApp) {
         ("address", text),
         ("at", later),
     ] {
-        let keep = format!("CREATE TABLE kept AS SELECT * FROM audit_events WHERE sequence = 9");
+        let keep = "CREATE TABLE kept AS SELECT * FROM audit_events WHERE sequence = 9".to_owned();
         app.database.tamper(&keep).await;
         let change = format!("UPDATE audit_events SET {column} = {value} WHERE sequence = 9");
         assert_eq!(app.database.tamper(&change).await, 1);

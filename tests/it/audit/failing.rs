@@ -117,7 +117,7 @@ async fn a_refresh_is_kept_when_the_audit_log_works_again(app: TestApp) {
 }
 
 async fn in_strict_no_token_is_handed_out(database: Database) {
-    let app = TestApp::start_with(database, |settings| settings.audit_handouts = "strict".to_owned()).await;
+    let app = TestApp::start_with(database, |settings| settings.audit_handouts = "strict".into()).await;
     let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let pending = app.begin(&question()).await;

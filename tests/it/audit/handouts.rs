@@ -70,7 +70,9 @@ async fn ten_thousand_hand_outs_over_two_replicas_are_ten_thousand_events(app: T
         }
     };
     let (callers, ()) = tokio::join!(join_all(callers), acts);
-    callers.into_iter().for_each(|ended| ended.unwrap());
+    for ended in callers {
+        ended.unwrap();
+    }
     for replica in [&app, &there] {
         replica.app.broker.handouts.write().await.unwrap();
     }

@@ -221,7 +221,11 @@ async fn changes_nothing_of_others(world: &mut World, key: usize) {
                     assert_eq!(answer.status, expected, "{token}: {answer:?}");
                 }
             }
-            Row::Request { provider, state, .. } => {
+            Row::Request { auth_id, provider, state, .. } => {
+                // Even inside, a reference that the browser did not bring confirms nothing.
+                let path = "/v2/auth/authorizations/{auth_id}/confirm";
+                let body = json!({"user_id": user, "reference": "made-up"});
+                world.post(key, &user, path, &[auth_id], &body).await.expect_error(404, "not_found");
                 if !world.reaches_request(key, &row) {
                     let path = "/v2/auth/callback/{provider_id}";
                     let body = json!({"code": "a-code", "state": state});

@@ -29,6 +29,7 @@ use Needs::{Admin, Agent, NoKey, Viewer};
 pub const OPERATIONS: [(&str, &str, Needs); 26] = [
     ("POST", "/v2/auth/authenticate", Agent),
     ("GET", "/v2/auth/wait/{auth_id}", Agent),
+    ("POST", "/v2/auth/authorizations/{auth_id}/confirm", Agent),
     ("GET", "/v2/auth/callback/{provider_id}", NoKey),
     ("POST", "/v2/auth/callback/{provider_id}", Agent),
     ("GET", "/v2/auth/setup/{provider_id}", NoKey),
@@ -48,7 +49,6 @@ pub const OPERATIONS: [(&str, &str, Needs); 26] = [
     ("POST", "/v2/auth/tokens/{token_id}/report-invalid", Agent),
     ("GET", "/v2/auth/tokens/workspace/slack/exists", Agent),
     ("DELETE", "/v2/auth/tokens/workspace/slack", Admin),
-    ("POST", "/v2/auth/authorizations/{auth_id}/confirm", Agent),
     ("GET", "/v2/audit", Admin),
     ("GET", "/v2/auth/agents/{agent_id}/connections", Viewer),
     ("POST", "/v2/auth/agents/{agent_id}/connections", Admin),
@@ -58,13 +58,13 @@ pub const OPERATIONS: [(&str, &str, Needs); 26] = [
 /// What is outside the API. None of it takes a key.
 const OTHERS: [&str; 13] = [
     "/host-oauth-callback/{provider_id}",
-    "/host-oauth-callback/{provider_id}/{auth_id}",
     "/host-oauth-callback/{provider_id}/at/{callback_tag}",
+    "/host-oauth-callback/{provider_id}/{auth_id}",
     "/connect/{reference}",
     "/connect/link/{link}",
-    "/oauth/client-metadata.json/{provider_id}/{callback_tag}",
     "/host-api-key/{provider_id}",
     "/oauth/client-metadata.json/{provider_id}",
+    "/oauth/client-metadata.json/{provider_id}/{callback_tag}",
     "/",
     "/livez",
     "/readyz",

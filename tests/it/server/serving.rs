@@ -201,6 +201,11 @@ async fn sqlite_makes_its_own_encryption_key_and_needs_it_again() {
     let database = Database::sqlite();
     let environment = without(&database, "ENCRYPTION_KEYS");
     Server::start(&environment).await.stop().await;
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "a-client-secret").unwrap();
+    let file = secret.path().display().to_string();
+    let added = ["provider", "add", "github", "--client-id", "id", "--client-secret-file", &file];
+    assert!(run(&added, &environment).await.status.success());
     Server::start(&environment).await.stop().await;
     let files: Vec<_> = std::fs::read_dir(database.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     for file in &files {

@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::support::answer::Answer;
 use crate::support::app::TestApp;
-use crate::support::authorization_server::{AuthorizationServer, DEVICE, Reply};
+use crate::support::authorization_server::{AuthorizationServer, CLIENT_SECRET, DEVICE, Reply};
 use crate::support::both_databases;
 use crate::support::browser::{Browser, hidden};
 use crate::support::caller::{Caller, Pending, asking, with};
@@ -197,7 +197,7 @@ async fn a_provider_without_a_return_url_says_what_is_missing(database: Database
 
 async fn a_device_cannot_be_confirmed_and_is_refused(database: Database) {
     let (app, provider) = verifying(database).await;
-    let device = json!({"device_authorization_url": provider.at(DEVICE)});
+    let device = json!({"device_authorization_url": provider.at(DEVICE), "client_secret": CLIENT_SECRET});
     app.patch("/v2/auth/providers/acme", &device).await.expect(200);
     let asked = with(asking("alice", &["read"]), json!({"grant": "device"}));
     app.try_authenticate(&asked).await.expect_fault("body.grant", "value_error");
