@@ -108,7 +108,7 @@ impl Store {
             .query(
                 "UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL
                  RETURNING id, organization_id, workspace_id, prefix, name, role, kind, user_id, created_at, expires_at,
-                           revoked_at",
+                           revoked_at, limits, consent",
             )
             .bind(id)
             .bind(now)

@@ -180,8 +180,8 @@ async fn every_deleted_token_is_recorded_and_so_is_its_revocation(app: TestApp) 
 
 async fn a_change_of_a_provider_names_its_fields_and_no_values(app: TestApp) {
     let (_provider, before) = connected(&app).await;
-    let patch =
-        json!({"name": "Other", "client_secret": "another-secret-of-acme", "token_url": "https://other.example/t"});
+    let patch = json!({"name": "Other", "client_secret": "another-secret-of-acme", "token_url": "https://other.example/t",
+               "expose_grants": 1});
     app.patch("/v2/auth/providers/acme", &patch).await.expect(200);
     let events = recorded(&app).await;
     assert_eq!(names(&events, before), ["provider.changed"]);
