@@ -115,6 +115,20 @@ pub struct ServerMetadata {
 }
 
 impl ServerMetadata {
+    /// The endpoints that it names, each with its name in the document.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("authorization_endpoint", Some(&self.authorization_endpoint)),
+            ("token_endpoint", Some(&self.token_endpoint)),
+            ("registration_endpoint", self.registration_endpoint.as_ref()),
+            ("revocation_endpoint", self.revocation_endpoint.as_ref()),
+            ("userinfo_endpoint", self.userinfo_endpoint.as_ref()),
+            ("device_authorization_endpoint", self.device_authorization_endpoint.as_ref()),
+        ]
+        .into_iter()
+        .filter_map(|(name, endpoint)| Some((name, endpoint?.as_str())))
+    }
+
     /// Reads the metadata of `issuer`. `None`: the document is something else.
     ///
     /// # Errors
@@ -296,16 +310,7 @@ impl<'a> Discovery<'a> {
 
     /// Every endpoint a document names is one we may connect to, or send a browser to.
     fn check_endpoints(&self, server: &ServerMetadata) -> Result<(), DiscoveryError> {
-        let endpoints = [
-            ("authorization_endpoint", Some(&server.authorization_endpoint)),
-            ("token_endpoint", Some(&server.token_endpoint)),
-            ("registration_endpoint", server.registration_endpoint.as_ref()),
-            ("revocation_endpoint", server.revocation_endpoint.as_ref()),
-            ("userinfo_endpoint", server.userinfo_endpoint.as_ref()),
-            ("device_authorization_endpoint", server.device_authorization_endpoint.as_ref()),
-        ];
-        for (name, endpoint) in endpoints {
-            let Some(endpoint) = endpoint else { continue };
+        for (name, endpoint) in server.endpoints() {
             let url = Url::parse(endpoint)
                 .ok()
                 .filter(|url| endpoint.len() <= 2048 && url.username().is_empty() && url.password().is_none())

@@ -183,7 +183,7 @@ pub(super) fn settle(slot: &mut Option<Pooled>, error: Option<&sqlx::Error>) {
         }
         _ => {
             connection.waiting_since = None;
-            // As after a failure of the connection: whoever holds a lease could not extend it.
+            // As after a failure of the connection: the holder of a lease could not extend it.
             if outage == Some(Outage::Full)
                 && let Some(pool) = Object::pool(connection)
             {

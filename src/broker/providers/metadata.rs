@@ -2,6 +2,8 @@
 //! Owns: which rule each field of the metadata has.
 //! Must not know: where the metadata was found, or what becomes of it.
 
+use std::iter;
+
 use crate::{
     broker::rules::{self, Problem},
     oauth::metadata::{Discovered, DiscoveryError, ServerMetadata},
@@ -24,16 +26,8 @@ pub(super) fn check_discovered(discovered: &Discovered, guard: &AddressGuard) ->
 /// # Errors
 /// [`DiscoveryError::Invalid`] names the first field that breaks its rule.
 pub(super) fn check_server(server: &ServerMetadata, guard: &AddressGuard) -> Result<(), DiscoveryError> {
-    for (field, url) in [
-        ("issuer", Some(&server.issuer)),
-        ("authorization_endpoint", Some(&server.authorization_endpoint)),
-        ("token_endpoint", Some(&server.token_endpoint)),
-        ("registration_endpoint", server.registration_endpoint.as_ref()),
-        ("revocation_endpoint", server.revocation_endpoint.as_ref()),
-        ("userinfo_endpoint", server.userinfo_endpoint.as_ref()),
-        ("device_authorization_endpoint", server.device_authorization_endpoint.as_ref()),
-    ] {
-        url.map_or(Ok(()), |url| rules::endpoint(guard, url)).map_err(invalid(field))?;
+    for (field, url) in iter::once(("issuer", server.issuer.as_str())).chain(server.endpoints()) {
+        rules::endpoint(guard, url).map_err(invalid(field))?;
     }
     Ok(())
 }

@@ -104,23 +104,7 @@ impl Store {
             .bind(now)
             .optional()
             .await?;
-        let Some(row) = row else { return Ok(None) };
-        match self.open_authorization_request(row) {
-            Ok(request) => Ok(Some(request)),
-            Err(error) => {
-                // This replica lacks a key: the code is not spent yet, and another replica may have the key.
-                self.db
-                    .query(
-                        "UPDATE authorization_requests SET status = 'pending', taken_at = NULL
-                         WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'exchanging'",
-                    )
-                    .within(tenant)
-                    .bind(id)
-                    .execute()
-                    .await?;
-                Err(error)
-            }
-        }
+        self.open_taken(row).await
     }
 
     /// Ends an open request without a token, because of what the person or the application said here. `false`: it has
@@ -135,12 +119,12 @@ impl Store {
         let ended = self
             .db
             .query(
-                "UPDATE authorization_requests
-                 SET status = 'failed', error = $4, error_description = $5, finished_at = $6, code_verifier = NULL,
-                     client_secret = NULL, device_code = NULL, poll_at = NULL, authorization_url = NULL,
-                     user_code = NULL, code = NULL
-                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND expires_at > $6
-                   AND (status = 'pending' OR (status = 'exchanging' AND poll_seconds IS NOT NULL))",
+                concat!(
+"UPDATE authorization_requests SET status = 'failed', error = $4, error_description = $5, finished_at = $6, ",
+without_secrets!(),
+" WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND expires_at > $6
+                   AND (status = 'pending' OR (status = 'exchanging' AND poll_seconds IS NOT NULL))"
+),
             )
             .within(&request.wanted.subject.tenant)
             .bind(request.id)

@@ -22,14 +22,12 @@ pub(in crate::store) async fn complete(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let completed = tx
-        .query(
-            "UPDATE authorization_requests
-             SET status = 'completed', token = $4, finished_at = $5, expires_at = $6, code_verifier = NULL,
-                 client_secret = NULL, device_code = NULL, poll_at = NULL, authorization_url = NULL,
-                     user_code = NULL, code = NULL
-             WHERE organization_id = $1 AND workspace_id = $2 AND id = $3
-               AND (status = 'exchanging' OR (poll_seconds IS NOT NULL AND status IN ('pending', 'failed')))",
-        )
+        .query(concat!(
+            "UPDATE authorization_requests SET status = 'completed', token = $4, finished_at = $5, expires_at = $6, ",
+            without_secrets!(),
+            " WHERE organization_id = $1 AND workspace_id = $2 AND id = $3
+               AND (status = 'exchanging' OR (poll_seconds IS NOT NULL AND status IN ('pending', 'failed')))"
+        ))
         .within(&request.wanted.subject.tenant)
         .bind(request.id)
         .bind(token)
@@ -51,11 +49,11 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.db
             .query(
-                "UPDATE authorization_requests
-                 SET status = 'failed', error = $4, error_description = $5, finished_at = $6, code_verifier = NULL,
-                     client_secret = NULL, device_code = NULL, poll_at = NULL, authorization_url = NULL,
-                     user_code = NULL, code = NULL
-                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'exchanging'",
+                concat!(
+"UPDATE authorization_requests SET status = 'failed', error = $4, error_description = $5, finished_at = $6, ",
+without_secrets!(),
+" WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'exchanging'"
+),
             )
             .within(&request.wanted.subject.tenant)
             .bind(request.id)

@@ -64,6 +64,12 @@ pub(super) struct AuthorizationRequestRow {
     error_description: Option<String>,
 }
 
+impl AuthorizationRequestRow {
+    pub(super) fn tenant(&self) -> Tenant {
+        Tenant { organization: self.organization_id.clone(), workspace: self.workspace_id.clone() }
+    }
+}
+
 /// What a new row has, in the order in which it is bound.
 const COLUMNS: [&str; 27] = [
     "id",
@@ -230,7 +236,7 @@ impl Store {
         &self,
         row: AuthorizationRequestRow,
     ) -> Result<AuthorizationRequest, StoreError> {
-        let tenant = Tenant { organization: row.organization_id, workspace: row.workspace_id };
+        let tenant = row.tenant();
         let seal = self.row_seal(&tenant, row.id, 0);
         let client = row.client.open(&seal, REQUEST_CLIENT_SECRET)?;
         let code_verifier = seal.open_optional(REQUEST_CODE_VERIFIER, row.code_verifier.as_ref())?;

@@ -34,17 +34,28 @@ impl Store {
             .bind(now)
             .optional()
             .await?;
+        self.open_taken(row).await
+    }
+
+    /// Opens a request that was just taken. If this replica lacks a key it is given back: what it was taken with is not
+    /// spent yet, and another replica may have the key. A kept code keeps its hash.
+    pub(super) async fn open_taken(
+        &self,
+        row: Option<AuthorizationRequestRow>,
+    ) -> Result<Option<AuthorizationRequest>, StoreError> {
         let Some(row) = row else { return Ok(None) };
-        let id = row.id;
+        let (tenant, id) = (row.tenant(), row.id);
         match self.open_authorization_request(row) {
             Ok(request) => Ok(Some(request)),
             Err(error) => {
-                // This replica lacks a key: the code is not spent yet, and another replica may have the key.
                 self.db
                     .query(
-                        "UPDATE authorization_requests SET status = 'pending', code_hash = NULL, taken_at = NULL
-                         WHERE id = $1 AND status = 'exchanging'",
+                        "UPDATE authorization_requests
+                         SET status = 'pending', taken_at = NULL,
+                             code_hash = CASE WHEN code IS NULL THEN NULL ELSE code_hash END
+                         WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'exchanging'",
                     )
+                    .within(&tenant)
                     .bind(id)
                     .execute()
                     .await?;
@@ -65,13 +76,13 @@ impl Store {
         let row: Option<AuthorizationRequestRow> = self
             .db
             .query(
-                "UPDATE authorization_requests
-                 SET status = 'failed', error = $3, error_description = $4, finished_at = $5, code_verifier = NULL,
-                     client_secret = NULL, device_code = NULL, poll_at = NULL, authorization_url = NULL,
-                     user_code = NULL, code = NULL
-                 WHERE state_hash = $1 AND provider_id = $2 AND status = 'pending' AND code IS NULL
+                concat!(
+"UPDATE authorization_requests SET status = 'failed', error = $3, error_description = $4, finished_at = $5, ",
+without_secrets!(),
+" WHERE state_hash = $1 AND provider_id = $2 AND status = 'pending' AND code IS NULL
                    AND expires_at > $5
-                 RETURNING *",
+                 RETURNING *"
+),
             )
             .bind(state_hash.to_vec())
             .bind(provider_id.to_owned())
