@@ -62,7 +62,7 @@ pub struct Requested<'a> {
 /// the server's, the provider's and the caller's consent counts.
 ///
 /// # Errors
-/// [`BrokerError::Invalid`] when an address is not allowed, or there is none for an application that has to confirm.
+/// [`BrokerError::Invalid`] when an address is not allowed, or an application that has to confirm names none.
 pub fn consent_options(
     broker: &Broker,
     provider: &Provider,

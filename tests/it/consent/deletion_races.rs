@@ -1,4 +1,4 @@
-//! What is deleted while it is used: whoever comes too late gets 404, and nothing else.
+//! What is deleted while it is used: a caller who comes too late gets 404, and nothing else.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};

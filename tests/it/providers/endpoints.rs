@@ -1,4 +1,4 @@
-//! Moving a provider's endpoints: whoever does it proves that they have the secret, or confirms how many grants go along.
+//! Moving a provider's endpoints: the caller proves possession of the secret, or confirms how many grants go along.
 
 use serde_json::{Value, json};
 

@@ -103,7 +103,7 @@ impl Story {
         (answer["auth_id"].as_str().expect("an auth_id").to_owned(), callback)
     }
 
-    /// Alice comes back, and whoever waits for her looks.
+    /// Alice comes back, and those who wait for her look.
     async fn come_back(&mut self, auth_id: &str, callback: &Url) -> u16 {
         let (status, page) = self.server.get(&callback[Position::BeforePath..]).await.expect("a page");
         self.answers.push_str(&page);

@@ -109,7 +109,7 @@ pub(in crate::http) fn connect_page(facts: &Facts, why: Why<'_>, form: &ConnectF
     // The form leads to the provider, which may lead on to the sign-in of any company: Chromium applies `form-action` to
     // every redirect on that way. There is no other form on the page, and no script.
     let mut response = html(StatusCode::OK, &page, "'self' https: http:");
-    // Without the origin in it, a browser that sends no Sec-Fetch-Site could not be told from another site. Other sites are
+    // Without the origin in it, a browser that sends no Sec-Fetch-Site could not be distinguished from another site. Other sites are
     // still sent no referrer.
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response

@@ -18,7 +18,7 @@ use crate::support::database::random_text;
 /// Names repeat in all workspaces. The last two providers send people; the others give their client tokens at once.
 pub const PROVIDERS: [&str; 6] = ["p0", "p1", "p2", "p3", "people0", "people1"];
 pub const USERS: [&str; 3] = ["u0", "u1", "u2"];
-/// The first is none in particular.
+/// The first, an empty text, means no agent.
 pub const AGENTS: [&str; 4] = ["", "a0", "a1", "a2"];
 /// Two of an organization, and one of the same name in another.
 const WORKSPACES: [(&str, &str); 3] = [("org-a", "main"), ("org-a", "other"), ("org-b", "main")];
