@@ -21,7 +21,7 @@ const ALIKE: f64 = 0.85;
 /// The settings that can also be read from a file named by `AGENT_AUTH_<KEY>_FILE`.
 const SECRETS: [&str; 4] = ["database_url", "encryption_keys", "vault_token", "bootstrap_api_key"];
 /// The smallest and the largest value of each number.
-const RANGES: [(&str, i64, i64); 15] = [
+const RANGES: [(&str, i64, i64); 16] = [
     ("database_connections", 1, 100),
     ("authorization_ttl_seconds", 60, 3600),
     ("wait_max_seconds", 1, 3600),
@@ -30,6 +30,7 @@ const RANGES: [(&str, i64, i64); 15] = [
     ("keep_alive_used_within_hours", 0, 8760),
     ("keep_alive_idle_days", 0, 3650),
     ("dead_token_days", 0, 3650),
+    ("audit_days", 0, 3650),
     ("max_connections", 1, i64::MAX),
     ("key_requests_per_second", 0, 1_000_000),
     ("address_requests_per_second", 0, 1_000_000),
@@ -86,6 +87,8 @@ pub struct Settings {
     pub keep_alive_used_within_hours: i64,
     pub keep_alive_idle_days: i64,
     pub dead_token_days: i64,
+    pub audit_handouts: String,
+    pub audit_days: i64,
     pub max_connections: usize,
     pub trusted_proxies: String,
     pub cors_origins: String,
@@ -311,7 +314,7 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert!(settings.database_url.is_none());
-        assert_eq!(DEFAULTS.len(), 36);
+        assert_eq!(DEFAULTS.len(), 38);
         for (key, default) in &*DEFAULTS {
             let has_range = RANGES.iter().any(|(name, ..)| name == key);
             assert_eq!(default.is_integer(), has_range, "{key}");

@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     broker::{
+        audit::{record_refused_keys, record_start},
         context::Broker,
         jobs,
         open::{OpenError, check, data_folder_error, private_file, private_folder},
@@ -69,6 +70,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<(Arc<App>
     broker.end_leases_of_other_processes().await?;
     jobs::encryption_keys::announce(&broker).await?;
     let first_key = bootstrap(broker.store(), &broker.settings, broker.clock.now()).await?;
+    record_start(&broker).await?;
     let remember = Duration::from_secs(broker.settings.api_key_cache_seconds);
     let app = App { api_keys: ApiKeys::new(broker.store().clone(), remember), langsmith, limits, cors, broker };
     jobs::schedule::start(&app.broker);
@@ -79,6 +81,15 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<(Arc<App>
 /// as running.
 pub async fn stop(app: &App) {
     app.broker.stop().await;
+    if let Err(error) = record_refused_keys(&app.broker).await {
+        tracing::warn!(event = "audit.refused_keys_not_written", %error, "could not record how many callers had no valid key");
+    }
+    if let Err(error) = app.broker.handouts.write().await {
+        tracing::error!(
+            event = "audit.handouts_lost", handouts = app.broker.handouts.waiting(), %error,
+            "the server stops, and hand-outs of tokens are not in the audit log"
+        );
+    }
     if let Err(error) = jobs::usage::write(&app.broker).await {
         tracing::warn!(event = "usage.not_written", %error, "could not write when tokens were last used");
     }

@@ -36,11 +36,11 @@ const EVERYTHING: &str = "*";
 const ROOMS: &[(&str, &str)] = &[
     (
         "broker",
-        "rules backoff persist error usage limits pending notifications key_ring open < context < clients < tokens < \
-         providers consent connections rotation < authenticate < jobs",
+        "rules backoff persist error usage limits pending notifications handouts refused_keys key_ring open < context < \
+         audit < clients < tokens < providers consent connections rotation < authenticate < jobs",
     ),
     ("store", "error key_limits postgres db seal < client reads sealed_rows < key_check < handle < *"),
-    ("http", "error address cors checks limits socket app < body caller < browser api"),
+    ("http", "error address cors checks limits socket app < act body < caller < browser api"),
 ];
 
 #[test]

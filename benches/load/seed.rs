@@ -6,6 +6,8 @@ use agent_auth::{
     cipher::KeyRing,
     clock::Clock,
     model::{
+        actor::Act,
+        audit::EventName,
         client::{Client, ClientAuthentication},
         grant::{Grant, GrantRequest},
         provider::Provider,
@@ -38,7 +40,7 @@ pub async fn seed(database_url: &str, keys: &SecretString, provider: &FakeProvid
     let store = Store::open(&location, KeyRing::parse(keys)?, now).await?;
     let tenant = store.home_tenant(now).await?;
     let provider = registered(tenant, provider, now);
-    store.create_provider(&provider).await?;
+    store.create_provider(&provider, EventName::ProviderCreated, &Act::service()).await?;
     stream::iter(0..USERS)
         .map(|number| connect(&store, &provider, number, now))
         .buffer_unordered(TASKS)
@@ -96,6 +98,6 @@ async fn connect(store: &Store, provider: &Provider, number: u32, now: DateTime<
         refresh_due_at: Some(now + TimeDelta::days(29)),
         refresh_token_expires_at: None,
     };
-    store.keep_grant(&wanted, &grant, now - TimeDelta::days(1)).await?;
+    store.keep_grant(&wanted, PROVIDER, &grant, &Act::service(), now - TimeDelta::days(1)).await?;
     Ok(())
 }

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     model::{
+        actor::Act,
         consent::Consent,
         grant::GrantRequest,
         options::GrantType,
@@ -94,22 +95,30 @@ pub enum Outcome {
 ///
 /// # Errors
 /// [`BrokerError::Provider`] when a due token cannot be refreshed for now.
-pub async fn authenticate(broker: &Arc<Broker>, request: TokenRequest) -> Result<Outcome, BrokerError> {
+pub async fn authenticate(broker: &Arc<Broker>, request: TokenRequest, act: &Act) -> Result<Outcome, BrokerError> {
+    let outcome = choose(broker, &request, act).await?;
+    if let Outcome::Completed(token) = &outcome {
+        broker.handouts.record(token, &request.subject.agent_id, act, broker.clock.now()).await?;
+    }
+    Ok(outcome)
+}
+
+async fn choose(broker: &Arc<Broker>, request: &TokenRequest, act: &Act) -> Result<Outcome, BrokerError> {
     if request.force_new && !request.check_only {
-        return Box::pin(get_consent(broker, &request, &[], None)).await;
+        return Box::pin(get_consent(broker, request, &[], None, act)).await;
     }
     let mut tokens = broker.store.usable_tokens(&request.subject, &request.provider_id).await?;
     let chosen = match request.token_id {
-        Some(id) => Some(named(broker, &request, &tokens, id).await?),
+        Some(id) => Some(named(broker, request, &tokens, id).await?),
         None => preferred(&tokens, &request.scopes),
     };
     let Some(chosen) = chosen.filter(|chosen| tokens[*chosen].covers(&request.scopes)) else {
-        return Box::pin(get_consent(broker, &request, &tokens, None)).await;
+        return Box::pin(get_consent(broker, request, &tokens, None, act)).await;
     };
-    match ensure_fresh(broker, &tokens[chosen], request.min_ttl).await? {
+    match ensure_fresh(broker, &tokens[chosen], request.min_ttl, act).await? {
         Usable::Current => Ok(Outcome::Completed(Box::new(tokens.swap_remove(chosen)))),
         Usable::Refreshed(token) => Ok(Outcome::Completed(token)),
-        Usable::ConsentNeeded => Box::pin(get_consent(broker, &request, &tokens, Some(&tokens[chosen]))).await,
+        Usable::ConsentNeeded => Box::pin(get_consent(broker, request, &tokens, Some(&tokens[chosen]), act)).await,
     }
 }
 
@@ -135,6 +144,7 @@ async fn get_consent(
     request: &TokenRequest,
     tokens: &[Token],
     dead: Option<&Token>,
+    act: &Act,
 ) -> Result<Outcome, BrokerError> {
     let provider = get(broker, &request.subject.tenant, &request.provider_id).await?;
     let credential = credential_of(&provider);
@@ -171,17 +181,19 @@ async fn get_consent(
         let url = link(broker, request, &provider, scopes, &options, None)?;
         return Ok(Outcome::ConnectionRequired(url));
     }
-    let provider = ready_client(broker, provider).await?;
+    let provider = ready_client(broker, provider, act).await?;
     let subject = revived.map_or(&request.subject, |token| &token.subject);
     let wanted = wanted(request, &provider, subject.clone(), scopes);
     if let Some(credential) = credential {
-        return obtain(broker, &provider, wanted, credential, &request.scopes).await.map(Outcome::Completed);
+        return obtain(broker, &provider, wanted, credential, &request.scopes, act).await.map(Outcome::Completed);
     }
     let now = broker.clock.now();
     let place = broker.notifications.pending.reserve(&wanted.subject, PendingMax::of(&broker.settings), now)?;
     let pending = match (request.consent_on, provider.client.options.grant_type) {
-        (ConsentOn::Device, GrantType::AuthorizationCode) => begin_device(broker, &provider, wanted, options).await?,
-        _ => begin(broker, &provider, wanted, options).await?,
+        (ConsentOn::Device, GrantType::AuthorizationCode) => {
+            begin_device(broker, &provider, wanted, options, act).await?
+        }
+        _ => begin(broker, &provider, wanted, options, act).await?,
     };
     place.keep(pending.id, now + TimeDelta::seconds(broker.settings.authorization_ttl_seconds));
     Ok(Outcome::Pending(pending))

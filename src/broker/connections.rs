@@ -5,7 +5,7 @@
 use uuid::Uuid;
 
 use super::{context::Broker, error::BrokerError};
-use crate::model::{agent_connection::AgentConnection, key_limits::Reach};
+use crate::model::{actor::Act, agent_connection::AgentConnection, key_limits::Reach};
 
 /// The connections of an agent, newest first; only those with tokens of `user` when one is named.
 pub async fn list(
@@ -25,9 +25,9 @@ pub async fn connect(
     agent_id: &str,
     token: Uuid,
     user: Option<&str>,
+    act: &Act,
 ) -> Result<Option<AgentConnection>, BrokerError> {
-    let created_by = user.unwrap_or("service");
-    Ok(broker.store.connect_agent(reach, agent_id, token, user, created_by, broker.clock.now()).await?)
+    Ok(broker.store.connect_agent(reach, agent_id, token, user, act, broker.clock.now()).await?)
 }
 
 /// Removes a connection; the token stays. Returns whether there was one.
@@ -36,6 +36,7 @@ pub async fn disconnect(
     reach: Reach<'_>,
     agent_id: &str,
     connection: Uuid,
+    act: &Act,
 ) -> Result<bool, BrokerError> {
-    Ok(broker.store.disconnect_agent(reach, agent_id, connection).await?)
+    Ok(broker.store.disconnect_agent(reach, agent_id, connection, act, broker.clock.now()).await?)
 }

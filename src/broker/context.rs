@@ -9,10 +9,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     error::BrokerError,
+    handouts::Handouts,
     limits::Limits,
     notifications::Notifications,
-    open::{OpenError, address_guard, consent, open_store, public_url},
+    open::{OpenError, address_guard, consent, handout_mode, open_store, public_url},
     persist::Unstored,
+    refused_keys::RefusedKeys,
     usage::Usage,
 };
 use crate::{
@@ -52,6 +54,10 @@ pub struct Broker {
     pub unstored: Unstored,
     /// Which tokens were handed out and when, as far as it is not stored yet.
     pub usage: Usage,
+    /// Tokens that were handed out, as far as that is not in the audit log yet.
+    pub handouts: Handouts,
+    /// Callers without a valid key, as far as they are not in the audit log yet.
+    pub refused_keys: RefusedKeys,
     /// Exchanges, refreshes and jobs that run, which a stop waits for.
     pub tasks: TaskTracker,
     /// Cancelled when the process stops.
@@ -67,7 +73,10 @@ impl Broker {
         let timeout = Duration::from_secs(settings.provider_timeout_seconds);
         let outbound = Outbound::new(address_guard(&settings)?, timeout).map_err(OpenError::Trust)?;
         let store = open_store(&settings, &clock).await?;
+        let tasks = TaskTracker::new();
         Ok(Arc::new(Self {
+            handouts: Handouts::new(handout_mode(&settings)?, store.clone(), tasks.clone()),
+            refused_keys: RefusedKeys::default(),
             notifications: Notifications::new(store.clone(), clock.clone()),
             settings,
             public_url,
@@ -79,7 +88,7 @@ impl Broker {
             limits: Limits::default(),
             unstored: Unstored::default(),
             usage: Usage::default(),
-            tasks: TaskTracker::new(),
+            tasks,
             shutdown: CancellationToken::new(),
         }))
     }

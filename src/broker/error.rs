@@ -104,6 +104,9 @@ pub enum BrokerError {
     /// The database cannot be used for now. Worth another try.
     #[error("{0}: {1}")]
     Unavailable(Outage, String),
+    /// It could not be recorded in the audit log, so it was not done.
+    #[error("the audit log cannot be written: {0}")]
+    Audit(String),
     /// The database refused a statement, or a sealed value does not open.
     #[error("{0}")]
     Store(StoreError),
@@ -118,6 +121,7 @@ impl From<StoreError> for BrokerError {
             StoreError::Unavailable(outage, reason) => Self::Unavailable(outage, reason),
             // While the server runs, not its settings are wrong: the password or the rights were changed.
             StoreError::Location(reason) => Self::Unavailable(Outage::Denied, reason),
+            StoreError::Audit(reason) => Self::Audit(reason),
             StoreError::Conflict => Self::Conflict("It was changed at the same moment. Try again.".into()),
             StoreError::Dangling => Self::NotFound("record"),
             error @ (StoreError::Cipher(_) | StoreError::Statement(_)) => Self::Store(error),

@@ -5,6 +5,7 @@
 //! The rooms, from the bottom: what everything works with (`context` and below), `clients` (our client at a server),
 //! `tokens` (grants that exist), `providers` and `consent` (how grants are obtained), `authenticate`, `jobs`.
 
+pub mod audit;
 pub mod authenticate;
 mod backoff;
 pub mod clients;
@@ -12,6 +13,7 @@ pub mod connections;
 pub mod consent;
 pub mod context;
 pub mod error;
+pub mod handouts;
 pub mod jobs;
 pub mod key_ring;
 pub mod limits;
@@ -20,6 +22,7 @@ pub mod open;
 pub mod pending;
 mod persist;
 pub mod providers;
+pub mod refused_keys;
 pub mod rotation;
 pub mod rules;
 pub mod tokens;

@@ -4,7 +4,10 @@
 
 use std::{fs::File, io, path::Path};
 
-use super::key_ring::{self, KeyRingError};
+use super::{
+    handouts::Mode,
+    key_ring::{self, KeyRingError},
+};
 use crate::{
     catalog::{Catalog, CatalogError},
     clock::Clock,
@@ -132,6 +135,7 @@ pub fn check(settings: &Settings) -> Result<(), OpenError> {
     public_url(settings)?;
     consent(settings)?;
     address_guard(settings)?;
+    handout_mode(settings)?;
     Catalog::load(settings.catalog_file.as_deref())?;
     if let Some(url) = &settings.database_url {
         postgres_options(url)?;
@@ -142,6 +146,15 @@ pub fn check(settings: &Settings) -> Result<(), OpenError> {
 pub(super) fn address_guard(settings: &Settings) -> Result<AddressGuard, OpenError> {
     AddressGuard::parse(&settings.allow_private_upstreams)
         .map_err(|problem| OpenError::Setting("ALLOW_PRIVATE_UPSTREAMS", problem))
+}
+
+pub(super) fn handout_mode(settings: &Settings) -> Result<Mode, OpenError> {
+    match settings.audit_handouts.as_str() {
+        "batched" => Ok(Mode::Batched),
+        "strict" => Ok(Mode::Strict),
+        "off" => Ok(Mode::Off),
+        _ => Err(OpenError::Setting("AUDIT_HANDOUTS", "expected `batched`, `strict` or `off`".into())),
+    }
 }
 
 #[cfg(test)]

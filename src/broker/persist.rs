@@ -29,7 +29,8 @@ pub struct Unstored(Mutex<HashMap<Uuid, Delay>>);
 #[derive(Clone, Debug)]
 struct Delay {
     since: Instant,
-    outage: Outage,
+    /// `None`: it is the audit log that cannot be written.
+    outage: Option<Outage>,
     reason: String,
 }
 
@@ -45,17 +46,25 @@ impl Unstored {
     pub fn outage(&self, id: Uuid) -> Option<BrokerError> {
         let delays = self.0.lock();
         let delay = delays.get(&id).filter(|delay| delay.since.elapsed() >= CALLERS_WAIT)?;
-        Some(BrokerError::Unavailable(delay.outage, delay.reason.clone()))
+        let reason = delay.reason.clone();
+        Some(match delay.outage {
+            Some(outage) => BrokerError::Unavailable(outage, reason),
+            None => BrokerError::Audit(reason),
+        })
     }
 
     fn note(&self, id: Uuid, error: &StoreError) {
-        let StoreError::Unavailable(outage, reason) = error else { return };
+        let (outage, reason) = match error {
+            StoreError::Unavailable(outage, reason) => (Some(*outage), reason),
+            StoreError::Audit(reason) => (None, reason),
+            _ => return,
+        };
         let mut delays = self.0.lock();
         let delay = delays.entry(id).or_insert_with(|| {
             tracing::warn!(event = "grant.storing_delayed", %id, %error, "a grant cannot be stored yet; will retry");
-            Delay { since: Instant::now(), outage: *outage, reason: String::new() }
+            Delay { since: Instant::now(), outage, reason: String::new() }
         });
-        (delay.outage, delay.reason) = (*outage, reason.clone());
+        (delay.outage, delay.reason) = (outage, reason.clone());
     }
 }
 
@@ -68,7 +77,8 @@ impl Drop for Noted<'_> {
     }
 }
 
-/// Writes the grant of `id`, again and again while the database cannot be used or another writer is in the way.
+/// Writes the grant of `id`, again and again while the database cannot be used, another writer is in the
+/// way, or the audit log cannot be written: what a provider issued is not given up for that.
 pub(in crate::broker) async fn persist<T, F>(
     unstored: &Unstored,
     id: Uuid,
@@ -82,14 +92,15 @@ where
         .with_max_delay(Duration::from_secs(1))
         .without_max_times();
     let begun = Instant::now();
+    let worth_another_try = |error: &StoreError| error.may_pass() || matches!(error, StoreError::Audit(_));
     let noted = Noted(unstored, id);
     let written = write
         .retry(backoff)
-        .when(|error| error.may_pass() && begun.elapsed() < PERSIST_FOR)
+        .when(|error| worth_another_try(error) && begun.elapsed() < PERSIST_FOR)
         .notify(|error, _| unstored.note(id, error))
         .await;
     drop(noted);
-    if let Err(error @ StoreError::Unavailable(..)) = &written {
+    if let Err(error @ (StoreError::Unavailable(..) | StoreError::Audit(_))) = &written {
         tracing::error!(event = "grant.not_stored", %id, %error, "a grant could not be stored and may be lost");
     }
     written

@@ -15,6 +15,7 @@ use crate::{
     config::Settings,
     identity::api_keys::{self, NewKey},
     model::{
+        actor::Act,
         api_key::{ApiKey, Kind, Role},
         consent::Consent,
         key_limits::KeyLimits,
@@ -116,7 +117,7 @@ pub(super) async fn run(command: ApiKeyCommand, settings: &Settings) -> anyhow::
             let Ok(id) = Uuid::try_parse(&id) else {
                 bail!("`{id}` is not the id of a key; `agent-auth api-key list` shows the ids");
             };
-            if !api_keys::revoke(&store, id, now).await? {
+            if !api_keys::revoke(&store, id, &Act::command_line(), now).await? {
                 bail!("there is no active key with the id {id}; `agent-auth api-key list` shows all keys");
             }
             let seconds = settings.api_key_cache_seconds;
@@ -150,7 +151,7 @@ async fn make(create: Create, store: &Store, now: DateTime<Utc>) -> anyhow::Resu
         expires_at: create.expires_in_days.map(|days| now + TimeDelta::days(days)),
     };
     explain(&format!("organization {}, workspace {}", new.tenant.organization, new.tenant.workspace))?;
-    let (key, record) = api_keys::create(store, new, now).await?;
+    let (key, record) = api_keys::create(store, new, &Act::command_line(), now).await?;
     explain(&format!("id {}; the key is shown only once:", record.id))?;
     print(key.expose_secret())
 }
@@ -181,11 +182,7 @@ fn limits_as_options(key: &ApiKey) -> String {
 
 async fn list(store: &Store, now: DateTime<Utc>) -> anyhow::Result<()> {
     for key in api_keys::list(store).await? {
-        let role = match key.role {
-            Role::Admin => "admin",
-            Role::Agent => "agent",
-            Role::Viewer => "viewer",
-        };
+        let role = key.role.as_str();
         let kind = match (key.kind, &key.user_id) {
             (Kind::Personal, Some(user)) => format!("personal {user}"),
             _ => "service".to_owned(),

@@ -9,6 +9,7 @@
 )]
 
 mod api_key;
+mod audit;
 mod healthcheck;
 mod keys;
 mod named;
@@ -76,6 +77,9 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     ApiKey(api_key::ApiKeyCommand),
+    /// Export and verify the audit log
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Look up, add, check, list and remove providers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
@@ -113,6 +117,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Keys(command) => keys::run(command, settings).await,
         Command::ApiKey(command) => api_key::run(command, &settings).await,
+        Command::Audit(command) => audit::run(command, &*open(settings).await?).await,
         Command::Provider(command) => provider::run(command, settings).await,
         Command::Sweep { dry_run } => sweep::run(dry_run, &open(settings).await?).await,
         Command::Openapi => print(&http::description().to_pretty_json().context("the description cannot be written")?),

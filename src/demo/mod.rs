@@ -21,7 +21,7 @@ use crate::{
     clock::Clock,
     config::Settings,
     http::serve,
-    model::client::ClientAuthentication,
+    model::{actor::Act, client::ClientAuthentication},
     server::{self, lock_folder, protect_memory},
     telemetry,
     terminal::print,
@@ -70,7 +70,8 @@ pub async fn demo(mut settings: Settings, keep_folder: bool) -> anyhow::Result<(
 async fn add_provider(broker: &Arc<Broker>, sample_url: &str, secret: SecretString) -> anyhow::Result<String> {
     let tenant = broker.home_tenant().await?;
     // In a data folder of an earlier run the provider exists, with that run's port and secret.
-    delete(broker, &tenant, PROVIDER_ID).await?;
+    let act = Act::service();
+    delete(broker, &tenant, PROVIDER_ID, &act).await?;
     let draft = ProviderDraft {
         provider_id: Some(PROVIDER_ID.into()),
         name: Some("Sample provider".into()),
@@ -82,7 +83,7 @@ async fn add_provider(broker: &Arc<Broker>, sample_url: &str, secret: SecretStri
         uses_pkce: Some(true),
         ..ProviderDraft::default()
     };
-    let provider = create(broker, tenant, draft).await?;
+    let provider = create(broker, tenant, draft, &act).await?;
     Ok(callback_address_of(&broker.public_url, &provider))
 }
 

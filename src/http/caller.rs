@@ -18,7 +18,7 @@ use axum::{
     },
 };
 
-use super::{app::App, error::ApiError};
+use super::{act::through, app::App, error::ApiError};
 use crate::{
     broker::{error::BrokerError, rules},
     identity::{
@@ -49,6 +49,7 @@ impl FromRequestParts<Arc<App>> for Caller {
             && error.is_unauthorized()
             && sends_key(headers)
         {
+            app.broker.refused_keys.note(app.limits.client(&parts.extensions, headers));
             app.limits.count_failed_key(&parts.extensions, headers)?;
         }
         let caller = caller?;
@@ -61,7 +62,7 @@ impl FromRequestParts<Arc<App>> for Caller {
                 return Err(ApiError::fault(["header", name], "value_error", problem));
             }
         }
-        Ok(caller)
+        Ok(Self { act: through(parts, app, caller.act), ..caller })
     }
 }
 
@@ -190,6 +191,8 @@ enum Denial {
     User,
     /// Change what all agents and users share.
     Everyone,
+    /// Read what everybody did.
+    AuditLog,
 }
 
 /// Every refusal of an identified caller is made here. Nothing has been read or begun for the request.
@@ -234,6 +237,12 @@ fn denied(caller: &CallerId, denial: Denial) -> ApiError {
                  users cannot change them.",
             ),
         ),
+        Denial::AuditLog => (
+            "audit_log",
+            ApiError::OutsideLimits(
+                "The audit log has the events of everybody: an API key with limits cannot read it.",
+            ),
+        ),
     };
     tracing::warn!(
         event = "access.denied",
@@ -254,6 +263,12 @@ impl Caller {
     pub fn administers_providers(&self) -> Result<(), ApiError> {
         self.needs(Permission::Administer)?;
         self.is_inside(KeyLimits::include_everyone, Denial::Everyone)
+    }
+
+    /// Checks that the caller may read the audit log, which no limit narrows.
+    pub fn reads_the_audit_log(&self) -> Result<(), ApiError> {
+        self.needs(Permission::Administer)?;
+        if self.limits.is_none() { Ok(()) } else { Err(denied(&self.id, Denial::AuditLog)) }
     }
 
     /// Checks that the provider, which a request names, is inside the limits of the caller's key.

@@ -133,6 +133,8 @@ pub enum ApiError {
     Provider(FailureKind, String, Option<Duration>),
     /// The database cannot be used for now.
     DatabaseUnavailable(Outage),
+    /// The audit log cannot be written.
+    AuditUnavailable,
     /// An internal error (bug).
     Internal,
 }
@@ -293,6 +295,11 @@ impl ApiError {
                 };
                 table(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", detail)
             }
+            Self::AuditUnavailable => table(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "audit_unavailable",
+                "Nothing was done, because it could not be recorded in the audit log. Try again in a moment.",
+            ),
             Self::Internal => table(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal_error",
@@ -304,7 +311,7 @@ impl ApiError {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::LangSmith(Refusal::Unavailable { retry_after }) => Some(retry_after.as_secs().max(1)),
-            Self::DatabaseUnavailable(Outage::Unreachable | Outage::ReadOnly) => Some(1),
+            Self::AuditUnavailable | Self::DatabaseUnavailable(Outage::Unreachable | Outage::ReadOnly) => Some(1),
             // Until somebody acts, more attempts change nothing.
             Self::DatabaseUnavailable(Outage::Denied | Outage::Full) => Some(10),
             Self::TooManyDiscoveries { retry_after, .. } => Some(retry_after.as_secs()),
@@ -409,6 +416,14 @@ impl From<BrokerError> for ApiError {
                     Outage::Full => tracing::error!(event = "database.full", reason, "the database is full"),
                 }
                 Self::DatabaseUnavailable(outage)
+            }
+            BrokerError::Audit(reason) => {
+                tracing::error!(
+                    event = "audit.unavailable",
+                    reason,
+                    "an operation was refused: the audit log cannot be written"
+                );
+                Self::AuditUnavailable
             }
             BrokerError::Store(error) => {
                 tracing::error!(event = "database.failed", %error, "a statement failed, or a sealed value cannot be opened");

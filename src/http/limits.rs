@@ -54,6 +54,12 @@ impl Limits {
         })
     }
 
+    /// The address of a request's client, as far as it can be trusted.
+    #[must_use]
+    pub fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+        self.proxies.client(extensions, headers)
+    }
+
     /// Counts a request of an address.
     pub(super) fn count_address(&self, extensions: &Extensions, headers: &HeaderMap) -> Result<(), ApiError> {
         self.of_address.as_ref().map_or(Ok(()), |buckets| self.take(buckets, extensions, headers, Excess::OfAddress))

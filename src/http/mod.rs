@@ -2,6 +2,7 @@
 //! Owns: paths, limits, the OpenAPI description.
 //! Must not know: the rules of the broker. A handler only translates.
 
+mod act;
 pub mod address;
 pub mod api;
 pub mod app;
@@ -37,7 +38,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
 use self::{
-    api::{authenticate, confirm, connections, finalize, mcp, providers, token_state, tokens, wait},
+    api::{audit, authenticate, confirm, connections, finalize, mcp, providers, token_state, tokens, wait},
     app::App,
     browser::{callback, client_metadata, connect, key_entry, start},
     error::ApiError,
@@ -67,6 +68,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(tokens::delete_workspace_slack))
         .routes(routes!(connections::list, connections::create))
         .routes(routes!(connections::delete))
+        .routes(routes!(audit::list))
 }
 
 /// The whole server.

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::{
     config::Settings,
     model::{
+        actor::Act,
         api_key::{ApiKey, Kind, NewApiKey, Role},
         consent::Consent,
         key_limits::KeyLimits,
@@ -131,9 +132,14 @@ fn generate(new: NewKey, now: DateTime<Utc>) -> (SecretString, NewApiKey) {
 }
 
 /// Creates a key and stores its record. The key itself is not stored.
-pub async fn create(store: &Store, new: NewKey, now: DateTime<Utc>) -> Result<(SecretString, ApiKey), StoreError> {
+pub async fn create(
+    store: &Store,
+    new: NewKey,
+    act: &Act,
+    now: DateTime<Utc>,
+) -> Result<(SecretString, ApiKey), StoreError> {
     let (key, record) = generate(new, now);
-    store.keep_api_key(&record).await?;
+    store.keep_api_key(&record, act).await?;
     Ok((key, record.key))
 }
 
@@ -144,8 +150,8 @@ pub async fn list(store: &Store) -> Result<Vec<ApiKey>, StoreError> {
 
 /// Revokes a key, and returns whether there was one to revoke. Servers may still accept it until their cached record
 /// expires.
-pub async fn revoke(store: &Store, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
-    store.revoke_api_key(id, now).await
+pub async fn revoke(store: &Store, id: Uuid, act: &Act, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    store.revoke_api_key(id, act, now).await
 }
 
 /// Creates the first key: the configured one if it is not stored yet. Without one, and if there is no key at all, a new
@@ -166,11 +172,11 @@ pub async fn bootstrap(
     };
     let tenant = store.home_tenant(now).await?;
     if let Some(key) = &settings.bootstrap_api_key {
-        store.keep_api_key(&record(key, new("bootstrap", tenant), now)).await?;
+        store.keep_api_key(&record(key, new("bootstrap", tenant), now), &Act::service()).await?;
         return Ok(None);
     }
     let (key, first) = generate(new("first key", tenant), now);
-    Ok(store.keep_first_api_key(&first).await?.then_some(key))
+    Ok(store.keep_first_api_key(&first, &Act::service()).await?.then_some(key))
 }
 
 fn record(key: &SecretString, new: NewKey, now: DateTime<Utc>) -> NewApiKey {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use self::langsmith::Identity;
 use crate::model::{
+    actor::{Act, ActorKind},
     api_key::{ApiKey, Kind, Role},
     consent::Consent,
     key_limits::{KeyLimits, Reach},
@@ -30,6 +31,8 @@ pub struct Caller {
     pub consent: Consent,
     /// Who they are themselves, whatever user they act for.
     pub id: CallerId,
+    /// The same for the audit log, with the request through which they come.
+    pub act: Act,
 }
 
 /// Who a caller is.
@@ -71,6 +74,7 @@ impl Caller {
             limits,
             consent: key.consent.unwrap_or_default(),
             id: CallerId::ApiKey(key.id),
+            act: Act::new(ActorKind::ApiKey, Some(key.id.to_string())),
         }
     }
 
@@ -79,9 +83,10 @@ impl Caller {
     pub fn of_langsmith(identity: &Identity, role: Role) -> Self {
         let user = identity.user.clone();
         let id = user.clone().map_or(CallerId::LangSmithService, CallerId::LangSmithUser);
+        let act = Act::new(ActorKind::Langsmith, user.clone());
         // The server's setting and the provider's count: LangSmith says nothing of consents.
         let consent = Consent::default();
-        Self { tenant: identity.tenant.clone(), role, user, limits: None, consent, id }
+        Self { tenant: identity.tenant.clone(), role, user, limits: None, consent, id, act }
     }
 
     /// What they reach.

@@ -19,6 +19,18 @@ pub enum Role {
     Viewer,
 }
 
+impl Role {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Agent => "agent",
+            Self::Viewer => "viewer",
+        }
+    }
+}
+
 /// For whom a key acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -27,6 +39,17 @@ pub enum Kind {
     Personal,
     /// An application, which names the user it acts for.
     Service,
+}
+
+impl Kind {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Personal => "personal",
+            Self::Service => "service",
+        }
+    }
 }
 
 /// The record of a key.

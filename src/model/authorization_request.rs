@@ -6,7 +6,13 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use super::{client::Client, consent::Consent, grant::GrantRequest};
+use super::{
+    actor::Act,
+    audit::{Event, EventName},
+    client::Client,
+    consent::Consent,
+    grant::GrantRequest,
+};
 
 /// An authorization request, with the endpoints, client and redirect URI it was begun with.
 #[derive(Clone, Debug)]
@@ -51,6 +57,16 @@ pub struct AuthorizationRequest {
     pub error_description: Option<String>,
     /// Until when the person may come back; once completed, until when the result can be read.
     pub expires_at: DateTime<Utc>,
+}
+
+impl AuthorizationRequest {
+    /// Something that was done with this request.
+    #[must_use]
+    pub fn event(&self, name: EventName, act: &Act, now: DateTime<Utc>) -> Event {
+        let subject = &self.wanted.subject;
+        let event = Event::new(name, act, &subject.tenant, now).of_subject(subject);
+        event.at_provider(&self.provider_id).in_request(self.id).with_scopes(&self.wanted.scopes)
+    }
 }
 
 /// How the token endpoint is polled for a person who consents on another device.

@@ -2,8 +2,10 @@
 //! Owns: what a record is, in types. A type moves here when a second layer needs it.
 //! Must not know: databases, the wire, or any I/O.
 
+pub mod actor;
 pub mod agent_connection;
 pub mod api_key;
+pub mod audit;
 pub mod authorization_request;
 pub mod client;
 pub mod consent;

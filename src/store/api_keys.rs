@@ -7,10 +7,14 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{db::Tx, error::StoreError, handle::Store};
-use crate::model::api_key::{ApiKey, NewApiKey};
+use crate::model::{
+    actor::Act,
+    api_key::{ApiKey, NewApiKey},
+    audit::{Event, EventName},
+};
 
 /// Inserts a key, unless it is already stored.
-pub(super) async fn insert_api_key(tx: &mut Tx, new: &NewApiKey) -> Result<u64, StoreError> {
+async fn insert_api_key(tx: &mut Tx, new: &NewApiKey) -> Result<u64, StoreError> {
     let key = new.key.clone();
     tx.query(
         "INSERT INTO api_keys (id, organization_id, workspace_id, digest, prefix, name, role, kind, user_id,
@@ -37,10 +41,22 @@ pub(super) async fn insert_api_key(tx: &mut Tx, new: &NewApiKey) -> Result<u64, 
 
 impl Store {
     /// Stores a key. An existing one is not changed.
-    pub async fn keep_api_key(&self, key: &NewApiKey) -> Result<(), StoreError> {
+    pub async fn keep_api_key(&self, key: &NewApiKey, act: &Act) -> Result<(), StoreError> {
         let mut tx = self.db.begin().await?;
-        insert_api_key(&mut tx, key).await?;
+        self.write_api_key(&mut tx, key, act).await?;
         tx.commit().await
+    }
+
+    /// The same in a transaction that has decided it.
+    pub(super) async fn write_api_key(&self, tx: &mut Tx, key: &NewApiKey, act: &Act) -> Result<(), StoreError> {
+        if insert_api_key(tx, key).await? == 0 {
+            return Ok(());
+        }
+        let ApiKey { created_at, role, kind, .. } = key.key;
+        let event = about_key(EventName::ApiKeyCreated, &key.key, act, created_at)
+            .with("role", role.as_str())
+            .with("kind", kind.as_str());
+        self.record(tx, vec![event]).await
     }
 
     /// The key with this digest. The look-up by digest is what makes the comparison safe: an attacker cannot
@@ -86,14 +102,29 @@ impl Store {
     }
 
     /// Revokes a key, and returns whether there was one to revoke.
-    pub async fn revoke_api_key(&self, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        let revoked = self
-            .db
-            .query("UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
+    pub async fn revoke_api_key(&self, id: Uuid, act: &Act, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let revoked: Option<ApiKey> = tx
+            .query(
+                "UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL
+                 RETURNING id, organization_id, workspace_id, prefix, name, role, kind, user_id, created_at, expires_at,
+                           revoked_at, limits, consent",
+            )
             .bind(id)
             .bind(now)
-            .execute()
+            .optional()
             .await?;
-        Ok(revoked > 0)
+        if let Some(key) = &revoked {
+            self.record(&mut tx, vec![about_key(EventName::ApiKeyRevoked, key, act, now)]).await?;
+        }
+        tx.commit().await?;
+        Ok(revoked.is_some())
     }
+}
+
+fn about_key(name: EventName, key: &ApiKey, act: &Act, now: DateTime<Utc>) -> Event {
+    Event::new(name, act, &key.tenant(), now)
+        .of(key.user_id.as_deref().unwrap_or_default(), "")
+        .with("api_key_id", key.id)
+        .with("api_key_name", &key.name)
 }

@@ -5,8 +5,14 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{error::StoreError, handle::Store, key_limits::usable_token_in_limits};
-use crate::model::{agent_connection::AgentConnection, key_limits::Reach, subject::Tenant};
+use super::{db::Tx, error::StoreError, handle::Store, key_limits::usable_token_in_limits};
+use crate::model::{
+    actor::Act,
+    agent_connection::AgentConnection,
+    audit::{Event, EventName},
+    key_limits::Reach,
+    subject::Tenant,
+};
 
 impl Store {
     /// Connects a token of this tenant to an agent. An existing connection is returned unchanged.
@@ -17,11 +23,12 @@ impl Store {
         agent_id: &str,
         token: Uuid,
         user: Option<&str>,
-        created_by: &str,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Option<AgentConnection>, StoreError> {
-        let connected = self
-            .db
+        let mut tx = self.db.begin().await?;
+        let id = Uuid::now_v7();
+        let inserted = tx
             .query(concat!(
                 "INSERT INTO agent_connections (id, organization_id, workspace_id, agent_id, token, created_by, created_at)
                  SELECT $3, t.organization_id, t.workspace_id, $4, t.id, $5, $6
@@ -31,20 +38,26 @@ impl Store {
                 " ON CONFLICT DO NOTHING"
             ))
             .within(reach.tenant)
-            .bind(Uuid::now_v7())
+            .bind(id)
             .bind(agent_id.to_owned())
-            .bind(created_by.to_owned())
+            .bind(user.unwrap_or("service").to_owned())
             .bind(now)
             .bind(token)
             .bind(user.map(ToOwned::to_owned))
             .limited(reach.limits)
             .execute()
             .await;
-        match connected {
+        let inserted = match inserted {
             // Deleted between the two halves of the statement.
             Err(StoreError::Dangling) => return Ok(None),
-            connected => connected?,
+            inserted => inserted?,
         };
+        if inserted > 0 {
+            let owner = owner_of(&mut tx, reach.tenant, token).await?;
+            let event = connection_event(EventName::ConnectionCreated, reach.tenant, agent_id, token, owner, act, now);
+            self.record(&mut tx, vec![event.with("connection_id", id)]).await?;
+        }
+        tx.commit().await?;
         let connections = self.agent_connections(reach, agent_id, user).await?;
         Ok(connections.into_iter().find(|connection| connection.token == token))
     }
@@ -103,22 +116,58 @@ impl Store {
         reach: Reach<'_>,
         agent_id: &str,
         connection: Uuid,
+        act: &Act,
+        now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let removed = self
-            .db
+        let mut tx = self.db.begin().await?;
+        let removed: Option<(Uuid,)> = tx
             .query(concat!(
                 "DELETE FROM agent_connections
                  WHERE organization_id = $1 AND workspace_id = $2 AND agent_id = $3 AND id = $4
                    AND EXISTS (SELECT 1 FROM tokens t WHERE t.id = agent_connections.token AND ",
                 usable_token_in_limits!("t", "$5"),
-                ")"
+                ") RETURNING token"
             ))
             .within(reach.tenant)
             .bind(agent_id.to_owned())
             .bind(connection)
             .limited(reach.limits)
-            .execute()
+            .optional()
             .await?;
-        Ok(removed > 0)
+        if let Some((token,)) = removed {
+            let owner = owner_of(&mut tx, reach.tenant, token).await?;
+            let event = connection_event(EventName::ConnectionDeleted, reach.tenant, agent_id, token, owner, act, now);
+            self.record(&mut tx, vec![event.with("connection_id", connection)]).await?;
+        }
+        tx.commit().await?;
+        Ok(removed.is_some())
+    }
+}
+
+/// The user and the provider of a token, for the audit log.
+async fn owner_of(tx: &mut Tx, tenant: &Tenant, token: Uuid) -> Result<Option<(String, String)>, StoreError> {
+    tx.query(
+        "SELECT t.user_id, p.provider_id FROM tokens t JOIN providers p ON p.id = t.provider
+         WHERE t.organization_id = $1 AND t.workspace_id = $2 AND t.id = $3",
+    )
+    .within(tenant)
+    .bind(token)
+    .optional()
+    .await
+}
+
+fn connection_event(
+    name: EventName,
+    tenant: &Tenant,
+    agent_id: &str,
+    token: Uuid,
+    owner: Option<(String, String)>,
+    act: &Act,
+    now: DateTime<Utc>,
+) -> Event {
+    let event = Event::new(name, act, tenant, now).about_token(token);
+    match owner {
+        Some((user_id, provider_id)) => event.of(&user_id, agent_id).at_provider(&provider_id),
+        None => event.of("", agent_id),
     }
 }

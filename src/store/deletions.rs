@@ -14,7 +14,14 @@ use super::{
     providers::{ProviderRow, close_provider, delete_provider_row, provider_row},
     tokens::delete::{DeletedRow, all_of_provider, all_of_type, all_of_user, one_of_user},
 };
-use crate::model::{client::Client, key_limits::Reach, provider::Provider, subject::Tenant};
+use crate::model::{
+    actor::Act,
+    audit::{Event, EventName},
+    client::Client,
+    key_limits::Reach,
+    provider::Provider,
+    subject::Tenant,
+};
 
 /// Says with which client, and at which revocation endpoint, the grants of a provider are revoked. `None`: they cannot
 /// be.
@@ -37,11 +44,12 @@ impl Store {
         user: &str,
         id: Uuid,
         client_of: RevocationClient<'_>,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Deleted, StoreError> {
         let mut tx = self.db.begin().await?;
         let rows = one_of_user(&mut tx, reach, user, id).await?;
-        self.queue_and_commit(tx, reach.tenant, rows, client_of, now).await
+        self.queue_and_commit(tx, reach.tenant, rows, client_of, act, now).await
     }
 
     /// Deletes the tokens of a user at a provider.
@@ -51,11 +59,12 @@ impl Store {
         user: &str,
         provider_id: &str,
         client_of: RevocationClient<'_>,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Deleted, StoreError> {
         let mut tx = self.db.begin().await?;
         let rows = all_of_user(&mut tx, reach, user, provider_id).await?;
-        self.queue_and_commit(tx, reach.tenant, rows, client_of, now).await
+        self.queue_and_commit(tx, reach.tenant, rows, client_of, act, now).await
     }
 
     /// Deletes every token of a workspace at providers of that type.
@@ -64,11 +73,12 @@ impl Store {
         reach: Reach<'_>,
         provider_type: &str,
         client_of: RevocationClient<'_>,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Deleted, StoreError> {
         let mut tx = self.db.begin().await?;
         let rows = all_of_type(&mut tx, reach, provider_type).await?;
-        self.queue_and_commit(tx, reach.tenant, rows, client_of, now).await
+        self.queue_and_commit(tx, reach.tenant, rows, client_of, act, now).await
     }
 
     /// Deletes a provider with its tokens and authorization requests; `None` if it does not exist.
@@ -77,6 +87,7 @@ impl Store {
         tenant: &Tenant,
         provider_id: &str,
         client_of: RevocationClient<'_>,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Option<Deleted>, StoreError> {
         let mut tx = self.db.begin().await?;
@@ -88,8 +99,12 @@ impl Store {
         let id = row.id;
         let rows = all_of_provider(&mut tx, tenant, id).await?;
         delete_provider_row(&mut tx, tenant, id).await?;
-        let provider = HashMap::from([(id, self.revocable(row, client_of))]);
-        let deleted = self.queue(&mut tx, tenant, rows, &provider, now).await?;
+        let event = Event::new(EventName::ProviderDeleted, act, tenant, now).at_provider(provider_id);
+        let event = event.with("tokens", rows.len());
+        let provider = HashMap::from([(id, DeletedAt::new(self, row, client_of))]);
+        let (deleted, mut events) = self.queue(&mut tx, tenant, rows, &provider, act, now).await?;
+        events.insert(0, event);
+        self.record(&mut tx, events).await?;
         tx.commit().await?;
         Ok(Some(deleted))
     }
@@ -100,45 +115,68 @@ impl Store {
         tenant: &Tenant,
         rows: Vec<DeletedRow>,
         client_of: RevocationClient<'_>,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Deleted, StoreError> {
         let mut providers = HashMap::new();
         for row in &rows {
-            if let Entry::Vacant(unknown) = providers.entry(row.provider) {
-                let provider = provider_row(&mut tx, tenant, row.provider).await?;
-                unknown.insert(provider.and_then(|row| self.revocable(row, client_of)));
+            if let Entry::Vacant(unknown) = providers.entry(row.provider)
+                && let Some(provider) = provider_row(&mut tx, tenant, row.provider).await?
+            {
+                unknown.insert(DeletedAt::new(self, provider, client_of));
             }
         }
-        let deleted = self.queue(&mut tx, tenant, rows, &providers, now).await?;
+        let (deleted, events) = self.queue(&mut tx, tenant, rows, &providers, act, now).await?;
+        self.record(&mut tx, events).await?;
         tx.commit().await?;
         Ok(deleted)
     }
 
+    /// Queues the revocations of deleted tokens, and says of each token that it was deleted.
     async fn queue(
         &self,
         tx: &mut Tx,
         tenant: &Tenant,
         rows: Vec<DeletedRow>,
-        providers: &HashMap<Uuid, Option<(String, Client)>>,
+        providers: &HashMap<Uuid, DeletedAt>,
+        act: &Act,
         now: DateTime<Utc>,
-    ) -> Result<Deleted, StoreError> {
+    ) -> Result<(Deleted, Vec<Event>), StoreError> {
         let mut deleted = Deleted { tokens: rows.len(), revocations: Vec::new() };
+        let mut events = Vec::with_capacity(rows.len());
         for row in rows {
-            let Some(Some((provider_id, client))) = providers.get(&row.provider) else { continue };
-            let Some(tokens) = self.open_deleted(tenant, row) else { continue };
-            let id = self.insert_revocation(tx, tenant, provider_id, client, &tokens, now).await?;
-            deleted.revocations.push(id);
+            let mut event = row.event(tenant, act, now);
+            if let Some(DeletedAt { provider_id, client }) = providers.get(&row.provider) {
+                event = event.at_provider(provider_id);
+                if let Some(client) = client
+                    && let Some(tokens) = self.open_deleted(tenant, row)
+                {
+                    let id = self.insert_revocation(tx, tenant, provider_id, client, &tokens, now).await?;
+                    event = event.with("revocation_id", id);
+                    deleted.revocations.push(id);
+                }
+            }
+            events.push(event);
         }
-        Ok(deleted)
+        Ok((deleted, events))
     }
+}
 
-    /// The provider's name and the client its grants are revoked with. A provider whose secret can no longer be opened
-    /// can still be deleted.
-    fn revocable(&self, row: ProviderRow, client_of: RevocationClient<'_>) -> Option<(String, Client)> {
-        let opened = self.open_provider(row).inspect_err(|error| {
+/// Where tokens were deleted.
+struct DeletedAt {
+    /// The provider's name.
+    provider_id: String,
+    /// The client with which its grants are revoked.
+    client: Option<Client>,
+}
+
+impl DeletedAt {
+    /// A provider whose secret can no longer be opened can still be deleted.
+    fn new(store: &Store, row: ProviderRow, client_of: RevocationClient<'_>) -> Self {
+        let provider_id = row.provider_id.clone();
+        let opened = store.open_provider(row).inspect_err(|error| {
             tracing::warn!(event = "provider.not_opened", %error, "a deleted provider cannot be opened; its tokens are not revoked");
         });
-        let provider = opened.ok()?;
-        client_of(&provider).map(|client| (provider.provider_id, client))
+        Self { provider_id, client: opened.ok().and_then(|provider| client_of(&provider)) }
     }
 }

@@ -10,6 +10,9 @@ pub enum StoreError {
     /// The database cannot be used for now. The operation may be tried again.
     #[error("{0}: {1}")]
     Unavailable(Outage, String),
+    /// What was to be done could not be recorded in the audit log, so it was not done.
+    #[error("the audit log cannot be written: {0}")]
+    Audit(String),
     /// Such a record already exists.
     #[error("a record with this name already exists")]
     Conflict,

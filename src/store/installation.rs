@@ -5,8 +5,8 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{api_keys::insert_api_key, error::StoreError, handle::Store};
-use crate::model::{api_key::NewApiKey, subject::Tenant};
+use super::{error::StoreError, handle::Store};
+use crate::model::{actor::Act, api_key::NewApiKey, subject::Tenant};
 
 impl Store {
     /// The first tenant of this database, created now if this is its first start.
@@ -28,7 +28,7 @@ impl Store {
 
     /// Stores `key` if there is no API key at all, and returns whether it did. The row of the
     /// installation is locked first, so that only one of several replicas that start together does it.
-    pub async fn keep_first_api_key(&self, key: &NewApiKey) -> Result<bool, StoreError> {
+    pub async fn keep_first_api_key(&self, key: &NewApiKey, act: &Act) -> Result<bool, StoreError> {
         let mut tx = self.db.begin().await?;
         tx.query("UPDATE installation SET id = 1 WHERE id = 1").execute().await?;
         let (keys,): (i64,) = tx.query("SELECT count(*) FROM api_keys").one().await?;
@@ -36,7 +36,7 @@ impl Store {
             tx.commit().await?;
             return Ok(false);
         }
-        insert_api_key(&mut tx, key).await?;
+        self.write_api_key(&mut tx, key, act).await?;
         tx.commit().await?;
         Ok(true)
     }

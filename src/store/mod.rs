@@ -9,6 +9,7 @@
 //! - secrets go in and come out as `SecretString`; the database holds them sealed for their row.
 
 mod api_keys;
+pub mod audit;
 pub mod authorization_requests;
 mod client;
 mod connections;

@@ -17,7 +17,13 @@ use super::{
     seal::PROVIDER_CLIENT_SECRET,
     tokens::{lease::end_cool_down, state::end_grants},
 };
-use crate::model::{key_limits::Reach, provider::Provider, subject::Tenant};
+use crate::model::{
+    actor::Act,
+    audit::{Event, EventName},
+    key_limits::Reach,
+    provider::Provider,
+    subject::Tenant,
+};
 
 #[derive(sqlx::FromRow)]
 pub(super) struct ProviderRow {
@@ -99,14 +105,19 @@ impl ProviderRow {
 }
 
 impl Store {
-    /// Stores a new provider.
+    /// Stores a new provider, and records `event` about it.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the workspace has a provider of that `provider_id`, or another one has its callback
     /// address.
-    pub async fn create_provider(&self, provider: &Provider) -> Result<(), StoreError> {
-        self.seal_provider(provider)?.bind(self.db.query(&INSERT)).execute().await?;
-        Ok(())
+    pub async fn create_provider(&self, provider: &Provider, event: EventName, act: &Act) -> Result<(), StoreError> {
+        let mut tx = self.db.begin().await?;
+        self.seal_provider(provider)?.bind(tx.query(&INSERT)).execute().await?;
+        let event = about_provider(event, provider, act, provider.created_at)
+            .with("token_url", &provider.client.token_url)
+            .with("client_id", &provider.client.id);
+        self.record(&mut tx, vec![event]).await?;
+        tx.commit().await
     }
 
     /// Whether no provider of that name has the plain callback address, in any workspace. [`Self::create_provider`] decides
@@ -138,16 +149,28 @@ impl Store {
         Ok(shared.into_iter().map(|(provider_id,)| provider_id).collect())
     }
 
-    /// Writes a changed provider, unless it was changed since it was read. Its tokens stay as they are.
+    /// Writes a provider whose client was registered again, unless it was changed since it was read. Its tokens stay as
+    /// they are.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when it was changed or deleted in the meantime.
-    pub async fn update_provider(&self, provider: &Provider, now: DateTime<Utc>) -> Result<Provider, StoreError> {
-        self.write_update(self.db.query(&UPDATE), provider, now).await
+    pub async fn replace_client(
+        &self,
+        provider: &Provider,
+        act: &Act,
+        now: DateTime<Utc>,
+    ) -> Result<Provider, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let updated = self.write_update(tx.query(&UPDATE), provider, now).await?;
+        let event = about_provider(EventName::ProviderClientReregistered, &updated, act, now)
+            .with("client_id", &updated.client.id);
+        self.record(&mut tx, vec![event]).await?;
+        tx.commit().await?;
+        Ok(updated)
     }
 
     /// The same for a change that an operator made to put something right: what failed before is tried again at once.
-    /// With `replaced_key` every token of the provider ends with this error code, because it holds the key that was
+    /// `changed` names the fields that the audit log names. With `replaced_key` every token of the provider ends with this error code, because it holds the key that was
     /// replaced.
     ///
     /// # Errors
@@ -155,7 +178,9 @@ impl Store {
     pub async fn correct_provider(
         &self,
         provider: &Provider,
+        changed: &[&str],
         replaced_key: Option<&str>,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Provider, StoreError> {
         let mut tx = self.db.begin().await?;
@@ -163,9 +188,13 @@ impl Store {
         write_client_error(tx.query(MARK), &updated.tenant, updated.id, None, now).execute().await?;
         updated.client_error = None;
         end_cool_down(&mut tx, &updated.tenant, updated.id).await?;
+        let mut event =
+            about_provider(EventName::ProviderChanged, &updated, act, now).with("fields", changed.join(" "));
         if let Some(error) = replaced_key {
-            end_grants(&mut tx, &updated.tenant, updated.id, error, now).await?;
+            let ended = end_grants(&mut tx, &updated.tenant, updated.id, error, now).await?;
+            event = event.with("ended_tokens", ended);
         }
+        self.record(&mut tx, vec![event]).await?;
         tx.commit().await?;
         Ok(updated)
     }
@@ -289,6 +318,11 @@ impl Store {
             updated_at: row.updated_at,
         })
     }
+}
+
+/// An event about a provider, without the rest of what its record says.
+pub(super) fn about_provider(name: EventName, provider: &Provider, act: &Act, now: DateTime<Utc>) -> Event {
+    Event::new(name, act, &provider.tenant, now).at_provider(&provider.provider_id)
 }
 
 /// The provider of that record.

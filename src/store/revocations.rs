@@ -15,7 +15,12 @@ use super::{
     handle::Store,
     seal::{REVOCATION_ACCESS_TOKEN, REVOCATION_CLIENT_SECRET, REVOCATION_REFRESH_TOKEN},
 };
-use crate::model::{client::Client, subject::Tenant};
+use crate::model::{
+    actor::Act,
+    audit::{Event, EventName, EventResult},
+    client::Client,
+    subject::Tenant,
+};
 
 /// A grant to revoke, opened.
 #[derive(Clone, Debug)]
@@ -52,6 +57,8 @@ pub struct RevokedTokens {
 pub struct GivenUp {
     /// The record's id.
     pub id: Uuid,
+    organization_id: String,
+    workspace_id: String,
     /// The provider's name on the wire.
     pub provider_id: String,
     /// Why the last attempt failed.
@@ -204,29 +211,47 @@ impl Store {
         Ok(())
     }
 
-    /// Removes a revocation from the queue: there is nothing left to do.
-    pub async fn end_revocation(&self, revocation: &Revocation) -> Result<(), StoreError> {
-        self.db
+    /// Removes a revocation from the queue: there is nothing left to do. `failure` says why the grant was not revoked.
+    pub async fn end_revocation(
+        &self,
+        revocation: &Revocation,
+        failure: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.db.begin().await?;
+        let ended = tx
             .query("DELETE FROM revocations WHERE organization_id = $1 AND workspace_id = $2 AND id = $3")
             .within(&revocation.tenant)
             .bind(revocation.id)
             .execute()
             .await?;
-        Ok(())
+        if ended > 0 {
+            let event = about_revocation(&revocation.tenant, &revocation.provider_id, revocation.id, failure, now);
+            self.record(&mut tx, vec![event]).await?;
+        }
+        tx.commit().await
     }
 
     /// Removes from the queue what is due again after `attempts` attempts, of all tenants. An attempt counts when it
     /// begins, so that a row that cannot be opened ends here too.
     pub async fn give_up_revocations(&self, attempts: i64, now: DateTime<Utc>) -> Result<Vec<GivenUp>, StoreError> {
-        self.db
+        let mut tx = self.db.begin().await?;
+        let given_up: Vec<GivenUp> = tx
             .query(
                 "DELETE FROM revocations WHERE attempts >= $1 AND next_at <= $2
-                 RETURNING id, provider_id, last_error",
+                 RETURNING id, organization_id, workspace_id, provider_id, last_error",
             )
             .bind(attempts)
             .bind(now)
             .all()
-            .await
+            .await?;
+        let events = given_up.iter().map(|lost| {
+            let tenant = Tenant { organization: lost.organization_id.clone(), workspace: lost.workspace_id.clone() };
+            about_revocation(&tenant, &lost.provider_id, lost.id, Some("given_up"), now)
+        });
+        self.record(&mut tx, events.collect()).await?;
+        tx.commit().await?;
+        Ok(given_up)
     }
 
     fn open_revocation(&self, row: RevocationRow) -> Result<Revocation, StoreError> {
@@ -247,5 +272,22 @@ impl Store {
             attempts: row.attempts,
             tenant,
         })
+    }
+}
+
+/// What became of a revocation. It is done by the service itself, whoever deleted the token.
+fn about_revocation(
+    tenant: &Tenant,
+    provider_id: &str,
+    revocation: Uuid,
+    failure: Option<&str>,
+    now: DateTime<Utc>,
+) -> Event {
+    let name = if failure.is_some() { EventName::TokenRevocationFailed } else { EventName::TokenRevoked };
+    let event = Event::new(name, &Act::service(), tenant, now).at_provider(provider_id);
+    let event = event.with("revocation_id", revocation);
+    match failure {
+        Some(error) => event.ended(EventResult::Failed, error),
+        None => event,
     }
 }

@@ -46,6 +46,7 @@ sealed_columns! {
     REQUEST_CODE = "authorization_requests", "code", NOT_COUNTED;
     REVOCATION_CLIENT_SECRET = "revocations", "client_secret", NOT_COUNTED;
     REVOCATION_ACCESS_TOKEN = "revocations", "access_token", NOT_COUNTED;
+    AUDIT_KEY = "audit_heads", "audit_key", NOT_COUNTED;
     REVOCATION_REFRESH_TOKEN = "revocations", "refresh_token", NOT_COUNTED;
 }
 
@@ -159,9 +160,13 @@ mod tests {
     }
 
     /// The columns of bytes that hold no sealed value of a tenant.
-    const NOT_SEALED: [(&str, &str); 8] = [
+    const NOT_SEALED: [(&str, &str); 12] = [
         ("_sqlx_migrations", "checksum"),
         ("api_keys", "digest"),
+        ("audit_events", "hash"),
+        ("audit_heads", "hash"),
+        ("audit_heads", "mac"),
+        ("audit_heads", "pruned_hash"),
         ("authorization_requests", "browser_hash"),
         ("authorization_requests", "code_hash"),
         ("authorization_requests", "confirmation_hash"),

@@ -11,7 +11,7 @@ use crate::{
         context::Broker,
         error::{BrokerError, RegistrationRequired},
     },
-    model::{client::ClientAuthentication, failure::TokenFailure, options::GrantType, provider::Provider},
+    model::{actor::Act, client::ClientAuthentication, failure::TokenFailure, options::GrantType, provider::Provider},
     oauth::registration::{Purpose, RegistrationError, client_metadata, register},
     store::error::StoreError,
 };
@@ -37,12 +37,12 @@ pub fn require_client(public_url: &str, provider: &Provider) -> Result<(), Broke
 ///
 /// # Errors
 /// [`BrokerError::RegistrationRequired`].
-pub async fn ready_client(broker: &Broker, provider: Provider) -> Result<Provider, BrokerError> {
+pub async fn ready_client(broker: &Broker, provider: Provider, act: &Act) -> Result<Provider, BrokerError> {
     if provider.client.options.grant_type != GrantType::ApiKey {
         require_client(&broker.public_url, &provider)?;
     }
     let is_expired = client_secret_expired(&provider, broker.clock.now());
-    Ok(if is_expired { reregister(broker, provider).await } else { provider })
+    Ok(if is_expired { reregister(broker, provider, act).await } else { provider })
 }
 
 /// The address of our client metadata document for a provider, which is the client id there. Each provider has its own,
@@ -82,8 +82,8 @@ pub fn client_is_unknown(provider: &Provider, failure: &TokenFailure) -> bool {
 }
 
 /// The provider with our client registered again; unchanged if that fails.
-pub async fn reregister(broker: &Broker, provider: Provider) -> Provider {
-    match Box::pin(register_again(broker, &provider)).await {
+pub async fn reregister(broker: &Broker, provider: Provider, act: &Act) -> Provider {
+    match Box::pin(register_again(broker, &provider, act)).await {
         Ok(Some(reregistered)) => reregistered,
         Ok(None) => provider,
         Err(error) => {
@@ -106,7 +106,11 @@ enum RegisterAgainError {
 
 /// Registers our client again. Returns the provider with the new client, or as somebody else wrote it in the meantime;
 /// `None` if we did not register the client, or the provider is gone.
-async fn register_again(broker: &Broker, provider: &Provider) -> Result<Option<Provider>, RegisterAgainError> {
+async fn register_again(
+    broker: &Broker,
+    provider: &Provider,
+    act: &Act,
+) -> Result<Option<Provider>, RegisterAgainError> {
     let Some(endpoint) = &provider.client.options.registration_url else { return Ok(None) };
     let (redirect_uri, now) = (callback_address_of(&broker.public_url, provider), broker.clock.now());
     let purpose = Purpose {
@@ -120,7 +124,7 @@ async fn register_again(broker: &Broker, provider: &Provider) -> Result<Option<P
     changed.client.secret = registered.client_secret;
     changed.client.authentication = registered.authentication;
     changed.client.options.client_secret_expires_at = registered.secret_expires_at;
-    match broker.store.update_provider(&changed, now).await {
+    match broker.store.replace_client(&changed, act, now).await {
         Ok(updated) => {
             tracing::info!(
                 event = "client.reregistered",

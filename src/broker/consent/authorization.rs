@@ -17,6 +17,7 @@ use super::{
 use crate::{
     broker::{clients::redirect_uri::is_ours, context::Broker, error::BrokerError, pending::PendingMax},
     model::{
+        actor::Act,
         authorization_request::{AuthorizationRequest, Status},
         consent::Consent,
         grant::GrantRequest,
@@ -36,6 +37,7 @@ pub async fn begin(
     provider: &Provider,
     wanted: GrantRequest,
     options: ConsentOptions,
+    act: &Act,
 ) -> Result<Pending, BrokerError> {
     let (mut request, url, state) = prepare(broker, provider, wanted, options)?;
     let mut hashes = RequestHashes { state: Some(hash(&state)), reference: None };
@@ -47,7 +49,7 @@ pub async fn begin(
         request.authorization_url = Some(url.into());
         connect_url(broker, &reference)
     };
-    store_request(broker, &request, hashes).await?;
+    store_request(broker, &request, hashes, act).await?;
     Ok(Pending { url, id: request.id, device: None })
 }
 
@@ -58,6 +60,7 @@ pub async fn begin_in_browser(
     wanted: GrantRequest,
     options: ConsentOptions,
     cookie: &SecretString,
+    act: &Act,
 ) -> Result<SecretString, BrokerError> {
     let options = ConsentOptions { consent: options.consent.max(Consent::Confirm), ..options };
     let (mut request, url, state) = prepare(broker, provider, wanted, options)?;
@@ -66,7 +69,7 @@ pub async fn begin_in_browser(
     let subject = &request.wanted.subject;
     let place = broker.notifications.pending.reserve(subject, PendingMax::of(&broker.settings), now)?;
     let hashes = RequestHashes { state: Some(hash(&state)), reference: None };
-    store_request(broker, &request, hashes).await?;
+    store_request(broker, &request, hashes, act).await?;
     place.keep(request.id, request.expires_at);
     Ok(url.into())
 }
@@ -119,6 +122,7 @@ pub async fn refuse(
     state: &SecretString,
     response: ErrorResponse<'_>,
     source: Source<'_>,
+    act: &Act,
 ) -> Result<Completion, BrokerError> {
     let ErrorResponse { error, error_description, iss } = response;
     if let Some(begun) = broker.store.authorization_request_of_state(hash(state)).await? {
@@ -135,7 +139,7 @@ pub async fn refuse(
     let now = broker.clock.now();
     let refused = broker
         .store
-        .refuse_authorization_request(hash(state), provider_id, &error, error_description.as_deref(), now)
+        .refuse_authorization_request(hash(state), provider_id, &error, error_description.as_deref(), act, now)
         .await?;
     match refused {
         Some(request) => {

@@ -24,6 +24,7 @@ use crate::{
         tokens::{explain::REPLACED, response::grant_from_response, revoke::queue_revocation},
     },
     model::{
+        actor::Act,
         failure::{FailureKind, TokenFailure},
         grant::{Grant, GrantRequest},
         options::GrantType,
@@ -69,6 +70,7 @@ pub async fn obtain(
     wanted: GrantRequest,
     credential: ClientCredential,
     needed: &[String],
+    act: &Act,
 ) -> Result<Box<Token>, BrokerError> {
     let key = LimitKey::ClientToken(provider.id, provider.generation, wanted.scopes.clone());
     if let Some(failure) = broker.limits.refusal(&key, broker.clock.now()) {
@@ -76,7 +78,8 @@ pub async fn obtain(
     }
     // A task of its own: a caller that disconnects does not lose what the provider issued.
     let id = Uuid::now_v7();
-    let request = request(Arc::clone(broker), provider.clone(), wanted.clone(), credential, id).in_current_span();
+    let request =
+        request(Arc::clone(broker), provider.clone(), wanted.clone(), credential, id, act.clone()).in_current_span();
     let deadline = Instant::now() + Duration::from_secs(broker.settings.provider_timeout_seconds) + PATIENCE;
     let requested = stored(&broker.unstored, id, deadline, broker.tasks.spawn(request)).await?;
     let requested = requested.unwrap_or_else(|| Err(timed_out()));
@@ -91,7 +94,7 @@ pub async fn obtain(
             if provider.client.options.grant_type != GrantType::ApiKey {
                 note_client(broker, provider, None).await;
             }
-            unless_replaced(broker, provider, wanted, token, needed).await
+            unless_replaced(broker, provider, wanted, token, needed, act).await
         }
         Err(failure) => {
             note_client(broker, provider, Some(&failure)).await;
@@ -108,6 +111,7 @@ async fn request(
     wanted: GrantRequest,
     credential: ClientCredential,
     id: Uuid,
+    act: Act,
 ) -> Result<Result<Box<Token>, TokenFailure>, BrokerError> {
     let wanted = with_default_scopes(&provider, wanted);
     let granted = match credential {
@@ -128,7 +132,8 @@ async fn request(
         }
     };
     let tenant = &provider.tenant;
-    match persist(&broker.unstored, id, || broker.store.keep_grant(&wanted, &grant, broker.clock.now())).await {
+    let write = || broker.store.keep_grant(&wanted, &provider.provider_id, &grant, &act, broker.clock.now());
+    match persist(&broker.unstored, id, write).await {
         Ok(id) => {
             tracing::info!(
                 event = "client_token.stored", token_id = %id, provider = provider.provider_id,
@@ -161,6 +166,7 @@ async fn unless_replaced(
     wanted: GrantRequest,
     token: Box<Token>,
     needed: &[String],
+    act: &Act,
 ) -> Result<Box<Token>, BrokerError> {
     if provider.client.options.grant_type != GrantType::ApiKey {
         return Ok(token);
@@ -170,8 +176,8 @@ async fn unless_replaced(
     let is_current = |key: &SecretString| key.expose_secret() == token.access_token.expose_secret();
     match credential_of(&current) {
         Some(credential) if !current.client.secret.as_ref().is_some_and(is_current) => {
-            broker.store.end_grant(&token, REPLACED, broker.clock.now()).await?;
-            Box::pin(obtain(broker, &current, wanted, credential, needed)).await
+            broker.store.end_grant(&token, REPLACED, act, broker.clock.now()).await?;
+            Box::pin(obtain(broker, &current, wanted, credential, needed, act)).await
         }
         _ => Ok(token),
     }

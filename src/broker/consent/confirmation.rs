@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     broker::{context::Broker, error::BrokerError},
-    model::{authorization_request::AuthorizationRequest, key_limits::Reach, options::GrantType},
+    model::{actor::Act, authorization_request::AuthorizationRequest, key_limits::Reach, options::GrantType},
 };
 
 /// Completes the request `id` whose browser came to the application with this reference, if `user_id` is the user that the
@@ -26,6 +26,7 @@ pub async fn confirm(
     id: Uuid,
     user_id: &str,
     reference: &SecretString,
+    act: &Act,
 ) -> Result<Completion, BrokerError> {
     let reference_hash = hash(reference);
     let is_of_reference =
@@ -35,16 +36,16 @@ pub async fn confirm(
     let request = request.filter(|request| is_of_reference(request) && request.expires_at > now);
     let Some(request) = request else { return Ok(Completion::InvalidState) };
     if !is_user(&request, user_id) {
-        return other_user(broker, &request).await;
+        return other_user(broker, &request, act).await;
     }
-    let taken = broker.store.take_confirmed_request(reach.tenant, id, reference_hash, now).await?;
+    let taken = broker.store.take_confirmed_request(reach.tenant, id, reference_hash, act, now).await?;
     match taken.map(|mut request| (request.code.take(), request)) {
         Some((Some(code), request)) => {
             let credential = match request.client.options.grant_type {
                 GrantType::ApiKey => Credential::EnteredKey(code),
                 _ => Credential::KeptCode(code),
             };
-            run_exchange(broker, request, credential).await
+            run_exchange(broker, request, credential, act).await
         }
         Some((None, _)) => Err(BrokerError::Internal("a confirmed request has no code".into())),
         None => completed_before(broker, &request, is_of_reference).await,

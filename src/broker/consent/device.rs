@@ -23,6 +23,7 @@ use crate::{
         tokens::response::grant_from_response,
     },
     model::{
+        actor::Act,
         authorization_request::{AuthorizationRequest, Polling},
         consent::Consent,
         failure::{FailureKind, TokenFailure},
@@ -53,6 +54,7 @@ pub async fn begin_device(
     provider: &Provider,
     wanted: GrantRequest,
     options: ConsentOptions,
+    act: &Act,
 ) -> Result<Pending, BrokerError> {
     if options.consent == Consent::Verify {
         let problem = "a consent on another device cannot be confirmed by the application, as `verify` needs it";
@@ -72,13 +74,13 @@ pub async fn begin_device(
     let mut provider = provider;
     let mut begun = request(provider).await;
     if begun.as_ref().is_err_and(|failure| client_is_unknown(provider, failure)) {
-        reregistered = reregister(broker, provider.clone()).await;
+        reregistered = reregister(broker, provider.clone(), act).await;
         provider = &reregistered;
         begun = request(provider).await;
     }
     note_client(broker, provider, begun.as_ref().err()).await;
     match begun {
-        Ok(begun) => pending(broker, provider, wanted, options, begun).await,
+        Ok(begun) => pending(broker, provider, wanted, options, begun, act).await,
         Err(failure) => Err(BrokerError::NoToken(failure)),
     }
 }
@@ -90,6 +92,7 @@ async fn pending(
     wanted: GrantRequest,
     options: ConsentOptions,
     begun: DeviceAuthorization,
+    act: &Act,
 ) -> Result<Pending, BrokerError> {
     let mut request = new_request(broker, provider, wanted, options);
     let DeviceAuthorization {
@@ -113,7 +116,7 @@ async fn pending(
     let seconds = i64::try_from(interval.as_secs()).unwrap_or(SECONDS_MAX);
     request.device = Some(Polling { device_code, seconds, user_code: shown_code });
     request.expires_at = now + TimeDelta::from_std(expires_in).unwrap_or(TimeDelta::minutes(10));
-    store_request(broker, &request, hashes).await?;
+    store_request(broker, &request, hashes, act).await?;
     Ok(Pending {
         url,
         id: request.id,
@@ -136,13 +139,13 @@ pub async fn poll(broker: &Arc<Broker>, request: AuthorizationRequest) -> Result
     let failure = match request_token(&broker.outbound, &request.client, quirks, grant, broker.clock.now()).await {
         Ok(response) => {
             let grant = grant_from_response(broker, &request.client, &response, &request.wanted.scopes);
-            return finish(broker, &request, Ok(grant)).await.map(drop);
+            return finish(broker, &request, Ok(grant), &Act::service()).await.map(drop);
         }
         Err(failure) => failure,
     };
     match next_poll_in(&failure, *seconds) {
         Some(seconds) => postpone(broker, &request, seconds).await.map_err(BrokerError::from),
-        None => finish(broker, &request, Err(failure)).await.map(drop),
+        None => finish(broker, &request, Err(failure), &Act::service()).await.map(drop),
     }
 }
 

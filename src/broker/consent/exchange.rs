@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     broker::{
+        audit::record,
         clients::registration::{client_is_unknown, reregister},
         context::Broker,
         error::BrokerError,
@@ -25,6 +26,8 @@ use crate::{
         tokens::{response::grant_from_response, revoke::queue_revocation},
     },
     model::{
+        actor::Act,
+        audit::{EventName, EventResult},
         authorization_request::{AuthorizationRequest, Status},
         consent::Consent,
         failure::{FailureKind, TokenFailure},
@@ -67,6 +70,7 @@ pub async fn complete(
     state: &SecretString,
     response: CodeResponse,
     source: Source<'_>,
+    act: &Act,
 ) -> Result<Completion, BrokerError> {
     let (state_hash, code_hash) = (hash(state), hash_with_code(state, &response.code));
     let known = broker.store.authorization_request_of_state(state_hash).await?;
@@ -93,20 +97,24 @@ pub async fn complete(
             return Err(BrokerError::Invalid { field: "user_id", problem: problem.into() });
         }
         (_, Source::Application { user_id: Some(user), .. }) if !is_user(&known, user) => {
-            return other_user(broker, &known).await;
+            return other_user(broker, &known, act).await;
         }
         _ => {}
     }
     let now = broker.clock.now();
-    match broker.store.take_authorization_request(state_hash, provider_id, code_hash, now).await? {
+    match broker.store.take_authorization_request(state_hash, provider_id, code_hash, act, now).await? {
         Some(request) => {
             let credential = match request.client.options.grant_type {
                 GrantType::ApiKey => Credential::EnteredKey(response.code),
                 _ => Credential::Code(response),
             };
-            run_exchange(broker, request, credential).await
+            run_exchange(broker, request, credential, act).await
         }
-        None => completed_before(broker, &known, is_same).await,
+        None => {
+            let completion = completed_before(broker, &known, is_same).await?;
+            record_replay(broker, &known, &completion, act).await?;
+            Ok(completion)
+        }
     }
 }
 
@@ -116,11 +124,29 @@ pub(super) async fn run_exchange(
     broker: &Arc<Broker>,
     request: AuthorizationRequest,
     credential: Credential,
+    act: &Act,
 ) -> Result<Completion, BrokerError> {
     let (id, deadline) = (request.id, tokio::time::Instant::now() + EXCHANGE_WAIT);
-    let exchange = broker.tasks.spawn(exchange(Arc::clone(broker), request, credential).in_current_span());
+    let exchange = exchange(Arc::clone(broker), request, credential, act.clone()).in_current_span();
+    let exchange = broker.tasks.spawn(exchange);
     let late = || BrokerError::Unavailable(Outage::Unreachable, "a grant waits to be stored".into());
     stored(&broker.unstored, id, deadline, exchange).await?.ok_or_else(late)
+}
+
+/// Records that a state came back with another code, or at another provider's callback.
+pub(super) async fn record_replay(
+    broker: &Broker,
+    request: &AuthorizationRequest,
+    completion: &Completion,
+    act: &Act,
+) -> Result<(), BrokerError> {
+    let error = match completion {
+        Completion::StateUsed => "state_used",
+        Completion::WrongProvider => "wrong_provider",
+        _ => return Ok(()),
+    };
+    let event = request.event(EventName::ConsentReplayed, act, broker.clock.now());
+    record(broker, event.ended(EventResult::Refused, error)).await
 }
 
 /// What a caller finds whose request can no longer be taken. `is_same`: the caller brings what it was taken with.
@@ -168,6 +194,7 @@ async fn exchange(
     broker: Arc<Broker>,
     request: AuthorizationRequest,
     credential: Credential,
+    act: Act,
 ) -> Result<Completion, BrokerError> {
     let granted = match credential {
         Credential::Code(response) => match check_response(&request, &response) {
@@ -177,7 +204,7 @@ async fn exchange(
         Credential::KeptCode(code) => grant_of_code(&broker, &request, &code).await,
         Credential::EnteredKey(key) => Ok(grant_of_key(key, None)),
     };
-    finish(&broker, &request, granted).await
+    finish(&broker, &request, granted, &act).await
 }
 
 /// Stores what was granted, or the failure, and wakes those who wait.
@@ -188,15 +215,16 @@ pub async fn finish(
     broker: &Arc<Broker>,
     request: &AuthorizationRequest,
     granted: Result<Grant, TokenFailure>,
+    act: &Act,
 ) -> Result<Completion, BrokerError> {
     let completion = match granted {
         Ok(mut grant) => {
             identify(broker, request, &mut grant).await;
-            keep(broker, request, grant).await
+            keep(broker, request, grant, act).await
         }
         Err(failure) => {
-            reregister_unknown(broker, request, &failure).await;
-            fail(broker, request, failure).await
+            reregister_unknown(broker, request, &failure, act).await;
+            fail(broker, request, failure, act).await
         }
     };
     broker.notifications.wake(request.id).await;
@@ -230,13 +258,13 @@ async fn grant_of_code(
 
 /// A client that the server no longer knows is registered again, so that the next attempt works. (This code is lost: it
 /// was issued to the old client.)
-async fn reregister_unknown(broker: &Broker, request: &AuthorizationRequest, failure: &TokenFailure) {
+async fn reregister_unknown(broker: &Broker, request: &AuthorizationRequest, failure: &TokenFailure, act: &Act) {
     if failure.kind != FailureKind::MisconfiguredClient {
         return;
     }
     match broker.store.provider(&request.wanted.subject.tenant, &request.provider_id).await {
         Ok(Some(provider)) if provider.client.id == request.client.id && client_is_unknown(&provider, failure) => {
-            reregister(broker, provider).await;
+            reregister(broker, provider, act).await;
         }
         _ => {}
     }
@@ -272,11 +300,16 @@ pub(super) fn check_issuer(request: &AuthorizationRequest, iss: Option<&str>) ->
 }
 
 /// Stores what was granted. The code is spent, so a database that cannot be reached for a moment must not cost the grant.
-async fn keep(broker: &Arc<Broker>, request: &AuthorizationRequest, grant: Grant) -> Result<Completion, BrokerError> {
+async fn keep(
+    broker: &Arc<Broker>,
+    request: &AuthorizationRequest,
+    grant: Grant,
+    act: &Act,
+) -> Result<Completion, BrokerError> {
     let kept = persist(&broker.unstored, request.id, || {
         let now = broker.clock.now();
         let readable_until = now + TimeDelta::seconds(broker.settings.authorization_ttl_seconds);
-        broker.store.complete_authorization_request(request, &grant, readable_until, now)
+        broker.store.complete_authorization_request(request, &grant, readable_until, act, now)
     });
     match kept.await {
         Ok(Some(token)) => {
@@ -299,13 +332,15 @@ async fn fail(
     broker: &Broker,
     request: &AuthorizationRequest,
     failure: TokenFailure,
+    act: &Act,
 ) -> Result<Completion, BrokerError> {
     tracing::warn!(
         event = "consent.failed", auth_id = %request.id, provider = request.provider_id, error = failure.error,
         error_description = failure.error_description, "no grant was issued"
     );
     let now = broker.clock.now();
-    broker.store.fail_authorization_request(request, &failure.error, failure.error_description.as_deref(), now).await?;
+    let description = failure.error_description.as_deref();
+    broker.store.fail_authorization_request(request, &failure.error, description, act, now).await?;
     Ok(Completion::Failed {
         id: request.id,
         error: failure.error,

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     broker::{clients::redirect_uri::is_ours, context::Broker, error::BrokerError},
     model::{
+        actor::Act,
         authorization_request::{AuthorizationRequest, Status},
         consent::Consent,
         key_limits::Reach,
@@ -234,7 +235,12 @@ pub async fn go_on(
 }
 
 /// Ends the request of a reference, because the person does not want to go on.
-pub async fn cancel(broker: &Broker, reference: &SecretString, cookie: &SecretString) -> Result<Closed, BrokerError> {
+pub async fn cancel(
+    broker: &Broker,
+    reference: &SecretString,
+    cookie: &SecretString,
+    act: &Act,
+) -> Result<Closed, BrokerError> {
     const DENIED: (&str, &str) = ("access_denied", "the person cancelled before they went to the provider");
     let Some(request) = broker.store.authorization_request_of_reference(hash(reference)).await? else {
         return Ok(Closed::unknown());
@@ -242,7 +248,7 @@ pub async fn cancel(broker: &Broker, reference: &SecretString, cookie: &SecretSt
     if let Question::Closed(closed) = question(broker, &request, Some(cookie)).await? {
         return Ok(closed);
     }
-    if !broker.store.end_authorization_request(&request, DENIED.0, DENIED.1, broker.clock.now()).await? {
+    if !broker.store.end_authorization_request(&request, DENIED.0, DENIED.1, act, broker.clock.now()).await? {
         return closed_now(broker, &request, cookie).await;
     }
     broker.notifications.wake(request.id).await;
@@ -296,10 +302,14 @@ pub(super) async fn await_confirmation(
 }
 
 /// Ends a request whose application says that somebody else consented: this code must never become a token here.
-pub(super) async fn other_user(broker: &Broker, request: &AuthorizationRequest) -> Result<Completion, BrokerError> {
+pub(super) async fn other_user(
+    broker: &Broker,
+    request: &AuthorizationRequest,
+    act: &Act,
+) -> Result<Completion, BrokerError> {
     let description = "the application says that another user consented";
     let ended =
-        broker.store.end_authorization_request(request, "user_mismatch", description, broker.clock.now()).await?;
+        broker.store.end_authorization_request(request, "user_mismatch", description, act, broker.clock.now()).await?;
     if ended {
         tracing::warn!(
             event = "consent.other_user", auth_id = %request.id, provider = request.provider_id,

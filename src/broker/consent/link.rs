@@ -16,6 +16,7 @@ use super::{
 use crate::{
     broker::{clients::registration::ready_client, context::Broker, error::BrokerError},
     model::{
+        actor::Act,
         consent::Consent,
         grant::GrantRequest,
         provider::Provider,
@@ -117,12 +118,13 @@ pub async fn follow(
     broker: &Broker,
     sealed: &str,
     cookie: &SecretString,
+    act: &Act,
 ) -> Result<Result<SecretString, Closed>, BrokerError> {
     let Some((link, provider)) = open(broker, sealed).await? else { return Ok(Err(Closed::unknown())) };
     if credential_of(&provider).is_some() {
         return Ok(Err(Closed::unknown()));
     }
-    let provider = ready_client(broker, provider).await?;
+    let provider = ready_client(broker, provider, act).await?;
     let token = link.token_to_revive(broker).await?;
     let wanted = link.wanted(&provider, token.as_ref());
     let options = consent_options(
@@ -135,7 +137,7 @@ pub async fn follow(
             login_hint: link.login_hint.as_deref().or_else(|| hint_of(token.as_ref())),
         },
     )?;
-    begin_in_browser(broker, &provider, wanted, options, cookie).await.map(Ok)
+    begin_in_browser(broker, &provider, wanted, options, cookie, act).await.map(Ok)
 }
 
 async fn open(broker: &Broker, sealed: &str) -> Result<Option<(ConnectLink, Provider)>, BrokerError> {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     broker::{clients::redirect_uri::redirect_uri, context::Broker, error::BrokerError},
     model::{
+        actor::Act,
         authorization_request::{AuthorizationRequest, Status},
         consent::Consent,
         grant::GrantRequest,
@@ -146,8 +147,9 @@ pub async fn store_request(
     broker: &Broker,
     request: &AuthorizationRequest,
     hashes: RequestHashes,
+    act: &Act,
 ) -> Result<(), BrokerError> {
-    match broker.store.create_authorization_request(request, hashes, broker.clock.now()).await {
+    match broker.store.create_authorization_request(request, hashes, act, broker.clock.now()).await {
         Err(StoreError::Dangling) => Err(BrokerError::NotFound("provider")),
         stored => Ok(stored?),
     }

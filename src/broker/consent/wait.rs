@@ -14,7 +14,7 @@ use crate::{
         error::BrokerError,
         tokens::fresh::{Usable, ensure_fresh},
     },
-    model::{authorization_request::Status, key_limits::Reach, token::Token},
+    model::{actor::Act, authorization_request::Status, key_limits::Reach, token::Token},
 };
 
 /// How soon a waiter looks again after the database could not be reached.
@@ -39,14 +39,20 @@ pub enum Waited {
 }
 
 /// Waits until the authorization request `id` has ended, for at most `timeout`.
-pub async fn wait(broker: &Arc<Broker>, reach: Reach<'_>, id: Uuid, timeout: Duration) -> Result<Waited, BrokerError> {
+pub async fn wait(
+    broker: &Arc<Broker>,
+    reach: Reach<'_>,
+    id: Uuid,
+    timeout: Duration,
+    act: &Act,
+) -> Result<Waited, BrokerError> {
     let deadline = Instant::now() + timeout;
     let waiter = broker.notifications.register(id);
     loop {
         let mut woken = std::pin::pin!(waiter.notify.notified());
         woken.as_mut().enable();
         // Boxed: ten thousand sleeping waiters should not each carry the state of a database query.
-        let look_again_in = match Box::pin(look(broker, reach, id)).await {
+        let look_again_in = match Box::pin(look(broker, reach, id, act)).await {
             Ok(Look::Ended(waited)) => return Ok(waited),
             Ok(Look::Open(expires_in)) => expires_in,
             // A waiter has time: after a database that could not be reached for a moment it looks again.
@@ -72,7 +78,7 @@ enum Look {
     Open(Duration),
 }
 
-async fn look(broker: &Arc<Broker>, reach: Reach<'_>, id: Uuid) -> Result<Look, BrokerError> {
+async fn look(broker: &Arc<Broker>, reach: Reach<'_>, id: Uuid, act: &Act) -> Result<Look, BrokerError> {
     let nothing = |error, error_description| Look::Ended(Waited::NotFound { error, error_description });
     let now = broker.clock.now();
     let request = broker.store.authorization_request(reach, id).await?.filter(|request| request.expires_at > now);
@@ -93,11 +99,12 @@ async fn look(broker: &Arc<Broker>, reach: Reach<'_>, id: Uuid) -> Result<Look, 
         }
         (Status::Completed, Some(token)) => {
             let Some(token) = broker.store.token(reach.tenant, token).await? else { return Ok(nothing(None, None)) };
-            let token = match ensure_fresh(broker, &token, None).await? {
+            let token = match ensure_fresh(broker, &token, None, act).await? {
                 Usable::Current => Box::new(token),
                 Usable::Refreshed(token) => token,
                 Usable::ConsentNeeded => return Ok(nothing(None, None)),
             };
+            broker.handouts.record(&token, &token.subject.agent_id, act, now).await?;
             Ok(Look::Ended(Waited::Completed(token)))
         }
         (Status::Completed, None) => Ok(nothing(None, None)),

@@ -2,6 +2,7 @@
 //! Owns: when each runs, and how much it does at a time.
 //! Must not know: the rules it applies; those are in the other rooms.
 
+pub mod audit;
 pub mod device_polls;
 pub mod encryption_keys;
 pub mod exclusive;

@@ -6,15 +6,19 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{device_polls, encryption_keys, keep_alive, resume, sweep, usage};
+use super::{audit, device_polls, encryption_keys, keep_alive, resume, sweep, usage};
 use crate::broker::{
+    audit::record_refused_keys,
     context::Broker,
     error::BrokerError,
+    handouts,
     tokens::revoke::{self, run_due},
 };
 
 /// The first run comes within this time after the start.
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is recorded how many callers came without a valid key.
+const REFUSED_KEYS_EVERY: Duration = Duration::from_mins(1);
 
 /// Starts every job, and listens to other replicas. It ends with `shutdown`.
 pub fn start(broker: &Arc<Broker>) {
@@ -28,6 +32,13 @@ pub fn start(broker: &Arc<Broker>) {
     repeat(broker, "encryption-keys", encryption_keys::EVERY, encryption_keys::EVERY, |broker| async move {
         encryption_keys::announce(&broker).await
     });
+    repeat(broker, "hand-outs", handouts::EVERY, handouts::EVERY, |broker| async move {
+        Ok(broker.handouts.write().await?)
+    });
+    repeat(broker, "refused keys", REFUSED_KEYS_EVERY, REFUSED_KEYS_EVERY, |broker| async move {
+        record_refused_keys(&broker).await
+    });
+    repeat(broker, "audit", soon(), audit::EVERY, |broker| async move { audit::run_once(&broker).await.map(drop) });
     repeat(broker, "resume", Duration::ZERO, resume::EVERY, |broker| async move { resume::run_once(&broker).await });
     repeat(broker, "devices", Duration::ZERO, device_polls::EVERY, |broker| async move {
         device_polls::run_due(&broker).await

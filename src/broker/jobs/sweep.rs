@@ -46,7 +46,7 @@ async fn delete(broker: &Broker) -> Result<Swept, BrokerError> {
         let expired_before = now - REQUESTS_KEPT_FOR;
         let requests = broker.store.delete_expired_authorization_requests(expired_before, BATCH.into()).await?;
         let dead = match dead_before(broker, now) {
-            Some(before) => broker.store.delete_dead_tokens(before, BATCH.into()).await?,
+            Some(before) => broker.store.delete_dead_tokens(before, BATCH.into(), now).await?,
             None => 0,
         };
         swept.authorization_requests += requests;

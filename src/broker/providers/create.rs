@@ -16,7 +16,7 @@ use crate::{
         limits::{LimitKey, Permit},
         rules::Fault,
     },
-    model::{client::ClientAuthentication, provider::Provider, subject::Tenant},
+    model::{actor::Act, audit::EventName, client::ClientAuthentication, provider::Provider, subject::Tenant},
     oauth::{
         metadata::{Discovery, ServerMetadata},
         registration::authentication,
@@ -33,7 +33,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// # Errors
 /// [`BrokerError::Faults`]; [`BrokerError::Conflict`] when the workspace has a provider of that `provider_id`;
 /// [`BrokerError::Discovery`] when the issuer cannot be reached.
-pub async fn create(broker: &Broker, tenant: Tenant, mut draft: ProviderDraft) -> Result<Provider, BrokerError> {
+pub async fn create(
+    broker: &Broker,
+    tenant: Tenant,
+    mut draft: ProviderDraft,
+    act: &Act,
+) -> Result<Provider, BrokerError> {
     let definition = Definition { catalog: &broker.catalog, guard: broker.outbound.guard() };
     let server = match draft.issuer.clone() {
         Some(issuer) => {
@@ -59,8 +64,9 @@ pub async fn create(broker: &Broker, tenant: Tenant, mut draft: ProviderDraft) -
         provider.client.options.iss_required = server.authorization_response_iss_parameter_supported;
     }
     provider.callback_tag = free_callback_tag(broker, &provider.provider_id).await?;
+    let event = if draft.issuer.is_some() { EventName::ProviderDiscovered } else { EventName::ProviderCreated };
     loop {
-        match broker.store.create_provider(&provider).await {
+        match broker.store.create_provider(&provider, event, act).await {
             Ok(()) => return Ok(provider),
             // It may be the callback address that is taken, by another workspace at the same moment.
             Err(StoreError::Conflict) if provider.callback_tag.is_empty() => provider.callback_tag = new_callback_tag(),

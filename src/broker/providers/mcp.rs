@@ -23,6 +23,8 @@ use crate::{
         rules::Fault,
     },
     model::{
+        actor::Act,
+        audit::EventName,
         client::{Client, ClientAuthentication},
         failure::FailureKind,
         options::{GrantType, ProviderOptions},
@@ -97,7 +99,7 @@ struct McpServer {
 ///
 /// # Errors
 /// [`BrokerError::RegistrationRequired`] in that case; in every other case nothing is stored.
-pub async fn connect(broker: &Broker, tenant: Tenant, draft: McpDraft) -> Result<Provider, BrokerError> {
+pub async fn connect(broker: &Broker, tenant: Tenant, draft: McpDraft, act: &Act) -> Result<Provider, BrokerError> {
     let server = check(tenant, draft, broker.outbound.guard()).map_err(BrokerError::Faults)?;
     let _permit = begin_discovery(broker, &server.tenant)?;
     if broker.store.provider(&server.tenant, &server.provider_id).await?.is_some() {
@@ -115,7 +117,7 @@ pub async fn connect(broker: &Broker, tenant: Tenant, draft: McpDraft) -> Result
     let mut callback_tag = free_callback_tag(broker, &server.provider_id).await?;
     loop {
         let provider = provider(broker, server.clone(), discovered.clone(), &callback_tag, now).await?;
-        match broker.store.create_provider(&provider).await {
+        match broker.store.create_provider(&provider, EventName::ProviderDiscovered, act).await {
             Ok(()) => return require_client(&broker.public_url, &provider).map(|()| provider),
             Err(StoreError::Conflict)
                 if callback_tag.is_empty()

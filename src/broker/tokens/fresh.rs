@@ -9,7 +9,10 @@ use chrono::TimeDelta;
 use super::refresh::{Refreshed, refresh, refresh_in_background};
 use crate::{
     broker::{context::Broker, error::BrokerError},
-    model::token::{State, Token},
+    model::{
+        actor::Act,
+        token::{State, Token},
+    },
 };
 
 /// A token that is due, but valid for this long, is handed out at once; an agent can still use it.
@@ -35,6 +38,7 @@ pub async fn ensure_fresh(
     broker: &Arc<Broker>,
     token: &Token,
     min_ttl: Option<TimeDelta>,
+    act: &Act,
 ) -> Result<Usable, BrokerError> {
     let now = broker.clock.now();
     let left = token.expires_at.map(|at| at - now);
@@ -47,10 +51,10 @@ pub async fn ensure_fresh(
         State::Active if !token.has_refresh_token && expired => Usable::ConsentNeeded,
         State::Active if !token.has_refresh_token => Usable::Current,
         State::Active if !too_short && left.is_some_and(|left| left >= STILL_USEFUL) => {
-            refresh_in_background(broker, token.clone());
+            refresh_in_background(broker, token.clone(), act.clone());
             Usable::Current
         }
-        State::Active => match Box::pin(refresh(broker, token.clone())).await {
+        State::Active => match Box::pin(refresh(broker, token.clone(), act)).await {
             Ok(Refreshed::Fresh(token)) => Usable::Refreshed(token),
             Ok(Refreshed::ConsentNeeded) => Usable::ConsentNeeded,
             Ok(Refreshed::Failed(_)) if !expired => Usable::Current,

@@ -8,6 +8,7 @@ use super::explain::{Explanation, explain};
 use crate::{
     broker::{context::Broker, error::BrokerError},
     model::{
+        actor::Act,
         key_limits::Reach,
         provider::ProviderType,
         token::{TokenChange, TokenSummary},
@@ -60,6 +61,7 @@ pub async fn change(
     user: &str,
     id: Uuid,
     change: &TokenChange,
+    act: &Act,
 ) -> Result<Option<TokenSummary>, BrokerError> {
-    Ok(broker.store.change_token(reach, user, id, change, broker.clock.now()).await?)
+    Ok(broker.store.change_token(reach, user, id, change, act, broker.clock.now()).await?)
 }

@@ -2,7 +2,7 @@
 //! Owns: the single flight over the lease in the token's row, and what a failure means for the grant.
 //! Must not know: who called, or how they are answered.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::time::Instant;
@@ -23,6 +23,7 @@ use crate::{
         persist::{persist, stored},
     },
     model::{
+        actor::Act,
         failure::{FailureKind, TokenFailure},
         grant::Grant,
         options::GrantType,
@@ -70,7 +71,7 @@ pub enum Refreshed {
 }
 
 /// Refreshes `token`, or waits for the caller that does. A caller that disconnects does not stop a refresh.
-pub async fn refresh(broker: &Arc<Broker>, token: Token) -> Result<Refreshed, BrokerError> {
+pub async fn refresh(broker: &Arc<Broker>, token: Token, act: &Act) -> Result<Refreshed, BrokerError> {
     let deadline = Instant::now() + Duration::from_secs(broker.settings.provider_timeout_seconds) + PATIENCE;
     loop {
         let waiter = broker.notifications.register(token.id);
@@ -85,7 +86,7 @@ pub async fn refresh(broker: &Arc<Broker>, token: Token) -> Result<Refreshed, Br
         if let Some(lease) = lease {
             let id = token.id;
             // A task of its own: neither a caller that disconnects nor one that has waited long enough stops it.
-            let run = broker.tasks.spawn(run(Arc::clone(broker), token, lease).in_current_span());
+            let run = broker.tasks.spawn(run(Arc::clone(broker), token, lease, act.clone()).in_current_span());
             let refreshed = stored(&broker.unstored, id, deadline, run).await?;
             return Ok(refreshed.unwrap_or_else(|| Refreshed::Failed(timed_out())));
         }
@@ -115,14 +116,14 @@ pub async fn refresh(broker: &Arc<Broker>, token: Token) -> Result<Refreshed, Br
 pub async fn refresh_candidate(broker: &Arc<Broker>, candidate: &Candidate) -> Result<Option<Refreshed>, BrokerError> {
     match broker.store.token(&candidate.tenant, candidate.token).await? {
         Some(token) if token.generation == candidate.generation && token.state == State::Active => {
-            Box::pin(refresh(broker, token)).await.map(Some)
+            Box::pin(refresh(broker, token, &Act::service())).await.map(Some)
         }
         _ => Ok(None),
     }
 }
 
 /// Refreshes `token` while the caller already has it: it is still valid. One refresh runs at a time, not one a caller.
-pub fn refresh_in_background(broker: &Arc<Broker>, token: Token) {
+pub fn refresh_in_background(broker: &Arc<Broker>, token: Token, act: Act) {
     if cooling_down(broker, &token).is_some() {
         return;
     }
@@ -130,7 +131,7 @@ pub fn refresh_in_background(broker: &Arc<Broker>, token: Token) {
     let broker = Arc::clone(broker);
     broker.tasks.clone().spawn(async move {
         let id = token.id;
-        if let Err(error) = refresh(&broker, token).await {
+        if let Err(error) = refresh(&broker, token, &act).await {
             tracing::warn!(event = "token.background_refresh_failed", token_id = %id, %error, "background refresh failed");
         }
         drop(permit);
@@ -138,32 +139,32 @@ pub fn refresh_in_background(broker: &Arc<Broker>, token: Token) {
 }
 
 /// One refresh, under the lease and holding nothing else: no connection, no transaction, no lock.
-async fn run(broker: Arc<Broker>, token: Token, lease: Lease) -> Result<Refreshed, BrokerError> {
+async fn run(broker: Arc<Broker>, token: Token, lease: Lease, act: Act) -> Result<Refreshed, BrokerError> {
     // The provider's record of today: an endpoint or a secret that was corrected counts from the next refresh on.
     let Some(mut provider) = broker.store.provider(&token.subject.tenant, &token.provider_id).await? else {
         return Ok(Refreshed::ConsentNeeded);
     };
     if client_secret_expired(&provider, broker.clock.now()) {
-        provider = reregister(&broker, provider).await;
+        provider = reregister(&broker, provider, &act).await;
     }
     // The lease is kept until the result is stored: an overtaker would bring a refresh token that is spent.
     let refreshed = with_lease_kept(&broker, &token.subject.tenant, &lease, async {
         let mut response = request(&broker, &provider, &token, &lease).await;
         if response.as_ref().is_err_and(|failure| client_is_unknown(&provider, failure)) {
-            provider = reregister(&broker, provider).await;
+            provider = reregister(&broker, provider, &act).await;
             response = request(&broker, &provider, &token, &lease).await;
         }
         match response {
             Ok(response) => {
                 let grant = grant_from_response(&broker, &provider.client, &response, &token.scopes);
-                let kept = keep(&broker, &token, &provider, &lease, &grant).await;
+                let kept = keep(&broker, &token, &provider, &lease, &grant, &act).await;
                 note_client(&broker, &provider, None).await;
                 kept
             }
             Err(failure) => {
                 let failure = classify_client_failure(&provider, failure);
                 note_client(&broker, &provider, Some(&failure)).await;
-                fail(&broker, &token, &lease, failure).await
+                fail(&broker, &token, &lease, failure, &act).await
             }
         }
     });
@@ -181,21 +182,27 @@ fn classify_client_failure(provider: &Provider, mut failure: TokenFailure) -> To
     failure
 }
 
-/// Extends the lease while `call` runs.
+/// Extends the lease while `call` runs. Both run side by side: a transaction of `call` has the token's row locked, and would
+/// never end if it had to wait until the row is extended.
 async fn with_lease_kept<T>(broker: &Broker, tenant: &Tenant, lease: &Lease, call: impl Future<Output = T>) -> T {
-    let mut call = std::pin::pin!(call);
+    tokio::select! {
+        biased;
+        result = call => result,
+        never = extend_repeatedly(broker, tenant, lease) => match never {},
+    }
+}
+
+async fn extend_repeatedly(broker: &Broker, tenant: &Tenant, lease: &Lease) -> Infallible {
     loop {
-        match tokio::time::timeout(EXTEND_EVERY, call.as_mut()).await {
-            Ok(result) => return result,
-            Err(_) => match broker.store.extend_refresh_lease(tenant, lease, LEASE).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    tracing::warn!(event = "token.lease_lost", token_id = %lease.token, "the lease of a running refresh was lost");
-                }
-                Err(error) => {
-                    tracing::warn!(event = "token.lease_not_extended", token_id = %lease.token, %error, "could not extend the lease of a refresh");
-                }
-            },
+        tokio::time::sleep(EXTEND_EVERY).await;
+        match broker.store.extend_refresh_lease(tenant, lease, LEASE).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!(event = "token.lease_lost", token_id = %lease.token, "the lease of a running refresh was lost");
+            }
+            Err(error) => {
+                tracing::warn!(event = "token.lease_not_extended", token_id = %lease.token, %error, "could not extend the lease of a refresh");
+            }
         }
     }
 }
@@ -239,9 +246,10 @@ async fn keep(
     provider: &Provider,
     lease: &Lease,
     grant: &Grant,
+    act: &Act,
 ) -> Result<Refreshed, BrokerError> {
     let tenant = &token.subject.tenant;
-    let write = || broker.store.keep_refreshed(tenant, lease, grant, broker.clock.now());
+    let write = || broker.store.keep_refreshed(token, lease, grant, act, broker.clock.now());
     let kept = persist(&broker.unstored, token.id, write).await?;
     if kept {
         tracing::info!(event = "token.refreshed", token_id = %token.id, provider = token.provider_id, "token refreshed");
@@ -261,7 +269,13 @@ async fn keep(
 }
 
 /// What a failure means: only a dead grant ends the token; every other failure keeps it and waits a while.
-async fn fail(broker: &Broker, token: &Token, lease: &Lease, failure: TokenFailure) -> Result<Refreshed, BrokerError> {
+async fn fail(
+    broker: &Broker,
+    token: &Token,
+    lease: &Lease,
+    failure: TokenFailure,
+    act: &Act,
+) -> Result<Refreshed, BrokerError> {
     tracing::warn!(
         event = "token.refresh_failed", token_id = %token.id, provider = token.provider_id, error = failure.error,
         error_description = failure.error_description, "refresh failed"
@@ -276,7 +290,7 @@ async fn fail(broker: &Broker, token: &Token, lease: &Lease, failure: TokenFailu
     let tenant = &token.subject.tenant;
     let outcome_unknown = outcome_unknown(&failure, lease);
     let failed = RefreshFailure { state, error: failure.error.clone(), retry_at, outcome_unknown };
-    broker.store.keep_refresh_failure(tenant, lease, failed, now).await?;
+    broker.store.keep_refresh_failure(token, lease, failed, act, now).await?;
     // Somebody else may have won with a newer refresh token: then theirs counts.
     match broker.store.token(tenant, token.id).await? {
         Some(current) if current.generation != lease.generation && current.state == State::Active => {

@@ -15,8 +15,10 @@ use super::{
     refresh::{Refreshed, refresh},
 };
 use crate::{
-    broker::{clients::health::mark_client, context::Broker, error::BrokerError, rules::Fault},
+    broker::{audit::record, clients::health::mark_client, context::Broker, error::BrokerError, rules::Fault},
     model::{
+        actor::Act,
+        audit::{Event, EventName},
         key_limits::Reach,
         token::{State, Token},
     },
@@ -59,6 +61,22 @@ pub async fn report_invalid(
     id: Uuid,
     refused: Option<&SecretString>,
     may_end: MayEnd,
+    act: &Act,
+) -> Result<Reported, BrokerError> {
+    let reported = take_report(broker, reach, id, refused, may_end, act).await?;
+    if let Reported::Refreshed(token) | Reported::ReplacedBefore(token) = &reported {
+        broker.handouts.record(token, &token.subject.agent_id, act, broker.clock.now()).await?;
+    }
+    Ok(reported)
+}
+
+async fn take_report(
+    broker: &Arc<Broker>,
+    reach: Reach<'_>,
+    id: Uuid,
+    refused: Option<&SecretString>,
+    may_end: MayEnd,
+    act: &Act,
 ) -> Result<Reported, BrokerError> {
     let token = broker.store.token_within(reach, id).await?.ok_or(BrokerError::NotFound("token"))?;
     if token.state == State::ConsentNeeded {
@@ -67,29 +85,30 @@ pub async fn report_invalid(
     let is_old = refused.is_some_and(|refused| digest(refused) != digest(&token.access_token));
     let just_replaced = token.generation > 1 && token.obtained_at + JUST_REPLACED > broker.clock.now();
     if is_old || just_replaced {
-        return current(broker, token).await;
+        return current(broker, token, act).await;
     }
     if !token.has_refresh_token && refused.is_none() && may_end == MayEnd::OfRejectedToken {
         let problem = "Field required: this token cannot be refreshed, so the report ends its grant. With the role agent, \
                        send the access token that the API rejected";
         return Err(BrokerError::Faults(vec![Fault::of("token", ("missing", problem.into()))]));
     }
+    record(broker, Event::of_token(EventName::TokenReportedInvalid, &token, act, broker.clock.now())).await?;
     tracing::info!(event = "token.reported_invalid", token_id = %token.id, provider = token.provider_id, "an agent reported that an API rejected a token");
     if token.has_refresh_token {
-        return match refresh(broker, token).await? {
+        return match refresh(broker, token, act).await? {
             Refreshed::Fresh(token) => Ok(Reported::Refreshed(token)),
             Refreshed::ConsentNeeded => Ok(Reported::ConsentNeeded),
             Refreshed::Failed(failure) => Err(BrokerError::Provider(failure)),
         };
     }
-    if broker.store.end_grant(&token, REPORTED, broker.clock.now()).await? {
+    if broker.store.end_grant(&token, REPORTED, act, broker.clock.now()).await? {
         if token.is_static_key() {
             mark_workspace_key(broker, &token).await?;
         }
         return Ok(Reported::ConsentNeeded);
     }
     match broker.store.token_within(reach, id).await? {
-        Some(token) => current(broker, token).await,
+        Some(token) => current(broker, token, act).await,
         None => Ok(Reported::ConsentNeeded),
     }
 }
@@ -103,8 +122,8 @@ async fn mark_workspace_key(broker: &Broker, token: &Token) -> Result<(), Broker
     Ok(())
 }
 
-async fn current(broker: &Arc<Broker>, token: Token) -> Result<Reported, BrokerError> {
-    Ok(match ensure_fresh(broker, &token, None).await? {
+async fn current(broker: &Arc<Broker>, token: Token, act: &Act) -> Result<Reported, BrokerError> {
+    Ok(match ensure_fresh(broker, &token, None, act).await? {
         Usable::Current => Reported::ReplacedBefore(Box::new(token)),
         Usable::Refreshed(token) => Reported::ReplacedBefore(token),
         Usable::ConsentNeeded => Reported::ConsentNeeded,

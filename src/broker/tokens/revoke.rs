@@ -14,6 +14,7 @@ use crate::{
     broker::{backoff::Backoff, context::Broker, error::BrokerError},
     catalog::Catalog,
     model::{
+        actor::Act,
         client::Client,
         failure::FailureKind,
         grant::Grant,
@@ -95,8 +96,10 @@ pub async fn delete_token(
     reach: Reach<'_>,
     user: &str,
     id: Uuid,
+    act: &Act,
 ) -> Result<Option<Deletion>, BrokerError> {
-    let deleted = broker.store.delete_token(reach, user, id, &of_provider(broker), broker.clock.now()).await?;
+    let now = broker.clock.now();
+    let deleted = broker.store.delete_token(reach, user, id, &of_provider(broker), act, now).await?;
     Ok(if deleted.tokens == 0 { None } else { Some(revoke_deleted(broker, deleted).await) })
 }
 
@@ -106,9 +109,11 @@ pub async fn delete_tokens_of_user(
     reach: Reach<'_>,
     user: &str,
     provider_id: &str,
+    act: &Act,
 ) -> Result<Deletion, BrokerError> {
     let now = broker.clock.now();
-    let deleted = broker.store.delete_tokens_of_user(reach, user, provider_id, &of_provider(broker), now).await?;
+    let of_provider = of_provider(broker);
+    let deleted = broker.store.delete_tokens_of_user(reach, user, provider_id, &of_provider, act, now).await?;
     Ok(revoke_deleted(broker, deleted).await)
 }
 
@@ -117,10 +122,12 @@ pub async fn delete_tokens_of_workspace(
     broker: &Arc<Broker>,
     reach: Reach<'_>,
     provider_type: ProviderType,
+    act: &Act,
 ) -> Result<Deletion, BrokerError> {
     let now = broker.clock.now();
     let provider_type = provider_type.as_str();
-    let deleted = broker.store.delete_tokens_of_workspace(reach, provider_type, &of_provider(broker), now).await?;
+    let of_provider = of_provider(broker);
+    let deleted = broker.store.delete_tokens_of_workspace(reach, provider_type, &of_provider, act, now).await?;
     Ok(revoke_deleted(broker, deleted).await)
 }
 
@@ -219,7 +226,7 @@ async fn attempt_one(broker: &Broker, id: Uuid) -> Attempt {
 
 async fn attempt(broker: &Broker, mut revocation: Revocation) -> Result<Attempt, StoreError> {
     if !avoid_other_grants(broker, &mut revocation).await? {
-        broker.store.end_revocation(&revocation).await?;
+        broker.store.end_revocation(&revocation, Some("would_end_others"), broker.clock.now()).await?;
         count("spared");
         tracing::warn!(
             event = "revocation.would_end_others", revocation = %revocation.id, provider = revocation.provider_id,
@@ -232,13 +239,13 @@ async fn attempt(broker: &Broker, mut revocation: Revocation) -> Result<Attempt,
     match outcome {
         // A dead access token without a refresh token is all there was of the grant.
         Ok(Revoked::Yes | Revoked::AccessTokenDead) => {
-            broker.store.end_revocation(&revocation).await?;
+            broker.store.end_revocation(&revocation, None, broker.clock.now()).await?;
             count("revoked");
             tracing::info!(event = "revocation.completed", revocation = %id, provider, "a grant was revoked at its provider");
             Ok(Attempt::Revoked)
         }
         Ok(Revoked::Unsupported) => {
-            broker.store.end_revocation(&revocation).await?;
+            broker.store.end_revocation(&revocation, Some("unsupported"), broker.clock.now()).await?;
             count("unsupported");
             tracing::warn!(event = "revocation.unsupported", revocation = %id, provider, "the provider does not support revocation");
             Ok(Attempt::Impossible)

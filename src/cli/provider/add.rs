@@ -25,6 +25,7 @@ use crate::{
     catalog::{Catalog, Entry},
     cli::{api_key::TenantArgs, named::named},
     model::{
+        actor::Act,
         client::ClientAuthentication,
         consent::Consent,
         options::{GrantType, OptionsDraft, TokenFormat},
@@ -156,7 +157,7 @@ pub(super) async fn run(add: Add, broker: &Broker) -> anyhow::Result<()> {
     let set: BTreeMap<String, String> = pairs("--set", &add.set)?;
     let provider_id = add.provider_id.clone();
     let draft = add.into_draft(entry.as_ref())?;
-    let created = create(broker, tenant, draft).await;
+    let created = create(broker, tenant, draft, &Act::command_line()).await;
     let provider = created.map_err(|error| match error {
         BrokerError::Conflict(_) => anyhow!(
             "the workspace has a provider `{provider_id}` already; choose another id (with --template NAME), change it \
@@ -184,7 +185,7 @@ pub(super) async fn run(add: Add, broker: &Broker) -> anyhow::Result<()> {
 
 async fn connect_mcp(add: Add, tenant: Tenant, broker: &Broker) -> anyhow::Result<()> {
     let provider_id = add.provider_id.clone();
-    match connect(broker, tenant, add.into_mcp_draft()?).await {
+    match connect(broker, tenant, add.into_mcp_draft()?, &Act::command_line()).await {
         Ok(provider) => {
             let issuer = provider.client.options.issuer.as_deref().unwrap_or(&provider.auth_url);
             print(&format!("Connected {provider_id}. Its authorization server is {issuer}."))?;

@@ -18,7 +18,7 @@ use crate::{
     catalog::Catalog,
     clock::Clock,
     config::Settings,
-    model::{key_limits::Reach, options::GrantType},
+    model::{actor::Act, key_limits::Reach, options::GrantType},
     terminal::print,
 };
 
@@ -84,7 +84,9 @@ pub(super) async fn run(command: ProviderCommand, settings: Settings) -> anyhow:
         }
         ProviderCommand::Remove { provider_id, tenant } => {
             let tenant = tenant.tenant(broker.store(), broker.clock.now()).await?;
-            let Some(deletion) = delete(&broker, &tenant, &provider_id).await? else { bail!(none(&provider_id)) };
+            let Some(deletion) = delete(&broker, &tenant, &provider_id, &Act::command_line()).await? else {
+                bail!(none(&provider_id))
+            };
             broker.stop().await;
             print(&format!("Deleted {provider_id} and its tokens."))?;
             match (deletion.revoked, deletion.queued) {

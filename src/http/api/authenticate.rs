@@ -140,12 +140,12 @@ pub async fn authenticate(
     body: JsonBody,
 ) -> Result<Json<AuthenticateResponse>, ApiError> {
     caller.needs(Permission::Authenticate)?;
-    let (began, key) = (Instant::now(), caller.id.clone());
+    let (began, key, act) = (Instant::now(), caller.id.clone(), caller.act.clone());
     let request = AuthenticateRequest::read(&body, &caller)?;
     request.check_limits(&caller)?;
     let request = request.into_token_request(caller);
     let user_id = Some(request.subject.user_id.clone());
-    let outcome = authenticate::authenticate(&app.broker, request).await?;
+    let outcome = authenticate::authenticate(&app.broker, request, &act).await?;
     if matches!(outcome, Outcome::Completed(_)) {
         check_key_after(&app, &key, began).await?;
     }

@@ -66,7 +66,9 @@ pub async fn confirm(
     caller.reaches_user(&request.user_id)?;
     let reference = SecretString::from(request.reference);
     let completion = match Uuid::try_parse(&auth_id) {
-        Ok(id) => confirmation::confirm(&app.broker, caller.reach(), id, &request.user_id, &reference).await?,
+        Ok(id) => {
+            confirmation::confirm(&app.broker, caller.reach(), id, &request.user_id, &reference, &caller.act).await?
+        }
         Err(_) => Completion::InvalidState,
     };
     match completion {

@@ -89,7 +89,8 @@ pub async fn create(
         CreateConnectionRequest { oauth_token_id: fields.required_text("oauth_token_id", &rules::identifier) };
     fields.finish()?;
     let token = Uuid::try_parse(&request.oauth_token_id).map_err(|_| ApiError::no_token())?;
-    let connected = connections::connect(&app.broker, caller.reach(), &agent_id, token, caller.user.as_deref());
+    let user = caller.user.as_deref();
+    let connected = connections::connect(&app.broker, caller.reach(), &agent_id, token, user, &caller.act);
     let connection = connected.await?.ok_or_else(ApiError::no_token)?;
     Ok((StatusCode::CREATED, Json(connection.into())))
 }
@@ -107,7 +108,7 @@ pub async fn delete(
     caller.reaches_agent(&agent_id)?;
     agent(&agent_id)?;
     let removed = match Uuid::try_parse(&connection_id) {
-        Ok(id) => connections::disconnect(&app.broker, caller.reach(), &agent_id, id).await?,
+        Ok(id) => connections::disconnect(&app.broker, caller.reach(), &agent_id, id, &caller.act).await?,
         Err(_) => false,
     };
     if removed {

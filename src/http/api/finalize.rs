@@ -76,7 +76,7 @@ pub async fn post(
     let state = SecretString::from(request.state);
     let source = Source::Application { reach: caller.reach(), user_id: request.user_id.as_deref() };
     let response = CodeResponse { code: SecretString::from(request.code), iss: request.iss, query: None };
-    let completion = complete(&app.broker, &provider_id, &state, response, source).await?;
+    let completion = complete(&app.broker, &provider_id, &state, response, source, &caller.act).await?;
     finalized(completion).map(|auth_id| Json(Finalized { status: "completed", provider_id, auth_id }))
 }
 

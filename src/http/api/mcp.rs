@@ -69,7 +69,7 @@ pub async fn discover(
     caller.administers_providers()?;
     let draft = McpDiscoverRequest::read(&body, app.broker.outbound.guard());
     draft.provider_id.as_deref().map_or(Ok(()), |id| caller.reaches_provider(id))?;
-    let provider = Box::pin(connect(&app.broker, caller.tenant, draft)).await?;
+    let provider = Box::pin(connect(&app.broker, caller.tenant, draft, &caller.act)).await?;
     Ok(Json(ProviderResponse::of(provider, &app.broker.public_url)))
 }
 

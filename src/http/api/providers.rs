@@ -59,7 +59,7 @@ pub async fn create(
     caller.administers_providers()?;
     let draft = ProviderCreateRequest::read(&body, app.broker.outbound.guard());
     draft.provider_id.as_deref().map_or(Ok(()), |id| caller.reaches_provider(id))?;
-    let provider = providers::create::create(&app.broker, caller.tenant, draft).await?;
+    let provider = providers::create::create(&app.broker, caller.tenant, draft, &caller.act).await?;
     Ok(Json(ProviderResponse::of(provider, &app.broker.public_url)))
 }
 
@@ -96,8 +96,8 @@ pub async fn update(
     caller.reaches_provider(&provider_id)?;
     check_id(&provider_id)?;
     let draft = ProviderUpdateRequest::read(&body, app.broker.outbound.guard());
-    let provider = providers::change::change(&app.broker, &caller.tenant, &provider_id, draft).await?;
-    Ok(Json(ProviderResponse::of(provider, &app.broker.public_url)))
+    let changed = providers::change::change(&app.broker, &caller.tenant, &provider_id, draft, &caller.act);
+    Ok(Json(ProviderResponse::of(changed.await?, &app.broker.public_url)))
 }
 
 /// Deletes a provider with all of its tokens, and revokes their grants.
@@ -112,7 +112,7 @@ pub async fn delete(
     caller.administers_providers()?;
     caller.reaches_provider(&provider_id)?;
     check_id(&provider_id)?;
-    let deletion = providers::delete::delete(&app.broker, &caller.tenant, &provider_id).await?;
+    let deletion = providers::delete::delete(&app.broker, &caller.tenant, &provider_id, &caller.act).await?;
     let deletion = deletion.ok_or_else(ApiError::no_provider)?;
     Ok(Json(DeletedProvider {
         message: format!("Provider {provider_id} and its tokens were deleted."),

@@ -154,7 +154,7 @@ pub async fn report(
     let id = Uuid::try_parse(&path).map_err(|_| BrokerError::NotFound("token"))?;
     let began = Instant::now();
     let may_end = if caller.may(Permission::Administer) { MayEnd::Any } else { MayEnd::OfRejectedToken };
-    let reported = report_invalid(&app.broker, caller.reach(), id, refused.as_ref(), may_end).await?;
+    let reported = report_invalid(&app.broker, caller.reach(), id, refused.as_ref(), may_end, &caller.act).await?;
     check_key_after(&app, &caller.id, began).await?;
     let (status, token, detail) = match reported {
         Reported::Refreshed(token) => (TokenReportStatus::Refreshed, Some(token), "The token was refreshed."),

@@ -171,7 +171,7 @@ pub async fn delete_for_user(
     caller.reaches_provider(&provider_id)?;
     let user = caller.user()?;
     providers::list::get(&app.broker, &caller.tenant, &provider_id).await?;
-    let deletion = revoke::delete_tokens_of_user(&app.broker, caller.reach(), user, &provider_id).await?;
+    let deletion = revoke::delete_tokens_of_user(&app.broker, caller.reach(), user, &provider_id, &caller.act).await?;
     let message = format!("{} token(s) of the current user at {provider_id} were deleted.", deletion.tokens);
     Ok(Deleted::new(deletion, Some(provider_id), message))
 }
@@ -187,7 +187,8 @@ pub async fn delete(
     Path(path): Path<String>,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1]), ApiError> {
     caller.needs(Permission::Administer)?;
-    let deletion = revoke::delete_token(&app.broker, caller.reach(), caller.user()?, token_id(&path)?).await?;
+    let (user, id) = (caller.user()?, token_id(&path)?);
+    let deletion = revoke::delete_token(&app.broker, caller.reach(), user, id, &caller.act).await?;
     let revoked = deletion.ok_or_else(ApiError::no_token)?.upstream_revoked();
     let revoked = HeaderValue::from_static(if revoked { "true" } else { "false" });
     Ok((StatusCode::NO_CONTENT, [(UPSTREAM_REVOKED, revoked)]))
@@ -216,7 +217,7 @@ pub async fn update_metadata(
         is_default: request.is_default,
     };
     let id = token_id(&path)?;
-    let changed = list::change(&app.broker, caller.reach(), caller.user()?, id, &change).await?;
+    let changed = list::change(&app.broker, caller.reach(), caller.user()?, id, &change, &caller.act).await?;
     changed.map(|token| Json(token.into())).ok_or_else(ApiError::no_token)
 }
 
@@ -235,7 +236,7 @@ pub async fn workspace_slack_exists(
 #[utoipa::path(delete, path = "/v2/auth/tokens/workspace/slack", tag = "Tokens", responses((status = 200, body = Deleted)))]
 pub async fn delete_workspace_slack(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Deleted>, ApiError> {
     caller.needs(Permission::Administer)?;
-    let deletion = revoke::delete_tokens_of_workspace(&app.broker, caller.reach(), SLACK).await?;
+    let deletion = revoke::delete_tokens_of_workspace(&app.broker, caller.reach(), SLACK, &caller.act).await?;
     let message = format!("{} Slack token(s) of the workspace were deleted.", deletion.tokens);
     Ok(Deleted::new(deletion, None, message))
 }

@@ -82,7 +82,7 @@ pub async fn wait(
         _ => None,
     };
     let waited = match Uuid::try_parse(&auth_id) {
-        Ok(id) => wait_for(&app.broker, caller.reach(), id, timeout).await?,
+        Ok(id) => wait_for(&app.broker, caller.reach(), id, timeout, &caller.act).await?,
         Err(_) => Waited::NotFound { error: None, error_description: None },
     };
     let answer = |status, token| WaitResponse { status, token, error: None, error_description: None };

@@ -33,10 +33,11 @@ use crate::{
         rules,
     },
     http::{
+        act::BrowserAct,
         app::App,
         error::{ApiError, Faults},
     },
-    model::{authorization_request::Status, failure::FailureKind},
+    model::{actor::Act, authorization_request::Status, failure::FailureKind},
 };
 
 /// Programs that open links to show a preview of them.
@@ -109,6 +110,7 @@ pub async fn get(
     method: Method,
     headers: HeaderMap,
     request_id: RequestId,
+    BrowserAct(act): BrowserAct,
     Path(provider_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -116,7 +118,7 @@ pub async fn get(
         return no_visit();
     }
     let address = Address { provider_id: &provider_id, callback_tag: "" };
-    complete_in_browser(&app, address, &headers, CallbackQuery::read(query.as_deref()), &request_id).await
+    complete_in_browser(&app, address, &headers, CallbackQuery::read(query.as_deref()), &request_id, &act).await
 }
 
 /// The redirect URI of a provider that has an address of its own, because another workspace's has the plain one.
@@ -125,6 +127,7 @@ pub async fn tagged(
     method: Method,
     headers: HeaderMap,
     request_id: RequestId,
+    BrowserAct(act): BrowserAct,
     Path((provider_id, callback_tag)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -137,7 +140,7 @@ pub async fn tagged(
         Some(setup_page) if query.setup_action.is_some() => page(StatusCode::OK, &setup_page),
         _ => {
             let address = Address { provider_id: &provider_id, callback_tag: &callback_tag };
-            complete_in_browser(&app, address, &headers, query, &request_id).await
+            complete_in_browser(&app, address, &headers, query, &request_id, &act).await
         }
     }
 }
@@ -154,6 +157,7 @@ pub async fn setup(
     method: Method,
     headers: HeaderMap,
     request_id: RequestId,
+    BrowserAct(act): BrowserAct,
     Path(provider_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -165,7 +169,7 @@ pub async fn setup(
         Some(setup_page) => page(StatusCode::OK, &setup_page),
         None => {
             let address = Address { provider_id: &provider_id, callback_tag: "" };
-            complete_in_browser(&app, address, &headers, query, &request_id).await
+            complete_in_browser(&app, address, &headers, query, &request_id, &act).await
         }
     }
 }
@@ -206,6 +210,7 @@ async fn complete_in_browser(
     headers: &HeaderMap,
     query: CallbackQuery,
     request_id: &RequestId,
+    act: &Act,
 ) -> Response {
     let Some(state) = query.state.filter(|state| !state.is_empty()).map(SecretString::from) else {
         return page(
@@ -228,11 +233,11 @@ async fn complete_in_browser(
         (Some(error), _) => {
             let error_description = query.error_description.as_deref();
             let response = ErrorResponse { error: &error, error_description, iss: query.iss.as_deref() };
-            refuse(&app.broker, provider_id, &state, response, source).await
+            refuse(&app.broker, provider_id, &state, response, source, act).await
         }
         (None, Some(code)) if !code.is_empty() => {
             let response = CodeResponse { code: code.into(), iss: query.iss, query: Some(query.whole) };
-            complete(&app.broker, provider_id, &state, response, source).await
+            complete(&app.broker, provider_id, &state, response, source, act).await
         }
         (None, _) => return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters, request_id),
     };

@@ -31,7 +31,7 @@ use crate::{
         },
         error::BrokerError,
     },
-    http::{app::App, body::whole},
+    http::{act::BrowserAct, app::App, body::whole},
 };
 
 /// Shows the page of a request. It changes nothing, so programs that preview links use nothing up.
@@ -56,6 +56,7 @@ pub async fn get(
 pub async fn post(
     State(app): State<Arc<App>>,
     request_id: RequestId,
+    BrowserAct(act): BrowserAct,
     Path(reference): Path<String>,
     request: Request,
 ) -> Response {
@@ -65,7 +66,7 @@ pub async fn post(
     };
     let reference = SecretString::from(reference);
     if decision.cancels {
-        return match cancel(&app.broker, &reference, &decision.cookie).await {
+        return match cancel(&app.broker, &reference, &decision.cookie, &act).await {
             Ok(closed) => finish(&app, &closed.provider_id, Ok(closed.completion), &request_id).await,
             Err(error) => internal_error_page(error.into(), &request_id),
         };
@@ -98,6 +99,7 @@ pub async fn get_link(
 pub async fn post_link(
     State(app): State<Arc<App>>,
     request_id: RequestId,
+    BrowserAct(act): BrowserAct,
     Path(link): Path<String>,
     request: Request,
 ) -> Response {
@@ -109,7 +111,7 @@ pub async fn post_link(
         // Nothing was begun, so there is nothing to end.
         return failed(StatusCode::OK, FailureReason::Denied, &request_id);
     }
-    let next = follow(&app.broker, &link, &decision.cookie).await;
+    let next = follow(&app.broker, &link, &decision.cookie, &act).await;
     leave(&app, next, &decision.cookie, &request_id).await
 }
 

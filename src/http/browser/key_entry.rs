@@ -28,7 +28,7 @@ use crate::{
         },
         rules,
     },
-    http::{app::App, body::whole, checks::doubled},
+    http::{act::BrowserAct, app::App, body::whole, checks::doubled},
 };
 
 /// Shows the page. It can be opened any number of times.
@@ -50,6 +50,7 @@ pub async fn get(
 pub async fn post(
     State(app): State<Arc<App>>,
     request_id: RequestId,
+    BrowserAct(act): BrowserAct,
     Path(provider_id): Path<String>,
     request: Request,
 ) -> Response {
@@ -67,7 +68,7 @@ pub async fn post(
     }
     let response = CodeResponse { code: key, iss: None, query: None };
     let source = Source::KeyPage { cookie: cookie.as_ref() };
-    let completion = complete(&app.broker, &provider_id, &state, response, source).await;
+    let completion = complete(&app.broker, &provider_id, &state, response, source, &act).await;
     finish(&app, &provider_id, completion, &request_id).await
 }
 

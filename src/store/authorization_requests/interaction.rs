@@ -8,7 +8,12 @@ use uuid::Uuid;
 
 use super::row::AuthorizationRequestRow;
 use crate::{
-    model::{authorization_request::AuthorizationRequest, subject::Tenant},
+    model::{
+        actor::Act,
+        audit::{EventName, EventResult},
+        authorization_request::AuthorizationRequest,
+        subject::Tenant,
+    },
     store::{error::StoreError, handle::Store, seal::REQUEST_CODE},
 };
 
@@ -88,10 +93,11 @@ impl Store {
         tenant: &Tenant,
         id: Uuid,
         confirmation_hash: [u8; 32],
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Option<AuthorizationRequest>, StoreError> {
-        let row: Option<AuthorizationRequestRow> = self
-            .db
+        let mut tx = self.db.begin().await?;
+        let row: Option<AuthorizationRequestRow> = tx
             .query(
                 "UPDATE authorization_requests SET status = 'exchanging', taken_at = $5
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND confirmation_hash = $4
@@ -104,7 +110,7 @@ impl Store {
             .bind(now)
             .optional()
             .await?;
-        self.open_taken(row).await
+        self.commit_taken(tx, row, act, now).await
     }
 
     /// Ends an open request without a token, because of what the person or the application said here. `false`: it has
@@ -114,10 +120,11 @@ impl Store {
         request: &AuthorizationRequest,
         error: &str,
         error_description: &str,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let ended = self
-            .db
+        let mut tx = self.db.begin().await?;
+        let ended = tx
             .query(
                 concat!(
 "UPDATE authorization_requests SET status = 'failed', error = $4, error_description = $5, finished_at = $6, ",
@@ -133,6 +140,11 @@ without_secrets!(),
             .bind(now)
             .execute()
             .await?;
+        if ended > 0 {
+            let event = request.event(EventName::ConsentRefused, act, now).ended(EventResult::Refused, error);
+            self.record(&mut tx, vec![event]).await?;
+        }
+        tx.commit().await?;
         Ok(ended > 0)
     }
 }

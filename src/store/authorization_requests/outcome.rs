@@ -6,7 +6,11 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
-    model::authorization_request::AuthorizationRequest,
+    model::{
+        actor::Act,
+        audit::{EventName, EventResult},
+        authorization_request::AuthorizationRequest,
+    },
     store::{db::Tx, error::StoreError, handle::Store},
 };
 
@@ -45,9 +49,11 @@ impl Store {
         request: &AuthorizationRequest,
         error: &str,
         error_description: Option<&str>,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        self.db
+        let mut tx = self.db.begin().await?;
+        let failed = tx
             .query(
                 concat!(
 "UPDATE authorization_requests SET status = 'failed', error = $4, error_description = $5, finished_at = $6, ",
@@ -62,7 +68,11 @@ without_secrets!(),
             .bind(now)
             .execute()
             .await?;
-        Ok(())
+        if failed > 0 {
+            let event = request.event(EventName::ConsentFailed, act, now).ended(EventResult::Failed, error);
+            self.record(&mut tx, vec![event]).await?;
+        }
+        tx.commit().await
     }
 
     /// Counts the requests of all tenants that expired before `before`.

@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 use crate::{
     model::{
+        actor::Act,
+        audit::EventName,
         authorization_request::{AuthorizationRequest, Polling, Status},
         consent::Consent,
         grant::GrantRequest,
@@ -119,6 +121,7 @@ impl Store {
         &self,
         request: &AuthorizationRequest,
         hashes: RequestHashes,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let r = request.clone();
@@ -127,8 +130,8 @@ impl Store {
         let poll_at = poll_seconds.and_then(|seconds| now.checked_add_signed(TimeDelta::seconds(seconds)));
         let device_code = r.device.as_ref().map(|polling| &polling.device_code);
         let user_code = r.device.as_ref().and_then(|polling| polling.user_code.as_ref());
-        let query = self
-            .db
+        let mut tx = self.db.begin().await?;
+        let query = tx
             .query(&INSERT)
             .bind(r.id)
             .within(&r.wanted.subject.tenant)
@@ -157,7 +160,8 @@ impl Store {
             .bind(r.return_url)
             .bind(now);
         ClientRow::seal(&r.client, &seal, REQUEST_CLIENT_SECRET)?.bind(query).execute().await?;
-        Ok(())
+        self.record(&mut tx, vec![request.event(EventName::ConsentBegun, act, now)]).await?;
+        tx.commit().await
     }
 
     /// The request of this state, in any status, for a browser that comes back again. The state itself proves that the

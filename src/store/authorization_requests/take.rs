@@ -6,8 +6,12 @@ use chrono::{DateTime, Utc};
 
 use super::row::AuthorizationRequestRow;
 use crate::{
-    model::authorization_request::AuthorizationRequest,
-    store::{error::StoreError, handle::Store},
+    model::{
+        actor::Act,
+        audit::{EventName, EventResult},
+        authorization_request::AuthorizationRequest,
+    },
+    store::{db::Tx, error::StoreError, handle::Store},
 };
 
 impl Store {
@@ -18,10 +22,11 @@ impl Store {
         state_hash: [u8; 32],
         provider_id: &str,
         code_hash: [u8; 32],
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Option<AuthorizationRequest>, StoreError> {
-        let row: Option<AuthorizationRequestRow> = self
-            .db
+        let mut tx = self.db.begin().await?;
+        let row: Option<AuthorizationRequestRow> = tx
             .query(
                 "UPDATE authorization_requests SET status = 'exchanging', code_hash = $3, taken_at = $4
                  WHERE state_hash = $1 AND provider_id = $2 AND status = 'pending' AND code IS NULL
@@ -34,34 +39,26 @@ impl Store {
             .bind(now)
             .optional()
             .await?;
-        self.open_taken(row).await
+        self.commit_taken(tx, row, act, now).await
     }
 
-    /// Opens a request that was just taken. If this replica lacks a key it is given back: what it was taken with is not
-    /// spent yet, and another replica may have the key. A kept code keeps its hash.
-    pub(super) async fn open_taken(
+    /// Commits that a request was taken, and records it. If this replica lacks a key to open it, the transaction is rolled
+    /// back: what the request was taken with is not spent yet, and another replica may have the key.
+    pub(super) async fn commit_taken(
         &self,
+        mut tx: Tx,
         row: Option<AuthorizationRequestRow>,
+        act: &Act,
+        now: DateTime<Utc>,
     ) -> Result<Option<AuthorizationRequest>, StoreError> {
-        let Some(row) = row else { return Ok(None) };
-        let (tenant, id) = (row.tenant(), row.id);
-        match self.open_authorization_request(row) {
-            Ok(request) => Ok(Some(request)),
-            Err(error) => {
-                self.db
-                    .query(
-                        "UPDATE authorization_requests
-                         SET status = 'pending', taken_at = NULL,
-                             code_hash = CASE WHEN code IS NULL THEN NULL ELSE code_hash END
-                         WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'exchanging'",
-                    )
-                    .within(&tenant)
-                    .bind(id)
-                    .execute()
-                    .await?;
-                Err(error)
-            }
-        }
+        let Some(row) = row else {
+            tx.commit().await?;
+            return Ok(None);
+        };
+        let request = self.open_authorization_request(row)?;
+        self.record(&mut tx, vec![request.event(EventName::ConsentReturned, act, now)]).await?;
+        tx.commit().await?;
+        Ok(Some(request))
     }
 
     /// Ends the pending request of this state because the provider sent the person back with an error.
@@ -71,10 +68,11 @@ impl Store {
         provider_id: &str,
         error: &str,
         error_description: Option<&str>,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Option<AuthorizationRequest>, StoreError> {
-        let row: Option<AuthorizationRequestRow> = self
-            .db
+        let mut tx = self.db.begin().await?;
+        let row: Option<AuthorizationRequestRow> = tx
             .query(
                 concat!(
 "UPDATE authorization_requests SET status = 'failed', error = $3, error_description = $4, finished_at = $5, ",
@@ -91,6 +89,12 @@ without_secrets!(),
             .bind(now)
             .optional()
             .await?;
-        row.map(|row| self.open_authorization_request(row)).transpose()
+        let request = row.map(|row| self.open_authorization_request(row)).transpose()?;
+        if let Some(request) = &request {
+            let event = request.event(EventName::ConsentRefused, act, now).ended(EventResult::Refused, error);
+            self.record(&mut tx, vec![event]).await?;
+        }
+        tx.commit().await?;
+        Ok(request)
     }
 }

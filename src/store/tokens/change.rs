@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 use crate::{
     model::{
+        actor::Act,
+        audit::{Event, EventName},
         key_limits::Reach,
         token::{TokenChange, TokenSummary},
     },
@@ -31,6 +33,7 @@ impl Store {
         user: &str,
         id: Uuid,
         change: &TokenChange,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Option<TokenSummary>, StoreError> {
         let backoff = ExponentialBuilder::new()
@@ -41,7 +44,7 @@ impl Store {
         // Unavailable too: transactions that wait for each other may exceed the lock time-out.
         let begun = Instant::now();
         let worth_another_try = |error: &StoreError| error.may_pass() && begun.elapsed() < CHANGE_WITHIN;
-        (|| self.change_token_once(reach, user, id, change, now)).retry(backoff).when(worth_another_try).await
+        (|| self.change_token_once(reach, user, id, change, act, now)).retry(backoff).when(worth_another_try).await
     }
 
     async fn change_token_once(
@@ -50,6 +53,7 @@ impl Store {
         user: &str,
         id: Uuid,
         change: &TokenChange,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Option<TokenSummary>, StoreError> {
         let mut tx = self.db.begin().await?;
@@ -76,14 +80,15 @@ impl Store {
                 .execute()
                 .await?;
         }
-        let changed = tx
+        let changed: Option<(String, String)> = tx
             .query(concat!(
                 "UPDATE tokens
                  SET account_label = CASE WHEN $5 THEN $6 ELSE account_label END,
                      is_default = COALESCE($7, is_default), updated_at = $8
                  WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND id = $4
                    AND ",
-                token_in_limits!("tokens", "$9")
+                token_in_limits!("tokens", "$9"),
+                " RETURNING user_id, agent_id"
             ))
             .within(reach.tenant)
             .bind(user.to_owned())
@@ -93,15 +98,24 @@ impl Store {
             .bind(change.is_default)
             .bind(now)
             .limited(reach.limits)
-            .execute()
+            .optional()
             .await?;
-        if changed == 0 {
+        let Some((user_id, agent_id)) = changed else {
             // Deleted between the two statements: then nothing of this change stays. Otherwise nothing was written.
             if others == 0 {
                 tx.commit().await?;
             }
             return Ok(None);
+        };
+        let mut event =
+            Event::new(EventName::TokenChanged, act, reach.tenant, now).of(&user_id, &agent_id).about_token(id);
+        if change.account_label.is_some() {
+            event = event.with("account_label", "changed");
         }
+        if let Some(is_default) = change.is_default {
+            event = event.with("is_default", is_default);
+        }
+        self.record(&mut tx, vec![event]).await?;
         tx.commit().await?;
         let tokens = self.tokens_of_user(reach, user, None).await?;
         Ok(tokens.into_iter().find(|token| token.id == id))

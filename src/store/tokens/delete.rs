@@ -3,10 +3,16 @@
 //! Must not know: that revocations are queued in the same transaction; that is `store/deletions.rs`.
 
 use chrono::{DateTime, Utc};
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::{
-    model::{key_limits::Reach, subject::Tenant},
+    model::{
+        actor::Act,
+        audit::{Event, EventName},
+        key_limits::Reach,
+        subject::Tenant,
+    },
     store::{
         db::Tx,
         error::StoreError,
@@ -17,16 +23,46 @@ use crate::{
     },
 };
 
+/// A dead token that was deleted.
+#[derive(sqlx::FromRow)]
+struct DeadRow {
+    id: Uuid,
+    organization_id: String,
+    workspace_id: String,
+    user_id: String,
+    agent_id: String,
+    scopes: Json<Vec<String>>,
+}
+
+impl DeadRow {
+    fn event(self, act: &Act, now: DateTime<Utc>) -> Event {
+        let tenant = Tenant { organization: self.organization_id, workspace: self.workspace_id };
+        let event = Event::new(EventName::TokenDeleted, act, &tenant, now).of(&self.user_id, &self.agent_id);
+        event.about_token(self.id).with_scopes(&self.scopes).with("reason", "dead for too long")
+    }
+}
+
 /// A deleted token, sealed.
 #[derive(sqlx::FromRow)]
 pub(in crate::store) struct DeletedRow {
     id: Uuid,
     /// The provider's record.
     pub(in crate::store) provider: Uuid,
+    user_id: String,
+    agent_id: String,
+    scopes: Json<Vec<String>>,
     access_token: Vec<u8>,
     refresh_token: Option<Vec<u8>>,
     account_id: Option<String>,
     generation: i64,
+}
+
+impl DeletedRow {
+    /// That it was deleted, for the audit log.
+    pub(in crate::store) fn event(&self, tenant: &Tenant, act: &Act, now: DateTime<Utc>) -> Event {
+        let event = Event::new(EventName::TokenDeleted, act, tenant, now).of(&self.user_id, &self.agent_id);
+        event.about_token(self.id).with_scopes(&self.scopes)
+    }
 }
 
 /// Deletes one token of a user (as `user_id` or `ls_user_id`).
@@ -40,7 +76,7 @@ pub(in crate::store) async fn one_of_user(
         "DELETE FROM tokens
          WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND id = $4 AND ",
         token_in_limits!("tokens", "$5"),
-        " RETURNING id, provider, access_token, refresh_token, account_id, generation"
+        " RETURNING id, provider, user_id, agent_id, scopes, access_token, refresh_token, account_id, generation"
     ))
     .within(reach.tenant)
     .bind(user.to_owned())
@@ -63,7 +99,7 @@ pub(in crate::store) async fn all_of_user(
             SELECT id FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $4)
            AND ",
         token_in_limits!("tokens", "$5"),
-        " RETURNING id, provider, access_token, refresh_token, account_id, generation"
+        " RETURNING id, provider, user_id, agent_id, scopes, access_token, refresh_token, account_id, generation"
     ))
     .within(reach.tenant)
     .bind(user.to_owned())
@@ -84,7 +120,7 @@ pub(in crate::store) async fn all_of_type(
             SELECT id FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND provider_type = $3)
            AND ",
         token_in_limits!("tokens", "$4"),
-        " RETURNING id, provider, access_token, refresh_token, account_id, generation"
+        " RETURNING id, provider, user_id, agent_id, scopes, access_token, refresh_token, account_id, generation"
     ))
     .within(reach.tenant)
     .bind(provider_type.to_owned())
@@ -101,7 +137,7 @@ pub(in crate::store) async fn all_of_provider(
 ) -> Result<Vec<DeletedRow>, StoreError> {
     tx.query(
         "DELETE FROM tokens WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3
-         RETURNING id, provider, access_token, refresh_token, account_id, generation",
+         RETURNING id, provider, user_id, agent_id, scopes, access_token, refresh_token, account_id, generation",
     )
     .within(tenant)
     .bind(provider)
@@ -142,17 +178,29 @@ impl Store {
     /// Deletes at most `limit` tokens of all tenants that died before `before`, and counts them. There is nothing to
     /// revoke: their providers reported that they are dead. The condition is checked again on each row as it is
     /// deleted, so that a token that is revived at the same moment stays.
-    pub async fn delete_dead_tokens(&self, before: DateTime<Utc>, limit: i64) -> Result<u64, StoreError> {
-        self.db
+    pub async fn delete_dead_tokens(
+        &self,
+        before: DateTime<Utc>,
+        limit: i64,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let deleted: Vec<DeadRow> = tx
             .query(
                 "DELETE FROM tokens
                  WHERE state = 'consent_needed' AND COALESCE(last_error_at, updated_at) <= $1 AND id IN (
                     SELECT id FROM tokens
-                    WHERE state = 'consent_needed' AND COALESCE(last_error_at, updated_at) <= $1 ORDER BY id LIMIT $2)",
+                    WHERE state = 'consent_needed' AND COALESCE(last_error_at, updated_at) <= $1 ORDER BY id LIMIT $2)
+                 RETURNING id, organization_id, workspace_id, user_id, agent_id, scopes",
             )
             .bind(before)
             .bind(limit)
-            .execute()
-            .await
+            .all()
+            .await?;
+        let count = deleted.len() as u64;
+        let act = Act::service();
+        self.record(&mut tx, deleted.into_iter().map(|row| row.event(&act, now)).collect()).await?;
+        tx.commit().await?;
+        Ok(count)
     }
 }

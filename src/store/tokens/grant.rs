@@ -9,6 +9,8 @@ use uuid::Uuid;
 use super::matching::{ReplacedRow, replaced_token};
 use crate::{
     model::{
+        actor::Act,
+        audit::{Event, EventName},
         authorization_request::{AuthorizationRequest, Status},
         grant::{Grant, GrantRequest},
         key_limits::Reach,
@@ -32,11 +34,17 @@ impl Store {
     pub async fn keep_grant(
         &self,
         wanted: &GrantRequest,
+        provider_id: &str,
         grant: &Grant,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Uuid, StoreError> {
         let mut tx = self.db.begin().await?;
         let id = self.write_grant(&mut tx, wanted, grant, now).await?;
+        let subject = &wanted.subject;
+        let event = Event::new(EventName::TokenIssued, act, &subject.tenant, now).of_subject(subject);
+        let event = event.at_provider(provider_id).about_token(id).with_scopes(granted_scopes(wanted, grant));
+        self.record(&mut tx, vec![event]).await?;
         tx.commit().await?;
         Ok(id)
     }
@@ -51,6 +59,7 @@ impl Store {
         request: &AuthorizationRequest,
         grant: &Grant,
         readable_until: DateTime<Utc>,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Option<Uuid>, StoreError> {
         let mut tx = self.db.begin().await?;
@@ -59,6 +68,12 @@ impl Store {
             drop(tx);
             return self.completed_before(request).await;
         }
+        let mut event = request.event(EventName::ConsentCompleted, act, now).about_token(id);
+        event = event.with_scopes(granted_scopes(&request.wanted, grant));
+        if let Some(account) = &grant.account_id {
+            event = event.with("account_id", account);
+        }
+        self.record(&mut tx, vec![event]).await?;
         tx.commit().await?;
         Ok(Some(id))
     }
@@ -190,6 +205,11 @@ impl Store {
         let refresh = seal.seal_optional(TOKEN_REFRESH_TOKEN, grant.refresh_token.as_ref())?;
         Ok((access, refresh))
     }
+}
+
+/// The scopes that a provider granted; those that were requested if it did not say.
+fn granted_scopes<'a>(wanted: &'a GrantRequest, grant: &'a Grant) -> &'a [String] {
+    grant.scopes.as_ref().unwrap_or(&wanted.scopes)
 }
 
 async fn unmark_defaults(tx: &mut Tx, wanted: &GrantRequest, except: Uuid) -> Result<(), StoreError> {

@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 use crate::{
     model::{
+        actor::Act,
+        audit::{Event, EventName, EventResult},
         grant::Grant,
         subject::Tenant,
         token::{State, Token},
@@ -130,15 +132,17 @@ impl Store {
     /// other's own result then replaces it, because it is newer still.
     pub async fn keep_refreshed(
         &self,
-        tenant: &Tenant,
+        token: &Token,
         lease: &Lease,
         grant: &Grant,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
+        let tenant = &token.subject.tenant;
         // A response without a refresh token keeps the old one (RFC 6749 section 6), sealed again for this generation.
         let mut grant = grant.clone();
         grant.refresh_token.get_or_insert_with(|| lease.refresh_token.clone());
-        if self.write_refreshed(tenant, lease, &grant, lease.generation, now).await? {
+        if self.write_refreshed(token, lease, &grant, lease.generation, act, now).await? {
             return Ok(true);
         }
         let written_late: Option<(i64,)> = self
@@ -154,23 +158,24 @@ impl Store {
             .optional()
             .await?;
         match written_late {
-            Some((generation,)) => self.write_refreshed(tenant, lease, &grant, generation, now).await,
+            Some((generation,)) => self.write_refreshed(token, lease, &grant, generation, act, now).await,
             None => Ok(false),
         }
     }
 
     async fn write_refreshed(
         &self,
-        tenant: &Tenant,
+        token: &Token,
         lease: &Lease,
         grant: &Grant,
         from: i64,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let generation = from + 1;
+        let (tenant, generation) = (&token.subject.tenant, from + 1);
         let (access, refresh) = self.seal_grant(tenant, lease.token, generation, grant)?;
-        let written = self
-            .db
+        let mut tx = self.db.begin().await?;
+        let written = tx
             .query(
                 "UPDATE tokens
                  SET access_token = $6, refresh_token = $7, scopes = COALESCE($8, scopes), expires_at = $9,
@@ -195,18 +200,31 @@ impl Store {
             .bind(now)
             .execute()
             .await?;
+        if written > 0 {
+            let event = Event::of_token(EventName::TokenRefreshed, token, act, now);
+            let scopes = grant.scopes.as_ref().unwrap_or(&token.scopes);
+            self.record(&mut tx, vec![event.with_scopes(scopes)]).await?;
+        }
+        tx.commit().await?;
         Ok(written > 0)
     }
 
     /// Releases a lease after a refresh without a result. Does nothing if the lease was lost.
     pub async fn keep_refresh_failure(
         &self,
-        tenant: &Tenant,
+        token: &Token,
         lease: &Lease,
         failure: RefreshFailure,
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        self.db
+        let name = match failure.state {
+            State::Active => EventName::TokenRefreshFailed,
+            State::ConsentNeeded => EventName::TokenConsentNeeded,
+        };
+        let event = Event::of_token(name, token, act, now).ended(EventResult::Failed, &failure.error);
+        let mut tx = self.db.begin().await?;
+        let released = tx
             .query(
                 "UPDATE tokens
                  SET refresh_owner = CASE WHEN $10 THEN refresh_owner ELSE NULL END, refresh_until = NULL, state = $6,
@@ -214,7 +232,7 @@ impl Store {
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
                    AND refresh_owner = $5",
             )
-            .within(tenant)
+            .within(&token.subject.tenant)
             .bind(lease.token)
             .bind(lease.generation)
             .bind(lease.owner)
@@ -225,7 +243,10 @@ impl Store {
             .bind(failure.outcome_unknown)
             .execute()
             .await?;
-        Ok(())
+        if released > 0 {
+            self.record(&mut tx, vec![event]).await?;
+        }
+        tx.commit().await
     }
 }
 

@@ -6,7 +6,14 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
-    model::{key_limits::Reach, subject::Tenant, token::Token, token_state::TokenState},
+    model::{
+        actor::Act,
+        audit::{Event, EventName, EventResult},
+        key_limits::Reach,
+        subject::Tenant,
+        token::Token,
+        token_state::TokenState,
+    },
     store::{db::Tx, error::StoreError, handle::Store, key_limits::usable_token_in_limits},
 };
 
@@ -38,10 +45,16 @@ impl Store {
 
     /// Notes that a grant without a refresh token is dead, with a code that says why. `false`: the token was written or
     /// deleted since it was read.
-    pub async fn end_grant(&self, token: &Token, error: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    pub async fn end_grant(
+        &self,
+        token: &Token,
+        error: &str,
+        act: &Act,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
         let tenant = &token.subject.tenant;
-        let ended = self
-            .db
+        let mut tx = self.db.begin().await?;
+        let ended = tx
             .query(
                 "UPDATE tokens SET state = 'consent_needed', last_error = $5, last_error_at = $6
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $4
@@ -54,18 +67,23 @@ impl Store {
             .bind(now)
             .execute()
             .await?;
+        if ended > 0 {
+            let event = Event::of_token(EventName::TokenConsentNeeded, token, act, now);
+            self.record(&mut tx, vec![event.ended(EventResult::Failed, error)]).await?;
+        }
+        tx.commit().await?;
         Ok(ended > 0)
     }
 }
 
-/// Notes that all grants of a provider are dead, with a code that says why.
+/// Notes that all grants of a provider are dead, with a code that says why, and counts them.
 pub(in crate::store) async fn end_grants(
     tx: &mut Tx,
     tenant: &Tenant,
     provider: Uuid,
     error: &str,
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     tx.query(
         "UPDATE tokens SET state = 'consent_needed', last_error = $4, last_error_at = $5
          WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3",
@@ -75,6 +93,5 @@ pub(in crate::store) async fn end_grants(
     .bind(error.to_owned())
     .bind(now)
     .execute()
-    .await?;
-    Ok(())
+    .await
 }

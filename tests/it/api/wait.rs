@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent_auth::identity::api_keys;
+use agent_auth::model::actor::Act;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -229,7 +230,7 @@ async fn a_deleted_token_is_not_told_any_more(app: TestApp) {
 async fn revoke(app: &TestApp, caller: &Caller) {
     let keys = api_keys::list(app.app.broker.store()).await.unwrap();
     let key = keys.iter().find(|key| caller.key().starts_with(&key.prefix)).expect("the key's record");
-    assert!(api_keys::revoke(app.app.broker.store(), key.id, app.clock.now()).await.unwrap());
+    assert!(api_keys::revoke(app.app.broker.store(), key.id, &Act::command_line(), app.clock.now()).await.unwrap());
 }
 
 /// For waiters to sleep, and not merely to have been started.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_auth::model::actor::Act;
 use agent_auth::model::grant::Grant;
 use agent_auth::model::key_limits::Reach;
 use axum::body::Body;
@@ -380,7 +381,8 @@ async fn a_grant_whose_keeping_was_not_confirmed_is_written_again_without_harm(a
         refresh_due_at: token.refresh_due_at,
         refresh_token_expires_at: None,
     };
-    let kept = store.complete_authorization_request(&request, &grant, request.expires_at, now).await.unwrap();
+    let kept =
+        store.complete_authorization_request(&request, &grant, request.expires_at, &Act::service(), now).await.unwrap();
     assert_eq!(kept, Some(token.id), "it is there: nobody revokes it");
     let again = store.token(&tenant, token.id).await.unwrap().unwrap();
     assert_eq!((again.generation, app.tokens().await.len()), (token.generation, 1));

@@ -26,7 +26,7 @@ pub enum Needs {
 use Needs::{Admin, Agent, NoKey, Viewer};
 
 /// The operations of the API, served as they are here and below `/api-host`.
-pub const OPERATIONS: [(&str, &str, Needs); 25] = [
+pub const OPERATIONS: [(&str, &str, Needs); 26] = [
     ("POST", "/v2/auth/authenticate", Agent),
     ("GET", "/v2/auth/wait/{auth_id}", Agent),
     ("POST", "/v2/auth/authorizations/{auth_id}/confirm", Agent),
@@ -49,6 +49,7 @@ pub const OPERATIONS: [(&str, &str, Needs); 25] = [
     ("POST", "/v2/auth/tokens/{token_id}/report-invalid", Agent),
     ("GET", "/v2/auth/tokens/workspace/slack/exists", Agent),
     ("DELETE", "/v2/auth/tokens/workspace/slack", Admin),
+    ("GET", "/v2/audit", Admin),
     ("GET", "/v2/auth/agents/{agent_id}/connections", Viewer),
     ("POST", "/v2/auth/agents/{agent_id}/connections", Admin),
     ("DELETE", "/v2/auth/agents/{agent_id}/connections/{connection_id}", Admin),

@@ -1,0 +1,299 @@
+//! Hand-outs of tokens in the audit log: gathered in memory and written in batches, or waited for.
+//! Owns: what was handed out and is not written yet, and that it has a limit.
+//! Must not know: which tokens are handed out.
+//!
+//! A hand-out is a read: a row of its own transaction for each would cost more than the read. With `batched` it waits in
+//! memory for the next batch, at most a second; with `strict` the answer waits for the commit of its batch. One batch of a
+//! process is written at a time, so that hand-outs that come meanwhile make up the next one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
+use tokio_util::task::TaskTracker;
+
+use super::error::BrokerError;
+use crate::{
+    model::{
+        actor::Act,
+        audit::{Event, EventName, RecordedEvent},
+        token::Token,
+    },
+    store::{
+        audit::append::{NotRecorded, Unconfirmed},
+        error::StoreError,
+        handle::Store,
+    },
+};
+
+/// How often what was gathered is written.
+pub const EVERY: Duration = Duration::from_secs(1);
+/// So many are written at once, without waiting for the second to end.
+const BATCH: usize = 1000;
+/// So many are gathered at most while the database is away; some ten megabytes.
+const GATHERED_MAX: usize = 20_000;
+/// How long a hand-out waits for room when so many are gathered.
+const ROOM_WITHIN: Duration = Duration::from_secs(5);
+
+/// How hand-outs are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Soon after the answer.
+    Batched,
+    /// Before the answer.
+    Strict,
+    /// Not at all.
+    Off,
+}
+
+/// The hand-outs of one process that are not written yet, cheap to clone.
+#[derive(Clone)]
+pub struct Handouts(Arc<Inner>);
+
+struct Inner {
+    mode: Mode,
+    store: Store,
+    tasks: TaskTracker,
+    /// A permit for each that may still be gathered.
+    room: Semaphore,
+    gathered: Mutex<Vec<Handout>>,
+    /// Locked by the one that writes; what it could not write, and is to be written first.
+    writing: tokio::sync::Mutex<Vec<Batch>>,
+}
+
+struct Handout {
+    event: RecordedEvent,
+    /// Who waits for the commit.
+    written: Option<oneshot::Sender<Result<(), String>>>,
+}
+
+/// Hand-outs in one organization that are written together.
+struct Batch {
+    organization: String,
+    events: Vec<RecordedEvent>,
+    waiting: Vec<oneshot::Sender<Result<(), String>>>,
+    /// An earlier attempt whose commit was not confirmed.
+    unconfirmed: Option<Unconfirmed>,
+}
+
+impl Handouts {
+    /// Nothing is gathered yet.
+    #[must_use]
+    pub fn new(mode: Mode, store: Store, tasks: TaskTracker) -> Self {
+        let room = Semaphore::new(GATHERED_MAX);
+        Self(Arc::new(Inner {
+            mode,
+            store,
+            tasks,
+            room,
+            gathered: Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// Records that `token` is handed out to this agent.
+    ///
+    /// # Errors
+    /// [`BrokerError::Audit`] when as many are gathered as may be and none can be written, and in `strict` when it is not
+    /// written: then the token must not be handed out.
+    pub async fn record(
+        &self,
+        token: &Token,
+        agent_id: &str,
+        act: &Act,
+        now: DateTime<Utc>,
+    ) -> Result<(), BrokerError> {
+        let event = || {
+            let event = Event::of_token(EventName::TokenHandedOut, token, act, now);
+            RecordedEvent::new(event.of(&token.subject.user_id, agent_id))
+        };
+        match self.0.mode {
+            Mode::Off => Ok(()),
+            Mode::Batched => self.gather(event()).await,
+            Mode::Strict => Box::pin(self.write_now(event())).await,
+        }
+    }
+
+    async fn gather(&self, event: RecordedEvent) -> Result<(), BrokerError> {
+        self.take_room().await?;
+        let is_batch = {
+            let mut gathered = self.0.gathered.lock();
+            gathered.push(Handout { event, written: None });
+            gathered.len().is_multiple_of(BATCH)
+        };
+        if is_batch {
+            self.write_in_background();
+        }
+        Ok(())
+    }
+
+    async fn write_now(&self, event: RecordedEvent) -> Result<(), BrokerError> {
+        self.take_room().await?;
+        let (written, is_written) = oneshot::channel();
+        self.0.gathered.lock().push(Handout { event, written: Some(written) });
+        // A task of its own: a caller that disconnects does not stop the batch of others.
+        self.write_in_background();
+        match is_written.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(problem)) => Err(BrokerError::Audit(problem)),
+            Err(_) => Err(BrokerError::Audit("the batch was given up".into())),
+        }
+    }
+
+    async fn take_room(&self) -> Result<(), BrokerError> {
+        let permit = match self.0.room.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => match timeout(ROOM_WITHIN, self.0.room.acquire()).await {
+                Ok(Ok(permit)) => permit,
+                _ => {
+                    let problem = format!("{GATHERED_MAX} hand-outs wait to be written");
+                    return Err(BrokerError::Audit(problem));
+                }
+            },
+        };
+        permit.forget();
+        Ok(())
+    }
+
+    fn write_in_background(&self) {
+        let handouts = self.clone();
+        self.0.tasks.spawn(async move {
+            if let Err(error) = handouts.write().await {
+                tracing::warn!(event = "audit.handouts_not_written", %error, "hand-outs could not be recorded yet; will retry");
+            }
+        });
+    }
+
+    /// Writes everything that is gathered. What cannot be written stays for the next time, unless somebody waits for it.
+    ///
+    /// # Errors
+    /// Why something was not written.
+    pub async fn write(&self) -> Result<(), StoreError> {
+        let mut unwritten = self.0.writing.lock().await;
+        let mut round = Round::default();
+        for batch in std::mem::take(&mut *unwritten) {
+            self.write_batch(batch, &mut round).await;
+        }
+        loop {
+            let some = self.take(BATCH);
+            if some.is_empty() {
+                break;
+            }
+            for batch in by_organization(some) {
+                self.write_batch(batch, &mut round).await;
+            }
+        }
+        *unwritten = round.unwritten;
+        if !unwritten.is_empty() {
+            // The one that failed is the last to be tried next time, so that it does not keep the others waiting.
+            unwritten.rotate_left(1);
+        }
+        match round.error {
+            None => Ok(()),
+            Some(error) => {
+                self.refuse_waiting(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// The hand-outs that are not written yet.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        GATHERED_MAX - self.0.room.available_permits()
+    }
+
+    fn take(&self, many: usize) -> Vec<Handout> {
+        let mut gathered = self.0.gathered.lock();
+        let many = many.min(gathered.len());
+        gathered.drain(..many).collect()
+    }
+
+    /// Writes a batch, and answers those who wait for it. Nobody gets the tokens of a batch that failed while they waited,
+    /// so that one is not written later either. What failed in this round is not tried again in it.
+    async fn write_batch(&self, mut batch: Batch, round: &mut Round) {
+        let many = batch.events.len();
+        if !round.is_hopeless(&batch.organization) {
+            let before = batch.unconfirmed.as_ref();
+            match self.0.store.record_alone(&batch.organization, &mut batch.events, before).await {
+                Ok(()) => {
+                    self.0.room.add_permits(many);
+                    return batch.answer(&Ok(()));
+                }
+                Err(NotRecorded { error, unconfirmed }) => {
+                    batch.unconfirmed = unconfirmed.or(batch.unconfirmed);
+                    round.failed.insert(batch.organization.clone());
+                    round.error = Some(error);
+                }
+            }
+        }
+        if batch.waiting.is_empty() {
+            round.unwritten.push(batch);
+        } else {
+            self.0.room.add_permits(many);
+            let problem = round.error.as_ref().map(ToString::to_string).unwrap_or_default();
+            batch.answer(&Err(problem));
+        }
+    }
+
+    /// Answers everybody who waits that nothing can be written.
+    fn refuse_waiting(&self, error: &StoreError) {
+        let refused = {
+            let mut gathered = self.0.gathered.lock();
+            let (waiting, others) = gathered.drain(..).partition(|handout: &Handout| handout.written.is_some());
+            *gathered = others;
+            waiting
+        };
+        let refused: Vec<Handout> = refused;
+        self.0.room.add_permits(refused.len());
+        for written in refused.into_iter().filter_map(|handout| handout.written) {
+            drop(written.send(Err(error.to_string())));
+        }
+    }
+}
+
+/// What could not be written when everything was tried once.
+#[derive(Default)]
+struct Round {
+    unwritten: Vec<Batch>,
+    /// The organizations of which something failed.
+    failed: BTreeSet<String>,
+    error: Option<StoreError>,
+}
+
+impl Round {
+    /// True when another attempt would fail too.
+    fn is_hopeless(&self, organization: &str) -> bool {
+        matches!(self.error, Some(StoreError::Unavailable(..))) || self.failed.contains(organization)
+    }
+}
+
+fn by_organization(some: Vec<Handout>) -> impl Iterator<Item = Batch> {
+    let mut batches: BTreeMap<String, Batch> = BTreeMap::new();
+    for Handout { event, written } in some {
+        let organization = event.organization_id.clone();
+        let batch = batches.entry(organization.clone()).or_insert_with(|| Batch {
+            organization,
+            events: Vec::new(),
+            waiting: Vec::new(),
+            unconfirmed: None,
+        });
+        batch.events.push(event);
+        batch.waiting.extend(written);
+    }
+    batches.into_values()
+}
+
+impl Batch {
+    fn answer(self, result: &Result<(), String>) {
+        self.waiting.into_iter().for_each(|written| drop(written.send(result.clone())));
+    }
+}

@@ -1,0 +1,327 @@
+//! Audit events: what was done, by whom, for whom and with which result.
+//! Owns: the names of the events, and what an event says. It never holds a secret.
+//! Must not know: how events are chained or stored.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{
+    actor::Act,
+    subject::{Subject, Tenant},
+    token::Token,
+};
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $event:ident = $name:literal,)+) => {
+        /// What was done.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum EventName {
+            $($(#[$doc])* $event,)+
+        }
+
+        impl EventName {
+            /// Every name, as it is stored and shown.
+            pub const NAMES: &'static [&'static str] = &[$($name,)+];
+
+            /// The name.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$event => $name,)+
+                }
+            }
+        }
+    };
+}
+
+events! {
+    /// An API key was created.
+    ApiKeyCreated = "api_key.created",
+    /// Callers came with a key that is unknown, expired or revoked; counted.
+    ApiKeyRefused = "api_key.refused",
+    /// An API key was revoked.
+    ApiKeyRevoked = "api_key.revoked",
+    /// Retention deletes the oldest events.
+    AuditPruned = "audit.pruned",
+    /// An agent was connected to a token.
+    ConnectionCreated = "connection.created",
+    /// A connection was deleted.
+    ConnectionDeleted = "connection.deleted",
+    /// An authorization request was begun.
+    ConsentBegun = "consent.begun",
+    /// An authorization request became a token.
+    ConsentCompleted = "consent.completed",
+    /// An authorization request ended without a token.
+    ConsentFailed = "consent.failed",
+    /// The person or the provider refused.
+    ConsentRefused = "consent.refused",
+    /// A state came back that was used before, or at another provider's callback.
+    ConsentReplayed = "consent.replayed",
+    /// The person came back: the state was taken.
+    ConsentReturned = "consent.returned",
+    /// A provider was changed.
+    ProviderChanged = "provider.changed",
+    /// Our client at a provider was registered again.
+    ProviderClientReregistered = "provider.client_reregistered",
+    /// A provider was created.
+    ProviderCreated = "provider.created",
+    /// A provider was deleted, with its tokens.
+    ProviderDeleted = "provider.deleted",
+    /// A provider was created from what its server says of itself.
+    ProviderDiscovered = "provider.discovered",
+    /// A server was started.
+    ServerStarted = "server.started",
+    /// A token's label or default mark was changed.
+    TokenChanged = "token.changed",
+    /// A grant is dead: only a new consent helps.
+    TokenConsentNeeded = "token.consent_needed",
+    /// A token was deleted.
+    TokenDeleted = "token.deleted",
+    /// An access token was handed out.
+    TokenHandedOut = "token.handed_out",
+    /// A token was obtained without a person.
+    TokenIssued = "token.issued",
+    /// A refresh failed; the grant is kept.
+    TokenRefreshFailed = "token.refresh_failed",
+    /// A token was refreshed.
+    TokenRefreshed = "token.refreshed",
+    /// An agent reported that an API rejected a token.
+    TokenReportedInvalid = "token.reported_invalid",
+    /// A deleted grant was given up, or cannot be revoked at its provider.
+    TokenRevocationFailed = "token.revocation_failed",
+    /// A deleted grant was revoked at its provider.
+    TokenRevoked = "token.revoked",
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventResult {
+    /// It was done.
+    Ok,
+    /// It failed.
+    Failed,
+    /// Somebody refused it: the person, the provider, or this server.
+    Refused,
+}
+
+impl EventResult {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// An event to record.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// What was done.
+    pub name: EventName,
+    /// How it ended.
+    pub result: EventResult,
+    /// Who did it, and through which request.
+    pub act: Act,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Where.
+    pub tenant: Tenant,
+    /// Whose token.
+    pub user_id: Option<String>,
+    /// The agent the token is for.
+    pub agent_id: Option<String>,
+    /// The provider's name on the wire.
+    pub provider_id: Option<String>,
+    /// The token.
+    pub token: Option<Uuid>,
+    /// The authorization request.
+    pub auth_id: Option<Uuid>,
+    /// The scopes that were requested or granted.
+    pub scopes: Vec<String>,
+    /// Why it failed: an error code.
+    pub error: Option<String>,
+    /// What else there is to say.
+    pub details: BTreeMap<String, String>,
+}
+
+impl Event {
+    /// Something that was done in this tenant.
+    #[must_use]
+    pub fn new(name: EventName, act: &Act, tenant: &Tenant, at: DateTime<Utc>) -> Self {
+        Self {
+            name,
+            result: EventResult::Ok,
+            act: act.clone(),
+            at,
+            tenant: tenant.clone(),
+            user_id: None,
+            agent_id: None,
+            provider_id: None,
+            token: None,
+            auth_id: None,
+            scopes: Vec::new(),
+            error: None,
+            details: BTreeMap::new(),
+        }
+    }
+
+    /// Something that was done with this token.
+    #[must_use]
+    pub fn of_token(name: EventName, token: &Token, act: &Act, at: DateTime<Utc>) -> Self {
+        let event = Self::new(name, act, &token.subject.tenant, at).of_subject(&token.subject);
+        event.at_provider(&token.provider_id).about_token(token.id).with_scopes(&token.scopes)
+    }
+
+    /// For this subject.
+    #[must_use]
+    pub fn of_subject(self, subject: &Subject) -> Self {
+        self.of(&subject.user_id, &subject.agent_id)
+    }
+
+    /// For this user, and this agent; an empty text is nobody.
+    #[must_use]
+    pub fn of(mut self, user_id: &str, agent_id: &str) -> Self {
+        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        (self.user_id, self.agent_id) = (some(user_id), some(agent_id));
+        self
+    }
+
+    /// At this provider.
+    #[must_use]
+    pub fn at_provider(mut self, provider_id: &str) -> Self {
+        self.provider_id = Some(provider_id.to_owned());
+        self
+    }
+
+    /// About this token.
+    #[must_use]
+    pub fn about_token(mut self, token: Uuid) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// In this authorization request.
+    #[must_use]
+    pub fn in_request(mut self, auth_id: Uuid) -> Self {
+        self.auth_id = Some(auth_id);
+        self
+    }
+
+    /// With these scopes.
+    #[must_use]
+    pub fn with_scopes(mut self, scopes: &[String]) -> Self {
+        self.scopes = scopes.to_vec();
+        self
+    }
+
+    /// It did not succeed, for this reason.
+    #[must_use]
+    pub fn ended(mut self, result: EventResult, error: &str) -> Self {
+        (self.result, self.error) = (result, Some(error.to_owned()));
+        self
+    }
+
+    /// With something else to say.
+    #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "numbers, ids and texts, which callers need not borrow")]
+    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.details.insert(name.to_owned(), value.to_string());
+        self
+    }
+}
+
+/// An event as it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct RecordedEvent {
+    /// Its organization, to whose chain it belongs.
+    pub organization_id: String,
+    /// Its number in that chain, counted from 1 without a gap.
+    pub sequence: i64,
+    /// When it happened.
+    pub at: DateTime<Utc>,
+    /// What was done; a newer version may know more names.
+    pub event: String,
+    /// How it ended.
+    pub result: String,
+    /// The kind of who did it ...
+    pub actor: String,
+    /// ... and which one.
+    pub actor_id: Option<String>,
+    /// Its workspace.
+    pub workspace_id: String,
+    /// Whose token.
+    pub user_id: Option<String>,
+    /// The agent the token is for.
+    pub agent_id: Option<String>,
+    /// The provider's name on the wire.
+    pub provider_id: Option<String>,
+    /// The token.
+    pub token_id: Option<Uuid>,
+    /// The authorization request.
+    pub auth_id: Option<Uuid>,
+    /// The scopes that were requested or granted.
+    pub scopes: Json<Vec<String>>,
+    /// Why it failed: an error code.
+    pub error: Option<String>,
+    /// What else there is to say.
+    pub details: Json<BTreeMap<String, String>>,
+    /// The id of the request.
+    pub request_id: Option<String>,
+    /// The client's address.
+    pub address: Option<String>,
+    /// The hash over this event and the hash before it.
+    pub hash: Vec<u8>,
+}
+
+impl RecordedEvent {
+    /// The event before it has its place in the chain.
+    #[must_use]
+    pub fn new(event: Event) -> Self {
+        Self {
+            organization_id: event.tenant.organization,
+            sequence: 0,
+            at: event.at,
+            event: event.name.as_str().to_owned(),
+            result: event.result.as_str().to_owned(),
+            actor: event.act.actor.kind.as_str().to_owned(),
+            actor_id: event.act.actor.id,
+            workspace_id: event.tenant.workspace,
+            user_id: event.user_id,
+            agent_id: event.agent_id,
+            provider_id: event.provider_id,
+            token_id: event.token,
+            auth_id: event.auth_id,
+            scopes: Json(event.scopes),
+            error: event.error,
+            details: Json(event.details),
+            request_id: event.act.request_id,
+            address: event.act.address.map(|address| address.to_string()),
+            hash: Vec::new(),
+        }
+    }
+}
+
+/// Which events are read. `None`: all.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Those of this name.
+    pub event: Option<String>,
+    /// Those at this provider.
+    pub provider_id: Option<String>,
+    /// Those about this user's tokens.
+    pub user_id: Option<String>,
+    /// Those about this agent's tokens.
+    pub agent_id: Option<String>,
+    /// Those by this actor: a kind, or an id.
+    pub actor: Option<String>,
+    /// Those at this time or later.
+    pub from: Option<DateTime<Utc>>,
+    /// Those before this time.
+    pub to: Option<DateTime<Utc>>,
+}

@@ -1,0 +1,325 @@
+//! Appending to the chain.
+//! Owns: the statements that add events and move a chain's end. An append that fails fails its whole transaction.
+//! Must not know: what the transaction does besides.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use super::chain::{ChainEnd, ChainKey};
+use crate::{
+    model::{
+        audit::{Event, RecordedEvent},
+        subject::Tenant,
+    },
+    store::{
+        db::{Query, Tx, insert_into},
+        error::StoreError,
+        handle::Store,
+        seal::AUDIT_KEY,
+    },
+};
+
+/// In the order in which they are bound.
+const COLUMNS: [&str; 19] = [
+    "organization_id",
+    "sequence",
+    "at",
+    "event",
+    "result",
+    "actor",
+    "actor_id",
+    "workspace_id",
+    "user_id",
+    "agent_id",
+    "provider_id",
+    "token_id",
+    "auth_id",
+    "scopes",
+    "error",
+    "details",
+    "request_id",
+    "address",
+    "hash",
+];
+
+/// The statements that insert so many rows at once, the largest first.
+static INSERTS: LazyLock<[(usize, String); 4]> =
+    LazyLock::new(|| [250, 25, 5, 1].map(|rows| (rows, insert_rows(rows))));
+
+fn insert_rows(rows: usize) -> String {
+    let width = COLUMNS.len();
+    let row = |row: usize| {
+        let places: Vec<String> = (1..=width).map(|column| format!("${}", row * width + column)).collect();
+        format!("({})", places.join(", "))
+    };
+    let one = insert_into("audit_events", &[&COLUMNS]);
+    let more: Vec<String> = (1..rows).map(row).collect();
+    [vec![one], more].concat().join(", ")
+}
+
+/// An organization's chain, locked until the transaction ends.
+pub(super) struct LockedChain {
+    pub(super) organization: String,
+    pub(super) key: ChainKey,
+    pub(super) last: ChainEnd,
+    pub(super) pruned: ChainEnd,
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct HeadRow {
+    id: Uuid,
+    organization_id: String,
+    audit_key: Vec<u8>,
+    pub(super) sequence: i64,
+    hash: Vec<u8>,
+    pruned_to: i64,
+    pruned_hash: Vec<u8>,
+    mac: Vec<u8>,
+}
+
+/// Events whose commit was not confirmed: where the last of them would be.
+#[derive(Clone, Debug)]
+pub struct Unconfirmed(ChainEnd);
+
+/// Why events were not recorded.
+#[derive(Debug)]
+pub struct NotRecorded {
+    /// The error.
+    pub error: StoreError,
+    /// Set when the commit may have happened all the same.
+    pub unconfirmed: Option<Unconfirmed>,
+}
+
+impl From<StoreError> for NotRecorded {
+    fn from(error: StoreError) -> Self {
+        Self { error, unconfirmed: None }
+    }
+}
+
+impl Store {
+    /// Records events in a transaction that does what they say. It is the last thing that a transaction does.
+    ///
+    /// # Errors
+    /// [`StoreError::Audit`]: then the transaction must not be committed, and nothing is done. [`StoreError::Unavailable`]
+    /// when another writer of the organization was in the way for too long.
+    pub(in crate::store) async fn record(&self, tx: &mut Tx, events: Vec<Event>) -> Result<(), StoreError> {
+        let mut of_organization: BTreeMap<String, Vec<RecordedEvent>> = BTreeMap::new();
+        for event in events.into_iter().map(RecordedEvent::new) {
+            of_organization.entry(event.organization_id.clone()).or_default().push(event);
+        }
+        for (organization, mut events) in of_organization {
+            let appended = async {
+                let chain = self.lock_chain(tx, &organization).await?;
+                append(tx, chain, &mut events).await
+            };
+            appended.await.map_err(not_recorded)?;
+        }
+        Ok(())
+    }
+
+    /// Records events of one organization that nothing else is written for, unless they are recorded already: `before` is
+    /// an earlier attempt whose commit was not confirmed.
+    ///
+    /// # Errors
+    /// [`NotRecorded`] says whether they may be recorded all the same.
+    pub async fn record_alone(
+        &self,
+        organization: &str,
+        events: &mut [RecordedEvent],
+        before: Option<&Unconfirmed>,
+    ) -> Result<(), NotRecorded> {
+        let mut tx = self.db.begin().await?;
+        let last = async {
+            let chain = self.lock_chain(&mut tx, organization).await?;
+            // Only now: while the chain was not locked, the commit may still have been on its way.
+            if let Some(before) = before
+                && is_recorded(&mut tx, organization, before).await?
+            {
+                return Ok(chain.last);
+            }
+            append(&mut tx, chain, events).await
+        };
+        let last = last.await.map_err(not_recorded)?;
+        tx.commit().await.map_err(|error| NotRecorded { error, unconfirmed: Some(Unconfirmed(last)) })
+    }
+
+    /// Locks the chain of an organization, and begins it if it has none.
+    pub(super) async fn lock_chain(&self, tx: &mut Tx, organization: &str) -> Result<LockedChain, StoreError> {
+        if let Some(head) = lock_head(tx, organization).await? {
+            return self.open_head(head);
+        }
+        self.begin_chain(tx, organization).await?;
+        match lock_head(tx, organization).await? {
+            Some(head) => self.open_head(head),
+            None => Err(StoreError::Audit("its chain cannot be begun".into())),
+        }
+    }
+
+    async fn begin_chain(&self, tx: &mut Tx, organization: &str) -> Result<(), StoreError> {
+        let mut random = zeroize::Zeroizing::new([0_u8; 32]);
+        rand::fill(&mut random[..]);
+        let secret = SecretString::from(STANDARD_NO_PAD.encode(*random));
+        let (id, owner, start) = (Uuid::now_v7(), owner_of_key(organization), ChainEnd::before_the_first());
+        tx.query(
+            "INSERT INTO audit_heads (id, organization_id, workspace_id, audit_key, sequence, hash, pruned_to,
+                pruned_hash, mac)
+             VALUES ($1, $2, $3, $4, $5, $6, $5, $6, $7) ON CONFLICT DO NOTHING",
+        )
+        .bind(id)
+        .within(&owner)
+        .bind(self.row_seal(&owner, id, 0).seal(AUDIT_KEY, &secret)?)
+        .bind(start.sequence)
+        .bind(start.hash.clone())
+        .bind(ChainKey::new(&secret)?.mac(organization, &start, &start))
+        .execute()
+        .await?;
+        Ok(())
+    }
+
+    /// The chain, if its ends are those that this program wrote.
+    pub(super) fn open_head(&self, head: HeadRow) -> Result<LockedChain, StoreError> {
+        let seal = self.row_seal(&owner_of_key(&head.organization_id), head.id, 0).open(AUDIT_KEY, &head.audit_key)?;
+        let chain = LockedChain {
+            organization: head.organization_id,
+            key: ChainKey::new(&seal)?,
+            last: ChainEnd { sequence: head.sequence, hash: head.hash },
+            pruned: ChainEnd { sequence: head.pruned_to, hash: head.pruned_hash },
+        };
+        if chain.key.is_mac(&chain.organization, &chain.last, &chain.pruned, &head.mac) {
+            Ok(chain)
+        } else {
+            // Going on from here would cover up what was changed.
+            Err(StoreError::Audit(format!(
+                "the end of the chain of organization {} was changed by another program",
+                chain.organization
+            )))
+        }
+    }
+}
+
+/// Gives the events their places in the chain and inserts them.
+async fn append(tx: &mut Tx, mut chain: LockedChain, events: &mut [RecordedEvent]) -> Result<ChainEnd, StoreError> {
+    for event in events.iter_mut() {
+        event.sequence = chain.last.sequence + 1;
+        event.hash = chain.key.hash(&chain.last.hash, event);
+        chain.last = ChainEnd { sequence: event.sequence, hash: event.hash.clone() };
+    }
+    let mut rest: &[RecordedEvent] = events;
+    for (many, statement) in &*INSERTS {
+        while let Some((some, others)) = rest.split_at_checked(*many) {
+            some.iter().fold(tx.query(statement), bind_event).execute().await?;
+            rest = others;
+        }
+    }
+    move_ends(tx, &chain).await?;
+    Ok(chain.last)
+}
+
+/// Whether events are recorded whose commit was not confirmed.
+async fn is_recorded(tx: &mut Tx, organization: &str, before: &Unconfirmed) -> Result<bool, StoreError> {
+    let found: Option<(Vec<u8>,)> = tx
+        .query("SELECT hash FROM audit_events WHERE organization_id = $1 AND sequence = $2")
+        .bind(organization.to_owned())
+        .bind(before.0.sequence)
+        .optional()
+        .await?;
+    Ok(found.is_some_and(|(hash,)| hash == before.0.hash))
+}
+
+/// Whatever fails here fails the audit log, unless it is only late.
+fn not_recorded(error: StoreError) -> StoreError {
+    match error {
+        error @ (StoreError::Unavailable(..) | StoreError::Audit(_)) => error,
+        error => StoreError::Audit(error.to_string()),
+    }
+}
+
+/// The key belongs to the organization, not to one of its workspaces.
+fn owner_of_key(organization: &str) -> Tenant {
+    Tenant { organization: organization.to_owned(), workspace: String::new() }
+}
+
+async fn lock_head(tx: &mut Tx, organization: &str) -> Result<Option<HeadRow>, StoreError> {
+    // Written, so that it is locked on both databases.
+    tx.query("UPDATE audit_heads SET sequence = sequence WHERE organization_id = $1 RETURNING *")
+        .bind(organization.to_owned())
+        .optional()
+        .await
+}
+
+pub(super) async fn move_ends(tx: &mut Tx, chain: &LockedChain) -> Result<(), StoreError> {
+    tx.query(
+        "UPDATE audit_heads SET sequence = $2, hash = $3, pruned_to = $4, pruned_hash = $5, mac = $6
+         WHERE organization_id = $1",
+    )
+    .bind(chain.organization.clone())
+    .bind(chain.last.sequence)
+    .bind(chain.last.hash.clone())
+    .bind(chain.pruned.sequence)
+    .bind(chain.pruned.hash.clone())
+    .bind(chain.key.mac(&chain.organization, &chain.last, &chain.pruned))
+    .execute()
+    .await?;
+    Ok(())
+}
+
+fn bind_event<'q>(query: Query<'q>, event: &RecordedEvent) -> Query<'q> {
+    let event = event.clone();
+    query
+        .bind(event.organization_id)
+        .bind(event.sequence)
+        .bind(event.at)
+        .bind(event.event)
+        .bind(event.result)
+        .bind(event.actor)
+        .bind(event.actor_id)
+        .bind(event.workspace_id)
+        .bind(event.user_id)
+        .bind(event.agent_id)
+        .bind(event.provider_id)
+        .bind(event.token_id)
+        .bind(event.auth_id)
+        .bind(event.scopes)
+        .bind(event.error)
+        .bind(event.details)
+        .bind(event.request_id)
+        .bind(event.address)
+        .bind(event.hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cipher::KeyRing,
+        clock::Clock,
+        model::{actor::Act, audit::EventName},
+        store::db::Location,
+    };
+
+    #[tokio::test]
+    async fn events_whose_commit_was_not_confirmed_are_recorded_once() {
+        let (folder, now) = (tempfile::TempDir::new().unwrap(), Clock::system().now());
+        let location = Location::Sqlite(folder.path().join("test.db"));
+        let keys = KeyRing::parse(&KeyRing::generate()).unwrap();
+        let store = Store::open(&location, keys, now).await.unwrap();
+        let tenant = Tenant { organization: "org".into(), workspace: "ws".into() };
+        let event = RecordedEvent::new(Event::new(EventName::TokenHandedOut, &Act::service(), &tenant, now));
+        let mut events = vec![event; 3];
+        store.record_alone("org", &mut events, None).await.unwrap();
+        let last = store.verify_audit("org").await.unwrap().unwrap().last;
+        let attempts = [
+            (Unconfirmed(last.clone()), 3),
+            (Unconfirmed(ChainEnd { hash: vec![0; 32], ..last.clone() }), 6),
+            (Unconfirmed(ChainEnd { sequence: 100, ..last }), 9),
+        ];
+        for (before, expected) in attempts {
+            store.record_alone("org", &mut events, Some(&before)).await.unwrap();
+            let verified = store.verify_audit("org").await.unwrap().unwrap();
+            assert_eq!((verified.events, verified.broken), (expected, None));
+        }
+    }
+}

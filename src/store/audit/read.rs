@@ -1,0 +1,191 @@
+//! Reading the audit log: pages, newest first or oldest first, and the proof that a chain is whole.
+//! Owns: these statements. None of them examines more rows than a bounded number.
+//! Must not know: how events are shown.
+
+use super::chain::ChainEnd;
+use crate::{
+    model::{
+        audit::{EventFilter, RecordedEvent},
+        subject::Tenant,
+    },
+    store::{audit::append::HeadRow, error::StoreError, handle::Store},
+};
+
+/// How many events one page examines at most: there is no index for each filter, which would slow down every append. A
+/// page may be shorter than its limit, or empty, although there are more.
+const EXAMINED_MAX: i64 = 50_000;
+/// How many events are read at a time when a whole chain is read.
+const AT_A_TIME: i64 = 1000;
+
+/// A page of events.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The events.
+    pub events: Vec<RecordedEvent>,
+    /// Where the next page goes on; `None`: there is nothing more.
+    pub next: Option<i64>,
+}
+
+/// What is wrong with a chain, at its first event that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The number of the event.
+    pub sequence: i64,
+    /// What is wrong.
+    pub problem: &'static str,
+}
+
+/// A chain that was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// How many events it has.
+    pub events: i64,
+    /// The last event that retention has deleted.
+    pub pruned: ChainEnd,
+    /// Its last event.
+    pub last: ChainEnd,
+    /// The first fault, if there is one.
+    pub broken: Option<Broken>,
+}
+
+impl Store {
+    /// Events of a workspace, newest first, from before the event with the number `before`.
+    pub async fn audit_page(
+        &self,
+        tenant: &Tenant,
+        filter: &EventFilter,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let Some((last, pruned_to)) = self.audit_range(&tenant.organization).await? else {
+            return Ok(Page { events: Vec::new(), next: None });
+        };
+        let before = before.map_or(last + 1, |before| before.min(last + 1));
+        let from = (before - EXAMINED_MAX).max(pruned_to + 1);
+        let f = filter.clone();
+        let limit_rows = i64::try_from(limit).unwrap_or(i64::MAX);
+        let events: Vec<RecordedEvent> = self
+            .db
+            .query(
+                "SELECT * FROM audit_events
+                 WHERE organization_id = $1 AND workspace_id = $2 AND sequence < $3 AND sequence >= $4
+                   AND ($5 IS NULL OR event = $5) AND ($6 IS NULL OR provider_id = $6)
+                   AND ($7 IS NULL OR user_id = $7) AND ($8 IS NULL OR agent_id = $8)
+                   AND ($9 IS NULL OR actor = $9 OR actor_id = $9)
+                   AND ($10 IS NULL OR at >= $10) AND ($11 IS NULL OR at < $11)
+                 ORDER BY sequence DESC LIMIT $12",
+            )
+            .within(tenant)
+            .bind(before)
+            .bind(from)
+            .bind(f.event)
+            .bind(f.provider_id)
+            .bind(f.user_id)
+            .bind(f.agent_id)
+            .bind(f.actor)
+            .bind(f.from)
+            .bind(f.to)
+            .bind(limit_rows)
+            .read()
+            .all()
+            .await?;
+        let is_full = events.len() >= limit;
+        let next = if is_full { events.last().map_or(from, |event| event.sequence) } else { from };
+        Ok(Page { events, next: Some(next).filter(|next| *next > pruned_to + 1) })
+    }
+
+    /// The events of an organization after the event with the number `after`, oldest first.
+    pub async fn audit_events_after(&self, organization: &str, after: i64) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.db
+            .query("SELECT * FROM audit_events WHERE organization_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3")
+            .bind(organization.to_owned())
+            .bind(after)
+            .bind(AT_A_TIME)
+            .read()
+            .all()
+            .await
+    }
+
+    /// The organizations that have a chain, or events.
+    pub async fn audit_organizations(&self) -> Result<Vec<String>, StoreError> {
+        let organizations: Vec<(String,)> = self
+            .db
+            .query(
+                "SELECT organization_id FROM audit_heads
+                 UNION SELECT organization_id FROM api_keys WHERE EXISTS (
+                    SELECT 1 FROM audit_events e WHERE e.organization_id = api_keys.organization_id)
+                 ORDER BY 1",
+            )
+            .read()
+            .all()
+            .await?;
+        Ok(organizations.into_iter().map(|(organization,)| organization).collect())
+    }
+
+    /// The number of an organization's last event, and of the last one that retention has deleted.
+    pub async fn audit_range(&self, organization: &str) -> Result<Option<(i64, i64)>, StoreError> {
+        self.db
+            .query("SELECT sequence, pruned_to FROM audit_heads WHERE organization_id = $1")
+            .bind(organization.to_owned())
+            .read()
+            .optional()
+            .await
+    }
+
+    /// Computes every hash of an organization's chain again and compares it, up to the event that is the last one now.
+    /// `None`: the organization has no chain.
+    pub async fn verify_audit(&self, organization: &str) -> Result<Option<Verified>, StoreError> {
+        let head: Option<HeadRow> = self
+            .db
+            .query("SELECT * FROM audit_heads WHERE organization_id = $1")
+            .bind(organization.to_owned())
+            .read()
+            .optional()
+            .await?;
+        let Some(head) = head else { return Ok(None) };
+        let stored_end = head.sequence;
+        let chain = match self.open_head(head) {
+            Ok(chain) => chain,
+            Err(StoreError::Audit(_)) => {
+                let problem = "the recorded end of the chain was changed by another program";
+                let end = ChainEnd { sequence: stored_end, hash: Vec::new() };
+                let broken = Some(Broken { sequence: stored_end, problem });
+                return Ok(Some(Verified { events: 0, pruned: ChainEnd::before_the_first(), last: end, broken }));
+            }
+            Err(error) => return Err(error),
+        };
+        let mut verified = Verified { events: 0, pruned: chain.pruned.clone(), last: chain.last.clone(), broken: None };
+        let mut before = chain.pruned;
+        while before.sequence < chain.last.sequence {
+            let events = self.audit_events_after(organization, before.sequence).await?;
+            if events.is_empty() {
+                break;
+            }
+            for event in events {
+                let expected = before.sequence + 1;
+                let problem = if event.sequence != expected {
+                    "the event is missing"
+                } else if chain.key.hash(&before.hash, &event) != event.hash {
+                    "the event, or the hash before it, was changed"
+                } else if event.sequence == chain.last.sequence && event.hash != chain.last.hash {
+                    "the event is not the one that was recorded last"
+                } else {
+                    before = ChainEnd { sequence: event.sequence, hash: event.hash };
+                    verified.events += 1;
+                    if before.sequence == chain.last.sequence {
+                        return Ok(Some(verified));
+                    }
+                    continue;
+                };
+                verified.broken = Some(Broken { sequence: expected, problem });
+                return Ok(Some(verified));
+            }
+        }
+        verified.broken = if before.sequence < chain.last.sequence {
+            Some(Broken { sequence: before.sequence + 1, problem: "the event is missing" })
+        } else {
+            None
+        };
+        Ok(Some(verified))
+    }
+}
