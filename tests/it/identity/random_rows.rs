@@ -31,6 +31,7 @@ async fn every_key_sees_uses_and_changes_exactly_its_own_at_every_route(app: Tes
                 sees_its_own(&mut world, key, user).await;
                 waits_for_its_own(&mut world, key, user).await;
                 uses_its_own(&mut world, key, user).await;
+                sees_its_own_events(&mut world, key, user).await;
             } else {
                 is_refused_everywhere(&mut world, key, user).await;
             }
@@ -113,6 +114,27 @@ async fn sees_its_own(world: &mut World, key: usize, user: &str) {
             answer.expect_error(403, "outside_key_limits");
         }
     }
+}
+
+/// The events of its workspace, of all users: for a key without limits.
+async fn sees_its_own_events(world: &mut World, key: usize, user: &str) {
+    let answer = world.get(key, user, "/v2/audit", &[], "?limit=1000").await;
+    if world.keys[key].has_limits() {
+        answer.expect_error(403, "outside_key_limits");
+        return;
+    }
+    let events = answer.expect(200);
+    let events = events["data"].as_array().unwrap();
+    let own = |field: &str, event: &str| -> BTreeSet<String> {
+        let events = events.iter().filter(|seen| seen["event"] == event);
+        events.map(|seen| seen[field].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(own("provider_id", "provider.created"), world.providers_of(key), "{}", world.keys[key].name);
+    let others = world.tokens().filter(|token| !world.usable(key, token)).map(|token| token.id.clone());
+    let others: BTreeSet<String> = others.collect();
+    let named: BTreeSet<String> =
+        events.iter().filter_map(|event| event["token_id"].as_str()).map(str::to_owned).collect();
+    assert!(!named.is_empty() && named.is_disjoint(&others), "{}", world.keys[key].name);
 }
 
 async fn waits_for_its_own(world: &mut World, key: usize, user: &str) {

@@ -107,7 +107,7 @@ async fn a_plain_key_is_rotated_to_one_that_vault_encrypted(app: TestApp) {
     assert!(list.contains(":vault:v1:") && !list.contains(','), "{list}");
     let asked = vault.requests(DECRYPT).pop().expect("it was decrypted");
     assert_eq!((asked.header("x-vault-namespace"), asked.header("x-vault-request")), ("team-a", "true"));
-    assert_eq!(database.sealed_with(&id_of(&list)).await.len(), 3);
+    assert_eq!(database.sealed_with(&id_of(&list)).await.len(), 4);
     assert_eq!(with_vault(&app, &vault, &list).await.token(&question).await, token);
 }
 

@@ -72,6 +72,10 @@ impl Key {
         self.users.as_ref().is_none_or(|inside| inside.contains(user))
     }
 
+    pub fn has_limits(&self) -> bool {
+        self.providers.is_some() || self.is_for_some()
+    }
+
     /// True for a key that is limited to agents or users.
     pub fn is_for_some(&self) -> bool {
         self.agents.is_some() || self.users.is_some()
@@ -351,8 +355,8 @@ impl World {
             }
         }
         let mut counts = app.database.row_counts().await;
-        // What the server does on its own.
-        counts.retain(|table, _| !["jobs", "servers"].contains(&&**table));
+        // What the server does on its own, and its record of what it refused.
+        counts.retain(|table, _| !["jobs", "servers", "audit_events"].contains(&&**table));
         (counts, seen)
     }
 
