@@ -21,7 +21,7 @@ use sqlx::{
 use super::{
     error::StoreError,
     key_limits,
-    postgres::{ACQUIRE_TIMEOUT, Pooled, Postgres, execute, in_time, is_worth_another_connection, settle},
+    postgres::{ACQUIRE_TIMEOUT, Pooled, Postgres, copy_in, execute, in_time, is_worth_another_connection, settle},
 };
 use crate::model::{key_limits::KeyLimits, outage::Outage, subject::Tenant};
 
@@ -193,6 +193,19 @@ impl Tx {
             TxConnection::Sqlite(_) => Args::Sqlite(SqliteArguments::default()),
         };
         Query { sql, args, broken: None, is_read: false, target: Target::Tx(self) }
+    }
+
+    /// True where [`Self::copy_in`] can be used.
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.0, TxConnection::Postgres(_))
+    }
+
+    /// Sends `rows` to a `COPY ... FROM STDIN`, which only PostgreSQL has.
+    pub async fn copy_in(&mut self, sql: &'static str, rows: Vec<u8>) -> Result<(), StoreError> {
+        match &mut self.0 {
+            TxConnection::Postgres(slot) => Ok(copy_in(slot, sql, rows).await?),
+            TxConnection::Sqlite(_) => Err(ended()),
+        }
     }
 
     /// Makes the transaction's writes durable.

@@ -165,6 +165,23 @@ pub(super) async fn execute(slot: &mut Option<Pooled>, statement: &'static str) 
     result.map(drop)
 }
 
+/// Sends rows to a `COPY ... FROM STDIN`.
+pub(super) async fn copy_in(
+    slot: &mut Option<Pooled>,
+    statement: &'static str,
+    rows: Vec<u8>,
+) -> Result<(), sqlx::Error> {
+    let Some(connection) = slot else { return Err(no_response()) };
+    let result = in_time(async {
+        let mut copy = connection.wait().copy_in_raw(statement).await?;
+        copy.send(rows).await?;
+        copy.finish().await
+    })
+    .await;
+    settle(slot, result.as_ref().err());
+    result.map(drop)
+}
+
 /// What the server responds to one statement, or an error when it says nothing.
 pub(super) async fn in_time<T>(response: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     timeout(RESPONSE_TIMEOUT, response).await.unwrap_or_else(|_| Err(no_response()))

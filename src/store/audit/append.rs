@@ -8,7 +8,10 @@ use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use super::chain::{ChainEnd, ChainKey};
+use super::{
+    chain::{ChainEnd, ChainKey},
+    copy,
+};
 use crate::{
     model::{
         audit::{Event, RecordedEvent},
@@ -44,6 +47,9 @@ const COLUMNS: [&str; 19] = [
     "address",
     "hash",
 ];
+
+/// From so many rows on, PostgreSQL copies them: it takes one more round trip, and less for each row.
+const COPIED_FROM: usize = 25;
 
 /// The statements that insert so many rows at once, the largest first.
 static INSERTS: LazyLock<[(usize, String); 4]> =
@@ -207,15 +213,24 @@ async fn append(tx: &mut Tx, mut chain: LockedChain, events: &mut [RecordedEvent
         event.hash = chain.key.hash(&chain.last.hash, event);
         chain.last = ChainEnd { sequence: event.sequence, hash: event.hash.clone() };
     }
-    let mut rest: &[RecordedEvent] = events;
+    if tx.is_postgres() && events.len() >= COPIED_FROM {
+        let rows = copy::rows(events).map_err(|error| StoreError::Audit(error.to_string()))?;
+        tx.copy_in(copy::STATEMENT, rows).await?;
+    } else {
+        insert(tx, events).await?;
+    }
+    move_ends(tx, &chain).await?;
+    Ok(chain.last)
+}
+
+async fn insert(tx: &mut Tx, mut rest: &[RecordedEvent]) -> Result<(), StoreError> {
     for (many, statement) in &*INSERTS {
         while let Some((some, others)) = rest.split_at_checked(*many) {
             some.iter().fold(tx.query(statement), bind_event).execute().await?;
             rest = others;
         }
     }
-    move_ends(tx, &chain).await?;
-    Ok(chain.last)
+    Ok(())
 }
 
 /// Whether events are recorded whose commit was not confirmed.

@@ -9,5 +9,6 @@
 
 pub mod append;
 pub mod chain;
+mod copy;
 pub mod read;
 mod retention;
