@@ -200,8 +200,8 @@ impl Tx {
         matches!(self.0, TxConnection::Postgres(_))
     }
 
-    /// Sends `rows` to a `COPY ... FROM STDIN`, which only PostgreSQL has.
-    pub async fn copy_in(&mut self, sql: &'static str, rows: Vec<u8>) -> Result<(), StoreError> {
+    /// Sends `rows` to a `COPY ... FROM STDIN`, which only PostgreSQL has, and counts the rows that were added.
+    pub async fn copy_in(&mut self, sql: &'static str, rows: Vec<u8>) -> Result<u64, StoreError> {
         match &mut self.0 {
             TxConnection::Postgres(slot) => Ok(copy_in(slot, sql, rows).await?),
             TxConnection::Sqlite(_) => Err(ended()),

@@ -165,12 +165,12 @@ pub(super) async fn execute(slot: &mut Option<Pooled>, statement: &'static str) 
     result.map(drop)
 }
 
-/// Sends rows to a `COPY ... FROM STDIN`.
+/// Sends rows to a `COPY ... FROM STDIN`, and counts those that were added.
 pub(super) async fn copy_in(
     slot: &mut Option<Pooled>,
     statement: &'static str,
     rows: Vec<u8>,
-) -> Result<(), sqlx::Error> {
+) -> Result<u64, sqlx::Error> {
     let Some(connection) = slot else { return Err(no_response()) };
     let result = in_time(async {
         let mut copy = connection.wait().copy_in_raw(statement).await?;
@@ -179,7 +179,7 @@ pub(super) async fn copy_in(
     })
     .await;
     settle(slot, result.as_ref().err());
-    result.map(drop)
+    result
 }
 
 /// What the server responds to one statement, or an error when it says nothing.

@@ -78,6 +78,7 @@ pub(super) struct LockedChain {
 pub(super) struct HeadRow {
     id: Uuid,
     organization_id: String,
+    workspace_id: String,
     audit_key: Vec<u8>,
     pub(super) sequence: i64,
     hash: Vec<u8>,
@@ -194,7 +195,8 @@ impl Store {
             last: ChainEnd { sequence: head.sequence, hash: head.hash },
             pruned: ChainEnd { sequence: head.pruned_to, hash: head.pruned_hash },
         };
-        if chain.key.is_mac(&chain.organization, &chain.last, &chain.pruned, &head.mac) {
+        let is_ours = head.workspace_id.is_empty();
+        if is_ours && chain.key.is_mac(&chain.organization, &chain.last, &chain.pruned, &head.mac) {
             Ok(chain)
         } else {
             // Going on from here would cover up what was changed.
@@ -213,24 +215,30 @@ async fn append(tx: &mut Tx, mut chain: LockedChain, events: &mut [RecordedEvent
         event.hash = chain.key.hash(&chain.last.hash, event);
         chain.last = ChainEnd { sequence: event.sequence, hash: event.hash.clone() };
     }
-    if tx.is_postgres() && events.len() >= COPIED_FROM {
+    let added = if tx.is_postgres() && events.len() >= COPIED_FROM {
         let rows = copy::rows(events).map_err(|error| StoreError::Audit(error.to_string()))?;
-        tx.copy_in(copy::STATEMENT, rows).await?;
+        tx.copy_in(copy::STATEMENT, rows).await?
     } else {
-        insert(tx, events).await?;
+        insert(tx, events).await?
+    };
+    // A trigger can leave out a row without an error.
+    if added != events.len() as u64 {
+        return Err(StoreError::Audit(format!("the database added {added} of {} events", events.len())));
     }
     move_ends(tx, &chain).await?;
     Ok(chain.last)
 }
 
-async fn insert(tx: &mut Tx, mut rest: &[RecordedEvent]) -> Result<(), StoreError> {
+/// Inserts the events, and counts them.
+async fn insert(tx: &mut Tx, mut rest: &[RecordedEvent]) -> Result<u64, StoreError> {
+    let mut added = 0;
     for (many, statement) in &*INSERTS {
         while let Some((some, others)) = rest.split_at_checked(*many) {
-            some.iter().fold(tx.query(statement), bind_event).execute().await?;
+            added += some.iter().fold(tx.query(statement), bind_event).execute().await?;
             rest = others;
         }
     }
-    Ok(())
+    Ok(added)
 }
 
 /// Whether events are recorded whose commit was not confirmed.
@@ -266,19 +274,20 @@ async fn lock_head(tx: &mut Tx, organization: &str) -> Result<Option<HeadRow>, S
 }
 
 pub(super) async fn move_ends(tx: &mut Tx, chain: &LockedChain) -> Result<(), StoreError> {
-    tx.query(
-        "UPDATE audit_heads SET sequence = $2, hash = $3, pruned_to = $4, pruned_hash = $5, mac = $6
+    let moved = tx
+        .query(
+            "UPDATE audit_heads SET sequence = $2, hash = $3, pruned_to = $4, pruned_hash = $5, mac = $6
          WHERE organization_id = $1",
-    )
-    .bind(chain.organization.clone())
-    .bind(chain.last.sequence)
-    .bind(chain.last.hash.clone())
-    .bind(chain.pruned.sequence)
-    .bind(chain.pruned.hash.clone())
-    .bind(chain.key.mac(&chain.organization, &chain.last, &chain.pruned))
-    .execute()
-    .await?;
-    Ok(())
+        )
+        .bind(chain.organization.clone())
+        .bind(chain.last.sequence)
+        .bind(chain.last.hash.clone())
+        .bind(chain.pruned.sequence)
+        .bind(chain.pruned.hash.clone())
+        .bind(chain.key.mac(&chain.organization, &chain.last, &chain.pruned))
+        .execute()
+        .await?;
+    if moved == 1 { Ok(()) } else { Err(StoreError::Audit("the end of its chain did not move".into())) }
 }
 
 fn bind_event<'q>(query: Query<'q>, event: &RecordedEvent) -> Query<'q> {

@@ -110,12 +110,7 @@ impl Store {
     pub async fn audit_organizations(&self) -> Result<Vec<String>, StoreError> {
         let organizations: Vec<(String,)> = self
             .db
-            .query(
-                "SELECT organization_id FROM audit_heads
-                 UNION SELECT organization_id FROM api_keys WHERE EXISTS (
-                    SELECT 1 FROM audit_events e WHERE e.organization_id = api_keys.organization_id)
-                 ORDER BY 1",
-            )
+            .query("SELECT organization_id FROM audit_heads UNION SELECT organization_id FROM audit_events ORDER BY 1")
             .read()
             .all()
             .await?;
@@ -130,6 +125,22 @@ impl Store {
             .read()
             .optional()
             .await
+    }
+
+    /// The number of an event that no append can have added: after the recorded end, or before the first.
+    async fn event_outside_the_chain(&self, organization: &str) -> Result<Option<i64>, StoreError> {
+        // One statement: an append moves the end together with its events.
+        let (outside,): (Option<i64>,) = self
+            .db
+            .query(
+                "SELECT min(e.sequence) FROM audit_events e JOIN audit_heads h ON h.organization_id = e.organization_id
+                 WHERE e.organization_id = $1 AND (e.sequence > h.sequence OR e.sequence < 1)",
+            )
+            .bind(organization.to_owned())
+            .read()
+            .one()
+            .await?;
+        Ok(outside)
     }
 
     /// Computes every hash of an organization's chain again and compares it, up to the event that is the last one now.
@@ -155,6 +166,10 @@ impl Store {
             Err(error) => return Err(error),
         };
         let mut verified = Verified { events: 0, pruned: chain.pruned.clone(), last: chain.last.clone(), broken: None };
+        if let Some(sequence) = self.event_outside_the_chain(organization).await? {
+            verified.broken = Some(Broken { sequence, problem: "the event was added by another program" });
+            return Ok(Some(verified));
+        }
         let mut before = chain.pruned;
         while before.sequence < chain.last.sequence {
             let events = self.audit_events_after(organization, before.sequence).await?;

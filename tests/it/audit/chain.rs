@@ -15,6 +15,7 @@ both_databases! {
     simultaneous_acts_of_two_replicas_make_one_chain,
     each_organization_has_a_chain_of_its_own,
     every_change_of_a_row_is_found_at_that_row,
+    a_row_that_another_program_added_is_found,
     a_row_that_is_missing_is_found_wherever_it_was,
     the_command_verifies_and_names_the_first_broken_event,
     the_command_exports_every_event_as_a_line,
@@ -112,6 +113,35 @@ async fn a_row_that_is_missing_is_found_wherever_it_was(app: TestApp) {
     }
     app.database.tamper("UPDATE audit_events SET hash = (SELECT hash FROM audit_heads) WHERE sequence = 3").await;
     assert_eq!(verified(&app).await.broken.expect("it is noticed").sequence, 3);
+}
+
+async fn a_row_that_another_program_added_is_found(app: TestApp) {
+    busy(&app).await;
+    let organization = organization(&app).await;
+    let last = verified(&app).await.last.sequence;
+    for sequence in [last + 1, 0, -1] {
+        let forged = format!(
+            "CREATE TABLE forged AS SELECT * FROM audit_events WHERE sequence = 3;
+             UPDATE forged SET sequence = {sequence};
+             INSERT INTO audit_events SELECT * FROM forged; DROP TABLE forged"
+        );
+        app.database.tamper(&forged).await;
+        let broken = verified(&app).await.broken.expect("it is noticed");
+        assert_eq!((broken.sequence, broken.problem), (sequence, "the event was added by another program"));
+        app.database.tamper(&format!("DELETE FROM audit_events WHERE sequence = {sequence}")).await;
+        assert_eq!(verified(&app).await.broken, None);
+    }
+    app.database.tamper("UPDATE audit_heads SET workspace_id = 'moved'").await;
+    assert!(verified(&app).await.broken.is_some());
+    app.database.tamper("UPDATE audit_heads SET workspace_id = ''").await;
+    let elsewhere = "CREATE TABLE forged AS SELECT * FROM audit_events WHERE sequence = 3;
+         UPDATE forged SET organization_id = 'made-up';
+         INSERT INTO audit_events SELECT * FROM forged; DROP TABLE forged";
+    app.database.tamper(elsewhere).await;
+    let found = audit_command(&app, "verify").await;
+    assert!(!found.status.success(), "{found:?}");
+    assert!(found.stderr.contains("organization made-up: its events have no recorded end"), "{found:?}");
+    assert!(found.stdout.contains(&format!("organization {organization}: ")), "{found:?}");
 }
 
 async fn audit_command(app: &TestApp, command: &str) -> Finished {

@@ -19,6 +19,7 @@ both_databases! {
     a_code_is_not_spent_when_its_return_cannot_be_recorded,
     a_refresh_is_kept_when_the_audit_log_works_again,
     in_strict_no_token_is_handed_out,
+    in_strict_no_token_is_handed_out_when_the_database_leaves_out_the_event,
     in_batched_tokens_are_handed_out_and_recorded_later,
     an_end_of_the_chain_that_was_changed_stops_every_act,
     the_command_line_fails_too,
@@ -138,6 +139,38 @@ async fn in_strict_no_token_is_handed_out(database: Database) {
     assert_eq!(recorded(&app).await.len(), before, "what was not handed out is not recorded either");
     assert_eq!(app.token(&question()).await, token);
     assert_eq!(names(&recorded(&app).await, before), ["token.handed_out"]);
+}
+
+async fn in_strict_no_token_is_handed_out_when_the_database_leaves_out_the_event(database: Database) {
+    let app = TestApp::start_with(database, |settings| settings.audit_handouts = "strict".into()).await;
+    let provider = AuthorizationServer::start().await;
+    app.register(&provider).await;
+    let token = app.connect(&provider, &question()).await;
+    let before = recorded(&app).await.len();
+    let leave_out = match app.database.postgres {
+        Some(_) => {
+            "CREATE FUNCTION leave_out() RETURNS trigger AS $$ BEGIN RETURN NULL; END $$ LANGUAGE plpgsql;
+             CREATE TRIGGER leave_out BEFORE INSERT ON audit_events FOR EACH ROW EXECUTE FUNCTION leave_out()"
+        }
+        None => "CREATE TRIGGER leave_out BEFORE INSERT ON audit_events BEGIN SELECT RAISE(IGNORE); END",
+    };
+    app.database.tamper(leave_out).await;
+    // One by one, and as many at a time as make up a batch.
+    app.try_authenticate(&question()).await.expect_error(503, "audit_unavailable");
+    let many = futures_util::future::join_all((0..60).map(|_| async { app.try_authenticate(&question()).await })).await;
+    for answer in many {
+        answer.expect_error(503, "audit_unavailable");
+    }
+    app.delete("/v2/auth/providers/acme").await.expect_error(503, "audit_unavailable");
+    app.database
+        .tamper(match app.database.postgres {
+            Some(_) => "DROP TRIGGER leave_out ON audit_events",
+            None => "DROP TRIGGER leave_out",
+        })
+        .await;
+    assert_eq!(recorded(&app).await.len(), before);
+    assert_eq!(verified(&app).await.broken, None);
+    assert_eq!(app.token(&question()).await, token);
 }
 
 async fn in_batched_tokens_are_handed_out_and_recorded_later(app: TestApp) {
