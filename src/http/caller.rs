@@ -18,7 +18,12 @@ use axum::{
     },
 };
 
-use super::{act::through, app::App, error::ApiError};
+use super::{
+    act::through,
+    app::App,
+    denial::{Denied, Outside},
+    error::ApiError,
+};
 use crate::{
     broker::{error::BrokerError, rules},
     identity::{
@@ -26,7 +31,11 @@ use crate::{
         api_keys::is_generated,
         langsmith::{Credentials, LangSmith},
     },
-    model::{api_key::ApiKey, key_limits::KeyLimits},
+    model::{
+        actor::{Act, ActorKind},
+        api_key::ApiKey,
+        key_limits::KeyLimits,
+    },
 };
 
 /// How long a request may take before its key is checked again.
@@ -49,7 +58,8 @@ impl FromRequestParts<Arc<App>> for Caller {
             && error.is_unauthorized()
             && sends_key(headers)
         {
-            app.broker.refused_keys.note(app.limits.client(&parts.extensions, headers));
+            let act = through(parts, app, Act::new(ActorKind::Unknown, None));
+            app.broker.refused_keys.note(act.address, &act);
             app.limits.count_failed_key(&parts.extensions, headers)?;
         }
         let caller = caller?;
@@ -62,7 +72,7 @@ impl FromRequestParts<Arc<App>> for Caller {
                 return Err(ApiError::fault(["header", name], "value_error", problem));
             }
         }
-        Ok(Self { act: through(parts, app, caller.act), ..caller })
+        Ok(caller)
     }
 }
 
@@ -80,7 +90,7 @@ async fn identify(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
     let record = look_up(key, app).await?.ok_or_else(|| {
         if key.starts_with(LANGSMITH_PREFIX) { ApiError::LangSmithKey } else { ApiError::Unauthorized }
     })?;
-    of_record(&record, headers)
+    of_record(&record, parts, app)
 }
 
 async fn look_up(key: &str, app: &App) -> Result<Option<Arc<ApiKey>>, ApiError> {
@@ -88,15 +98,16 @@ async fn look_up(key: &str, app: &App) -> Result<Option<Arc<ApiKey>>, ApiError> 
 }
 
 /// The caller of one of our own keys.
-fn of_record(record: &ApiKey, headers: &HeaderMap) -> Result<Caller, ApiError> {
-    if header(headers, "x-tenant-id").is_some_and(|tenant| tenant != record.workspace_id) {
-        return Err(denied(&CallerId::ApiKey(record.id), Denial::Workspace));
+fn of_record(record: &ApiKey, parts: &Parts, app: &App) -> Result<Caller, ApiError> {
+    let named_user = header(&parts.headers, "x-user-id");
+    let caller = Caller::of_key(record, named_user.map(ToOwned::to_owned));
+    let caller = Caller { act: through(parts, app, caller.act), ..caller };
+    if header(&parts.headers, "x-tenant-id").is_some_and(|tenant| tenant != record.workspace_id) {
+        return Err(denied(&caller, Outside::Workspace));
     }
-    let named_user = header(headers, "x-user-id");
     if let Some(Err((kind, problem))) = named_user.map(rules::identifier) {
         return Err(ApiError::fault(["header", "x-user-id"], kind, problem));
     }
-    let caller = Caller::of_key(record, named_user.map(ToOwned::to_owned));
     caller.user.as_deref().map_or(Ok(()), |user| caller.reaches_user(user))?;
     Ok(caller)
 }
@@ -116,7 +127,7 @@ async fn of_langsmith(langsmith: &LangSmith, parts: &Parts, app: &App) -> Result
         None => {
             for key in keys(headers) {
                 if let Some(record) = look_up(key, app).await? {
-                    return of_record(&record, headers);
+                    return of_record(&record, parts, app);
                 }
             }
             langsmith.identify(&credentials, now).await?
@@ -124,9 +135,10 @@ async fn of_langsmith(langsmith: &LangSmith, parts: &Parts, app: &App) -> Result
     };
     langsmith.check_workspace(&identity.tenant)?;
     let caller = Caller::of_langsmith(&identity, langsmith.role);
+    let caller = Caller { act: through(parts, app, caller.act), ..caller };
     let mut named = headers.get_all("x-tenant-id").iter().filter(|tenant| !tenant.is_empty());
     if named.any(|tenant| tenant != identity.tenant.workspace.as_str()) {
-        return Err(denied(&caller.id, Denial::Workspace));
+        return Err(denied(&caller, Outside::Workspace));
     }
     Ok(caller)
 }
@@ -156,6 +168,10 @@ impl Forwarded {
     }
 }
 
+fn denied(caller: &Caller, outside: Outside) -> ApiError {
+    ApiError::Denied(Box::new(Denied::new(caller, outside)))
+}
+
 /// True for credentials that a browser adds by itself, also to requests that another site makes it send.
 fn has_only_ambient_credentials(headers: &HeaderMap) -> bool {
     keys(headers).next().is_none() && header(headers, "x-service-key").is_none()
@@ -178,117 +194,42 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// What an identified caller may not do.
-#[derive(Clone, Copy)]
-enum Denial {
-    /// What its role does not include.
-    Role(Permission),
-    /// Act in another workspace.
-    Workspace,
-    /// Name a provider, an agent or a user outside the limits of its key.
-    Provider,
-    Agent,
-    User,
-    /// Change what all agents and users share.
-    Everyone,
-    /// Read what everybody did.
-    AuditLog,
-}
-
-/// Every refusal of an identified caller is made here. Nothing has been read or begun for the request.
-fn denied(caller: &CallerId, denial: Denial) -> ApiError {
-    let key_id = match caller {
-        CallerId::ApiKey(id) => Some(id),
-        CallerId::LangSmithUser(_) | CallerId::LangSmithService => None,
-    };
-    let (outside, error) = match denial {
-        Denial::Role(Permission::Administer) => {
-            ("role", ApiError::Forbidden("This needs an API key with the role admin."))
-        }
-        Denial::Role(_) => ("role", ApiError::Forbidden("This needs an API key with the role agent or admin.")),
-        Denial::Workspace => {
-            ("workspace", ApiError::Forbidden("X-Tenant-Id names a workspace that this API key does not belong to."))
-        }
-        Denial::Provider => (
-            "provider",
-            ApiError::OutsideLimits(
-                "This API key is limited to some providers, and the request names another one. `agent-auth api-key list` \
-                 shows its limits.",
-            ),
-        ),
-        Denial::Agent => (
-            "agent",
-            ApiError::OutsideLimits(
-                "This API key is limited to some agents: name one of them in agent_id. `agent-auth api-key list` shows its \
-                 limits.",
-            ),
-        ),
-        Denial::User => (
-            "user",
-            ApiError::OutsideLimits(
-                "This API key is limited to some users, and the request names another one (in user_id, ls_user_id or \
-                 X-User-Id). `agent-auth api-key list` shows its limits.",
-            ),
-        ),
-        Denial::Everyone => (
-            "everyone",
-            ApiError::OutsideLimits(
-                "All agents and users of the workspace share its providers: an API key that is limited to some agents or \
-                 users cannot change them.",
-            ),
-        ),
-        Denial::AuditLog => (
-            "audit_log",
-            ApiError::OutsideLimits(
-                "The audit log has the events of everybody: an API key with limits cannot read it.",
-            ),
-        ),
-    };
-    tracing::warn!(
-        event = "access.denied",
-        key_id = key_id.map(tracing::field::display),
-        outside,
-        "a caller was denied"
-    );
-    error
-}
-
 impl Caller {
     /// Checks that the caller has this permission.
     pub fn needs(&self, permission: Permission) -> Result<(), ApiError> {
-        if self.may(permission) { Ok(()) } else { Err(denied(&self.id, Denial::Role(permission))) }
+        if self.may(permission) { Ok(()) } else { Err(denied(self, Outside::Role(permission))) }
     }
 
     /// Checks that the caller may create, change and delete providers. All agents and users of the workspace share them.
     pub fn administers_providers(&self) -> Result<(), ApiError> {
         self.needs(Permission::Administer)?;
-        self.is_inside(KeyLimits::include_everyone, Denial::Everyone)
+        self.is_inside(KeyLimits::include_everyone, Outside::Everyone)
     }
 
     /// Checks that the caller may read the audit log, which no limit narrows.
     pub fn reads_the_audit_log(&self) -> Result<(), ApiError> {
         self.needs(Permission::Administer)?;
-        if self.limits.is_none() { Ok(()) } else { Err(denied(&self.id, Denial::AuditLog)) }
+        if self.limits.is_none() { Ok(()) } else { Err(denied(self, Outside::AuditLog)) }
     }
 
     /// Checks that the provider, which a request names, is inside the limits of the caller's key.
     pub fn reaches_provider(&self, provider_id: &str) -> Result<(), ApiError> {
-        self.is_inside(|limits| limits.include_provider(provider_id), Denial::Provider)
+        self.is_inside(|limits| limits.include_provider(provider_id), Outside::Provider)
     }
 
     /// Checks that the agent, which a request names, is inside the limits of the caller's key. An empty text: the request
     /// names none.
     pub fn reaches_agent(&self, agent_id: &str) -> Result<(), ApiError> {
-        self.is_inside(|limits| limits.include_agent(agent_id), Denial::Agent)
+        self.is_inside(|limits| limits.include_agent(agent_id), Outside::Agent)
     }
 
     /// Checks that the user, whom a request names, is inside the limits of the caller's key.
     pub fn reaches_user(&self, user_id: &str) -> Result<(), ApiError> {
-        self.is_inside(|limits| limits.include_user(user_id), Denial::User)
+        self.is_inside(|limits| limits.include_user(user_id), Outside::User)
     }
 
-    fn is_inside(&self, include: impl FnOnce(&KeyLimits) -> bool, outside: Denial) -> Result<(), ApiError> {
-        if self.limits.as_deref().is_none_or(include) { Ok(()) } else { Err(denied(&self.id, outside)) }
+    fn is_inside(&self, include: impl FnOnce(&KeyLimits) -> bool, outside: Outside) -> Result<(), ApiError> {
+        if self.limits.as_deref().is_none_or(include) { Ok(()) } else { Err(denied(self, outside)) }
     }
 
     /// The user whose tokens the request is about.

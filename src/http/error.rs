@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::denial::Denied;
 use crate::{
     broker::{
         error::{BrokerError, Exposure, Owner},
@@ -98,10 +99,10 @@ pub enum ApiError {
     LangSmithKey,
     /// LangSmith identifies nobody.
     LangSmith(Refusal),
-    /// The key's role or workspace does not permit this.
+    /// These credentials do not count in such a request.
     Forbidden(&'static str),
-    /// The call is outside the limits of its key.
-    OutsideLimits(&'static str),
+    /// The caller's role or the limits of its key do not permit this.
+    Denied(Box<Denied>),
     /// It does not exist, or not for this caller.
     NotFound(String),
     /// The path does not support the method.
@@ -238,7 +239,7 @@ impl ApiError {
             ),
             Self::LangSmith(refusal) => refused_by_langsmith(refusal),
             Self::Forbidden(detail) => table(StatusCode::FORBIDDEN, "forbidden", detail),
-            Self::OutsideLimits(detail) => table(StatusCode::FORBIDDEN, "outside_key_limits", detail),
+            Self::Denied(denied) => table(StatusCode::FORBIDDEN, denied.code, denied.detail),
             Self::NotFound(detail) => table(StatusCode::NOT_FOUND, "not_found", detail),
             Self::MethodNotAllowed => table(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -340,7 +341,12 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let retry_after = self.retry_after();
         let (status, code, detail) = self.status_code_detail();
+        let mut denied = None;
         let body = match self {
+            Self::Denied(caller) => {
+                denied = Some(*caller);
+                Json(json!(ErrorBody { detail, code }))
+            }
             Self::Faults(detail) => Json(json!(Faults { detail })),
             Self::RegistrationRequired(needed) => Json(json!(RegistrationRequired {
                 detail,
@@ -356,6 +362,9 @@ impl IntoResponse for ApiError {
             _ => Json(json!(ErrorBody { detail, code })),
         };
         let mut response = (status, [(header::CACHE_CONTROL, "no-store")], body).into_response();
+        if let Some(denied) = denied {
+            response.extensions_mut().insert(denied);
+        }
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

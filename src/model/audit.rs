@@ -38,6 +38,8 @@ macro_rules! events {
 }
 
 events! {
+    /// An identified caller was refused what it asked for; counted.
+    AccessDenied = "access.denied",
     /// An API key was created.
     ApiKeyCreated = "api_key.created",
     /// Callers came with a key that is unknown, expired or revoked; counted.

@@ -5,6 +5,7 @@ mod chain;
 mod events;
 mod failing;
 mod handouts;
+mod refusals;
 mod retention;
 
 use agent_auth::broker::audit;
