@@ -21,6 +21,7 @@ use crate::{
             read::{Page, Verified},
         },
         error::StoreError,
+        handle::Store,
     },
 };
 
@@ -29,14 +30,14 @@ use crate::{
 /// # Errors
 /// [`BrokerError::Audit`]: then what the event says must not be done.
 pub async fn record(broker: &Broker, event: Event) -> Result<(), BrokerError> {
-    Ok(record_all(broker, vec![event]).await?)
+    Ok(record_all(&broker.store, vec![event]).await?)
 }
 
 /// Records events of one organization.
-async fn record_all(broker: &Broker, events: Vec<Event>) -> Result<(), StoreError> {
+pub(super) async fn record_all(store: &Store, events: Vec<Event>) -> Result<(), StoreError> {
     let mut events: Vec<RecordedEvent> = events.into_iter().map(RecordedEvent::new).collect();
     let Some(organization) = events.first().map(|event| event.organization_id.clone()) else { return Ok(()) };
-    let recorded = broker.store.record_alone(&organization, &mut events, None).await;
+    let recorded = store.record_alone(&organization, &mut events, None).await;
     recorded.map_err(|NotRecorded { error, .. }| error)
 }
 
@@ -103,7 +104,7 @@ async fn record_counts<K: Eq + Hash>(
     }
     let mut result = Ok(());
     for (events, counts) in of_organization.into_values() {
-        if let Err(error) = record_all(broker, events).await {
+        if let Err(error) = record_all(&broker.store, events).await {
             refusals.give_back(counts);
             result = Err(error.into());
         }

@@ -64,6 +64,16 @@ events! {
     ConsentReplayed = "consent.replayed",
     /// The person came back: the state was taken.
     ConsentReturned = "consent.returned",
+    /// A new encryption key was listed.
+    EncryptionKeyAdded = "encryption_key.added",
+    /// An encryption key is to seal from now on.
+    EncryptionKeyPromoted = "encryption_key.promoted",
+    /// Every stored secret was sealed with the first encryption key, as far as it could be opened.
+    EncryptionKeyResealed = "encryption_key.resealed",
+    /// Resealing has begun.
+    EncryptionKeyResealBegun = "encryption_key.reseal_begun",
+    /// An encryption key is no longer used.
+    EncryptionKeyRetired = "encryption_key.retired",
     /// A provider was changed.
     ProviderChanged = "provider.changed",
     /// Our client at a provider was registered again.
