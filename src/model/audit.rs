@@ -56,13 +56,17 @@ events! {
     ConsentBegun = "consent.begun",
     /// An authorization request became a token.
     ConsentCompleted = "consent.completed",
+    /// The application confirmed the user: the code was taken.
+    ConsentConfirmed = "consent.confirmed",
+    /// A person went on from our page to the provider: the request belongs to that browser.
+    ConsentContinued = "consent.continued",
     /// An authorization request ended without a token.
     ConsentFailed = "consent.failed",
     /// The person or the provider refused.
     ConsentRefused = "consent.refused",
-    /// A state came back that was used before, or at another provider's callback.
+    /// A state came back that was used before, at another provider's callback, or in another browser.
     ConsentReplayed = "consent.replayed",
-    /// The person came back: the state was taken.
+    /// The person came back: the state was taken, or the code is kept until the application confirms.
     ConsentReturned = "consent.returned",
     /// A new encryption key was listed.
     EncryptionKeyAdded = "encryption_key.added",

@@ -2,6 +2,7 @@
 
 mod api;
 mod chain;
+mod consents;
 mod events;
 mod failing;
 mod handouts;
