@@ -3,7 +3,6 @@
 //! Must not know: what an operation needs beyond the permission it names.
 
 use std::{
-    convert::Infallible,
     iter,
     sync::Arc,
     time::{Duration, Instant},
@@ -38,7 +37,7 @@ use crate::{
     },
 };
 
-/// How long a request may take before its key is checked again.
+/// How long a request may take before its caller is checked again.
 const NOTICEABLE: Duration = Duration::from_secs(1);
 /// What the API keys of LangSmith begin with.
 const LANGSMITH_PREFIX: &str = "lsv2_";
@@ -134,38 +133,13 @@ async fn of_langsmith(langsmith: &LangSmith, parts: &Parts, app: &App) -> Result
         }
     };
     langsmith.check_workspace(&identity.tenant)?;
-    let caller = Caller::of_langsmith(&identity, langsmith.role);
+    let caller = Caller::of_langsmith(&identity, langsmith.role, credentials.forwarded());
     let caller = Caller { act: through(parts, app, caller.act), ..caller };
     let mut named = headers.get_all("x-tenant-id").iter().filter(|tenant| !tenant.is_empty());
     if named.any(|tenant| tenant != identity.tenant.workspace.as_str()) {
         return Err(denied(&caller, Outside::Workspace));
     }
     Ok(caller)
-}
-
-/// What a caller that LangSmith identified sent, for an operation during which its key may be revoked. Empty for others.
-pub struct Forwarded(HeaderMap);
-
-impl FromRequestParts<Arc<App>> for Forwarded {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
-        let credentials = app.langsmith.as_ref().and_then(|_| Credentials::of(&parts.headers));
-        Ok(Self(credentials.map(|credentials| credentials.forwarded()).unwrap_or_default()))
-    }
-}
-
-impl Forwarded {
-    /// Checks that LangSmith still names the caller's workspace. While its answer is remembered, this is no request.
-    pub async fn check_again(&self, app: &App, caller: &Caller) -> Result<(), ApiError> {
-        let (Some(langsmith), CallerId::LangSmithUser(_) | CallerId::LangSmithService) = (&app.langsmith, &caller.id)
-        else {
-            return Ok(());
-        };
-        let credentials = Credentials::of(&self.0).ok_or(ApiError::Unauthorized)?;
-        let identity = langsmith.identify(&credentials, app.broker.clock.now()).await?;
-        if identity.tenant == caller.tenant { Ok(()) } else { Err(ApiError::Unauthorized) }
-    }
 }
 
 fn denied(caller: &Caller, outside: Outside) -> ApiError {
@@ -232,6 +206,28 @@ impl Caller {
         if self.limits.as_deref().is_none_or(include) { Ok(()) } else { Err(denied(self, outside)) }
     }
 
+    /// Checks that the caller has not lost its rights since its request began: a key of ours is looked up past the cache, and
+    /// LangSmith is asked again unless its answer is remembered. Needed before a token is handed out to a caller that waited
+    /// for it.
+    pub async fn check_again(&self, app: &App) -> Result<(), ApiError> {
+        let now = app.broker.clock.now();
+        let is_valid = match (&self.id, &app.langsmith) {
+            (CallerId::ApiKey(key), _) => app.api_keys.is_still_valid(*key, now).await.map_err(BrokerError::from)?,
+            (CallerId::LangSmithUser(_) | CallerId::LangSmithService, Some(langsmith)) => {
+                let credentials = Credentials::of(&self.forwarded).ok_or(ApiError::Unauthorized)?;
+                let identity = langsmith.identify(&credentials, now).await?;
+                identity.tenant == self.tenant && identity.user == self.user
+            }
+            (CallerId::LangSmithUser(_) | CallerId::LangSmithService, None) => false,
+        };
+        if is_valid { Ok(()) } else { Err(ApiError::Unauthorized) }
+    }
+
+    /// The same for a request that usually takes no time: only if it did.
+    pub async fn check_after(&self, app: &App, began: Instant) -> Result<(), ApiError> {
+        if began.elapsed() < NOTICEABLE { Ok(()) } else { Box::pin(self.check_again(app)).await }
+    }
+
     /// The user whose tokens the request is about.
     pub fn user(&self) -> Result<&str, ApiError> {
         self.user.as_deref().ok_or_else(|| match self.id {
@@ -252,19 +248,6 @@ impl Caller {
 fn keys(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let api_keys = headers.get_all("x-api-key").iter().filter_map(|value| value.to_str().ok());
     api_keys.chain(iter::once_with(|| bearer(headers)).flatten()).filter(|key| !key.is_empty())
-}
-
-/// Checks, past the cache, that a key of ours has not been revoked since its request began. Needed before a token is handed
-/// out to a caller that waited for it.
-pub(in crate::http) async fn check_key_again(app: &App, caller: &CallerId) -> Result<(), ApiError> {
-    let CallerId::ApiKey(key) = *caller else { return Ok(()) };
-    let is_valid = app.api_keys.is_still_valid(key, app.broker.clock.now()).await.map_err(BrokerError::from)?;
-    if is_valid { Ok(()) } else { Err(ApiError::Unauthorized) }
-}
-
-/// The same for a request that usually takes no time: only if it did.
-pub(in crate::http) async fn check_key_after(app: &App, caller: &CallerId, began: Instant) -> Result<(), ApiError> {
-    if began.elapsed() < NOTICEABLE { Ok(()) } else { Box::pin(check_key_again(app, caller)).await }
 }
 
 /// The value of a header, unless it is empty.

@@ -5,6 +5,7 @@
 pub mod api_keys;
 pub mod langsmith;
 
+use reqwest::header::HeaderMap;
 use uuid::Uuid;
 
 use self::langsmith::Identity;
@@ -33,6 +34,8 @@ pub struct Caller {
     pub id: CallerId,
     /// The same for the audit log, with the request through which they come.
     pub act: Act,
+    /// What LangSmith identified them by, to ask it again: marked as sensitive, so never shown. Empty for keys of this server.
+    pub forwarded: HeaderMap,
 }
 
 /// Who a caller is.
@@ -75,18 +78,19 @@ impl Caller {
             consent: key.consent.unwrap_or_default(),
             id: CallerId::ApiKey(key.id),
             act: Act::new(ActorKind::ApiKey, Some(key.id.to_string())),
+            forwarded: HeaderMap::new(),
         }
     }
 
     /// A caller that LangSmith identified.
     #[must_use]
-    pub fn of_langsmith(identity: &Identity, role: Role) -> Self {
+    pub fn of_langsmith(identity: &Identity, role: Role, forwarded: HeaderMap) -> Self {
         let user = identity.user.clone();
         let id = user.clone().map_or(CallerId::LangSmithService, CallerId::LangSmithUser);
         let act = Act::new(ActorKind::Langsmith, user.clone());
         // The server's setting and the provider's count: LangSmith says nothing of consents.
         let consent = Consent::default();
-        Self { tenant: identity.tenant.clone(), role, user, limits: None, consent, id, act }
+        Self { tenant: identity.tenant.clone(), role, user, limits: None, consent, id, act, forwarded }
     }
 
     /// What they reach.

@@ -21,7 +21,6 @@ use crate::{
     },
     http::{
         app::App,
-        caller::{Forwarded, check_key_again},
         error::{ApiError, ErrorBody, Excess, Faults},
     },
     identity::{Caller, CallerId, Permission},
@@ -68,7 +67,6 @@ pub enum AuthWaitStatus {
 pub async fn wait(
     State(app): State<Arc<App>>,
     caller: Caller,
-    forwarded: Forwarded,
     Path(auth_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<WaitResponse>, ApiError> {
@@ -89,8 +87,7 @@ pub async fn wait(
     Ok(Json(match waited {
         Waited::Completed(token) => {
             // Who waited for minutes may have lost the key meanwhile.
-            forwarded.check_again(&app, &caller).await?;
-            check_key_again(&app, &caller.id).await?;
+            caller.check_again(&app).await?;
             answer(AuthWaitStatus::Completed, Some(token.access_token.expose_secret().to_owned()))
         }
         Waited::Pending => answer(AuthWaitStatus::Pending, None),
