@@ -62,9 +62,6 @@ impl FromRequestParts<Arc<App>> for Caller {
             app.limits.count_failed_key(&parts.extensions, headers)?;
         }
         let caller = caller?;
-        if let CallerId::ApiKey(key) = caller.id {
-            app.limits.count_key(key)?;
-        }
         for name in ["x-tenant-id", "x-user-id"] {
             if is_unreadable(headers, name) {
                 let problem = "Input should be visible ASCII characters";
@@ -100,7 +97,7 @@ async fn look_up(key: &str, app: &App) -> Result<Option<Arc<ApiKey>>, ApiError> 
 fn of_record(record: &ApiKey, parts: &Parts, app: &App) -> Result<Caller, ApiError> {
     let named_user = header(&parts.headers, "x-user-id");
     let caller = Caller::of_key(record, named_user.map(ToOwned::to_owned));
-    let caller = Caller { act: through(parts, app, caller.act), ..caller };
+    let caller = counted(caller, parts, app)?;
     if header(&parts.headers, "x-tenant-id").is_some_and(|tenant| tenant != record.workspace_id) {
         return Err(denied(&caller, Outside::Workspace));
     }
@@ -134,12 +131,18 @@ async fn of_langsmith(langsmith: &LangSmith, parts: &Parts, app: &App) -> Result
     };
     langsmith.check_workspace(&identity.tenant)?;
     let caller = Caller::of_langsmith(&identity, langsmith.role, credentials.forwarded());
-    let caller = Caller { act: through(parts, app, caller.act), ..caller };
+    let caller = counted(caller, parts, app)?;
     let mut named = headers.get_all("x-tenant-id").iter().filter(|tenant| !tenant.is_empty());
     if named.any(|tenant| tenant != identity.tenant.workspace.as_str()) {
         return Err(denied(&caller, Outside::Workspace));
     }
     Ok(caller)
+}
+
+/// A caller that proved who they are. The request counts, also if it is denied.
+fn counted(caller: Caller, parts: &Parts, app: &App) -> Result<Caller, ApiError> {
+    app.limits.count_caller(&caller)?;
+    Ok(Caller { act: through(parts, app, caller.act), ..caller })
 }
 
 fn denied(caller: &Caller, outside: Outside) -> ApiError {

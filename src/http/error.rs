@@ -143,13 +143,13 @@ pub enum ApiError {
 /// What there was too much of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Excess {
-    /// Requests of an API key.
-    OfKey,
+    /// Requests of a caller.
+    OfCaller,
     /// Requests of an address.
     OfAddress,
     /// Wrong API keys of an address.
     FailedKeys,
-    /// Waits of an API key.
+    /// Waits of a caller.
     Waits,
     /// Pending authorization requests of a workspace or of a user.
     PendingRequests(Owner),
@@ -158,7 +158,7 @@ pub enum Excess {
 impl Excess {
     fn code(self) -> &'static str {
         match self {
-            Self::OfKey | Self::OfAddress => "rate_limited",
+            Self::OfCaller | Self::OfAddress => "rate_limited",
             Self::FailedKeys => "too_many_failed_keys",
             Self::Waits => "too_many_waits",
             Self::PendingRequests(_) => "too_many_pending_requests",
@@ -167,7 +167,9 @@ impl Excess {
 
     fn detail(self) -> &'static str {
         match self {
-            Self::OfKey => "This API key sends too many requests a second. Try again after the time in Retry-After.",
+            Self::OfCaller => {
+                "This API key or user sends too many requests a second. Try again after the time in Retry-After."
+            }
             Self::OfAddress => {
                 "This address sends too many requests a second. Try again after the time in Retry-After."
             }
@@ -176,7 +178,7 @@ impl Excess {
                  try."
             }
             Self::Waits => {
-                "This API key has as many waits open as it may have. Try again when some of them have ended."
+                "This API key or user has as many waits open as it may have. Try again when some of them have ended."
             }
             Self::PendingRequests(Owner::Workspace) => {
                 "This workspace has as many pending authorization requests as it may have. Try again when some of them are \

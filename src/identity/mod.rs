@@ -6,6 +6,7 @@ pub mod api_keys;
 pub mod langsmith;
 
 use reqwest::header::HeaderMap;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use self::langsmith::Identity;
@@ -91,6 +92,27 @@ impl Caller {
         // The server's setting and the provider's count: LangSmith says nothing of consents.
         let consent = Consent::default();
         Self { tenant: identity.tenant.clone(), role, user, limits: None, consent, id, act, forwarded }
+    }
+
+    /// What their requests are counted by: the key of this server, or the user that LangSmith names, in their workspace (its
+    /// service keys, of which it names none, count together). The credentials would not do, because a caller can vary what
+    /// is forwarded, by a cookie beside the key for example; and one user may have many keys.
+    #[must_use]
+    pub fn counted_as(&self) -> Uuid {
+        let user = match &self.id {
+            CallerId::ApiKey(id) => return *id,
+            CallerId::LangSmithUser(user) => user,
+            CallerId::LangSmithService => "",
+        };
+        let mut digest = Sha256::new();
+        for part in [&self.tenant.organization, &self.tenant.workspace, user] {
+            // With its length, so that no two callers have the same bytes.
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest.finalize()[..16]);
+        Uuid::from_bytes(id)
     }
 
     /// What they reach.
