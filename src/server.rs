@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     broker::{
-        audit::{record_refused_keys, record_start},
+        audit::{record_refusals, record_start},
         context::Broker,
         jobs,
         open::{OpenError, check, data_folder_error, private_file, private_folder},
@@ -81,8 +81,8 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<(Arc<App>
 /// as running.
 pub async fn stop(app: &App) {
     app.broker.stop().await;
-    if let Err(error) = record_refused_keys(&app.broker).await {
-        tracing::warn!(event = "audit.refused_keys_not_written", %error, "could not record how many callers had no valid key");
+    if let Err(error) = record_refusals(&app.broker).await {
+        tracing::warn!(event = "audit.refusals_not_written", %error, "could not record how many callers were refused");
     }
     if let Err(error) = app.broker.handouts.write().await {
         tracing::error!(

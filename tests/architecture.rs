@@ -36,11 +36,11 @@ const EVERYTHING: &str = "*";
 const ROOMS: &[(&str, &str)] = &[
     (
         "broker",
-        "rules backoff persist error usage limits pending notifications handouts refused_keys key_ring open < context < \
+        "rules backoff persist error usage limits pending notifications handouts refusals key_ring open < context < \
          audit < clients < tokens < providers consent connections rotation < authenticate < jobs",
     ),
     ("store", "error key_limits postgres db seal < client reads sealed_rows < key_check < handle < *"),
-    ("http", "error address cors checks limits socket app < act body < caller < browser api"),
+    ("http", "denial error address cors checks limits socket app < act body < caller < browser api"),
 ];
 
 #[test]

@@ -1,8 +1,14 @@
 //! The audit log: events that go with no other write, and reading the log.
-//! Owns: what is recorded of a start and of callers without a valid key.
+//! Owns: what is recorded of a start and of refused callers.
 //! Must not know: how events are chained or shown.
 
-use super::{context::Broker, error::BrokerError};
+use std::{collections::BTreeMap, hash::Hash, net::IpAddr};
+
+use super::{
+    context::Broker,
+    error::BrokerError,
+    refusals::{Count, Counts, Denial, Refusals},
+};
 use crate::{
     model::{
         actor::{Act, ActorKind},
@@ -15,6 +21,7 @@ use crate::{
             read::{Page, Verified},
         },
         error::StoreError,
+        handle::Store,
     },
 };
 
@@ -23,14 +30,14 @@ use crate::{
 /// # Errors
 /// [`BrokerError::Audit`]: then what the event says must not be done.
 pub async fn record(broker: &Broker, event: Event) -> Result<(), BrokerError> {
-    Ok(record_all(broker, vec![event]).await?)
+    Ok(record_all(&broker.store, vec![event]).await?)
 }
 
 /// Records events of one organization.
-async fn record_all(broker: &Broker, events: Vec<Event>) -> Result<(), StoreError> {
+pub(super) async fn record_all(store: &Store, events: Vec<Event>) -> Result<(), StoreError> {
     let mut events: Vec<RecordedEvent> = events.into_iter().map(RecordedEvent::new).collect();
     let Some(organization) = events.first().map(|event| event.organization_id.clone()) else { return Ok(()) };
-    let recorded = broker.store.record_alone(&organization, &mut events, None).await;
+    let recorded = store.record_alone(&organization, &mut events, None).await;
     recorded.map_err(|NotRecorded { error, .. }| error)
 }
 
@@ -45,28 +52,64 @@ pub async fn record_start(broker: &Broker) -> Result<(), BrokerError> {
     record(broker, event).await
 }
 
-/// Records how many callers came without a valid key since the last time, one event for each address. A key that is not
-/// valid belongs to no tenant, so they are in the first one of this database.
-pub async fn record_refused_keys(broker: &Broker) -> Result<(), BrokerError> {
-    let counts = broker.refused_keys.take();
+/// Records how many callers were refused since the last time: those without a valid key, one event for each address, and
+/// those who may not do what they asked for, one event for each of them and each request.
+pub async fn record_refusals(broker: &Broker) -> Result<(), BrokerError> {
+    let now = broker.clock.now();
+    // A key that is not valid belongs to no tenant, so these are in the first one of this database.
+    let of_key = |home: &Tenant, address: Option<&IpAddr>, _: &Count| {
+        let act = Act { address: address.copied(), ..Act::new(ActorKind::Unknown, None) };
+        Event::new(EventName::ApiKeyRefused, &act, home, now).ended(EventResult::Refused, "unauthorized")
+    };
+    let of_denial = |home: &Tenant, denial: Option<&Denial>, count: &Count| match denial {
+        Some(denial) => {
+            let Count { request_id, address, .. } = count.clone();
+            let act = Act { actor: denial.actor.clone(), request_id, address };
+            let event = Event::new(EventName::AccessDenied, &act, &denial.tenant, now);
+            let event = event.with("request", &denial.request).with("outside", denial.outside);
+            event.ended(EventResult::Refused, denial.code)
+        }
+        None => {
+            let event = Event::new(EventName::AccessDenied, &Act::new(ActorKind::Unknown, None), home, now);
+            event.ended(EventResult::Refused, "forbidden")
+        }
+    };
+    let keys = record_counts(broker, &broker.refused_keys, of_key).await;
+    record_counts(broker, &broker.denials, of_denial).await.and(keys)
+}
+
+/// Records an event for each count. What cannot be recorded is counted on.
+async fn record_counts<K: Eq + Hash>(
+    broker: &Broker,
+    refusals: &Refusals<K>,
+    event: impl Fn(&Tenant, Option<&K>, &Count) -> Event,
+) -> Result<(), BrokerError> {
+    let counts = refusals.take();
     if counts.is_empty() {
         return Ok(());
     }
-    let recorded = async {
-        let (tenant, now) = (broker.store.home_tenant(broker.clock.now()).await?, broker.clock.now());
-        let event = |(address, many)| {
-            let act = Act { address, ..Act::new(ActorKind::Unknown, None) };
-            let event = Event::new(EventName::ApiKeyRefused, &act, &tenant, now).with("count", many);
-            event.ended(EventResult::Refused, "unauthorized")
-        };
-        let events = counts.iter().map(|(address, many)| event((*address, *many))).collect();
-        record_all(broker, events).await
+    let home = match broker.home_tenant().await {
+        Ok(home) => home,
+        Err(error) => {
+            refusals.give_back(counts);
+            return Err(error);
+        }
     };
-    let recorded = recorded.await;
-    if recorded.is_err() {
-        broker.refused_keys.give_back(counts);
+    let mut of_organization: BTreeMap<String, (Vec<Event>, Counts<K>)> = BTreeMap::new();
+    for (kind, count) in counts {
+        let event = event(&home, kind.as_ref(), &count).with("count", count.many);
+        let (events, counts) = of_organization.entry(event.tenant.organization.clone()).or_default();
+        events.push(event);
+        counts.insert(kind, count);
     }
-    Ok(recorded?)
+    let mut result = Ok(());
+    for (events, counts) in of_organization.into_values() {
+        if let Err(error) = record_all(&broker.store, events).await {
+            refusals.give_back(counts);
+            result = Err(error.into());
+        }
+    }
+    result
 }
 
 /// Events of a workspace, newest first, from before the event with the number `before`.

@@ -2,7 +2,7 @@
 //! Owns: putting these parts together. The HTTP server, the demo and the command line all open one.
 //! Must not know: who uses it.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -14,7 +14,7 @@ use super::{
     notifications::Notifications,
     open::{OpenError, address_guard, consent, handout_mode, open_store, public_url},
     persist::Unstored,
-    refused_keys::RefusedKeys,
+    refusals::{Denial, Refusals},
     usage::Usage,
 };
 use crate::{
@@ -56,8 +56,10 @@ pub struct Broker {
     pub usage: Usage,
     /// Tokens that were handed out, as far as that is not in the audit log yet.
     pub handouts: Handouts,
-    /// Callers without a valid key, as far as they are not in the audit log yet.
-    pub refused_keys: RefusedKeys,
+    /// Callers without a valid key, by address, as far as they are not in the audit log yet.
+    pub refused_keys: Refusals<IpAddr>,
+    /// Callers who may not do what they asked for, as far as they are not in the audit log yet.
+    pub denials: Refusals<Denial>,
     /// Exchanges, refreshes and jobs that run, which a stop waits for.
     pub tasks: TaskTracker,
     /// Cancelled when the process stops.
@@ -76,7 +78,8 @@ impl Broker {
         let tasks = TaskTracker::new();
         Ok(Arc::new(Self {
             handouts: Handouts::new(handout_mode(&settings)?, store.clone(), tasks.clone()),
-            refused_keys: RefusedKeys::default(),
+            refused_keys: Refusals::default(),
+            denials: Refusals::default(),
             notifications: Notifications::new(store.clone(), clock.clone()),
             settings,
             public_url,

@@ -28,11 +28,11 @@ pub enum LimitKey {
     DevicePoll,
     /// Requests for a token of our own client: the provider's record in that version, and the scopes.
     ClientToken(Uuid, i64, Vec<String>),
-    /// Waits of an API key.
+    /// Waits of a caller.
     Wait {
-        /// The record of the key.
-        key: Uuid,
-        /// How many one key may have.
+        /// What the caller is counted as.
+        caller: Uuid,
+        /// How many one caller may have.
         max: usize,
     },
 }

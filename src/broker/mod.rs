@@ -22,7 +22,7 @@ pub mod open;
 pub mod pending;
 mod persist;
 pub mod providers;
-pub mod refused_keys;
+pub mod refusals;
 pub mod rotation;
 pub mod rules;
 pub mod tokens;

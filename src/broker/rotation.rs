@@ -10,6 +10,7 @@ use std::{fs::File, sync::Arc};
 use secrecy::SecretString;
 
 use super::{
+    audit::record_all,
     key_ring::{self, Kept, KeyRingError},
     open::{OpenError, open_store},
 };
@@ -20,7 +21,11 @@ use crate::{
     },
     clock::Clock,
     config::Settings,
-    store::{error::StoreError, handle::Store},
+    model::{
+        actor,
+        audit::{Event, EventName, EventResult},
+    },
+    store::{encryption_keys::Resealed, error::StoreError, handle::Store},
 };
 
 /// Why a step was not done.
@@ -116,6 +121,7 @@ impl Rotation {
     pub async fn add(&mut self, algorithm: Algorithm) -> Result<Act, RotationError> {
         let key = key_ring::new_key(&self.settings, &self.clock, algorithm).await?;
         let act = Act::Added(key.id.clone());
+        self.record(self.event(EventName::EncryptionKeyAdded, &key.id).await?).await?;
         self.list.append(key);
         self.finish(act)
     }
@@ -128,6 +134,7 @@ impl Rotation {
             )));
         }
         self.require_on_every_server(id).await?;
+        self.record(self.event(EventName::EncryptionKeyPromoted, id).await?).await?;
         self.list.move_to_front(id);
         self.finish(Act::Promoted(id.to_owned()))
     }
@@ -152,15 +159,45 @@ impl Rotation {
                 "{needed} stored secrets still need key `{id}`; run `agent-auth keys reseal` first"
             ));
         }
-        if !self.store.forget_key(id).await? && !self.list.has(id) {
+        let (is_listed, event) = (self.list.has(id), self.event(EventName::EncryptionKeyRetired, id).await?);
+        if !self.store.forget_key(id, is_listed, event).await? && !is_listed {
             return refused(format!("there is no key `{id}`"));
         }
         self.list.remove(id);
         self.finish(Act::Retired(id.to_owned()))
     }
 
+    /// What comes before every stored secret is sealed with the first key.
+    pub async fn begin_reseal(&self) -> Result<(), RotationError> {
+        self.require_on_every_server(self.first()).await?;
+        self.record(self.event(EventName::EncryptionKeyResealBegun, self.first()).await?).await
+    }
+
+    /// What comes after it.
+    pub async fn end_reseal(&self, done: &Resealed) -> Result<(), RotationError> {
+        let event = self.event(EventName::EncryptionKeyResealed, self.first()).await?.with("values", done.resealed);
+        let event = match done.unreadable_count {
+            0 => event,
+            unreadable => event.with("unreadable", unreadable).ended(EventResult::Failed, "unreadable_values"),
+        };
+        self.record(event).await
+    }
+
+    /// What is done with a key, as the audit log has it. The keys belong to no tenant, so it is in the first one of this
+    /// database, as a start is.
+    async fn event(&self, name: EventName, key_id: &str) -> Result<Event, RotationError> {
+        let now = self.clock.now();
+        let home = self.store.home_tenant(now).await?;
+        Ok(Event::new(name, &actor::Act::command_line(), &home, now).with("key_id", key_id))
+    }
+
+    /// Records what changes nothing in the database, before it is done.
+    async fn record(&self, event: Event) -> Result<(), RotationError> {
+        Ok(record_all(&self.store, vec![event]).await?)
+    }
+
     /// Makes sure that every running server can open what is sealed with this key.
-    pub async fn require_on_every_server(&self, id: &str) -> Result<(), RotationError> {
+    async fn require_on_every_server(&self, id: &str) -> Result<(), RotationError> {
         let servers = self.store.keys_of_servers().await?;
         let without = servers.iter().filter(|keys| keys.iter().all(|key| key != id)).count();
         if without == 0 {

@@ -170,14 +170,16 @@ fn limits(providers: Vec<String>, agents: Vec<String>, users: Vec<String>) -> Op
     (limits != KeyLimits::default()).then_some(limits)
 }
 
-/// The limits of a key, as the options that make them.
-fn limits_as_options(key: &ApiKey) -> String {
-    let Some(limits) = &key.limits else { return String::new() };
-    let named = [("provider", &limits.providers), ("agent", &limits.agents), ("user", &limits.users)];
-    let options = named
+/// What narrows a key, as the options that make it so.
+fn options(key: &ApiKey) -> String {
+    let limits = key.limits.clone().unwrap_or_default();
+    let named = [("provider", limits.providers), ("agent", limits.agents), ("user", limits.users)];
+    let limits = named
         .into_iter()
-        .flat_map(|(name, limit)| limit.iter().flatten().map(move |inside| format!("--only-{name} {inside}")));
-    format!("\t{}", options.collect::<Vec<_>>().join(" "))
+        .flat_map(|(name, limit)| limit.into_iter().flatten().map(move |inside| format!("--only-{name} {inside}")));
+    let consent = key.consent.map(|consent| format!("--consent {}", consent.as_str()));
+    let options: Vec<String> = limits.chain(consent).collect();
+    if options.is_empty() { String::new() } else { format!("\t{}", options.join(" ")) }
 }
 
 async fn list(store: &Store, now: DateTime<Utc>) -> anyhow::Result<()> {
@@ -200,7 +202,7 @@ async fn list(store: &Store, now: DateTime<Utc>) -> anyhow::Result<()> {
             key.organization_id,
             key.workspace_id,
             key.name,
-            limits_as_options(&key)
+            options(&key)
         ))?;
     }
     Ok(())

@@ -125,7 +125,7 @@ fn report(rotation: &Rotation, act: &Act) -> anyhow::Result<()> {
 
 async fn reseal(rotation: &Rotation) -> anyhow::Result<()> {
     let first = rotation.first();
-    rotation.require_on_every_server(first).await?;
+    rotation.begin_reseal().await?;
     let mut said = Instant::now();
     let done = reseal::run(&rotation.store, |done: &Resealed| {
         if said.elapsed() >= PROGRESS_EVERY {
@@ -134,6 +134,7 @@ async fn reseal(rotation: &Rotation) -> anyhow::Result<()> {
         }
     })
     .await?;
+    rotation.end_reseal(&done).await?;
     explain(&format!("Resealed {} values with key {first}.", done.resealed))?;
     for unreadable in &done.unreadable {
         explain(&format!("Not opened: {unreadable}"))?;

@@ -3,7 +3,6 @@
 //! Must not know: what an operation needs beyond the permission it names.
 
 use std::{
-    convert::Infallible,
     iter,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,7 +17,12 @@ use axum::{
     },
 };
 
-use super::{act::through, app::App, error::ApiError};
+use super::{
+    act::through,
+    app::App,
+    denial::{Denied, Outside},
+    error::ApiError,
+};
 use crate::{
     broker::{error::BrokerError, rules},
     identity::{
@@ -26,10 +30,14 @@ use crate::{
         api_keys::is_generated,
         langsmith::{Credentials, LangSmith},
     },
-    model::{api_key::ApiKey, key_limits::KeyLimits},
+    model::{
+        actor::{Act, ActorKind},
+        api_key::ApiKey,
+        key_limits::KeyLimits,
+    },
 };
 
-/// How long a request may take before its key is checked again.
+/// How long a request may take before its caller is checked again.
 const NOTICEABLE: Duration = Duration::from_secs(1);
 /// What the API keys of LangSmith begin with.
 const LANGSMITH_PREFIX: &str = "lsv2_";
@@ -49,20 +57,18 @@ impl FromRequestParts<Arc<App>> for Caller {
             && error.is_unauthorized()
             && sends_key(headers)
         {
-            app.broker.refused_keys.note(app.limits.client(&parts.extensions, headers));
+            let act = through(parts, app, Act::new(ActorKind::Unknown, None));
+            app.broker.refused_keys.note(act.address, &act);
             app.limits.count_failed_key(&parts.extensions, headers)?;
         }
         let caller = caller?;
-        if let CallerId::ApiKey(key) = caller.id {
-            app.limits.count_key(key)?;
-        }
         for name in ["x-tenant-id", "x-user-id"] {
             if is_unreadable(headers, name) {
                 let problem = "Input should be visible ASCII characters";
                 return Err(ApiError::fault(["header", name], "value_error", problem));
             }
         }
-        Ok(Self { act: through(parts, app, caller.act), ..caller })
+        Ok(caller)
     }
 }
 
@@ -80,7 +86,7 @@ async fn identify(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
     let record = look_up(key, app).await?.ok_or_else(|| {
         if key.starts_with(LANGSMITH_PREFIX) { ApiError::LangSmithKey } else { ApiError::Unauthorized }
     })?;
-    of_record(&record, headers)
+    of_record(&record, parts, app)
 }
 
 async fn look_up(key: &str, app: &App) -> Result<Option<Arc<ApiKey>>, ApiError> {
@@ -88,15 +94,16 @@ async fn look_up(key: &str, app: &App) -> Result<Option<Arc<ApiKey>>, ApiError> 
 }
 
 /// The caller of one of our own keys.
-fn of_record(record: &ApiKey, headers: &HeaderMap) -> Result<Caller, ApiError> {
-    if header(headers, "x-tenant-id").is_some_and(|tenant| tenant != record.workspace_id) {
-        return Err(denied(&CallerId::ApiKey(record.id), Denial::Workspace));
+fn of_record(record: &ApiKey, parts: &Parts, app: &App) -> Result<Caller, ApiError> {
+    let named_user = header(&parts.headers, "x-user-id");
+    let caller = Caller::of_key(record, named_user.map(ToOwned::to_owned));
+    let caller = counted(caller, parts, app)?;
+    if header(&parts.headers, "x-tenant-id").is_some_and(|tenant| tenant != record.workspace_id) {
+        return Err(denied(&caller, Outside::Workspace));
     }
-    let named_user = header(headers, "x-user-id");
     if let Some(Err((kind, problem))) = named_user.map(rules::identifier) {
         return Err(ApiError::fault(["header", "x-user-id"], kind, problem));
     }
-    let caller = Caller::of_key(record, named_user.map(ToOwned::to_owned));
     caller.user.as_deref().map_or(Ok(()), |user| caller.reaches_user(user))?;
     Ok(caller)
 }
@@ -116,44 +123,30 @@ async fn of_langsmith(langsmith: &LangSmith, parts: &Parts, app: &App) -> Result
         None => {
             for key in keys(headers) {
                 if let Some(record) = look_up(key, app).await? {
-                    return of_record(&record, headers);
+                    return of_record(&record, parts, app);
                 }
             }
             langsmith.identify(&credentials, now).await?
         }
     };
     langsmith.check_workspace(&identity.tenant)?;
-    let caller = Caller::of_langsmith(&identity, langsmith.role);
+    let caller = Caller::of_langsmith(&identity, langsmith.role, credentials.forwarded());
+    let caller = counted(caller, parts, app)?;
     let mut named = headers.get_all("x-tenant-id").iter().filter(|tenant| !tenant.is_empty());
     if named.any(|tenant| tenant != identity.tenant.workspace.as_str()) {
-        return Err(denied(&caller.id, Denial::Workspace));
+        return Err(denied(&caller, Outside::Workspace));
     }
     Ok(caller)
 }
 
-/// What a caller that LangSmith identified sent, for an operation during which its key may be revoked. Empty for others.
-pub struct Forwarded(HeaderMap);
-
-impl FromRequestParts<Arc<App>> for Forwarded {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
-        let credentials = app.langsmith.as_ref().and_then(|_| Credentials::of(&parts.headers));
-        Ok(Self(credentials.map(|credentials| credentials.forwarded()).unwrap_or_default()))
-    }
+/// A caller that proved who they are. The request counts, also if it is denied.
+fn counted(caller: Caller, parts: &Parts, app: &App) -> Result<Caller, ApiError> {
+    app.limits.count_caller(&caller)?;
+    Ok(Caller { act: through(parts, app, caller.act), ..caller })
 }
 
-impl Forwarded {
-    /// Checks that LangSmith still names the caller's workspace. While its answer is remembered, this is no request.
-    pub async fn check_again(&self, app: &App, caller: &Caller) -> Result<(), ApiError> {
-        let (Some(langsmith), CallerId::LangSmithUser(_) | CallerId::LangSmithService) = (&app.langsmith, &caller.id)
-        else {
-            return Ok(());
-        };
-        let credentials = Credentials::of(&self.0).ok_or(ApiError::Unauthorized)?;
-        let identity = langsmith.identify(&credentials, app.broker.clock.now()).await?;
-        if identity.tenant == caller.tenant { Ok(()) } else { Err(ApiError::Unauthorized) }
-    }
+fn denied(caller: &Caller, outside: Outside) -> ApiError {
+    ApiError::Denied(Box::new(Denied::new(caller, outside)))
 }
 
 /// True for credentials that a browser adds by itself, also to requests that another site makes it send.
@@ -178,117 +171,64 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// What an identified caller may not do.
-#[derive(Clone, Copy)]
-enum Denial {
-    /// What its role does not include.
-    Role(Permission),
-    /// Act in another workspace.
-    Workspace,
-    /// Name a provider, an agent or a user outside the limits of its key.
-    Provider,
-    Agent,
-    User,
-    /// Change what all agents and users share.
-    Everyone,
-    /// Read what everybody did.
-    AuditLog,
-}
-
-/// Every refusal of an identified caller is made here. Nothing has been read or begun for the request.
-fn denied(caller: &CallerId, denial: Denial) -> ApiError {
-    let key_id = match caller {
-        CallerId::ApiKey(id) => Some(id),
-        CallerId::LangSmithUser(_) | CallerId::LangSmithService => None,
-    };
-    let (outside, error) = match denial {
-        Denial::Role(Permission::Administer) => {
-            ("role", ApiError::Forbidden("This needs an API key with the role admin."))
-        }
-        Denial::Role(_) => ("role", ApiError::Forbidden("This needs an API key with the role agent or admin.")),
-        Denial::Workspace => {
-            ("workspace", ApiError::Forbidden("X-Tenant-Id names a workspace that this API key does not belong to."))
-        }
-        Denial::Provider => (
-            "provider",
-            ApiError::OutsideLimits(
-                "This API key is limited to some providers, and the request names another one. `agent-auth api-key list` \
-                 shows its limits.",
-            ),
-        ),
-        Denial::Agent => (
-            "agent",
-            ApiError::OutsideLimits(
-                "This API key is limited to some agents: name one of them in agent_id. `agent-auth api-key list` shows its \
-                 limits.",
-            ),
-        ),
-        Denial::User => (
-            "user",
-            ApiError::OutsideLimits(
-                "This API key is limited to some users, and the request names another one (in user_id, ls_user_id or \
-                 X-User-Id). `agent-auth api-key list` shows its limits.",
-            ),
-        ),
-        Denial::Everyone => (
-            "everyone",
-            ApiError::OutsideLimits(
-                "All agents and users of the workspace share its providers: an API key that is limited to some agents or \
-                 users cannot change them.",
-            ),
-        ),
-        Denial::AuditLog => (
-            "audit_log",
-            ApiError::OutsideLimits(
-                "The audit log has the events of everybody: an API key with limits cannot read it.",
-            ),
-        ),
-    };
-    tracing::warn!(
-        event = "access.denied",
-        key_id = key_id.map(tracing::field::display),
-        outside,
-        "a caller was denied"
-    );
-    error
-}
-
 impl Caller {
     /// Checks that the caller has this permission.
     pub fn needs(&self, permission: Permission) -> Result<(), ApiError> {
-        if self.may(permission) { Ok(()) } else { Err(denied(&self.id, Denial::Role(permission))) }
+        if self.may(permission) { Ok(()) } else { Err(denied(self, Outside::Role(permission))) }
     }
 
     /// Checks that the caller may create, change and delete providers. All agents and users of the workspace share them.
     pub fn administers_providers(&self) -> Result<(), ApiError> {
         self.needs(Permission::Administer)?;
-        self.is_inside(KeyLimits::include_everyone, Denial::Everyone)
+        self.is_inside(KeyLimits::include_everyone, Outside::Everyone)
     }
 
     /// Checks that the caller may read the audit log, which no limit narrows.
     pub fn reads_the_audit_log(&self) -> Result<(), ApiError> {
         self.needs(Permission::Administer)?;
-        if self.limits.is_none() { Ok(()) } else { Err(denied(&self.id, Denial::AuditLog)) }
+        if self.limits.is_none() { Ok(()) } else { Err(denied(self, Outside::AuditLog)) }
     }
 
     /// Checks that the provider, which a request names, is inside the limits of the caller's key.
     pub fn reaches_provider(&self, provider_id: &str) -> Result<(), ApiError> {
-        self.is_inside(|limits| limits.include_provider(provider_id), Denial::Provider)
+        self.is_inside(|limits| limits.include_provider(provider_id), Outside::Provider)
     }
 
     /// Checks that the agent, which a request names, is inside the limits of the caller's key. An empty text: the request
     /// names none.
     pub fn reaches_agent(&self, agent_id: &str) -> Result<(), ApiError> {
-        self.is_inside(|limits| limits.include_agent(agent_id), Denial::Agent)
+        self.is_inside(|limits| limits.include_agent(agent_id), Outside::Agent)
     }
 
     /// Checks that the user, whom a request names, is inside the limits of the caller's key.
     pub fn reaches_user(&self, user_id: &str) -> Result<(), ApiError> {
-        self.is_inside(|limits| limits.include_user(user_id), Denial::User)
+        self.is_inside(|limits| limits.include_user(user_id), Outside::User)
     }
 
-    fn is_inside(&self, include: impl FnOnce(&KeyLimits) -> bool, outside: Denial) -> Result<(), ApiError> {
-        if self.limits.as_deref().is_none_or(include) { Ok(()) } else { Err(denied(&self.id, outside)) }
+    fn is_inside(&self, include: impl FnOnce(&KeyLimits) -> bool, outside: Outside) -> Result<(), ApiError> {
+        if self.limits.as_deref().is_none_or(include) { Ok(()) } else { Err(denied(self, outside)) }
+    }
+
+    /// Checks that the caller has not lost its rights since its request began: a key of ours is looked up past the cache, and
+    /// LangSmith is asked again unless its answer is remembered. Needed before a token is handed out to a caller that waited
+    /// for it.
+    pub async fn check_again(&self, app: &App) -> Result<(), ApiError> {
+        let now = app.broker.clock.now();
+        let is_valid = match (&self.id, &app.langsmith) {
+            (CallerId::ApiKey(key), _) => app.api_keys.is_still_valid(*key, now).await.map_err(BrokerError::from)?,
+            (CallerId::LangSmithUser(_) | CallerId::LangSmithService, Some(langsmith)) => {
+                let credentials = Credentials::of(&self.forwarded).ok_or(ApiError::Unauthorized)?;
+                let identity = langsmith.identify(&credentials, now).await?;
+                identity.tenant == self.tenant && identity.user == self.user
+            }
+            (CallerId::LangSmithUser(_) | CallerId::LangSmithService, None) => false,
+        };
+        if is_valid { Ok(()) } else { Err(ApiError::Unauthorized) }
+    }
+
+    /// The same for a request that usually takes no time: only if it did.
+    pub async fn check_after(&self, app: &App, began: Instant) -> Result<(), ApiError> {
+        if began.elapsed() < NOTICEABLE { Ok(()) } else { Box::pin(self.check_again(app)).await }
     }
 
     /// The user whose tokens the request is about.
@@ -311,19 +251,6 @@ impl Caller {
 fn keys(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let api_keys = headers.get_all("x-api-key").iter().filter_map(|value| value.to_str().ok());
     api_keys.chain(iter::once_with(|| bearer(headers)).flatten()).filter(|key| !key.is_empty())
-}
-
-/// Checks, past the cache, that a key of ours has not been revoked since its request began. Needed before a token is handed
-/// out to a caller that waited for it.
-pub(in crate::http) async fn check_key_again(app: &App, caller: &CallerId) -> Result<(), ApiError> {
-    let CallerId::ApiKey(key) = *caller else { return Ok(()) };
-    let is_valid = app.api_keys.is_still_valid(key, app.broker.clock.now()).await.map_err(BrokerError::from)?;
-    if is_valid { Ok(()) } else { Err(ApiError::Unauthorized) }
-}
-
-/// The same for a request that usually takes no time: only if it did.
-pub(in crate::http) async fn check_key_after(app: &App, caller: &CallerId, began: Instant) -> Result<(), ApiError> {
-    if began.elapsed() < NOTICEABLE { Ok(()) } else { Box::pin(check_key_again(app, caller)).await }
 }
 
 /// The value of a header, unless it is empty.

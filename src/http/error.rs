@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::denial::Denied;
 use crate::{
     broker::{
         error::{BrokerError, Exposure, Owner},
@@ -98,10 +99,10 @@ pub enum ApiError {
     LangSmithKey,
     /// LangSmith identifies nobody.
     LangSmith(Refusal),
-    /// The key's role or workspace does not permit this.
+    /// These credentials do not count in such a request.
     Forbidden(&'static str),
-    /// The call is outside the limits of its key.
-    OutsideLimits(&'static str),
+    /// The caller's role or the limits of its key do not permit this.
+    Denied(Box<Denied>),
     /// It does not exist, or not for this caller.
     NotFound(String),
     /// The path does not support the method.
@@ -142,13 +143,13 @@ pub enum ApiError {
 /// What there was too much of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Excess {
-    /// Requests of an API key.
-    OfKey,
+    /// Requests of a caller.
+    OfCaller,
     /// Requests of an address.
     OfAddress,
     /// Wrong API keys of an address.
     FailedKeys,
-    /// Waits of an API key.
+    /// Waits of a caller.
     Waits,
     /// Pending authorization requests of a workspace or of a user.
     PendingRequests(Owner),
@@ -157,7 +158,7 @@ pub enum Excess {
 impl Excess {
     fn code(self) -> &'static str {
         match self {
-            Self::OfKey | Self::OfAddress => "rate_limited",
+            Self::OfCaller | Self::OfAddress => "rate_limited",
             Self::FailedKeys => "too_many_failed_keys",
             Self::Waits => "too_many_waits",
             Self::PendingRequests(_) => "too_many_pending_requests",
@@ -166,7 +167,9 @@ impl Excess {
 
     fn detail(self) -> &'static str {
         match self {
-            Self::OfKey => "This API key sends too many requests a second. Try again after the time in Retry-After.",
+            Self::OfCaller => {
+                "This API key or user sends too many requests a second. Try again after the time in Retry-After."
+            }
             Self::OfAddress => {
                 "This address sends too many requests a second. Try again after the time in Retry-After."
             }
@@ -175,7 +178,7 @@ impl Excess {
                  try."
             }
             Self::Waits => {
-                "This API key has as many waits open as it may have. Try again when some of them have ended."
+                "This API key or user has as many waits open as it may have. Try again when some of them have ended."
             }
             Self::PendingRequests(Owner::Workspace) => {
                 "This workspace has as many pending authorization requests as it may have. Try again when some of them are \
@@ -238,7 +241,7 @@ impl ApiError {
             ),
             Self::LangSmith(refusal) => refused_by_langsmith(refusal),
             Self::Forbidden(detail) => table(StatusCode::FORBIDDEN, "forbidden", detail),
-            Self::OutsideLimits(detail) => table(StatusCode::FORBIDDEN, "outside_key_limits", detail),
+            Self::Denied(denied) => table(StatusCode::FORBIDDEN, denied.code, denied.detail),
             Self::NotFound(detail) => table(StatusCode::NOT_FOUND, "not_found", detail),
             Self::MethodNotAllowed => table(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -340,7 +343,12 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let retry_after = self.retry_after();
         let (status, code, detail) = self.status_code_detail();
+        let mut denied = None;
         let body = match self {
+            Self::Denied(caller) => {
+                denied = Some(*caller);
+                Json(json!(ErrorBody { detail, code }))
+            }
             Self::Faults(detail) => Json(json!(Faults { detail })),
             Self::RegistrationRequired(needed) => Json(json!(RegistrationRequired {
                 detail,
@@ -356,6 +364,9 @@ impl IntoResponse for ApiError {
             _ => Json(json!(ErrorBody { detail, code })),
         };
         let mut response = (status, [(header::CACHE_CONTROL, "no-store")], body).into_response();
+        if let Some(denied) = denied {
+            response.extensions_mut().insert(denied);
+        }
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

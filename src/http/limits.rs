@@ -1,4 +1,4 @@
-//! How much a client may send: requests of a key and of an address in a second, failed keys of an address in a minute.
+//! How much a client may send: requests of a caller and of an address in a second, failed keys of an address in a minute.
 //! Owns: the counts, in a bounded amount of memory.
 //! Must not know: what the requests are for.
 
@@ -22,7 +22,7 @@ use super::{
     address::TrustedProxies,
     error::{ApiError, Excess},
 };
-use crate::config::Settings;
+use crate::{config::Settings, identity::Caller};
 
 /// Keys and addresses that are counted at a time. Beyond it, the ones that were idle longest are forgotten.
 const COUNTED_MAX: u64 = 100_000;
@@ -32,7 +32,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_mins(2);
 /// The limits of this process.
 pub struct Limits {
     proxies: TrustedProxies,
-    of_key: Option<Buckets<Uuid>>,
+    of_caller: Option<Buckets<Uuid>>,
     of_address: Option<Buckets<IpAddr>>,
     failed_keys: Option<Buckets<IpAddr>>,
 }
@@ -45,7 +45,7 @@ impl Limits {
     pub fn new(settings: &Settings) -> Result<Self, String> {
         Ok(Self {
             proxies: TrustedProxies::parse(&settings.trusted_proxies)?,
-            of_key: NonZeroU32::new(settings.key_requests_per_second)
+            of_caller: NonZeroU32::new(settings.key_requests_per_second)
                 .map(|count| Buckets::new(Quota::per_second(count))),
             of_address: NonZeroU32::new(settings.address_requests_per_second)
                 .map(|count| Buckets::new(Quota::per_second(count))),
@@ -65,10 +65,10 @@ impl Limits {
         self.of_address.as_ref().map_or(Ok(()), |buckets| self.take(buckets, extensions, headers, Excess::OfAddress))
     }
 
-    /// Counts a request of a key.
-    pub(super) fn count_key(&self, key: Uuid) -> Result<(), ApiError> {
-        let Some(buckets) = &self.of_key else { return Ok(()) };
-        buckets.take(key).map_err(|wait| ApiError::TooMany(Excess::OfKey, wait))
+    /// Counts a request of an identified caller.
+    pub(super) fn count_caller(&self, caller: &Caller) -> Result<(), ApiError> {
+        let Some(buckets) = &self.of_caller else { return Ok(()) };
+        buckets.take(caller.counted_as()).map_err(|wait| ApiError::TooMany(Excess::OfCaller, wait))
     }
 
     /// Counts a key that does not exist. It is counted only after the key was looked up, so that a valid key is never

@@ -11,6 +11,7 @@ pub mod browser;
 mod caller;
 mod checks;
 pub mod cors;
+mod denial;
 mod error;
 mod health;
 pub mod limits;

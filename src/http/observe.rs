@@ -18,8 +18,10 @@ use super::{
     app::App,
     browser::request_id::{REQUEST_ID, is_safe},
     checks::check,
+    denial::Denied,
     error::ApiError,
 };
+use crate::broker::refusals::Denial;
 
 /// The routes that are not counted: a monitor must get its answer.
 const UNLIMITED: [&str; 4] = ["/livez", "/readyz", "/ok", "/metrics"];
@@ -39,6 +41,11 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
         Err(refused) => refused.into_response(),
     };
 
+    if let Some(denied) = response.extensions_mut().remove::<Denied>() {
+        let request = format!("{method} {template}");
+        let Denied { tenant, act, outside, code, .. } = denied;
+        app.broker.denials.note(Some(Denial { tenant, actor: act.actor.clone(), request, outside, code }), &act);
+    }
     let route = template.to_owned();
     let (status, took) = (response.status().as_u16(), started.elapsed());
     tracing::debug!(

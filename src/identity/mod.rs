@@ -5,6 +5,8 @@
 pub mod api_keys;
 pub mod langsmith;
 
+use reqwest::header::HeaderMap;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use self::langsmith::Identity;
@@ -33,6 +35,8 @@ pub struct Caller {
     pub id: CallerId,
     /// The same for the audit log, with the request through which they come.
     pub act: Act,
+    /// What LangSmith identified them by, to ask it again: marked as sensitive, so never shown. Empty for keys of this server.
+    pub forwarded: HeaderMap,
 }
 
 /// Who a caller is.
@@ -75,18 +79,40 @@ impl Caller {
             consent: key.consent.unwrap_or_default(),
             id: CallerId::ApiKey(key.id),
             act: Act::new(ActorKind::ApiKey, Some(key.id.to_string())),
+            forwarded: HeaderMap::new(),
         }
     }
 
     /// A caller that LangSmith identified.
     #[must_use]
-    pub fn of_langsmith(identity: &Identity, role: Role) -> Self {
+    pub fn of_langsmith(identity: &Identity, role: Role, forwarded: HeaderMap) -> Self {
         let user = identity.user.clone();
         let id = user.clone().map_or(CallerId::LangSmithService, CallerId::LangSmithUser);
         let act = Act::new(ActorKind::Langsmith, user.clone());
         // The server's setting and the provider's count: LangSmith says nothing of consents.
         let consent = Consent::default();
-        Self { tenant: identity.tenant.clone(), role, user, limits: None, consent, id, act }
+        Self { tenant: identity.tenant.clone(), role, user, limits: None, consent, id, act, forwarded }
+    }
+
+    /// What their requests are counted by: the key of this server, or the user that LangSmith names, in their workspace (its
+    /// service keys, of which it names none, count together). The credentials would not do, because a caller can vary what
+    /// is forwarded, by a cookie beside the key for example; and one user may have many keys.
+    #[must_use]
+    pub fn counted_as(&self) -> Uuid {
+        let user = match &self.id {
+            CallerId::ApiKey(id) => return *id,
+            CallerId::LangSmithUser(user) => user,
+            CallerId::LangSmithService => "",
+        };
+        let mut digest = Sha256::new();
+        for part in [&self.tenant.organization, &self.tenant.workspace, user] {
+            // With its length, so that no two callers have the same bytes.
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest.finalize()[..16]);
+        Uuid::from_bytes(id)
     }
 
     /// What they reach.

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 /// What kind of actor it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ActorKind {
     /// An API key of this server; its id is that of the key's record.
     ApiKey,
@@ -43,7 +43,7 @@ impl ActorKind {
 }
 
 /// Who performs an operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Actor {
     /// What kind of actor it is.
     pub kind: ActorKind,

@@ -38,6 +38,8 @@ macro_rules! events {
 }
 
 events! {
+    /// An identified caller was refused what it asked for; counted.
+    AccessDenied = "access.denied",
     /// An API key was created.
     ApiKeyCreated = "api_key.created",
     /// Callers came with a key that is unknown, expired or revoked; counted.
@@ -54,14 +56,28 @@ events! {
     ConsentBegun = "consent.begun",
     /// An authorization request became a token.
     ConsentCompleted = "consent.completed",
+    /// The application confirmed the user: the code was taken.
+    ConsentConfirmed = "consent.confirmed",
+    /// A person went on from our page to the provider: the request belongs to that browser.
+    ConsentContinued = "consent.continued",
     /// An authorization request ended without a token.
     ConsentFailed = "consent.failed",
     /// The person or the provider refused.
     ConsentRefused = "consent.refused",
-    /// A state came back that was used before, or at another provider's callback.
+    /// A state came back that was used before, at another provider's callback, or in another browser.
     ConsentReplayed = "consent.replayed",
-    /// The person came back: the state was taken.
+    /// The person came back: the state was taken, or the code is kept until the application confirms.
     ConsentReturned = "consent.returned",
+    /// A new encryption key was listed.
+    EncryptionKeyAdded = "encryption_key.added",
+    /// An encryption key is to seal from now on.
+    EncryptionKeyPromoted = "encryption_key.promoted",
+    /// Every stored secret was sealed with the first encryption key, as far as it could be opened.
+    EncryptionKeyResealed = "encryption_key.resealed",
+    /// Resealing has begun.
+    EncryptionKeyResealBegun = "encryption_key.reseal_begun",
+    /// An encryption key is no longer used.
+    EncryptionKeyRetired = "encryption_key.retired",
     /// A provider was changed.
     ProviderChanged = "provider.changed",
     /// Our client at a provider was registered again.

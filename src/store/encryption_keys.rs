@@ -20,7 +20,7 @@ use super::{
     key_check::{record_keys, record_seals, running_servers},
     sealed_rows::{Replaced, Walk, count_by_key, walks},
 };
-use crate::cipher::SEALS_MAX;
+use crate::{cipher::SEALS_MAX, model::audit::Event};
 
 /// How many rows are written at the same time on PostgreSQL. SQLite has one writer.
 const AT_ONCE: usize = 4;
@@ -130,10 +130,16 @@ impl Store {
         record_seals(&self.db, &self.keys).await
     }
 
-    /// Ends the record of a key that is no longer used. `false`: there is no such record.
-    pub async fn forget_key(&self, key_id: &str) -> Result<bool, StoreError> {
+    /// Ends the record of a key that is no longer used. `false`: there is no such record; then nothing is done, unless the
+    /// key `is_listed`.
+    pub async fn forget_key(&self, key_id: &str, is_listed: bool, event: Event) -> Result<bool, StoreError> {
+        let mut tx = self.db.begin().await?;
         let forgotten =
-            self.db.query("DELETE FROM encryption_keys WHERE key_id = $1").bind(key_id.to_owned()).execute().await?;
+            tx.query("DELETE FROM encryption_keys WHERE key_id = $1").bind(key_id.to_owned()).execute().await?;
+        if forgotten > 0 || is_listed {
+            self.record(&mut tx, vec![event]).await?;
+        }
+        tx.commit().await?;
         Ok(forgotten > 0)
     }
 

@@ -76,6 +76,7 @@ pub async fn complete(
     let known = broker.store.authorization_request_of_state(state_hash).await?;
     let Some(known) = known else { return Ok(Completion::InvalidState) };
     if let Err(refused) = check_source(broker, provider_id, &known, source) {
+        record_replay(broker, &known, &refused, act).await?;
         return Ok(refused);
     }
     if known.client.options.grant_type == GrantType::ApiKey {
@@ -87,7 +88,7 @@ pub async fn complete(
         // A code that did not come from the provider is not kept. It goes on, and is refused there before any token request.
         (Consent::Verify, Source::Browser { .. }) if check_response(&known, &response).is_err() => {}
         (Consent::Verify, Source::Browser { .. } | Source::KeyPage { .. }) => {
-            return match await_confirmation(broker, &known, state, &response.code, code_hash).await? {
+            return match await_confirmation(broker, &known, state, &response.code, code_hash, act).await? {
                 Some(completion) => Ok(completion),
                 None => completed_before(broker, &known, is_same).await,
             };
@@ -133,7 +134,7 @@ pub(super) async fn run_exchange(
     stored(&broker.unstored, id, deadline, exchange).await?.ok_or_else(late)
 }
 
-/// Records that a state came back with another code, or at another provider's callback.
+/// Records that a state came back with another code, at another provider's callback, or in another browser.
 pub(super) async fn record_replay(
     broker: &Broker,
     request: &AuthorizationRequest,
@@ -143,6 +144,7 @@ pub(super) async fn record_replay(
     let error = match completion {
         Completion::StateUsed => "state_used",
         Completion::WrongProvider => "wrong_provider",
+        Completion::OtherBrowser => "other_browser",
         _ => return Ok(()),
     };
     let event = request.event(EventName::ConsentReplayed, act, broker.clock.now());

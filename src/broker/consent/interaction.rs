@@ -222,12 +222,13 @@ pub async fn go_on(
     broker: &Broker,
     reference: &SecretString,
     cookie: &SecretString,
+    act: &Act,
 ) -> Result<Result<SecretString, Closed>, BrokerError> {
     let Some(request) = broker.store.authorization_request_of_reference(hash(reference)).await? else {
         return Ok(Err(Closed::unknown()));
     };
     let browser_hash = browser_hash(request.id, cookie);
-    let is_bound = broker.store.bind_browser(&request, browser_hash, broker.clock.now()).await?;
+    let is_bound = broker.store.bind_browser(&request, browser_hash, act, broker.clock.now()).await?;
     match request.authorization_url.clone().filter(|_| is_bound) {
         Some(url) => Ok(Ok(url)),
         None => closed_now(broker, &request, cookie).await.map(Err),
@@ -278,13 +279,14 @@ pub(super) async fn await_confirmation(
     state: &SecretString,
     code: &SecretString,
     code_hash: [u8; 32],
+    act: &Act,
 ) -> Result<Option<Completion>, BrokerError> {
     let Some(return_url) = request.return_url.clone() else {
         return Err(BrokerError::Internal("a request that its application confirms has no return_url".into()));
     };
     let reference = confirmation_reference(state, code);
     let now = broker.clock.now();
-    let kept = broker.store.keep_code(request, code, code_hash, hash(&reference), now).await?;
+    let kept = broker.store.keep_code(request, code, code_hash, hash(&reference), act, now).await?;
     let is_repeated = async || {
         let stored =
             broker.store.authorization_request(Reach::whole(&request.wanted.subject.tenant), request.id).await?;

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::{audit, device_polls, encryption_keys, keep_alive, resume, sweep, usage};
 use crate::broker::{
-    audit::record_refused_keys,
+    audit::record_refusals,
     context::Broker,
     error::BrokerError,
     handouts,
@@ -17,8 +17,8 @@ use crate::broker::{
 
 /// The first run comes within this time after the start.
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
-/// How often it is recorded how many callers came without a valid key.
-const REFUSED_KEYS_EVERY: Duration = Duration::from_mins(1);
+/// How often it is recorded how many callers were refused.
+const REFUSALS_EVERY: Duration = Duration::from_mins(1);
 
 /// Starts every job, and listens to other replicas. It ends with `shutdown`.
 pub fn start(broker: &Arc<Broker>) {
@@ -35,9 +35,7 @@ pub fn start(broker: &Arc<Broker>) {
     repeat(broker, "hand-outs", handouts::EVERY, handouts::EVERY, |broker| async move {
         Ok(broker.handouts.write().await?)
     });
-    repeat(broker, "refused keys", REFUSED_KEYS_EVERY, REFUSED_KEYS_EVERY, |broker| async move {
-        record_refused_keys(&broker).await
-    });
+    repeat(broker, "refusals", REFUSALS_EVERY, REFUSALS_EVERY, |broker| async move { record_refusals(&broker).await });
     repeat(broker, "audit", soon(), audit::EVERY, |broker| async move { audit::run_once(&broker).await.map(drop) });
     repeat(broker, "resume", Duration::ZERO, resume::EVERY, |broker| async move { resume::run_once(&broker).await });
     repeat(broker, "devices", Duration::ZERO, device_polls::EVERY, |broker| async move {

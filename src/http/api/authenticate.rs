@@ -21,7 +21,6 @@ use crate::{
     http::{
         app::App,
         body::{Fields, JsonBody},
-        caller::check_key_after,
         error::{ApiError, ErrorBody, Faults},
     },
     identity::{Caller, Permission},
@@ -140,14 +139,14 @@ pub async fn authenticate(
     body: JsonBody,
 ) -> Result<Json<AuthenticateResponse>, ApiError> {
     caller.needs(Permission::Authenticate)?;
-    let (began, key, act) = (Instant::now(), caller.id.clone(), caller.act.clone());
+    let began = Instant::now();
     let request = AuthenticateRequest::read(&body, &caller)?;
     request.check_limits(&caller)?;
-    let request = request.into_token_request(caller);
+    let request = request.into_token_request(&caller);
     let user_id = Some(request.subject.user_id.clone());
-    let outcome = authenticate::authenticate(&app.broker, request, &act).await?;
+    let outcome = authenticate::authenticate(&app.broker, request, &caller.act).await?;
     if matches!(outcome, Outcome::Completed(_)) {
-        check_key_after(&app, &key, began).await?;
+        caller.check_after(&app, began).await?;
     }
     let response = match outcome {
         Outcome::Completed(token) => AuthenticateResponse {
@@ -220,15 +219,15 @@ impl AuthenticateRequest {
         users.try_for_each(|user| caller.reaches_user(user))
     }
 
-    fn into_token_request(self, caller: Caller) -> TokenRequest {
+    fn into_token_request(self, caller: &Caller) -> TokenRequest {
         let user_id = self.user_id.or_else(|| self.ls_user_id.clone()).or_else(|| caller.user.clone());
         TokenRequest {
             subject: Subject {
-                tenant: caller.tenant,
+                tenant: caller.tenant.clone(),
                 user_id: user_id.unwrap_or_default(),
                 agent_id: self.agent_id.unwrap_or_default(),
             },
-            ls_user_id: self.ls_user_id.or(caller.user),
+            ls_user_id: self.ls_user_id.or_else(|| caller.user.clone()),
             provider_id: self.provider,
             scopes: match self.challenge {
                 Some(challenge) => with_challenged_scopes(self.scopes, &challenge, rules::SCOPES_MAX),

@@ -27,7 +27,6 @@ use crate::{
     http::{
         app::App,
         body::{Fields, JsonBody},
-        caller::check_key_after,
         error::{ApiError, ErrorBody, Faults},
     },
     identity::{Caller, Permission},
@@ -155,7 +154,7 @@ pub async fn report(
     let began = Instant::now();
     let may_end = if caller.may(Permission::Administer) { MayEnd::Any } else { MayEnd::OfRejectedToken };
     let reported = report_invalid(&app.broker, caller.reach(), id, refused.as_ref(), may_end, &caller.act).await?;
-    check_key_after(&app, &caller.id, began).await?;
+    caller.check_after(&app, began).await?;
     let (status, token, detail) = match reported {
         Reported::Refreshed(token) => (TokenReportStatus::Refreshed, Some(token), "The token was refreshed."),
         Reported::ReplacedBefore(token) => (

@@ -21,10 +21,9 @@ use crate::{
     },
     http::{
         app::App,
-        caller::{Forwarded, check_key_again},
         error::{ApiError, ErrorBody, Excess, Faults},
     },
-    identity::{Caller, CallerId, Permission},
+    identity::{Caller, Permission},
 };
 
 /// When another try makes sense after too many waits.
@@ -64,22 +63,21 @@ pub enum AuthWaitStatus {
     params(("auth_id" = String, Path),
            ("timeout" = Option<i64>, Query, description = "Seconds, from 0 to the server's WAIT_MAX_SECONDS, its default.")),
     responses((status = 200, body = WaitResponse), (status = 401, body = ErrorBody), (status = 422, body = Faults),
-              (status = 429, body = ErrorBody, description = "The API key has too many waits open")))]
+              (status = 429, body = ErrorBody, description = "The API key, or the user of LangSmith, has too many waits open")))]
 pub async fn wait(
     State(app): State<Arc<App>>,
     caller: Caller,
-    forwarded: Forwarded,
     Path(auth_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<WaitResponse>, ApiError> {
     caller.needs(Permission::Authenticate)?;
     let timeout = timeout(query.as_deref().unwrap_or_default(), app.broker.settings.wait_max_seconds)?;
-    let _open = match caller.id {
-        CallerId::ApiKey(key) if app.broker.settings.waits_per_key > 0 => {
-            let key = LimitKey::Wait { key, max: app.broker.settings.waits_per_key };
+    let _open = match app.broker.settings.waits_per_key {
+        0 => None,
+        max => {
+            let key = LimitKey::Wait { caller: caller.counted_as(), max };
             Some(app.broker.limits.begin(key).ok_or(ApiError::TooMany(Excess::Waits, RETRY_AFTER))?)
         }
-        _ => None,
     };
     let waited = match Uuid::try_parse(&auth_id) {
         Ok(id) => wait_for(&app.broker, caller.reach(), id, timeout, &caller.act).await?,
@@ -89,8 +87,7 @@ pub async fn wait(
     Ok(Json(match waited {
         Waited::Completed(token) => {
             // Who waited for minutes may have lost the key meanwhile.
-            forwarded.check_again(&app, &caller).await?;
-            check_key_again(&app, &caller.id).await?;
+            caller.check_again(&app).await?;
             answer(AuthWaitStatus::Completed, Some(token.access_token.expose_secret().to_owned()))
         }
         Waited::Pending => answer(AuthWaitStatus::Pending, None),

@@ -71,7 +71,7 @@ pub async fn post(
             Err(error) => internal_error_page(error.into(), &request_id),
         };
     }
-    let next = go_on(&app.broker, &reference, &decision.cookie).await;
+    let next = go_on(&app.broker, &reference, &decision.cookie, &act).await;
     leave(&app, next, &decision.cookie, &request_id).await
 }
 

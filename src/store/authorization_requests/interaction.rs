@@ -17,6 +17,14 @@ use crate::{
     store::{error::StoreError, handle::Store, seal::REQUEST_CODE},
 };
 
+/// That a browser may go on with the request.
+macro_rules! may_go_on {
+    () => {
+        "organization_id = $1 AND workspace_id = $2 AND id = $3 AND expires_at > $5 AND code IS NULL
+           AND (status = 'pending' OR (status = 'exchanging' AND poll_seconds IS NOT NULL))"
+    };
+}
+
 impl Store {
     /// The request of the reference in the URL of our page, in any status. The reference proves that the person was given
     /// the URL; no tenant is known yet.
@@ -39,23 +47,37 @@ impl Store {
         &self,
         request: &AuthorizationRequest,
         browser_hash: [u8; 32],
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let bound = self
-            .db
-            .query(
-                "UPDATE authorization_requests SET browser_hash = $4
-                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND expires_at > $5 AND code IS NULL
-                   AND (browser_hash IS NULL OR browser_hash = $4)
-                   AND (status = 'pending' OR (status = 'exchanging' AND poll_seconds IS NOT NULL))",
-            )
+        let mut tx = self.db.begin().await?;
+        let bound = tx
+            .query(concat!(
+                "UPDATE authorization_requests SET browser_hash = $4 WHERE browser_hash IS NULL AND ",
+                may_go_on!()
+            ))
             .within(&request.wanted.subject.tenant)
             .bind(request.id)
             .bind(browser_hash.to_vec())
             .bind(now)
             .execute()
             .await?;
-        Ok(bound > 0)
+        if bound > 0 {
+            self.record(&mut tx, vec![request.event(EventName::ConsentContinued, act, now)]).await?;
+            tx.commit().await?;
+            return Ok(true);
+        }
+        // The same browser may go on again: a double click, or the way back.
+        let (same,): (i64,) = tx
+            .query(concat!("SELECT count(*) FROM authorization_requests WHERE browser_hash = $4 AND ", may_go_on!()))
+            .within(&request.wanted.subject.tenant)
+            .bind(request.id)
+            .bind(browser_hash.to_vec())
+            .bind(now)
+            .one()
+            .await?;
+        tx.commit().await?;
+        Ok(same > 0)
     }
 
     /// Keeps the code of a pending request until the application has confirmed its user. `false`: it has a code already, or
@@ -66,11 +88,12 @@ impl Store {
         code: &SecretString,
         code_hash: [u8; 32],
         confirmation_hash: [u8; 32],
+        act: &Act,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let sealed = self.row_seal(&request.wanted.subject.tenant, request.id, 0).seal(REQUEST_CODE, code)?;
-        let kept = self
-            .db
+        let mut tx = self.db.begin().await?;
+        let kept = tx
             .query(
                 "UPDATE authorization_requests SET code = $4, code_hash = $5, confirmation_hash = $6
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND status = 'pending' AND code IS NULL
@@ -84,6 +107,10 @@ impl Store {
             .bind(now)
             .execute()
             .await?;
+        if kept > 0 {
+            self.record(&mut tx, vec![request.event(EventName::ConsentReturned, act, now)]).await?;
+        }
+        tx.commit().await?;
         Ok(kept > 0)
     }
 
@@ -110,7 +137,7 @@ impl Store {
             .bind(now)
             .optional()
             .await?;
-        self.commit_taken(tx, row, act, now).await
+        self.commit_taken(tx, row, EventName::ConsentConfirmed, act, now).await
     }
 
     /// Ends an open request without a token, because of what the person or the application said here. `false`: it has

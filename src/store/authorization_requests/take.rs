@@ -39,7 +39,7 @@ impl Store {
             .bind(now)
             .optional()
             .await?;
-        self.commit_taken(tx, row, act, now).await
+        self.commit_taken(tx, row, EventName::ConsentReturned, act, now).await
     }
 
     /// Commits that a request was taken, and records it. If this replica lacks a key to open it, the transaction is rolled
@@ -48,6 +48,7 @@ impl Store {
         &self,
         mut tx: Tx,
         row: Option<AuthorizationRequestRow>,
+        event: EventName,
         act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Option<AuthorizationRequest>, StoreError> {
@@ -56,7 +57,7 @@ impl Store {
             return Ok(None);
         };
         let request = self.open_authorization_request(row)?;
-        self.record(&mut tx, vec![request.event(EventName::ConsentReturned, act, now)]).await?;
+        self.record(&mut tx, vec![request.event(event, act, now)]).await?;
         tx.commit().await?;
         Ok(Some(request))
     }

@@ -251,7 +251,7 @@ async fn callers_without_a_valid_key_are_counted(app: TestApp) {
         app.with_key("aauth_not-a-key").get("/v2/auth/providers").await.expect_error(401, "unauthorized");
     }
     app.anonymous().get("/v2/auth/providers").await.expect_error(401, "unauthorized");
-    agent_auth::broker::audit::record_refused_keys(&app.app.broker).await.unwrap();
+    agent_auth::broker::audit::record_refusals(&app.app.broker).await.unwrap();
     let refused = of_name(&recorded(&app).await, "api_key.refused");
     assert_eq!(refused.len(), 1, "one event, however many there were: {refused:?}");
     assert_eq!((&refused[0]["result"], &refused[0]["actor"]), (&json!("refused"), &json!("unknown")));

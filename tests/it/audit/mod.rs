@@ -2,9 +2,11 @@
 
 mod api;
 mod chain;
+mod consents;
 mod events;
 mod failing;
 mod handouts;
+mod refusals;
 mod retention;
 
 use agent_auth::broker::audit;

@@ -22,7 +22,7 @@ both_databases! {
     a_code_is_taken_only_from_a_key_that_reaches_its_request,
     what_all_agents_and_users_share_is_not_changed_by_a_key_for_some_of_them,
     the_slack_operations_stay_inside_the_limits,
-    the_limits_are_listed_and_checked_when_a_key_is_made,
+    the_limits_and_the_consent_of_a_key_are_listed_and_checked_when_it_is_made,
     a_denial_is_logged_with_key_route_and_what_was_outside,
 }
 
@@ -277,17 +277,24 @@ async fn the_slack_operations_stay_inside_the_limits(app: TestApp) {
     assert!(admin.acting_for("bob").has_token().await);
 }
 
-async fn the_limits_are_listed_and_checked_when_a_key_is_made(database: Database) {
+async fn the_limits_and_the_consent_of_a_key_are_listed_and_checked_when_it_is_made(database: Database) {
     let run = async |arguments: &[&str]| binary::run(arguments, &database.environment()).await;
     let create = ["api-key", "create", "--name", "limited"];
     let limits = ["--only-provider", "github", "--only-provider", "google", "--only-agent", "my agent"];
     assert!(run(&[&create[..], &limits].concat()).await.status.success());
     assert!(run(&create).await.status.success());
+    assert!(run(&[&create[..], &["--consent", "verify"]].concat()).await.status.success());
+    assert!(run(&[&create[..], &["--only-user", "ada", "--consent", "confirm"]].concat()).await.status.success());
     let listed = run(&["api-key", "list"]).await.stdout;
     let lines: Vec<&str> = listed.lines().collect();
-    assert!(lines[0].ends_with("\tlimited"), "{listed}");
-    let options = "\tlimited\t--only-provider github --only-provider google --only-agent my agent";
-    assert!(lines[1].ends_with(options), "{listed}");
+    for (line, options) in lines.iter().zip([
+        "\tlimited\t--only-user ada --consent confirm",
+        "\tlimited\t--consent verify",
+        "\tlimited",
+        "\tlimited\t--only-provider github --only-provider google --only-agent my agent",
+    ]) {
+        assert!(line.ends_with(options), "{listed}");
+    }
     for wrong in [["--only-provider", "no/id"], ["--only-agent", ""], ["--only-user", "a\nb"]] {
         let refused = run(&[&create[..], &wrong].concat()).await;
         assert!(!refused.status.success(), "{wrong:?}");

@@ -5,4 +5,5 @@ mod isolation;
 mod key_limits;
 mod langsmith;
 mod random_rows;
+mod rights_that_end;
 mod routes;

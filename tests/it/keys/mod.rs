@@ -1,6 +1,7 @@
 //! Encryption keys: rotating them while servers run, two algorithms, and keys that Vault encrypted.
 
 mod algorithms;
+mod audited;
 mod interrupted;
 mod key_file;
 mod rotation;

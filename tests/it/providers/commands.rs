@@ -15,6 +15,7 @@ both_databases! {
     a_bad_definition_is_refused_by_name,
     adding_the_same_id_again_is_refused,
     a_removed_provider_is_gone,
+    every_command_takes_another_workspace,
     the_secret_is_neither_printed_nor_listed,
     an_issuer_says_where_the_endpoints_are,
     a_client_that_gets_tokens_for_itself_is_added_and_checked,
@@ -68,6 +69,23 @@ async fn an_added_provider_works(app: TestApp) {
     assert_eq!(stored["authorization_params"], json!({"access_type": "offline"}));
     app.connect(&provider, &asking("alice", &["read"])).await;
     assert_eq!(provider.exchange().value("client_secret"), Some(SECRET));
+}
+
+async fn every_command_takes_another_workspace(app: TestApp) {
+    let provider = AuthorizationServer::start().await;
+    let there = ["--organization", "org-a", "--workspace", "space-1"];
+    let added = add(&app, &provider, &there).await;
+    assert!(added.status.success(), "{added:?}");
+    let key = app.service_key_in("org-a", "space-1").await;
+    assert_eq!(key.get("/v2/auth/providers/acme").await.expect(200)["organization_id"], "org-a");
+    app.get("/v2/auth/providers/acme").await.expect_error(404, "not_found");
+    let run = async |arguments: &[&str]| command(&app, &[arguments, &there].concat()).await;
+    assert!(run(&["list"]).await.stdout.starts_with("acme\t"));
+    assert_eq!(command(&app, &["list"]).await.stdout, "");
+    assert!(run(&["check", "acme"]).await.stdout.contains("token"), "it is found and checked");
+    assert!(!command(&app, &["remove", "acme"]).await.status.success(), "not from here");
+    assert!(run(&["remove", "acme"]).await.status.success());
+    key.get("/v2/auth/providers/acme").await.expect_error(404, "not_found");
 }
 
 async fn adding_prints_the_redirect_uri_to_register_there(app: TestApp) {

@@ -14,6 +14,7 @@ use crate::support::answer::Answer;
 use crate::support::app::TestApp;
 use crate::support::authorization_server::{AuthorizationServer, identity};
 use crate::support::caller::{Caller, asking};
+use crate::support::cluster::Cluster;
 use crate::support::database::Database;
 use crate::support::eventually::eventually;
 use crate::support::wire::Wire;
@@ -44,20 +45,20 @@ impl Story {
         app.connect(&provider, &question()).await;
         Self { app, provider, wire }
     }
+}
 
-    /// Asks until the token comes; until then only "try again" will do.
-    async fn soon(&self) -> Value {
-        let begun = Instant::now();
-        loop {
-            let answer = answered(&self.app, Method::POST, "/v2/auth/authenticate", &question()).await;
-            match answer.status.as_u16() {
-                200 => return answer.json(),
-                503 => assert!(!answer.header("retry-after").is_empty()),
-                _ => panic!("{answer:?}"),
-            }
-            assert!(begun.elapsed() < SOON, "only ever told to try again: {answer:?}");
-            tokio::time::sleep(Duration::from_millis(200)).await;
+/// Asks until the token comes; until then only "try again" will do.
+async fn soon(app: &Caller) -> Value {
+    let begun = Instant::now();
+    loop {
+        let answer = answered(app, Method::POST, "/v2/auth/authenticate", &question()).await;
+        match answer.status.as_u16() {
+            200 => return answer.json(),
+            503 => assert!(!answer.header("retry-after").is_empty()),
+            _ => panic!("{answer:?}"),
         }
+        assert!(begun.elapsed() < SOON, "only ever told to try again: {answer:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
@@ -77,34 +78,55 @@ async fn answered(app: &Caller, method: Method, path: &str, body: &Value) -> Ans
     tokio::time::timeout(ANSWERED_WITHIN, request).await.unwrap_or_else(|_| panic!("{path} is never answered"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_operation_is_answered_and_a_fresh_connection_follows() {
-    let story = Story::begin().await;
-    let named = json!({"name": "Other"});
-    story.wire.silence();
+/// Every kind of operation, while the database says nothing: all are answered, and asked to try again.
+async fn all_are_asked_to_try_again(app: &Caller) {
     let operations = [
         (Method::POST, "/v2/auth/authenticate", question()),
         (Method::POST, "/v2/auth/authenticate", asking("bob", &["read"])),
         (Method::GET, "/v2/auth/providers", Value::Null),
         (Method::GET, "/v2/auth/tokens", Value::Null),
-        (Method::PATCH, "/v2/auth/providers/acme", named),
+        (Method::PATCH, "/v2/auth/providers/acme", json!({"name": "Other"})),
         (Method::DELETE, "/v2/auth/tokens?provider_id=acme", Value::Null),
         (Method::DELETE, "/v2/auth/providers/acme", Value::Null),
         (Method::GET, "/v2/auth/wait/6f2f7a0e-0a3e-4b0b-9a55-0f2d3c1f7a11?timeout=1", Value::Null),
     ];
     let answers =
-        join_all(operations.iter().map(|(method, path, body)| answered(&story.app, method.clone(), path, body))).await;
+        join_all(operations.iter().map(|(method, path, body)| answered(app, method.clone(), path, body))).await;
     for (answer, (method, path, _)) in answers.iter().zip(&operations) {
         assert_eq!(answer.status, 503, "{method} {path}: {answer:?}");
         assert_eq!(answer.json()["code"], "database_unavailable");
         assert!(!answer.header("retry-after").is_empty(), "{method} {path}: {answer:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_is_answered_and_a_fresh_connection_follows() {
+    let story = Story::begin().await;
+    story.wire.silence();
+    all_are_asked_to_try_again(&story.app).await;
     story.wire.restore();
-    assert_eq!(story.soon().await["status"], "completed");
+    assert_eq!(soon(&story.app).await["status"], "completed");
     // The old connections are gone, all of them: nobody else has to wait for one.
     for _ in 0..50 {
         assert_eq!(story.app.get("/v2/auth/providers").await.status, 200);
     }
+}
+
+/// As on a host that hangs: the kernel takes what is sent, and connections that are new.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_processes_are_frozen_is_only_silent() {
+    let cluster = Cluster::start();
+    let app = TestApp::start(Database::postgres_on(cluster.url()).await).await;
+    let provider = AuthorizationServer::start().await;
+    app.register(&provider).await;
+    app.connect(&provider, &question()).await;
+    let frozen = cluster.freeze();
+    all_are_asked_to_try_again(&app).await;
+    assert_eq!(answered(&app, Method::GET, "/readyz", &Value::Null).await.status, 503);
+    drop(frozen);
+    assert_eq!(soon(&app).await["status"], "completed");
+    eventually(SOON, async || app.get("/readyz").await.status == 200).await;
+    app.get("/v2/auth/providers/acme").await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,7 +141,7 @@ async fn thousands_of_callers_are_answered_as_soon_as_one() {
         answer.expect("no panic").expect_error(503, "database_unavailable");
     }
     story.wire.restore();
-    assert_eq!(story.soon().await["status"], "completed");
+    assert_eq!(soon(&story.app).await["status"], "completed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +197,7 @@ async fn silence_between_the_providers_response_and_the_commit_costs_no_grant() 
     story.wire.restore();
     let answer = call.await.expect("no panic");
     assert!([200, 503].contains(&answer.status.as_u16()), "{answer:?}");
-    let told = story.soon().await;
+    let told = soon(&story.app).await;
     assert_eq!(identity(told["token"].as_str().expect("a token")), (0, 1));
     assert_eq!((story.provider.reuses(), story.provider.dead_grants()), (0, 0), "what was renewed is kept");
 }

@@ -49,6 +49,20 @@ impl Cluster {
         self.run("pg_ctl", &["-D", "data", "-l", "server.log", "-w", "-o", &options, "start"]);
     }
 
+    /// Stops all of its processes where they are, as on a host that hangs, until the value is dropped. Connections stay open.
+    pub fn freeze(&self) -> Frozen {
+        let file = std::fs::read_to_string(self.folder.path().join("data/postmaster.pid")).expect("it runs");
+        let postmaster = file.lines().next().expect("a process id").to_owned();
+        let mut frozen = Frozen(vec![postmaster.clone()]);
+        // First the one that starts the others.
+        frozen.signal("-STOP");
+        let children = Command::new("ps").args(["-o", "pid=", "--ppid", &postmaster]).output().expect("ps");
+        let children = String::from_utf8(children.stdout).expect("numbers");
+        frozen.0.extend(children.split_whitespace().map(str::to_owned));
+        frozen.signal("-STOP");
+        frozen
+    }
+
     fn run(&self, program: &str, arguments: &[&str]) {
         let program = self.programs.join(program);
         // PostgreSQL refuses to run as root.
@@ -67,6 +81,21 @@ impl Cluster {
         let status = command.status().expect("it runs");
         let said = std::fs::read_to_string(said).unwrap_or_default();
         assert!(status.success(), "{command:?}: {said}");
+    }
+}
+
+/// The processes of a server that is frozen.
+pub struct Frozen(Vec<String>);
+
+impl Frozen {
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").arg(signal).args(&self.0).status().expect("kill").success());
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.signal("-CONT");
     }
 }
 

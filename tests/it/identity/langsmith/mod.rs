@@ -4,5 +4,6 @@ mod clients;
 mod cookies;
 mod faults;
 mod identities;
+mod limits;
 mod memory;
 mod settings;
