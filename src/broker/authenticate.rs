@@ -81,7 +81,7 @@ pub enum ConsentOn {
 /// What an agent gets.
 #[derive(Debug)]
 pub enum Outcome {
-    /// A live access token.
+    /// A live access token, whose hand-out is to be recorded.
     Completed(Box<Token>),
     /// A person has to consent.
     Pending(Pending),
@@ -96,14 +96,7 @@ pub enum Outcome {
 /// # Errors
 /// [`BrokerError::Provider`] when a due token cannot be refreshed for now.
 pub async fn authenticate(broker: &Arc<Broker>, request: TokenRequest, act: &Act) -> Result<Outcome, BrokerError> {
-    let outcome = choose(broker, &request, act).await?;
-    if let Outcome::Completed(token) = &outcome {
-        broker.handouts.record(token, &request.subject.agent_id, act, broker.clock.now()).await?;
-    }
-    Ok(outcome)
-}
-
-async fn choose(broker: &Arc<Broker>, request: &TokenRequest, act: &Act) -> Result<Outcome, BrokerError> {
+    let request = &request;
     if request.force_new && !request.check_only {
         return Box::pin(get_consent(broker, request, &[], None, act)).await;
     }

@@ -99,7 +99,8 @@ impl Handouts {
         }))
     }
 
-    /// Records that `token` is handed out to this agent.
+    /// Records that `token` is handed out to this agent. The last thing before the response: a caller that turns out to have
+    /// lost its rights gets nothing.
     ///
     /// # Errors
     /// [`BrokerError::Audit`] when as many are gathered as may be and none can be written, and in `strict` when it is not

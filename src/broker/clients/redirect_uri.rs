@@ -49,3 +49,11 @@ pub fn is_ours(broker: &Broker, provider_id: &str, tag: &str, redirect_uri: &str
     redirect_uri == callback_address(&broker.public_url, provider_id, tag)
         || (tag.is_empty() && ["/v2/auth/callback/", "/api-host/v2/auth/callback/"].into_iter().any(spelled))
 }
+
+/// Whether a browser that comes back with a code comes to this server, and not to an application.
+#[must_use]
+pub fn leads_here(broker: &Broker, redirect_uri: &str) -> bool {
+    let paths = ["/host-oauth-callback/", "/v2/auth/callback/", "/api-host/v2/auth/callback/"];
+    let path = redirect_uri.strip_prefix(&*broker.public_url);
+    path.is_some_and(|path| paths.iter().any(|ours| path.starts_with(ours)))
+}

@@ -101,6 +101,8 @@ pub enum Completion {
     WrongProvider,
     /// The request is bound to another browser.
     OtherBrowser,
+    /// An application brought what only the browser of the request may bring.
+    NotTheBrowser,
     /// The application says that another user consented than the one whose token it would have been. The request has ended.
     OtherUser,
 }

@@ -145,6 +145,7 @@ pub(super) async fn record_replay(
         Completion::StateUsed => "state_used",
         Completion::WrongProvider => "wrong_provider",
         Completion::OtherBrowser => "other_browser",
+        Completion::NotTheBrowser => "not_the_browser",
         _ => return Ok(()),
     };
     let event = request.event(EventName::ConsentReplayed, act, broker.clock.now());

@@ -15,7 +15,11 @@ use super::{
     state::{confirmation_reference, hash},
 };
 use crate::{
-    broker::{clients::redirect_uri::is_ours, context::Broker, error::BrokerError},
+    broker::{
+        clients::redirect_uri::{is_ours, leads_here},
+        context::Broker,
+        error::BrokerError,
+    },
     model::{
         actor::Act,
         authorization_request::{AuthorizationRequest, Status},
@@ -121,6 +125,12 @@ pub(super) fn check_source(
             Completion::WrongProvider
         }
         _ if request.provider_id != provider_id => Completion::WrongProvider,
+        // Otherwise the redirect that another browser's callback refused could be completed with any key of the workspace.
+        Source::Application { .. }
+            if request.consent != Consent::Direct && leads_here(broker, &request.redirect_uri) =>
+        {
+            Completion::NotTheBrowser
+        }
         Source::Browser { cookie, .. } | Source::KeyPage { cookie } if other_browser(cookie) => {
             tracing::warn!(
                 event = "consent.other_browser", auth_id = %request.id, provider = request.provider_id,

@@ -104,7 +104,6 @@ async fn look(broker: &Arc<Broker>, reach: Reach<'_>, id: Uuid, act: &Act) -> Re
                 Usable::Refreshed(token) => token,
                 Usable::ConsentNeeded => return Ok(nothing(None, None)),
             };
-            broker.handouts.record(&token, &token.subject.agent_id, act, now).await?;
             Ok(Look::Ended(Waited::Completed(token)))
         }
         (Status::Completed, None) => Ok(nothing(None, None)),

@@ -63,21 +63,6 @@ pub async fn report_invalid(
     may_end: MayEnd,
     act: &Act,
 ) -> Result<Reported, BrokerError> {
-    let reported = take_report(broker, reach, id, refused, may_end, act).await?;
-    if let Reported::Refreshed(token) | Reported::ReplacedBefore(token) = &reported {
-        broker.handouts.record(token, &token.subject.agent_id, act, broker.clock.now()).await?;
-    }
-    Ok(reported)
-}
-
-async fn take_report(
-    broker: &Arc<Broker>,
-    reach: Reach<'_>,
-    id: Uuid,
-    refused: Option<&SecretString>,
-    may_end: MayEnd,
-    act: &Act,
-) -> Result<Reported, BrokerError> {
     let token = broker.store.token_within(reach, id).await?.ok_or(BrokerError::NotFound("token"))?;
     if token.state == State::ConsentNeeded {
         return Ok(Reported::ConsentNeeded);

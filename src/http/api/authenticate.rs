@@ -143,10 +143,11 @@ pub async fn authenticate(
     let request = AuthenticateRequest::read(&body, &caller)?;
     request.check_limits(&caller)?;
     let request = request.into_token_request(&caller);
-    let user_id = Some(request.subject.user_id.clone());
+    let (user_id, agent_id) = (Some(request.subject.user_id.clone()), request.subject.agent_id.clone());
     let outcome = authenticate::authenticate(&app.broker, request, &caller.act).await?;
-    if matches!(outcome, Outcome::Completed(_)) {
+    if let Outcome::Completed(token) = &outcome {
         caller.check_after(&app, began).await?;
+        app.broker.handouts.record(token, &agent_id, &caller.act, app.broker.clock.now()).await?;
     }
     let response = match outcome {
         Outcome::Completed(token) => AuthenticateResponse {

@@ -98,6 +98,10 @@ pub(super) fn finalized(completion: Completion) -> Result<Uuid, ApiError> {
         )),
         // Only a browser is answered so.
         Completion::OtherBrowser | Completion::AwaitingConfirmation { .. } => Err(ApiError::Internal),
+        Completion::NotTheBrowser => invalid(
+            "The provider sends the browser to this server, which completes the consent there. An application can complete \
+             only what it began with a `redirect_uri` of its own, one of the provider's allowed_redirect_uris.",
+        ),
         Completion::StateUsed => invalid("The state was used with another code. Authenticate again for a new URL."),
         Completion::WrongProvider => invalid("The state belongs to another provider than the one in the path."),
     }

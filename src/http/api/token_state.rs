@@ -155,6 +155,10 @@ pub async fn report(
     let may_end = if caller.may(Permission::Administer) { MayEnd::Any } else { MayEnd::OfRejectedToken };
     let reported = report_invalid(&app.broker, caller.reach(), id, refused.as_ref(), may_end, &caller.act).await?;
     caller.check_after(&app, began).await?;
+    if let Reported::Refreshed(token) | Reported::ReplacedBefore(token) = &reported {
+        let (agent_id, now) = (&token.subject.agent_id, app.broker.clock.now());
+        app.broker.handouts.record(token, agent_id, &caller.act, now).await?;
+    }
     let (status, token, detail) = match reported {
         Reported::Refreshed(token) => (TokenReportStatus::Refreshed, Some(token), "The token was refreshed."),
         Reported::ReplacedBefore(token) => (

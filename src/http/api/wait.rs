@@ -88,6 +88,8 @@ pub async fn wait(
         Waited::Completed(token) => {
             // Who waited for minutes may have lost the key meanwhile.
             caller.check_again(&app).await?;
+            let (agent_id, now) = (&token.subject.agent_id, app.broker.clock.now());
+            app.broker.handouts.record(&token, agent_id, &caller.act, now).await?;
             answer(AuthWaitStatus::Completed, Some(token.access_token.expose_secret().to_owned()))
         }
         Waited::Pending => answer(AuthWaitStatus::Pending, None),

@@ -262,7 +262,7 @@ pub(in crate::http) async fn finish(
         Ok(Completion::Completed { id, return_url: None }) => see_other(app, provider_id, id, ""),
         Ok(Completion::AlreadyCompleted { id, return_url: None }) => see_other(app, provider_id, id, "?again"),
         Ok(Completion::OtherBrowser) => failed(StatusCode::BAD_REQUEST, FailureReason::OtherBrowser, request_id),
-        Ok(Completion::InvalidState | Completion::OtherUser) => {
+        Ok(Completion::InvalidState | Completion::OtherUser | Completion::NotTheBrowser) => {
             failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id)
         }
         Ok(Completion::StateUsed) => failed(StatusCode::BAD_REQUEST, FailureReason::StateUsed, request_id),

@@ -81,10 +81,18 @@ fn has_no_token(answer: &Answer, status: u16, code: &str) {
     assert!(!answer.text().contains("access-"), "{}", answer.text());
 }
 
+/// How many hand-outs the audit log has.
+async fn hand_outs(app: &TestApp) -> usize {
+    app.app.broker.handouts.write().await.unwrap();
+    let events = app.get("/v2/audit?event=token.handed_out&limit=1000").await.expect(200);
+    events["data"].as_array().unwrap().len()
+}
+
 async fn a_key_that_is_revoked_during_authenticate_or_a_report_gets_no_token(app: TestApp) {
     for slow in BOTH {
         let caller = app.service_key().await.acting_for("ls-alice");
         let provider = due(&app, &caller).await;
+        let before = hand_outs(&app).await;
         let answer = while_it_takes(slow, &caller, &provider, async || {
             let store = app.app.broker.store();
             let keys = api_keys::list(store).await.unwrap();
@@ -93,6 +101,7 @@ async fn a_key_that_is_revoked_during_authenticate_or_a_report_gets_no_token(app
         })
         .await;
         has_no_token(&answer, 401, "unauthorized");
+        assert_eq!(hand_outs(&app).await, before, "what was not handed out is not recorded");
         app.delete("/v2/auth/providers/acme").await.expect(200);
     }
 }

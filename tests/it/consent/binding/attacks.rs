@@ -1,6 +1,6 @@
 //! The published attacks, replayed: cross-user session fixation, cross-tenant confusion, injected codes, forged callbacks.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 
 use crate::support::app::TestApp;
@@ -13,6 +13,7 @@ use crate::support::database::Database;
 both_databases! {
     five_hundred_cross_browser_attempts_give_no_token_with_confirm,
     five_hundred_cross_browser_attempts_give_no_token_with_verify,
+    what_another_browser_brought_completes_nothing_with_an_api_key_either,
     a_code_of_another_request_is_not_injected,
     a_forged_callback_connects_nobody_to_the_attackers_account,
     a_victim_who_goes_on_from_an_attackers_link_is_not_confirmed,
@@ -58,6 +59,22 @@ async fn five_hundred_cross_browser_attempts_give_no_token_with_confirm(database
 async fn five_hundred_cross_browser_attempts_give_no_token_with_verify(database: Database) {
     let (app, provider) = start(database, "verify").await;
     cross_browser_attempts(&app, &provider).await;
+}
+
+async fn what_another_browser_brought_completes_nothing_with_an_api_key_either(database: Database) {
+    let (app, provider) = start(database, "confirm").await;
+    for consent in ["confirm", "verify"] {
+        app.patch("/v2/auth/providers/acme", &json!({"consent": consent})).await.expect(200);
+        let pending = app.begin(&asking("mallory", &["read"])).await;
+        let callback = provider.consent(&Browser::new(&app).go_on(&pending.url).await);
+        Browser::new(&app).open(callback.as_str()).await.expect_html(400);
+        // It is in the history of Alice's browser, and in the logs of proxies.
+        let pairs = callback.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned().into()));
+        let pairs = Value::Object(pairs.chain([("user_id".to_owned(), "mallory".into())]).collect());
+        app.post("/v2/auth/callback/acme", &pairs).await.expect_error(400, "invalid_state");
+        assert_eq!(app.look(&pending.auth_id).await["status"], "pending");
+    }
+    assert_eq!(provider.token_requests().len(), 0);
 }
 
 async fn a_code_of_another_request_is_not_injected(database: Database) {
