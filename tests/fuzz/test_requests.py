@@ -15,31 +15,40 @@ REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "5000"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 CONNECTIONS = 8
 # How many requests share what was prepared for them.
-PREPARED_FOR = 50
+PREPARED_FOR = 25
 BROWSER = "A" * 43
 
 ID = "01a21a6c-7fb6-76f1-a640-0916a8d8cfed"
 PROVIDER = {
     "provider_id": "acme", "name": "Acme", "client_id": "c", "client_secret": "s", "auth_url": "https://acme.invalid/a",
-    "token_url": "https://acme.invalid/t", "uses_pkce": True, "code_challenge_method": "S256",
+    "token_url": "https://acme.invalid/t", "uses_pkce": True, "code_challenge_method": "S256", "consent": "confirm",
     "authorization_params": {"a": "b"}, "allowed_redirect_uris": ["https://app.invalid/back"], "default_scopes": ["a"],
-    "token_params": {"a": "b"}, "token_format": "json", "template_params": {"host": "x"}, "provider_type": "slack",
-    "token_endpoint_auth_method": "none", "grant_type": "api_key", "scope_separator": ",", "resource": "https://r.invalid",
+    "token_params": {"a": "b"}, "token_format": "json", "token_endpoint_auth_method": "client_secret_basic",
+    "scope_separator": ",", "resource": "https://r.invalid", "return_urls": ["https://app.invalid/done"],
+    "always_scopes": ["b"], "userinfo_url": "https://acme.invalid/u", "revocation_url": "https://acme.invalid/v",
+}  # fmt: skip
+# What does not go together, but for a field that is taken away or changed.
+MIXED = PROVIDER | {
+    "template": "github", "template_params": {"host": "x"}, "provider_type": "slack", "grant_type": "api_key",
+    "issuer": "http://i.invalid", "device_authorization_url": "https://acme.invalid/d", "omit_resource": True,
 }  # fmt: skip
 ASKING = {
-    "provider": "acme", "scopes": ["read"], "user_id": "alice", "agent_id": "agent", "force_new": True, "min_ttl": 60,
+    "provider": "acme", "scopes": ["read"], "user_id": "USER", "agent_id": "agent", "force_new": True, "min_ttl": 60,
     "is_default": True, "token_id": ID, "redirect_uri": "https://app.invalid/back", "grant": "device", "ls_user_id": "l",
+    "return_url": "https://app.invalid/done", "login_hint": "a@b.invalid", "check_only": True,
+    "challenge": 'Bearer scope="a b"',
 }  # fmt: skip
 # Names in capitals are replaced by what `prepare` made. A text is the body of a form.
 SAMPLES = [
     ("POST", "/v2/auth/providers", PROVIDER),
+    ("POST", "/v2/auth/providers", MIXED),
     ("POST", "/v2/auth/providers", {"provider_id": "g", "client_id": "c", "client_secret": "s", "template": "github"}),
     ("PATCH", "/v2/auth/providers/acme", {"client_secret": "t", "refresh_url": "https://acme.invalid/r", "name": "A"}),
     ("GET", "/v2/auth/providers?limit=10&offset=0", None),
     ("GET", "/v2/auth/providers/acme", None),
     ("DELETE", "/v2/auth/providers/g", None),
     ("POST", "/v2/auth/authenticate", ASKING),
-    ("POST", "/v2/auth/authenticate", {"provider": "steady", "scopes": ["read"], "user_id": "alice"}),
+    ("POST", "/v2/auth/authenticate", {"provider": "steady", "scopes": ["read"], "user_id": "USER"}),
     ("POST", "/v2/auth/authenticate", {"provider": "key", "scopes": [], "user_id": "USER", "token_id": "TOKEN"}),
     ("POST", "/api-host/v2/auth/authenticate", {"provider": "key", "scopes": []}),
     ("GET", "/v2/auth/wait/AUTH?timeout=0", None),
@@ -57,10 +66,10 @@ SAMPLES = [
     ("POST", "/connect/link/LINK", "decision=continue"),
     ("GET", "/host-api-key/key?state=KEY_STATE", None),
     ("POST", "/host-api-key/key", "state=KEY_STATE&key=k"),
-    ("GET", "/v2/auth/tokens?provider_id=key&user_id=USER", None),
+    ("GET", "/v2/auth/tokens?provider_id=key", None),
     ("DELETE", "/v2/auth/tokens?provider_id=acme", None),
-    ("GET", "/v2/auth/tokens/exists?provider_id=key&user_id=USER", None),
-    ("POST", "/v2/auth/tokens/exists/batch", {"provider_ids": ["acme", "b"], "user_id": "alice"}),
+    ("GET", "/v2/auth/tokens/exists?provider_id=key", None),
+    ("POST", "/v2/auth/tokens/exists/batch", {"provider_ids": ["acme", "b"], "user_id": "USER"}),
     ("GET", "/v2/auth/tokens/TOKEN", None),
     ("DELETE", "/v2/auth/tokens/TOKEN", None),
     ("PATCH", "/v2/auth/tokens/TOKEN/metadata", {"provider_account_label": "work", "is_default": True}),
@@ -84,9 +93,9 @@ SAMPLES = [
     ("GET", "/livez", None),
     ("GET", "/readyz", None),
 ]
-# Of what can never be: a state that was not issued, a code that needs the provider, a provider that cannot be reached.
+# They cannot work: the state was not issued, the person refused, or the provider would have to be reached.
 REFUSED = {
-    "/v2/auth/callback/acme", "/host-oauth-callback/steady", "/host-oauth-callback/steady/at/tag",
+    "/v2/auth/callback/acme", "/v2/auth/setup/acme", "/host-oauth-callback/steady", "/host-oauth-callback/steady/at/tag",
     "/v2/auth/authorizations/AUTH/confirm", "/v2/auth/providers/mcp-discover",
 }  # fmt: skip
 ODD = [
@@ -147,7 +156,7 @@ def changed_path(chance, path):
     return path + mark + query
 
 
-def request(chance, host, key, prepared):
+def request(chance, host, keys, prepared):
     """A method, a request, and the sample that it was made of, if it is as it was."""
     sample = method, path, body = chance.choice(SAMPLES)
     is_changed = False
@@ -168,7 +177,7 @@ def request(chance, host, key, prepared):
     if isinstance(body, str):
         data = body.encode()
     else:
-        for _ in range(chance.randint(0, 3)):
+        for _ in range(chance.choice([0, 0, 1, 2, 3])):
             body, is_changed = changed_value(chance, body) if body is not None else body, is_changed or body is not None
         data = b"" if body is None else json.dumps(body, ensure_ascii=chance.random() < 0.5).encode("utf-8", "surrogatepass")
     if data and chance.random() < 0.2:
@@ -177,7 +186,9 @@ def request(chance, host, key, prepared):
         method, is_changed = chance.choice(["PUT", "HEAD", "OPTIONS", "TRACE", "PATCH", "POST", "GET", "DELETE"]), True
     headers = []
     if chance.random() < 0.95:
-        headers.append(b"X-Api-Key: " + key)
+        headers.append(b"X-Api-Key: " + chance.choice(keys))
+    if chance.random() < 0.9:
+        headers.append(b"X-User-Id: " + prepared["USER"].encode())
     if chance.random() < 0.95:
         headers += browser_headers(host)
     if chance.random() < 0.2:
@@ -201,7 +212,7 @@ def prepare(connection, host, key, user):
 
     def send(method, path, body=None):
         data = b"" if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
-        headers = [b"X-Api-Key: " + key, *browser_headers(host)]
+        headers = [b"X-Api-Key: " + key, b"X-User-Id: " + user.encode(), *browser_headers(host)]
         status = connection.send(method, message(method, path.encode(), host, headers, data))
         assert status in (200, 201, 303, 409), (method, path, status, connection.body)
         return connection.location if status == 303 else json.loads(connection.body)
@@ -215,9 +226,11 @@ def prepare(connection, host, key, user):
 
     send("POST", "/v2/auth/providers", PROVIDER | {"provider_id": "steady"})
     send("POST", "/v2/auth/providers", {"provider_id": "key", "name": "Key", "grant_type": "api_key"})
+    # What the requests before left of their token.
+    send("DELETE", "/v2/auth/tokens?provider_id=key")
     done = begin("key", force_new=True)
     send("POST", "/host-api-key/key", f"state={state_of(done)}&key=k")
-    token = send("GET", f"/v2/auth/tokens?provider_id=key&user_id={user}")[0]["id"]
+    token = send("GET", "/v2/auth/tokens?provider_id=key")[0]["id"]
     connected = send("POST", f"/v2/auth/agents/{user}/connections", {"oauth_token_id": token})
     pending = begin("steady", force_new=True)
     link = begin("steady", agent_id=user, check_only=True)
@@ -284,6 +297,9 @@ class Connection:
 
 def test_no_request_finds_a_bug(broker, key):
     host, statuses, faults, worked = urlsplit(broker.url).netloc.encode(), collections.Counter(), [], collections.Counter()
+    service_key = broker.service_key.encode()
+    # Mostly the one that acts for the users whose records are prepared.
+    keys = [service_key] * 4 + [key.encode()]
     begun = time.monotonic()
 
     def work(number):
@@ -293,8 +309,8 @@ def test_no_request_finds_a_bug(broker, key):
         try:
             for count in range(REQUESTS // CONNECTIONS):
                 if count % PREPARED_FOR == 0:
-                    prepared = prepare(connection, host, key.encode(), f"user-{number}")
-                method, data, sample = request(chance, host, key.encode(), prepared)
+                    prepared = prepare(connection, host, service_key, f"user-{number}")
+                method, data, sample = request(chance, host, keys, prepared)
                 status = connection.send(method, data)
                 statuses[status] += 1
                 if sample and status in (200, 201, 204, 303):
@@ -312,5 +328,5 @@ def test_no_request_finds_a_bug(broker, key):
     assert not faults, faults[0]
     assert statuses[500] == 0
     operations = {(method, path.partition("?")[0]) for method, path, _ in SAMPLES if path.partition("?")[0] not in REFUSED}
-    assert not (operations - worked.keys()), "these work, when they are as they should be"
+    assert sorted(operations - worked.keys()) == [], "these work when they are sent as they should be"
     assert Connection(broker.url).send("GET", b"GET /readyz HTTP/1.1\r\nHost: " + host + b"\r\n\r\n") == 200

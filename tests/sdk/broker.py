@@ -31,9 +31,9 @@ def environment(settings=None):
     return inherited | {f"AGENT_AUTH_{name}": value for name, value in (settings or {}).items()}
 
 
-def run(*arguments):
+def run(*arguments, settings=None):
     """The standard output of a short command of `agent-auth`."""
-    done = subprocess.run([BINARY, *arguments], env=environment(), capture_output=True, text=True, timeout=30)
+    done = subprocess.run([BINARY, *arguments], env=environment(settings), capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, f"agent-auth {' '.join(arguments)}: {done.stderr}"
     return done.stdout
 
