@@ -1,4 +1,4 @@
-//! Sealed envelopes: nothing but what was sealed opens, and only in its place. The first byte chooses the key.
+//! Sealed envelopes: nothing but what was sealed opens, and only in its place. The first byte chooses the algorithm.
 #![no_main]
 
 use std::{str, sync::LazyLock};
@@ -27,11 +27,15 @@ static SEALED: LazyLock<(KeyRing, [Vec<u8>; 2])> = LazyLock::new(|| {
 });
 
 fuzz_target!(|data: &[u8]| {
-    let (ring, sealed) = &*SEALED;
+    let (ring, values) = &*SEALED;
     let Some((choice, data)) = data.split_first() else { return };
-    let sealed = &sealed[usize::from(choice % 2)];
-    // The fuzzer reads what bytes are compared with, so it can find the sealed value itself.
-    assert_eq!(ring.open(&CONTEXT, data).is_ok(), data == sealed, "made-up bytes do not open");
+    // The fuzzer sees what bytes are compared with, so it can find a sealed value.
+    assert_eq!(
+        ring.open(&CONTEXT, data).is_ok(),
+        values.iter().any(|sealed| data == sealed),
+        "made-up bytes do not open"
+    );
+    let sealed = &values[usize::from(choice % 2)];
     if let Ok(text) = str::from_utf8(data) {
         let elsewhere = SealContext { organization: text, ..CONTEXT };
         assert_eq!(ring.open(&elsewhere, sealed).is_ok(), text == CONTEXT.organization, "it opens in its place only");

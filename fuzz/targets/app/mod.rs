@@ -1,5 +1,6 @@
 //! The whole application on a new SQLite database, with a token endpoint beside it, for the targets that send requests to
 //! its router. It has providers of each kind, so that a request can get as far as a stored token.
+#![allow(dead_code, reason = "each target uses a part of it")]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -55,7 +56,9 @@ impl App {
         let (app, _) = runtime.block_on(server::start(settings, Clock::system())).expect("it starts");
         let app = Self { runtime, router: router(app), _folder: folder };
         let token_url = token_endpoint();
-        for (id, consent) in [("acme", "direct"), ("patched", "direct"), ("confirmed", "confirm"), ("verified", "verify")] {
+        for (id, consent) in
+            [("acme", "direct"), ("patched", "direct"), ("confirmed", "confirm"), ("verified", "verify")]
+        {
             app.create(&json!({
                 "provider_id": id, "name": id, "client_id": "c", "client_secret": "s", "auth_url": "https://acme.invalid/a",
                 "token_url": token_url, "consent": consent, "return_urls": ["https://app.invalid/done"],
@@ -76,7 +79,8 @@ impl App {
         let request = request.header("x-api-key", KEY).header("origin", PUBLIC_URL);
         let request = request.header("cookie", format!("agent-auth={BROWSER}")).body(Body::from(body.to_vec()));
         self.runtime.block_on(async {
-            let answer = self.router.clone().oneshot(request.expect("a request")).await.expect("the router never fails");
+            let answer =
+                self.router.clone().oneshot(request.expect("a request")).await.expect("the router never fails");
             let (parts, body) = answer.into_parts();
             let body = to_bytes(body, usize::MAX).await.expect("a whole body");
             assert_ne!(parts.status.as_u16(), 500, "{body:?}");

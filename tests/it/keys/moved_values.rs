@@ -39,10 +39,8 @@ async fn a_value_of_any_sealed_column_opens_in_its_own_row_only(app: TestApp) {
     }
     let finished = keys(database, &format!("{},{old}", encryption_key("second")), &["reseal"]).await;
     assert!(!finished.status.success(), "{finished:?}");
-    for (name, values) in &expected {
-        let named = finished.stderr.matches(&format!("Not opened: {name} of row ")).count();
-        assert_eq!(i64::try_from(named).unwrap(), *values, "{name}: {finished:?}");
-    }
+    let values: i64 = expected.values().sum();
+    assert!(finished.stderr.contains(&format!("{values} values cannot be opened")), "{finished:?}");
     assert_eq!(database.sealed_with("first").await, expected, "they are as they were");
 }
 

@@ -1,13 +1,11 @@
 //! The steps of a rotation: add, promote, reseal, retire. What each does, and when it is refused.
 
-use serde_json::json;
-
 use super::{EVERY_SEALED_COLUMN, done, fill, id_of, keys, new_list, refused, replica};
 use crate::support::app::TestApp;
-use crate::support::authorization_server::{AuthorizationServer, DEVICE, Reply};
+use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::binary::{Server, free_port, run};
 use crate::support::both_databases;
-use crate::support::caller::{asking, with};
+use crate::support::caller::asking;
 use crate::support::database::{Database, encryption_key};
 
 both_databases! {
