@@ -112,7 +112,7 @@ struct Query {
            ("limit" = Option<i64>, Query, minimum = 1, maximum = 1000,
             description = "From 1 to 1000, by default 100. With JSON lines, by default all."),
            ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before."),
-           ("format" = Option<EventFormat>, Query,
+           ("format" = inline(Option<EventFormat>), Query,
             description = "`jsonl`: one event a line, all of them in one response. So does `Accept: application/x-ndjson`.")),
     responses((status = 200, content((EventList = "application/json"), (String = "application/x-ndjson"))),
               (status = 403, body = ErrorBody), (status = 422, body = Faults)))]
