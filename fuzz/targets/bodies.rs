@@ -1,35 +1,39 @@
-//! Request bodies. The first byte chooses the operation, the rest is the body.
+//! Request bodies. The first byte chooses the operation, the rest is the body. Where the body has such a name, STATE is the
+//! state of a new authorization request, TOKEN the id of a token, and REFERENCE that of a consent that waits for its
+//! confirmation.
 #![no_main]
 
 mod app;
 
 use std::sync::LazyLock;
 
-use app::{App, KEY};
-use axum::{
-    body::Body,
-    http::{Method, Request, header::CONTENT_TYPE},
-};
+use app::App;
+use axum::http::Method;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-const OPERATIONS: [(Method, &str); 9] = [
-    (Method::POST, "/v2/auth/providers"),
-    (Method::PATCH, "/v2/auth/providers/acme"),
-    (Method::POST, "/v2/auth/authenticate"),
-    (Method::POST, "/v2/auth/callback/acme"),
-    (Method::POST, "/v2/auth/tokens/exists/batch"),
-    (Method::POST, "/v2/auth/agents/agent/connections"),
-    (Method::PATCH, "/v2/auth/tokens/01a21a6c-7fb6-76f1-a640-0916a8d8cfed/metadata"),
-    (Method::POST, "/v2/auth/tokens/01a21a6c-7fb6-76f1-a640-0916a8d8cfed/report-invalid"),
-    (Method::POST, "/host-api-key/acme"),
+/// With the provider that the request is about.
+const OPERATIONS: [(Method, &str, &str); 11] = [
+    (Method::POST, "/v2/auth/providers", ""),
+    (Method::PATCH, "/v2/auth/providers/patched", ""),
+    (Method::POST, "/v2/auth/authenticate", ""),
+    (Method::POST, "/v2/auth/callback/acme", "acme"),
+    (Method::POST, "/v2/auth/tokens/exists/batch", ""),
+    (Method::POST, "/v2/auth/agents/agent/connections", ""),
+    (Method::PATCH, "/v2/auth/tokens/TOKEN/metadata", ""),
+    (Method::POST, "/v2/auth/tokens/TOKEN/report-invalid", ""),
+    (Method::POST, "/host-api-key/key", "key"),
+    (Method::POST, "/v2/auth/authorizations/AUTH/confirm", "verified"),
+    (Method::POST, "/connect/PAGE", "confirmed"),
 ];
-const ACME: &str = r#"{"provider_id":"acme","name":"Acme","client_id":"c","auth_url":"https://acme.invalid/a","token_url":"https://acme.invalid/t"}"#;
 
-static APP: LazyLock<App> = LazyLock::new(|| {
+static APP: LazyLock<(App, String)> = LazyLock::new(|| {
     let app = App::start();
-    app.send(request(&OPERATIONS[0], ACME.as_bytes()));
-    app
+    let token = app.token();
+    let (id, reference) = app.awaiting_confirmation();
+    let body = format!(r#"{{"user_id":"alice","reference":"{reference}"}}"#);
+    assert_eq!(app.post(&format!("/v2/auth/authorizations/{id}/confirm"), &body).status, 200, "a consent is completed");
+    (app, token)
 });
 
 fuzz_target!(|data: &[u8]| {
@@ -38,10 +42,30 @@ fuzz_target!(|data: &[u8]| {
     if serde_json::from_slice::<Value>(body).is_ok_and(|body| body.get("issuer").is_some()) {
         return;
     }
-    APP.send(request(&OPERATIONS[usize::from(*choice) % OPERATIONS.len()], body));
+    let (app, token) = &*APP;
+    let (method, path, provider) = &OPERATIONS[usize::from(*choice) % OPERATIONS.len()];
+    let (mut path, mut body) = (path.replace("TOKEN", token), body.to_vec());
+    replace(&mut body, "TOKEN", || token.clone());
+    if path.ends_with("PAGE") {
+        path = app.begin(provider).1.path().to_owned();
+    }
+    if path.contains("AUTH") {
+        replace(&mut body, "REFERENCE", || {
+            let (id, reference) = app.awaiting_confirmation();
+            path = path.replace("AUTH", &id);
+            reference
+        });
+    } else if !provider.is_empty() {
+        replace(&mut body, "STATE", || app.state(provider));
+    }
+    app.send(method.clone(), &path, &body);
 });
 
-fn request((method, path): &(Method, &str), body: &[u8]) -> Request<Body> {
-    let request = Request::builder().method(method).uri(*path).header("x-api-key", KEY);
-    request.header(CONTENT_TYPE, "application/json").body(Body::from(body.to_vec())).expect("a request")
+/// Only in text: other bytes are sent as they are.
+fn replace(body: &mut Vec<u8>, name: &str, value: impl FnOnce() -> String) {
+    if let Ok(text) = str::from_utf8(body)
+        && text.contains(name)
+    {
+        *body = text.replace(name, &value()).into_bytes();
+    }
 }

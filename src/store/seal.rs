@@ -118,45 +118,59 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
-    use crate::store::db::{Db, Location};
+    use crate::{
+        cipher::{Algorithm, key_list::ListedKey},
+        store::db::{Db, Location},
+    };
 
+    /// In each column, and in links, with each algorithm: the values of places that differ in one respect, and the value
+    /// with each byte changed, with each cut, and with changes at random.
     #[test]
-    fn a_thousand_changed_and_swapped_values_are_a_thousand_refusals() {
-        let keys = KeyRing::parse(&KeyRing::generate()).unwrap();
-        let tenants =
-            ["a", "b"].map(|name| Tenant { organization: format!("o-{name}"), workspace: format!("w-{name}") });
-        let places: Vec<(RowSeal<'_>, SealedColumn)> = (0..24)
-            .map(|n| {
-                let row = RowSeal::new(&keys, &tenants[n % 2], Uuid::from_u128((n / 2 % 2) as u128), [1, 2][n / 4 % 2]);
-                (row, SEALED_COLUMNS[n % SEALED_COLUMNS.len()])
-            })
-            .collect();
-        let values: Vec<Vec<u8>> =
-            places.iter().map(|(row, column)| row.seal(*column, &SecretString::from("a secret")).unwrap()).collect();
-        let mut refusals = 0;
-        for (at, (row, column)) in places.iter().enumerate() {
-            assert_eq!(row.open(*column, &values[at]).unwrap().expose_secret(), "a secret");
-            // The value of every other place: another column, row, generation, workspace or organization.
-            for (_, swapped) in values.iter().enumerate().filter(|(other, _)| *other != at) {
-                assert!(row.open(*column, swapped).is_err());
-                refusals += 1;
-            }
+    fn thousands_of_changed_and_swapped_values_are_as_many_refusals() {
+        for algorithm in [Algorithm::XChaCha20Poly1305, Algorithm::Aes256Gcm] {
+            let keys = KeyRing::parse(&ListedKey::generate(algorithm).to_text()).unwrap();
+            let refusals: usize = columns().map(|column| refusals(&keys, column)).sum();
+            assert!(refusals >= 1000, "{refusals} with {algorithm:?}");
         }
-        for _ in 0..1000 {
-            let at = rand::random_range(0..places.len());
-            let (mut changed, (row, column)) = (values[at].clone(), &places[at]);
-            match rand::random_range(0..4) {
-                0 => changed[rand::random_range(0..values[at].len())] ^= rand::random_range(1..=255_u8),
-                1 => changed.truncate(rand::random_range(0..values[at].len())),
-                2 => changed.insert(rand::random_range(0..values[at].len()), rand::random()),
-                _ => rand::fill(&mut changed[..]),
-            }
-            if changed != values[at] {
-                assert!(row.open(*column, &changed).is_err());
-                refusals += 1;
-            }
+    }
+
+    fn columns() -> impl Iterator<Item = SealedColumn> {
+        SEALED_COLUMNS.iter().copied().chain([LINK])
+    }
+
+    fn refusals(keys: &KeyRing, column: SealedColumn) -> usize {
+        let tenants = [("a", "w"), ("b", "w"), ("a", "x"), ("aw", "")];
+        let [tenant, elsewhere @ ..] = tenants
+            .map(|(organization, workspace)| Tenant { organization: organization.into(), workspace: workspace.into() });
+        let (row, another, secret) = (Uuid::from_u128(1), Uuid::from_u128(2), SecretString::from("a secret"));
+        let place = RowSeal::new(keys, &tenant, row, 1);
+        let value = place.seal(column, &secret).unwrap();
+        assert_eq!(place.open(column, &value).unwrap().expose_secret(), "a secret");
+
+        let mut wrong: Vec<Vec<u8>> = Vec::new();
+        for other in [RowSeal::new(keys, &tenant, another, 1), RowSeal::new(keys, &tenant, row, 2)]
+            .into_iter()
+            .chain(elsewhere.iter().map(|tenant| RowSeal::new(keys, tenant, row, 1)))
+        {
+            wrong.push(other.seal(column, &secret).unwrap());
         }
-        assert!(refusals >= 1000, "{refusals}");
+        wrong.extend(columns().filter(|other| *other != column).map(|other| place.seal(other, &secret).unwrap()));
+        for at in 0..value.len() {
+            wrong.push(value[..at].to_vec());
+            let mut changed = value.clone();
+            changed[at] ^= rand::random_range(1..=255_u8);
+            wrong.push(changed);
+        }
+        for _ in 0..20 {
+            let mut changed = value.clone();
+            changed.insert(rand::random_range(0..=value.len()), rand::random());
+            wrong.push(changed);
+            wrong.push(std::iter::repeat_with(rand::random).take(value.len()).collect());
+        }
+        for sealed in &wrong {
+            assert!(place.open(column, sealed).is_err(), "{column:?}: {}", hex::encode(sealed));
+        }
+        wrong.len()
     }
 
     /// The columns of bytes that hold no sealed value of a tenant.

@@ -1,17 +1,28 @@
 """Runs the built `agent-auth` as its users do: a process, its environment, its signals."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("TEST_AGENT_AUTH", ROOT / "target/debug/agent-auth"))
 BINARY = BINARY if BINARY.is_absolute() else ROOT / BINARY
+POSTGRES = "TEST_POSTGRES_URL"
+
+
+def missing():
+    """What the tests need and do not have, in a sentence; None if nothing is missing."""
+    if not os.environ.get(POSTGRES):
+        return f"{POSTGRES} is not set: run scripts/test, which starts a PostgreSQL"
+    return None if BINARY.is_file() else f"{BINARY} is missing: run `cargo build`"
 
 
 def environment(settings=None):
@@ -20,11 +31,20 @@ def environment(settings=None):
     return inherited | {f"AGENT_AUTH_{name}": value for name, value in (settings or {}).items()}
 
 
-def run(*arguments):
+def run(*arguments, settings=None):
     """The standard output of a short command of `agent-auth`."""
-    done = subprocess.run([BINARY, *arguments], env=environment(), capture_output=True, text=True, timeout=30)
+    done = subprocess.run([BINARY, *arguments], env=environment(settings), capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, f"agent-auth {' '.join(arguments)}: {done.stderr}"
     return done.stdout
+
+
+def new_postgres_database():
+    """The settings for a new, empty database on the PostgreSQL that the tests were given."""
+    url, database = os.environ[POSTGRES], f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute(f'CREATE DATABASE "{database}"')
+    url = urlsplit(url)._replace(path=f"/{database}").geturl()
+    return {"DATABASE_URL": url, "ENCRYPTION_KEYS": run("keys", "generate").strip()}
 
 
 def free_port():

@@ -1,12 +1,9 @@
 """The fixtures: a broker on each database, an authorization server, and a provider of its own for each test."""
 
 import asyncio
-import os
 import secrets
 from types import SimpleNamespace
-from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 from langchain_auth import Client
 
@@ -15,15 +12,12 @@ from authorization_server import AuthorizationServer
 from browser import browse
 from langsmith_server import PERSONAL_KEY, LangSmith
 
-POSTGRES = "TEST_POSTGRES_URL"
 API_KEY = "sdk-tests-bootstrap-key-0123456789abcdef"
 
 
 def pytest_configure():
-    if not os.environ.get(POSTGRES):
-        raise pytest.UsageError(f"{POSTGRES} is not set: run scripts/test, which starts a PostgreSQL")
-    if not agent_auth.BINARY.is_file():
-        raise pytest.UsageError(f"{agent_auth.BINARY} is missing: run `cargo build`")
+    if missing := agent_auth.missing():
+        raise pytest.UsageError(missing)
 
 
 @pytest.fixture(scope="session")
@@ -47,8 +41,7 @@ def broker(request, tmp_path_factory, langsmith):
     folder = tmp_path_factory.mktemp(request.param)
     settings = {"DATA_DIR": str(folder / "data")}
     if database == "postgres":
-        settings["DATABASE_URL"] = new_postgres_database()
-        settings["ENCRYPTION_KEYS"] = agent_auth.run("keys", "generate").strip()
+        settings |= agent_auth.new_postgres_database()
     if identity == "langsmith":
         settings |= {"IDENTITY": "langsmith", "LANGSMITH_ENDPOINT": langsmith.endpoint}
     else:
@@ -113,11 +106,3 @@ def person(provider):
         return done.token
 
     return SimpleNamespace(authenticate=authenticate, consent=consent)
-
-
-def new_postgres_database():
-    """The URL of a new, empty database on the PostgreSQL that the tests were given."""
-    url, database = os.environ[POSTGRES], f"sdk_{secrets.token_hex(6)}"
-    with psycopg.connect(url, autocommit=True) as server:
-        server.execute(f'CREATE DATABASE "{database}"')
-    return urlsplit(url)._replace(path=f"/{database}").geturl()

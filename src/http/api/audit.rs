@@ -81,13 +81,24 @@ pub struct EventList {
     next_cursor: Option<String>,
 }
 
+/// How events are sent.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum EventFormat {
+    /// A page of them.
+    #[default]
+    Json,
+    /// One event a line.
+    Jsonl,
+}
+
 /// The query.
 #[derive(Default)]
 struct Query {
     filter: EventFilter,
     before: Option<i64>,
     limit: Option<usize>,
-    is_json_lines: bool,
+    format: EventFormat,
 }
 
 /// Lists what was done in the workspace, newest first.
@@ -98,11 +109,13 @@ struct Query {
            ("actor" = Option<String>, Query, description = "A kind of actor, or the id of one."),
            ("from" = Option<DateTime<Utc>>, Query, description = "Events at this time or later."),
            ("to" = Option<DateTime<Utc>>, Query, description = "Events before this time."),
-           ("limit" = Option<i64>, Query, description = "From 1 to 1000, by default 100. With JSON lines, by default all."),
+           ("limit" = Option<i64>, Query, minimum = 1, maximum = 1000,
+            description = "From 1 to 1000, by default 100. With JSON lines, by default all."),
            ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before."),
-           ("format" = Option<String>, Query,
+           ("format" = inline(Option<EventFormat>), Query,
             description = "`jsonl`: one event a line, all of them in one response. So does `Accept: application/x-ndjson`.")),
-    responses((status = 200, body = EventList), (status = 403, body = ErrorBody), (status = 422, body = Faults)))]
+    responses((status = 200, content((EventList = "application/json"), (String = "application/x-ndjson"))),
+              (status = 403, body = ErrorBody), (status = 422, body = Faults)))]
 pub async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -110,9 +123,8 @@ pub async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     caller.reads_the_audit_log()?;
-    let mut query = Query::read(query.as_deref().unwrap_or_default())?;
-    query.is_json_lines |= accepts_json_lines(&headers);
-    if query.is_json_lines {
+    let query = Query::read(query.as_deref().unwrap_or_default())?;
+    if query.format == EventFormat::Jsonl || accepts_json_lines(&headers) {
         return Ok(json_lines(Arc::clone(&app.broker), caller.tenant, query));
     }
     let limit = query.limit.unwrap_or(LIMIT);
@@ -193,8 +205,8 @@ impl Query {
                 _ => return Err(("value_error", "Input should be the next_cursor of a page".into())),
             },
             "format" => match value {
-                "json" => {}
-                "jsonl" => self.is_json_lines = true,
+                "json" => self.format = EventFormat::Json,
+                "jsonl" => self.format = EventFormat::Jsonl,
                 _ => return Err(("literal_error", "Input should be 'json' or 'jsonl'".into())),
             },
             _ => {}

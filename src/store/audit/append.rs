@@ -188,10 +188,13 @@ impl Store {
 
     /// The chain, if its ends are those that this program wrote.
     pub(super) fn open_head(&self, head: HeadRow) -> Result<LockedChain, StoreError> {
-        let seal = self.row_seal(&owner_of_key(&head.organization_id), head.id, 0).open(AUDIT_KEY, &head.audit_key)?;
+        let opened = self.row_seal(&owner_of_key(&head.organization_id), head.id, 0).open(AUDIT_KEY, &head.audit_key);
+        let secret = opened.map_err(|error| {
+            StoreError::Audit(format!("the key of the chain of organization {}: {error}", head.organization_id))
+        })?;
         let chain = LockedChain {
             organization: head.organization_id,
-            key: ChainKey::new(&seal)?,
+            key: ChainKey::new(&secret)?,
             last: ChainEnd { sequence: head.sequence, hash: head.hash },
             pruned: ChainEnd { sequence: head.pruned_to, hash: head.pruned_hash },
         };

@@ -1,13 +1,11 @@
 //! The steps of a rotation: add, promote, reseal, retire. What each does, and when it is refused.
 
-use serde_json::json;
-
-use super::{done, id_of, keys, new_list, refused, replica};
+use super::{EVERY_SEALED_COLUMN, done, fill, id_of, keys, new_list, refused, replica};
 use crate::support::app::TestApp;
-use crate::support::authorization_server::{AuthorizationServer, DEVICE, Reply};
+use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::binary::{Server, free_port, run};
 use crate::support::both_databases;
-use crate::support::caller::{asking, with};
+use crate::support::caller::asking;
 use crate::support::database::{Database, encryption_key};
 
 both_databases! {
@@ -17,44 +15,6 @@ both_databases! {
     rotate_leads_through_the_steps_where_the_operator_sets_the_list,
     a_value_that_cannot_be_opened_is_left_as_it_is_and_named,
     a_step_that_makes_no_sense_is_refused,
-}
-
-const EVERY_SEALED_COLUMN: [&str; 10] = [
-    "audit_heads.audit_key",
-    "authorization_requests.client_secret",
-    "authorization_requests.code_verifier",
-    "authorization_requests.device_code",
-    "providers.client_secret",
-    "revocations.access_token",
-    "revocations.client_secret",
-    "revocations.refresh_token",
-    "tokens.access_token",
-    "tokens.refresh_token",
-];
-
-/// Fills every sealed column.
-async fn fill(app: &TestApp) -> AuthorizationServer {
-    let provider = AuthorizationServer::start().await;
-    let endpoints = json!({
-        "revocation_url": provider.at("/revoke"), "device_authorization_url": provider.at(DEVICE),
-    });
-    app.register_as(with(provider.definition("acme"), endpoints)).await;
-    provider.show("/revoke", Reply::text("text/plain", "later").status(503));
-    for user in ["alice", "bob", "carol"] {
-        app.connect(&provider, &asking(user, &["read"])).await;
-    }
-    let carol = app.service_key().await.acting_for("carol");
-    carol.delete("/v2/auth/tokens?provider_id=acme").await.expect(200);
-    provider.answer(
-        DEVICE,
-        Reply::json(json!({
-            "device_code": "the-device-code", "user_code": "WDJB-MJHT", "verification_uri": provider.at("/activate"),
-            "expires_in": 900, "interval": 5,
-        })),
-    );
-    let device = with(asking("dave", &["read"]), json!({"grant": "device"}));
-    assert_eq!(app.authenticate(&device).await["status"], "pending");
-    provider
 }
 
 async fn after_a_rotation_every_secret_is_sealed_with_the_new_key_and_still_opens(app: TestApp) {
