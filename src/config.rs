@@ -2,6 +2,8 @@
 //! Owns: reading the environment, and checking names, types and ranges.
 //! Must not know: what a setting is used for.
 
+mod service_links;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -11,6 +13,8 @@ use std::{
 use secrecy::SecretString;
 use serde::Deserialize;
 use toml::{Table, Value};
+
+use service_links::is_service_link;
 
 /// The embedded defaults, which are also the documentation of every setting.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
@@ -127,6 +131,9 @@ impl Settings {
             if !DEFAULTS.contains_key(&key) {
                 return Err(unknown_variable(&key));
             }
+                if is_service_link(&key, &value) {
+                    continue;
+                }
             if values.insert(key, value).is_some() {
                 return Err(ConfigError(format!("{name} and its _FILE variant are both set; keep one")));
             }

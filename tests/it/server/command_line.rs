@@ -39,6 +39,37 @@ async fn an_unknown_variable_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn what_kubernetes_sets_for_a_service_called_agent_auth_is_ignored() {
+    let mut environment = Database::sqlite().environment();
+    for (name, value) in [
+        ("SERVICE_HOST", "10.96.4.1"),
+        ("SERVICE_PORT", "80"),
+        ("SERVICE_PORT_HTTP", "80"),
+        ("PORT", "tcp://10.96.4.1:80"),
+        ("PORT_80_TCP", "tcp://10.96.4.1:80"),
+        ("PORT_80_TCP_PROTO", "tcp"),
+        ("PORT_80_TCP_PORT", "80"),
+        ("PORT_80_TCP_ADDR", "10.96.4.1"),
+    ] {
+        environment.push((format!("AGENT_AUTH_{name}"), value.to_owned()));
+    }
+    let server = Server::start(&environment).await;
+    assert!(server.stop().await.0.success());
+    let refused = serve(&[("PORT", "8080")]).await;
+    assert!(refused.expect_refusal().contains("unknown setting AGENT_AUTH_PORT;"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_server_for_other_machines_is_refused_without_a_public_url() {
+    for address in ["0.0.0.0", "[::]", "192.0.2.1", "auth.example.com"] {
+        let refused = serve(&[("LISTEN", &format!("{address}:8080"))]).await;
+        let line = refused.expect_refusal();
+        let expected = format!("AGENT_AUTH_PUBLIC_URL: required with AGENT_AUTH_LISTEN={address}:8080");
+        assert!(line.contains(&expected) && line.ends_with("such as https://auth.example.com"), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_setting_in_the_file_is_refused_by_name() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("settings.toml");
