@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
 
 use super::limits::Limits;
@@ -24,4 +25,6 @@ pub struct App {
     pub limits: Limits,
     /// Which web pages of other origins may call the API.
     pub cors: Option<CorsLayer>,
+    /// Cancelled when the process stops soon: it is not ready any more, and still serves.
+    pub leaving: CancellationToken,
 }

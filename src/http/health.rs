@@ -22,7 +22,7 @@ pub async fn ok() -> Json<Value> {
 
 /// The database responds, and the server is not stopping.
 pub async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
-    if app.broker.shutdown.is_cancelled() {
+    if app.leaving.is_cancelled() || app.broker.shutdown.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping");
     }
     match app.broker.ping().await {
