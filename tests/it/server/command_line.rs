@@ -300,6 +300,30 @@ async fn help_and_version_are_given() {
 }
 
 #[tokio::test]
+async fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(&["completions", shell], &[]).await;
+        assert!(script.status.success(), "{script:?}");
+        for word in ["api-key", "healthcheck", "public-url"] {
+            assert!(script.stdout.contains(word), "{shell}: {word}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_manual_has_a_page_for_each_command_and_every_setting() {
+    let folder = TempDir::new().unwrap();
+    let pages = folder.path().join("man1");
+    let written = run(&["man", &pages.display().to_string()], &[]).await;
+    assert!(written.status.success(), "{written:?}");
+    let page = |name: &str| std::fs::read_to_string(pages.join(name)).unwrap();
+    assert!(page("agent-auth.1").contains("agent\\-auth\\-serve(1)"));
+    assert!(page("agent-auth-serve.1").contains("shutdown_delay_seconds = 0"));
+    assert!(page("agent-auth-api-key-create.1").contains("\\-\\-role"));
+    assert!(!pages.join("agent-auth-completions.1").exists(), "hidden commands have none");
+}
+
+#[tokio::test]
 async fn an_unknown_command_is_refused() {
     let refused = run(&["sreve"], &[]).await;
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
