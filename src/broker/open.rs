@@ -64,7 +64,8 @@ pub async fn open_store(settings: &Settings, clock: &Clock) -> Result<Store, Ope
     Ok(Store::open(&location, keys, clock.now()).await?)
 }
 
-/// The address that browsers use to reach the server: `public_url`, or else the listen address.
+/// The address that browsers use to reach the server: `public_url`, or else the listen address, if that is on loopback. A
+/// server for others cannot know under which address they reach it.
 pub fn public_url(settings: &Settings) -> Result<String, OpenError> {
     let Some(configured) = &settings.public_url else {
         return if is_for_others(&settings.listen) {
@@ -87,7 +88,6 @@ pub fn public_url(settings: &Settings) -> Result<String, OpenError> {
     }
 }
 
-/// How strictly consents are bound on this server.
 /// True for an address with a port that is not on loopback.
 fn is_for_others(listen: &str) -> bool {
     match listen.parse::<SocketAddr>() {
@@ -99,6 +99,7 @@ fn is_for_others(listen: &str) -> bool {
     }
 }
 
+/// How strictly consents are bound on this server.
 pub fn consent(settings: &Settings) -> Result<Consent, OpenError> {
     let unknown = || OpenError::Setting("CONSENT", "expected `direct`, `confirm` or `verify`".to_owned());
     Consent::named(&settings.consent).ok_or_else(unknown)
@@ -184,7 +185,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[test]
     fn only_an_address_on_loopback_can_be_the_public_url() {
         for listen in ["127.0.0.1:8080", "127.8.8.8:1", "[::1]:8080", "[::ffff:127.0.0.1]:8080", "localhost:8080"] {
             let settings = Settings { listen: listen.to_owned(), ..Settings::default() };
@@ -198,6 +198,7 @@ mod tests {
         }
     }
 
+    #[test]
     fn a_data_folder_that_cannot_be_written_is_reported_with_both_users() {
         let folder = tempfile::TempDir::new().unwrap();
         let inside = folder.path().join("data");
