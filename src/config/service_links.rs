@@ -9,41 +9,30 @@ const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 /// True for a variable that an orchestrator sets for the Service `agent-auth`, or for one whose name begins so. `name` is in
 /// lower case and without `agent_auth_`. The value decides too, so that `AGENT_AUTH_PORT=8080` is still a misspelled setting.
 pub(super) fn is_service_link(name: &str, value: &str) -> bool {
-    let is_port = || value.parse::<u16>().is_ok();
-    let is_address = || value.parse::<IpAddr>().is_ok();
-    let is_url = || value.split_once("://").is_some_and(|(protocol, _)| PROTOCOLS.contains(&protocol));
-    if ends_with(name, "service_host") {
-        return is_address();
-    }
-    if ends_with(name, "port") && is_url() {
-        return true;
-    }
     let words: Vec<&str> = name.split('_').collect();
-    for (at, pair) in words.windows(2).enumerate() {
-        let rest = &words[at + 2..];
-        let found = match pair {
-            // AGENT_AUTH_SERVICE_PORT, and AGENT_AUTH_SERVICE_PORT_HTTP for a port called `http`
-            ["service", "port"] => is_port(),
-            // AGENT_AUTH_PORT_80_TCP, and the three after it
-            ["port", number] if number.parse::<u16>().is_ok() => match rest {
-                [protocol] if PROTOCOLS.contains(protocol) => is_url(),
-                [protocol, "proto"] => value == *protocol && PROTOCOLS.contains(protocol),
-                [protocol, "port"] if PROTOCOLS.contains(protocol) => is_port(),
-                [protocol, "addr"] if PROTOCOLS.contains(protocol) => is_address(),
-                _ => false,
-            },
-            _ => false,
-        };
-        if found {
-            return true;
-        }
-    }
-    false
+    (0..words.len()).any(|at| is_link(&words[at..], value))
 }
 
-/// True if the last words of a name are these.
-fn ends_with(name: &str, words: &str) -> bool {
-    name.strip_suffix(words).is_some_and(|before| before.is_empty() || before.ends_with('_'))
+/// The same for what follows the name of the Service.
+fn is_link(words: &[&str], value: &str) -> bool {
+    let is_port = |text: &str| text.parse::<u16>().is_ok();
+    let is_address = || value.parse::<IpAddr>().is_ok();
+    let is_url = || value.split_once("://").is_some_and(|(protocol, _)| PROTOCOLS.contains(&protocol));
+    match words {
+        ["service", "host"] => is_address(),
+        // SERVICE_PORT, and SERVICE_PORT_HTTP for a port called `http`
+        ["service", "port", ..] => is_port(value),
+        ["port"] => is_url(),
+        // PORT_80_TCP, PORT_80_TCP_PROTO, ...
+        ["port", number, protocol, rest @ ..] if is_port(number) && PROTOCOLS.contains(protocol) => match rest {
+            [] => is_url(),
+            ["proto"] => value == *protocol,
+            ["port"] => is_port(value),
+            ["addr"] => is_address(),
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 #[cfg(test)]

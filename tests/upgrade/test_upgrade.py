@@ -188,6 +188,27 @@ def test_an_old_replica_does_not_know_the_limits_of_a_key(provider, database, st
     asyncio.run(story())
 
 
+def test_an_old_replica_cannot_add_a_provider_whose_id_another_workspace_uses(provider, database, start):
+    async def story():
+        old, new = await start(OLD), await start(NEW, **DIRECT)
+        await set_up(Balancer(old), provider)
+        command = ["api-key", "create", "--name", "other", "--role", "admin", "--organization", "other", "--workspace", "other"]
+        created = finished([NEW, *command], database)
+        key = {"x-api-key": created.stdout.split()[-1]}
+        definition = provider.definition("long")
+        refused = await old.http.post("/v2/auth/providers", json=definition, headers=key)
+        assert refused.status_code == 409, refused.text
+        added = await new.http.post("/v2/auth/providers", json=definition, headers=key)
+        assert added.status_code == 200, added.text
+        # Its callback address is one that only new replicas know.
+        address = urlsplit(added.json()["redirect_uri"]).path
+        assert address.startswith("/host-oauth-callback/long/at/")
+        for replica, status in [(old, 404), (new, 400)]:
+            assert (await replica.http.get(address, params={"code": "c", "state": "s"})).status_code == status
+
+    asyncio.run(story())
+
+
 def test_an_old_replica_records_nothing_in_the_audit_log(provider, database, start):
     async def story():
         old, new = await start(OLD), await start(NEW, **DIRECT)
