@@ -4,7 +4,15 @@
 
 mod first_key;
 
-use std::{fs::File, io, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -12,7 +20,6 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     broker::{
@@ -66,7 +73,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Arc<App>>
     record_start(&broker).await?;
     let remember = Duration::from_secs(broker.settings.api_key_cache_seconds);
     let api_keys = ApiKeys::new(broker.store().clone(), remember);
-    let app = App { api_keys, langsmith, limits, cors, leaving: CancellationToken::new(), broker };
+    let app = App { api_keys, langsmith, limits, cors, leaving: Arc::new(AtomicBool::new(false)), broker };
     jobs::schedule::start(&app.broker);
     Ok(Arc::new(app))
 }
@@ -137,7 +144,7 @@ pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
             _ = terminate.recv() => stopping.broker.settings.shutdown_delay_seconds,
             _ = interrupt.recv() => 0,
         };
-        stopping.leaving.cancel();
+        stopping.leaving.store(true, Ordering::Relaxed);
         tracing::info!(event = "server.stopping", delay_seconds = delay, "stopping");
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(delay)) => {}
@@ -151,7 +158,7 @@ pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
         listener,
         http::router(Arc::clone(&app)),
         connections_max,
-        app.leaving.clone(),
+        Arc::clone(&app.leaving),
         app.broker.shutdown.clone(),
     ));
     app.broker.shutdown.cancelled().await;

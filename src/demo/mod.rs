@@ -61,8 +61,8 @@ pub async fn demo(mut settings: Settings, keep_folder: bool) -> anyhow::Result<(
     let sample_url = format!("http://{}", sample_listener.local_addr().context("the sample provider's address")?);
     let redirect_uri = add_provider(broker, &sample_url, secret.clone()).await?;
     let sample = SampleProvider::new(CLIENT_ID.into(), secret, redirect_uri);
-    let stop = broker.shutdown.clone();
-    tokio::spawn(serve::serve(sample_listener, sample.router(), 1000, stop.clone(), stop));
+    let (leaving, stop) = (Arc::clone(&app.leaving), broker.shutdown.clone());
+    tokio::spawn(serve::serve(sample_listener, sample.router(), 1000, leaving, stop));
     print_commands(&broker.public_url, &key)?;
     server::run(app, listener).await
 }
