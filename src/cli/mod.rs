@@ -10,6 +10,7 @@
 
 mod api_key;
 mod audit;
+mod generate;
 mod healthcheck;
 mod keys;
 mod named;
@@ -19,7 +20,8 @@ mod sweep;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::{
     broker::{context::Broker, open::open_store},
@@ -93,6 +95,18 @@ enum Command {
     Openapi,
     /// Check whether the server of these settings is ready; exit code 0 if it is
     Healthcheck,
+    /// Print a script that completes commands in a shell
+    #[command(hide = true)]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man {
+        /// The folder to write them to
+        folder: PathBuf,
+    },
 }
 
 fn settings_help() -> String {
@@ -122,6 +136,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Sweep { dry_run } => sweep::run(dry_run, &open(settings).await?).await,
         Command::Openapi => print(&http::description().to_pretty_json().context("the description cannot be written")?),
         Command::Healthcheck => healthcheck::run(&settings).await,
+        Command::Completions { shell } => generate::completions(Cli::command(), shell),
+        Command::Man { folder } => generate::manual(Cli::command(), &folder),
     }
 }
 

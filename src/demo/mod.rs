@@ -53,7 +53,7 @@ pub async fn demo(mut settings: Settings, keep_folder: bool) -> anyhow::Result<(
     let key = SecretString::from(format!("aauth_{}", random_secret().expose_secret()));
     settings.bootstrap_api_key = Some(key.clone());
     let _lock = lock_folder(&settings)?;
-    let (app, _) = server::start(settings, Clock::system()).await?;
+    let app = server::start(settings, Clock::system()).await?;
     let broker = &app.broker;
 
     let secret = random_secret();
@@ -61,7 +61,8 @@ pub async fn demo(mut settings: Settings, keep_folder: bool) -> anyhow::Result<(
     let sample_url = format!("http://{}", sample_listener.local_addr().context("the sample provider's address")?);
     let redirect_uri = add_provider(broker, &sample_url, secret.clone()).await?;
     let sample = SampleProvider::new(CLIENT_ID.into(), secret, redirect_uri);
-    tokio::spawn(serve::serve(sample_listener, sample.router(), 1000, broker.shutdown.clone()));
+    let (leaving, stop) = (Arc::clone(&app.leaving), broker.shutdown.clone());
+    tokio::spawn(serve::serve(sample_listener, sample.router(), 1000, leaving, stop));
     print_commands(&broker.public_url, &key)?;
     server::run(app, listener).await
 }

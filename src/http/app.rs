@@ -2,7 +2,7 @@
 //! Owns: the broker, and the two ways to identify a caller.
 //! Must not know: routes.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use tower_http::cors::CorsLayer;
 
@@ -24,4 +24,6 @@ pub struct App {
     pub limits: Limits,
     /// Which web pages of other origins may call the API.
     pub cors: Option<CorsLayer>,
+    /// True when the process stops soon: it is not ready any more, and still serves.
+    pub leaving: Arc<AtomicBool>,
 }

@@ -2,7 +2,7 @@
 //! Owns: `/livez`, `/readyz`, `/ok`, `/metrics`.
 //! Must not know: tenants.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub async fn ok() -> Json<Value> {
 
 /// The database responds, and the server is not stopping.
 pub async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
-    if app.broker.shutdown.is_cancelled() {
+    if app.leaving.load(Ordering::Relaxed) || app.broker.shutdown.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping");
     }
     match app.broker.ping().await {

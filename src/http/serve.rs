@@ -2,7 +2,15 @@
 //! Owns: sockets. Plain hyper HTTP/1, because `axum::serve` has no header time-out and uses more memory per connection.
 //! Must not know: routes.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -73,8 +81,15 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Serves until `stop` is cancelled; then accepts no more and lets each connection finish its request.
-pub async fn serve(listener: TcpListener, router: Router, connections_max: usize, stop: CancellationToken) {
+/// Serves until `stop` is cancelled; then accepts no more and lets each connection finish its request. From `leaving` on, a
+/// connection is closed after its next response, so that few are open when the server stops.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    connections_max: usize,
+    leaving: Arc<AtomicBool>,
+    stop: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
     let connections = TaskTracker::new();
     loop {
@@ -83,9 +98,9 @@ pub async fn serve(listener: TcpListener, router: Router, connections_max: usize
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((stream, peer, place)) = accepted else { break };
-        let (router, places, stop) = (router.clone(), Arc::clone(&places), stop.clone());
+        let (router, places, leaving, stop) = (router.clone(), Arc::clone(&places), Arc::clone(&leaving), stop.clone());
         connections.spawn(async move {
-            serve_connection(stream, peer, router, places, stop).await;
+            serve_connection(stream, peer, router, places, leaving, stop).await;
             drop(place);
         });
     }
@@ -118,6 +133,7 @@ async fn serve_connection(
     peer: SocketAddr,
     router: Router,
     places: Arc<Semaphore>,
+    leaving: Arc<AtomicBool>,
     stop: CancellationToken,
 ) {
     // Responses are small and sent at once; waiting to fill a packet would only delay them.
@@ -131,10 +147,10 @@ async fn serve_connection(
     let (router, peer) = (TowerToHyperService::new(router), Peer(peer.ip()));
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        let places = Arc::clone(&places);
+        let (places, leaving) = (Arc::clone(&places), leaving.load(Ordering::Relaxed));
         router.call(request).map_ok(move |mut response| {
             // Others wait for a place: this client may not keep its own for its next request.
-            if places.available_permits() == 0 {
+            if leaving || places.available_permits() == 0 {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             response

@@ -16,7 +16,6 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::{
-    config::Settings,
     model::{
         actor::Act,
         api_key::{ApiKey, Kind, NewApiKey, Role},
@@ -154,14 +153,24 @@ pub async fn revoke(store: &Store, id: Uuid, act: &Act, now: DateTime<Utc>) -> R
     store.revoke_api_key(id, act, now).await
 }
 
-/// Creates the first key: the configured one if it is not stored yet. Without one, and if there is no key at all, a new
-/// key, which is returned to be shown once.
-pub async fn bootstrap(
-    store: &Store,
-    settings: &Settings,
-    now: DateTime<Utc>,
-) -> Result<Option<SecretString>, StoreError> {
-    let new = |name: &str, tenant| NewKey {
+/// Stores the configured admin key, if it is not stored yet.
+pub async fn keep_configured(store: &Store, key: &SecretString, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let new = admin("bootstrap", store.home_tenant(now).await?);
+    store.keep_api_key(&record(key, new, now), &Act::service()).await
+}
+
+/// A new admin key for a database without keys, which is not stored yet.
+pub async fn first_key(store: &Store, now: DateTime<Utc>) -> Result<(SecretString, NewApiKey), StoreError> {
+    Ok(generate(admin("first key", store.home_tenant(now).await?), now))
+}
+
+/// Stores the first key if there is no key at all, and returns whether it did.
+pub async fn keep_first(store: &Store, first: &NewApiKey) -> Result<bool, StoreError> {
+    store.keep_first_api_key(first, &Act::service()).await
+}
+
+fn admin(name: &str, tenant: Tenant) -> NewKey {
+    NewKey {
         tenant,
         name: name.to_owned(),
         role: Role::Admin,
@@ -169,14 +178,7 @@ pub async fn bootstrap(
         limits: None,
         consent: None,
         expires_at: None,
-    };
-    let tenant = store.home_tenant(now).await?;
-    if let Some(key) = &settings.bootstrap_api_key {
-        store.keep_api_key(&record(key, new("bootstrap", tenant), now), &Act::service()).await?;
-        return Ok(None);
     }
-    let (key, first) = generate(new("first key", tenant), now);
-    Ok(store.keep_first_api_key(&first, &Act::service()).await?.then_some(key))
 }
 
 fn record(key: &SecretString, new: NewKey, now: DateTime<Utc>) -> NewApiKey {

@@ -26,6 +26,12 @@ impl Store {
         Ok(Tenant { organization, workspace })
     }
 
+    /// True if there is any API key.
+    pub async fn has_api_keys(&self) -> Result<bool, StoreError> {
+        let (keys,): (i64,) = self.db.query("SELECT count(*) FROM api_keys").read().one().await?;
+        Ok(keys > 0)
+    }
+
     /// Stores `key` if there is no API key at all, and returns whether it did. The row of the
     /// installation is locked first, so that only one of several replicas that start together does it.
     pub async fn keep_first_api_key(&self, key: &NewApiKey, act: &Act) -> Result<bool, StoreError> {

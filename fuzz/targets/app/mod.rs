@@ -53,7 +53,7 @@ impl App {
             ..Settings::default()
         };
         let runtime = Runtime::new().expect("a runtime");
-        let (app, _) = runtime.block_on(server::start(settings, Clock::system())).expect("it starts");
+        let app = runtime.block_on(server::start(settings, Clock::system())).expect("it starts");
         let app = Self { runtime, router: router(app), _folder: folder };
         let token_url = token_endpoint();
         for (id, consent) in

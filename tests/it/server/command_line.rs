@@ -39,6 +39,37 @@ async fn an_unknown_variable_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn what_kubernetes_sets_for_a_service_called_agent_auth_is_ignored() {
+    let mut environment = Database::sqlite().environment();
+    for (name, value) in [
+        ("SERVICE_HOST", "10.96.4.1"),
+        ("SERVICE_PORT", "80"),
+        ("SERVICE_PORT_HTTP", "80"),
+        ("PORT", "tcp://10.96.4.1:80"),
+        ("PORT_80_TCP", "tcp://10.96.4.1:80"),
+        ("PORT_80_TCP_PROTO", "tcp"),
+        ("PORT_80_TCP_PORT", "80"),
+        ("PORT_80_TCP_ADDR", "10.96.4.1"),
+    ] {
+        environment.push((format!("AGENT_AUTH_{name}"), value.to_owned()));
+    }
+    let server = Server::start(&environment).await;
+    assert!(server.stop().await.0.success());
+    let refused = serve(&[("PORT", "8080")]).await;
+    assert!(refused.expect_refusal().contains("unknown setting AGENT_AUTH_PORT;"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_server_for_other_machines_is_refused_without_a_public_url() {
+    for address in ["0.0.0.0", "[::]", "192.0.2.1", "auth.example.com"] {
+        let refused = serve(&[("LISTEN", &format!("{address}:8080"))]).await;
+        let line = refused.expect_refusal();
+        let expected = format!("AGENT_AUTH_PUBLIC_URL: required with AGENT_AUTH_LISTEN={address}:8080");
+        assert!(line.contains(&expected) && line.ends_with("such as https://auth.example.com"), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_setting_in_the_file_is_refused_by_name() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("settings.toml");
@@ -266,6 +297,30 @@ async fn help_and_version_are_given() {
     }
     let version = run(&["--version"], &[]).await;
     assert!(version.stdout.contains(env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(&["completions", shell], &[]).await;
+        assert!(script.status.success(), "{script:?}");
+        for word in ["api-key", "healthcheck", "public-url"] {
+            assert!(script.stdout.contains(word), "{shell}: {word}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_manual_has_a_page_for_each_command_and_every_setting() {
+    let folder = TempDir::new().unwrap();
+    let pages = folder.path().join("man1");
+    let written = run(&["man", &pages.display().to_string()], &[]).await;
+    assert!(written.status.success(), "{written:?}");
+    let page = |name: &str| std::fs::read_to_string(pages.join(name)).unwrap();
+    assert!(page("agent-auth.1").contains("agent\\-auth\\-serve(1)"));
+    assert!(page("agent-auth-serve.1").contains("shutdown_delay_seconds = 0"));
+    assert!(page("agent-auth-api-key-create.1").contains("\\-\\-role"));
+    assert!(!pages.join("agent-auth-completions.1").exists(), "hidden commands have none");
 }
 
 #[tokio::test]

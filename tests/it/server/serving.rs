@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -14,11 +15,16 @@ use crate::support::binary::{Server, free_port, run, words_like_keys};
 use crate::support::both_databases;
 use crate::support::caller::asking;
 use crate::support::database::Database;
+use crate::support::eventually::eventually;
 
 both_databases! {
-    the_first_start_without_a_key_prints_one_and_never_again,
-    with_a_bootstrap_key_none_is_printed,
+    the_first_key_goes_to_a_file_of_its_owner_and_never_into_the_log,
+    on_a_terminal_the_first_key_is_printed_and_not_stored_in_a_file,
+    if_the_name_of_the_first_keys_file_is_taken_the_log_names_another,
+    with_a_bootstrap_key_no_other_is_created,
     restarts_keep_everything_and_make_no_second_key,
+    after_sigterm_it_is_not_ready_and_serves_until_the_delay_is_over,
+    the_delay_ends_by_itself_and_an_interrupt_does_not_wait,
     at_the_end_waiters_are_answered,
     at_the_end_an_exchange_is_finished,
     a_revoked_key_stops_working_soon,
@@ -36,17 +42,35 @@ async fn works(server: &Server, key: &str) -> bool {
     answer.is_some_and(|(status, _)| status == 200)
 }
 
-async fn the_first_start_without_a_key_prints_one_and_never_again(database: Database) {
-    let environment = without(&database, "BOOTSTRAP_API_KEY");
-    let server = Server::start(&environment).await;
+fn first_key_file(database: &Database) -> PathBuf {
+    database.folder.path().join("first-admin-key")
+}
+
+/// The keys among what was said that work.
+async fn working(server: &Server, said: &str) -> Vec<String> {
     let mut working = Vec::new();
-    for word in words_like_keys(&server.said_so_far()) {
-        if works(&server, &word).await {
+    for word in words_like_keys(said) {
+        if works(server, &word).await {
             working.push(word);
         }
     }
-    assert_eq!(working.len(), 1, "{}", server.said_so_far());
-    let key = working.remove(0);
+    working
+}
+
+async fn the_first_key_goes_to_a_file_of_its_owner_and_never_into_the_log(database: Database) {
+    let environment = without(&database, "BOOTSTRAP_API_KEY");
+    let server = Server::start(&environment).await;
+    let said = server.said_so_far();
+    assert_eq!(working(&server, &said).await, [""; 0], "{said}");
+    let file = first_key_file(&database);
+    assert!(said.contains("api_key.first_created") && said.contains(&file.display().to_string()), "{said}");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() % 0o1000, 0o600);
+    let key = std::fs::read_to_string(&file).unwrap().trim_end().to_owned();
+    assert!(works(&server, &key).await);
+    let folder = std::fs::read_dir(database.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let files = folder.filter(|name| name.display().to_string().starts_with("first-admin-key")).count();
+    assert_eq!(files, 1, "nothing else holds it");
+    std::fs::remove_file(&file).unwrap();
     let provider = AuthorizationServer::start().await;
     let path = "/v2/auth/providers";
     server.post(&key, path, &provider.definition("acme")).await;
@@ -57,14 +81,52 @@ async fn the_first_start_without_a_key_prints_one_and_never_again(database: Data
     let (_, said) = server.stop().await;
     assert!(!said.contains(&key));
     assert_eq!(database.row_counts().await["api_keys"], 1);
+    assert!(!file.exists(), "a later start creates no key");
 }
 
-async fn with_a_bootstrap_key_none_is_printed(database: Database) {
+async fn on_a_terminal_the_first_key_is_printed_and_not_stored_in_a_file(database: Database) {
+    let server = Server::start_on_a_terminal(&without(&database, "BOOTSTRAP_API_KEY")).await;
+    let said = server.said_so_far();
+    assert_eq!(working(&server, &said).await.len(), 1, "{said}");
+    assert!(!first_key_file(&database).exists());
+}
+
+async fn if_the_name_of_the_first_keys_file_is_taken_the_log_names_another(database: Database) {
+    std::fs::create_dir(first_key_file(&database)).unwrap();
+    let server = Server::start(&without(&database, "BOOTSTRAP_API_KEY")).await;
+    let folder = std::fs::read_dir(database.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let said = server.said_so_far();
+    let file = folder.filter(|path| path.is_file()).find(|path| said.contains(&path.display().to_string()));
+    let file = file.unwrap_or_else(|| panic!("the log names a file: {said}"));
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() % 0o1000, 0o600);
+    assert!(works(&server, std::fs::read_to_string(&file).unwrap().trim()).await);
+}
+
+#[tokio::test]
+async fn without_a_place_for_the_first_key_there_is_none_and_the_log_says_what_to_do() {
+    let database = Database::postgres().await;
+    let in_the_way = database.folder.path().join("a-file");
+    std::fs::write(&in_the_way, "").unwrap();
+    let mut environment = without(&database, "BOOTSTRAP_API_KEY");
+    environment.retain(|(name, _)| name != "AGENT_AUTH_DATA_DIR");
+    environment.push(("AGENT_AUTH_DATA_DIR".to_owned(), in_the_way.join("data").display().to_string()));
+    let server = Server::start(&environment).await;
+    let said = server.said_so_far();
+    for part in ["api_key.first_not_created", "BOOTSTRAP_API_KEY_FILE", "agent-auth api-key create"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(database.row_counts().await["api_keys"], 0);
+    let created = run(&["api-key", "create", "--role", "admin", "--name", "first"], &environment).await;
+    assert!(works(&server, created.stdout.trim()).await, "{created:?}");
+}
+
+async fn with_a_bootstrap_key_no_other_is_created(database: Database) {
     let server = Server::start(&database.environment()).await;
     assert!(works(&server, &database.bootstrap_key).await);
     let (_, said) = server.stop().await;
     assert!(!said.contains(&database.bootstrap_key), "{said}");
     assert_eq!(database.row_counts().await["api_keys"], 1);
+    assert!(!first_key_file(&database).exists());
 }
 
 async fn restarts_keep_everything_and_make_no_second_key(database: Database) {
@@ -89,6 +151,50 @@ async fn restarts_keep_everything_and_make_no_second_key(database: Database) {
     let answer = server.post(key, path, &question).await;
     assert_eq!(answer["status"], "completed", "a token survives");
     assert_eq!(database.row_counts().await["api_keys"], 1);
+}
+
+fn with_delay(database: &Database, seconds: &str) -> Vec<(String, String)> {
+    let mut environment = database.environment();
+    environment.push(("AGENT_AUTH_SHUTDOWN_DELAY_SECONDS".to_owned(), seconds.to_owned()));
+    environment
+}
+
+async fn after_sigterm_it_is_not_ready_and_serves_until_the_delay_is_over(database: Database) {
+    let provider = AuthorizationServer::start().await;
+    let key = database.bootstrap_key.clone();
+    let server = Server::start(&with_delay(&database, "600")).await;
+    server.post(&key, "/v2/auth/providers", &provider.definition("acme")).await;
+    let begun = server.post(&key, "/v2/auth/authenticate", &asking("alice", &["read"])).await;
+    let waiter = server.http.get(server.url(&format!("/v2/auth/wait/{}", begun["auth_id"].as_str().unwrap())));
+    let waiter = tokio::spawn(waiter.header("x-api-key", &key).send());
+
+    server.terminate();
+    eventually(Duration::from_secs(10), async || server.get("/readyz").await == Some((503, "stopping".to_owned())))
+        .await;
+    assert_eq!(server.get("/livez").await.unwrap().0, 200, "it is not restarted");
+    let response = server.http.get(server.url("/v2/auth/providers")).header("x-api-key", &key).send().await.unwrap();
+    assert_eq!(response.status(), 200, "new connections are served");
+    assert_eq!(response.headers()["connection"], "close");
+    server.post(&key, "/v2/auth/authenticate", &asking("bob", &["read"])).await;
+    assert!(!waiter.is_finished(), "waiters go on waiting");
+
+    // Another one ends the delay.
+    let (status, said) = server.stop().await;
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert_eq!(waiter.await.unwrap().unwrap().status(), 200);
+}
+
+async fn the_delay_ends_by_itself_and_an_interrupt_does_not_wait(database: Database) {
+    let server = Server::start(&with_delay(&database, "1")).await;
+    let asked_to_end = Instant::now();
+    let (status, said) = server.stop().await;
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(asked_to_end.elapsed() >= Duration::from_secs(1));
+
+    let server = Server::start(&with_delay(&database, "600")).await;
+    server.signal("INT");
+    let (status, said) = server.ended().await;
+    assert_eq!(status.code(), Some(0), "{said}");
 }
 
 async fn at_the_end_waiters_are_answered(database: Database) {

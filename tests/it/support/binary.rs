@@ -152,6 +152,15 @@ impl Server {
         server
     }
 
+    /// The same with a terminal for its output.
+    pub async fn start_on_a_terminal(environment: &[(String, String)]) -> Self {
+        let server = Self::launch_by(environment, |environment| {
+            command_of("script", &["-q", "-f", "-c", &format!("exec '{BINARY}' serve"), "/dev/null"], environment)
+        });
+        server.ready().await;
+        server
+    }
+
     fn launch_by(environment: &[(String, String)], command: impl FnOnce(&[(String, String)]) -> Command) -> Self {
         let port = free_port();
         let mut environment = environment.to_vec();
