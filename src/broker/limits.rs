@@ -22,8 +22,10 @@ const REFUSED_FOR_MAX: Duration = Duration::from_mins(5);
 pub enum LimitKey {
     /// Discoveries of a workspace: each makes us send requests to servers that somebody else names.
     Discovery(Tenant),
-    /// The refresh of a token in the background.
+    /// The refresh of a token.
     Refresh(Uuid),
+    /// The refresh of a token that no caller waits for.
+    BackgroundRefresh(Uuid),
     /// Polls for people who consent on another device.
     DevicePoll,
     /// Requests for a token of our own client: the provider's record in that version, and the scopes.
@@ -43,7 +45,7 @@ impl LimitKey {
     pub fn limit(&self) -> usize {
         match self {
             Self::Discovery(_) => 4,
-            Self::Refresh(_) | Self::ClientToken(..) => 1,
+            Self::Refresh(_) | Self::BackgroundRefresh(_) | Self::ClientToken(..) => 1,
             Self::DevicePoll => 64,
             Self::Wait { max, .. } => *max,
         }

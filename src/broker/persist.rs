@@ -13,9 +13,9 @@ use tokio::{task::JoinHandle, time::timeout_at};
 use uuid::Uuid;
 
 use super::error::BrokerError;
-use crate::{model::outage::Outage, store::error::StoreError};
+use crate::store::error::StoreError;
 
-/// How long a grant that was obtained waits for a database that cannot be used.
+/// How long a grant that was obtained waits for a database that refuses it.
 const PERSIST_FOR: Duration = Duration::from_mins(5);
 /// How long a caller waits for a grant that cannot be stored: a database that restarts is back by then.
 const CALLERS_WAIT: Duration = Duration::from_secs(5);
@@ -26,59 +26,54 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub struct Unstored(Mutex<HashMap<Uuid, Delay>>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Delay {
     since: Instant,
-    /// `None`: it is the audit log that cannot be written.
-    outage: Option<Outage>,
-    reason: String,
+    /// Why the last attempt failed.
+    error: StoreError,
 }
 
 impl Unstored {
-    /// True when a grant for `id` waits to be stored.
-    #[must_use]
-    pub fn contains(&self, id: Uuid) -> bool {
-        self.0.lock().contains_key(&id)
-    }
-
     /// Why the grant for `id` cannot be stored, once it has waited for longer than a caller should.
     #[must_use]
     pub fn outage(&self, id: Uuid) -> Option<BrokerError> {
         let delays = self.0.lock();
         let delay = delays.get(&id).filter(|delay| delay.since.elapsed() >= CALLERS_WAIT)?;
-        let reason = delay.reason.clone();
-        Some(match delay.outage {
-            Some(outage) => BrokerError::Unavailable(outage, reason),
-            None => BrokerError::Audit(reason),
-        })
+        Some(delay.error.clone().into())
     }
 
     fn note(&self, id: Uuid, error: &StoreError) {
-        let (outage, reason) = match error {
-            StoreError::Unavailable(outage, reason) => (Some(*outage), reason),
-            StoreError::Audit(reason) => (None, reason),
-            _ => return,
-        };
         let mut delays = self.0.lock();
         let delay = delays.entry(id).or_insert_with(|| {
             tracing::warn!(event = "grant.storing_delayed", %id, %error, "a grant cannot be stored yet; will retry");
-            Delay { since: Instant::now(), outage, reason: String::new() }
+            Delay { since: Instant::now(), error: error.clone() }
         });
-        (delay.outage, delay.reason) = (outage, reason.clone());
+        delay.error = error.clone();
     }
 }
 
-/// Forgets the delay of an id, however its write ends.
-struct Noted<'u>(&'u Unstored, Uuid);
+/// A grant that is being stored. Its delay ends with it.
+struct Storing<'u> {
+    unstored: &'u Unstored,
+    id: Uuid,
+    has_ended: bool,
+}
 
-impl Drop for Noted<'_> {
+impl Drop for Storing<'_> {
     fn drop(&mut self) {
-        self.0.0.lock().remove(&self.1);
+        let delay = self.unstored.0.lock().remove(&self.id);
+        if let Some(Delay { error, .. }) = delay.filter(|_| !self.has_ended) {
+            tracing::error!(
+                event = "grant.not_stored", id = %self.id, %error,
+                "the server stops before a grant could be stored, and it may be lost"
+            );
+        }
     }
 }
 
-/// Writes the grant of `id`, again and again while the database cannot be used, another writer is in the
-/// way, or the audit log cannot be written: what a provider issued is not given up for that.
+/// Writes the grant of `id`, again and again while the database or the audit log refuses it or another writer is in the
+/// way, whatever the reason is: what a provider issued is not given up for that. Only what can never be stored is: a grant
+/// of a record that was deleted, or one that the keys do not seal.
 pub(in crate::broker) async fn persist<T, F>(
     unstored: &Unstored,
     id: Uuid,
@@ -92,16 +87,20 @@ where
         .with_max_delay(Duration::from_secs(1))
         .without_max_times();
     let begun = Instant::now();
-    let worth_another_try = |error: &StoreError| error.may_pass() || matches!(error, StoreError::Audit(_));
-    let noted = Noted(unstored, id);
+    let worth_another_try = |error: &StoreError| !matches!(error, StoreError::Dangling | StoreError::Cipher(_));
+    let mut storing = Storing { unstored, id, has_ended: false };
     let written = write
         .retry(backoff)
         .when(|error| worth_another_try(error) && begun.elapsed() < PERSIST_FOR)
         .notify(|error, _| unstored.note(id, error))
         .await;
-    drop(noted);
-    if let Err(error @ (StoreError::Unavailable(..) | StoreError::Audit(_))) = &written {
-        tracing::error!(event = "grant.not_stored", %id, %error, "a grant could not be stored and may be lost");
+    storing.has_ended = true;
+    drop(storing);
+    match &written {
+        Ok(_) | Err(StoreError::Dangling) => {}
+        Err(error) => {
+            tracing::error!(event = "grant.not_stored", %id, %error, "a grant could not be stored and may be lost");
+        }
     }
     written
 }

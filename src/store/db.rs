@@ -8,20 +8,18 @@ use std::{path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 use sqlx::{
-    Arguments, ConnectOptions, Connection, Encode, Executor, FromRow, Postgres as PostgresDatabase, Sqlite, SqlitePool,
-    Transaction, Type,
+    Arguments, Connection, Encode, Executor, FromRow, Postgres as PostgresDatabase, Sqlite, SqlitePool, Type,
     migrate::Migrator,
     postgres::{PgArguments, PgConnectOptions, PgRow},
     query_as_with, query_with,
-    sqlite::{
-        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-    },
+    sqlite::{SqliteArguments, SqliteRow},
 };
 
 use super::{
     error::StoreError,
     key_limits,
-    postgres::{ACQUIRE_TIMEOUT, Pooled, Postgres, copy_in, execute, in_time, is_worth_another_connection, settle},
+    postgres::{Pooled, Postgres, copy_in, execute, in_time, is_worth_another_connection, settle},
+    sqlite::{self, SqliteTransaction},
 };
 use crate::model::{key_limits::KeyLimits, outage::Outage, subject::Tenant};
 
@@ -33,9 +31,6 @@ const POSTGRES_CLOCK: &str = "CREATE OR REPLACE VIEW database_clock AS
     SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms";
 const SQLITE_CLOCK: &str = "CREATE VIEW IF NOT EXISTS database_clock AS
     SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now_ms";
-
-/// SQLite has one writer at a time; the other connections read.
-const SQLITE_CONNECTIONS: u32 = 4;
 
 /// A value that can be bound on both databases.
 pub trait Param:
@@ -75,7 +70,7 @@ impl Db {
     pub async fn open(location: &Location) -> Result<Self, StoreError> {
         let db = match location {
             Location::Postgres(url, connections) => Self(Backend::Postgres(Postgres::new(url, *connections)?)),
-            Location::Sqlite(path) => Self::open_sqlite(path).await?,
+            Location::Sqlite(path) => Self(Backend::Sqlite(sqlite::open(path).await?)),
         };
         match &db.0 {
             Backend::Postgres(postgres) => {
@@ -95,24 +90,6 @@ impl Db {
             }
         }
         Ok(db)
-    }
-
-    async fn open_sqlite(path: &std::path::Path) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5))
-            .disable_statement_logging();
-        let pool = SqlitePoolOptions::new()
-            .max_connections(SQLITE_CONNECTIONS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
-            .connect_with(options)
-            .await?;
-        Ok(Self(Backend::Sqlite(pool)))
     }
 
     /// True on PostgreSQL, where other replicas may share the database.
@@ -147,12 +124,11 @@ impl Db {
         Query { sql, args, broken: None, is_read: false, target: Target::Db(self) }
     }
 
-    /// Begins a transaction. On SQLite it takes the write lock at once (`BEGIN IMMEDIATE`): a transaction that reads
-    /// first and writes later would be refused when another wrote in between.
+    /// Begins a transaction. A statement in it that fails ends it.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         match &self.0 {
             Backend::Postgres(postgres) => Ok(Tx(TxConnection::Postgres(Some(postgres.begin().await?)))),
-            Backend::Sqlite(pool) => Ok(Tx(TxConnection::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?))),
+            Backend::Sqlite(pool) => Ok(Tx(TxConnection::Sqlite(SqliteTransaction::begin(pool).await?))),
         }
     }
 }
@@ -182,7 +158,7 @@ pub struct Tx(TxConnection);
 enum TxConnection {
     /// `None` when the transaction has ended, or its connection was discarded.
     Postgres(Option<Pooled>),
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(SqliteTransaction),
 }
 
 impl Tx {
@@ -224,23 +200,16 @@ impl Tx {
                 drop(slot.take());
                 Ok(())
             }
-            TxConnection::Sqlite(_) => match self.into_sqlite() {
-                Some(transaction) => Ok(transaction.commit().await?),
-                None => Ok(()),
+            TxConnection::Sqlite(transaction) => match transaction.connection() {
+                None => Err(ended()),
+                Some(_) => Ok(transaction.commit().await?),
             },
-        }
-    }
-
-    fn into_sqlite(mut self) -> Option<Transaction<'static, Sqlite>> {
-        match std::mem::replace(&mut self.0, TxConnection::Postgres(None)) {
-            TxConnection::Sqlite(transaction) => Some(transaction),
-            TxConnection::Postgres(_) => None,
         }
     }
 }
 
 impl Drop for Tx {
-    /// Closes the connection, so that the server rolls back. This needs no await.
+    /// Closes the connection to PostgreSQL, so that the server rolls back. This needs no await.
     fn drop(&mut self) {
         if let TxConnection::Postgres(slot) = &mut self.0
             && let Some(connection) = slot.take()
@@ -319,8 +288,15 @@ macro_rules! on_connection {
                 on_session!(slot, |$connection, $args| bound, $run).map_err(StoreError::from)
             }
             (Target::Tx(Tx(TxConnection::Sqlite(transaction))), Args::Sqlite(bound)) => {
-                let ($connection, $args) = (&mut **transaction, bound);
-                Box::pin($run).await.map_err(StoreError::from)
+                let result = match transaction.connection() {
+                    None => return Err(ended()),
+                    Some($connection) => {
+                        let $args = bound;
+                        Box::pin($run).await
+                    }
+                };
+                transaction.settle(result.as_ref().err());
+                result.map_err(StoreError::from)
             }
             _ => return Err(ended()),
         }

@@ -2,10 +2,12 @@
 //! Owns: the meaning of each database error.
 //! Must not know: what was attempted.
 
+use std::sync::Arc;
+
 use crate::{cipher::CipherError, model::outage::Outage};
 
 /// Why an operation of the store failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database cannot be used for now. The operation may be tried again.
     #[error("{0}: {1}")]
@@ -27,7 +29,7 @@ pub enum StoreError {
     Dangling,
     /// The statement failed: a bug.
     #[error("the database refused a statement: {0}")]
-    Statement(sqlx::Error),
+    Statement(Arc<sqlx::Error>),
 }
 
 impl StoreError {
@@ -52,7 +54,7 @@ impl From<sqlx::Error> for StoreError {
                     error.message()
                 ))
             }
-            (None, other) => Self::Statement(other),
+            (None, other) => Self::Statement(Arc::new(other)),
         }
     }
 }

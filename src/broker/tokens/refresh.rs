@@ -19,7 +19,7 @@ use crate::{
         },
         context::Broker,
         error::BrokerError,
-        limits::LimitKey,
+        limits::{LimitKey, Permit},
         persist::{persist, stored},
     },
     model::{
@@ -77,16 +77,11 @@ pub async fn refresh(broker: &Arc<Broker>, token: Token, act: &Act) -> Result<Re
         let waiter = broker.notifications.register(token.id);
         let mut woken = std::pin::pin!(waiter.notify.notified());
         woken.as_mut().enable();
-        // A result that cannot be stored yet has used the refresh token up: it is not sent once more.
-        let lease = if broker.unstored.contains(token.id) {
-            None
-        } else {
-            broker.store.take_refresh_lease(&token, LEASE, broker.clock.now()).await?
-        };
-        if let Some(lease) = lease {
+        if let Some((lease, permit)) = take_lease(broker, &token).await? {
             let id = token.id;
             // A task of its own: neither a caller that disconnects nor one that has waited long enough stops it.
-            let run = broker.tasks.spawn(run(Arc::clone(broker), token, lease, act.clone()).in_current_span());
+            let run = run(Arc::clone(broker), token, lease, permit, act.clone());
+            let run = broker.tasks.spawn(run.in_current_span());
             let refreshed = stored(&broker.unstored, id, deadline, run).await?;
             return Ok(refreshed.unwrap_or_else(|| Refreshed::Failed(timed_out())));
         }
@@ -112,6 +107,15 @@ pub async fn refresh(broker: &Arc<Broker>, token: Token, act: &Act) -> Result<Re
     }
 }
 
+/// Takes the right to refresh `token`, unless somebody has it. Within this process that does not depend on the lease, which
+/// expires while the database cannot be written: a refresh that runs, or whose result waits to be stored, may have used the
+/// refresh token up.
+async fn take_lease(broker: &Broker, token: &Token) -> Result<Option<(Lease, Permit)>, BrokerError> {
+    let Some(permit) = broker.limits.begin(LimitKey::Refresh(token.id)) else { return Ok(None) };
+    let lease = broker.store.take_refresh_lease(token, LEASE, broker.clock.now()).await?;
+    Ok(lease.map(|lease| (lease, permit)))
+}
+
 /// Refreshes a token that a job found. `None`: it was refreshed, deleted or found dead since then.
 pub async fn refresh_candidate(broker: &Arc<Broker>, candidate: &Candidate) -> Result<Option<Refreshed>, BrokerError> {
     match broker.store.token(&candidate.tenant, candidate.token).await? {
@@ -127,7 +131,7 @@ pub fn refresh_in_background(broker: &Arc<Broker>, token: Token, act: Act) {
     if cooling_down(broker, &token).is_some() {
         return;
     }
-    let Some(permit) = broker.limits.begin(LimitKey::Refresh(token.id)) else { return };
+    let Some(permit) = broker.limits.begin(LimitKey::BackgroundRefresh(token.id)) else { return };
     let broker = Arc::clone(broker);
     broker.tasks.clone().spawn(async move {
         let id = token.id;
@@ -139,7 +143,13 @@ pub fn refresh_in_background(broker: &Arc<Broker>, token: Token, act: Act) {
 }
 
 /// One refresh, under the lease and holding nothing else: no connection, no transaction, no lock.
-async fn run(broker: Arc<Broker>, token: Token, lease: Lease, act: Act) -> Result<Refreshed, BrokerError> {
+async fn run(
+    broker: Arc<Broker>,
+    token: Token,
+    lease: Lease,
+    permit: Permit,
+    act: Act,
+) -> Result<Refreshed, BrokerError> {
     // The provider's record of today: an endpoint or a secret that was corrected counts from the next refresh on.
     let Some(mut provider) = broker.store.provider(&token.subject.tenant, &token.provider_id).await? else {
         return Ok(Refreshed::ConsentNeeded);
@@ -169,6 +179,7 @@ async fn run(broker: Arc<Broker>, token: Token, lease: Lease, act: Act) -> Resul
         }
     });
     let refreshed = Box::pin(refreshed).await;
+    drop(permit);
     broker.notifications.wake(token.id).await;
     refreshed
 }

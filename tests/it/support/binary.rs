@@ -161,6 +161,25 @@ impl Server {
         server
     }
 
+    /// The same, where a file that cannot grow is an error of its write and does not end the process.
+    #[cfg(target_os = "linux")]
+    pub async fn start_without_file_signal(environment: &[(String, String)]) -> Self {
+        let server = Self::launch_by(environment, |environment| {
+            let ignoring = format!("trap '' XFSZ && exec '{BINARY}' serve");
+            command_of("sh", &["-c", &ignoring], environment)
+        });
+        server.ready().await;
+        server
+    }
+
+    /// Lets it write no file beyond this size; without one, any.
+    #[cfg(target_os = "linux")]
+    pub fn limit_file_size(&self, bytes: Option<u64>) {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
+        prlimit(Some(pid), Resource::Fsize, Rlimit { current: bytes, maximum: None }).expect("a limit");
+    }
+
     fn launch_by(environment: &[(String, String)], command: impl FnOnce(&[(String, String)]) -> Command) -> Self {
         let port = free_port();
         let mut environment = environment.to_vec();
