@@ -79,7 +79,7 @@ impl ApiKeys {
         if last_read.as_ref().is_none_or(|read| read.began < asked) {
             let began = Instant::now();
             let read = self.store.api_key_of_id(id).await;
-            *last_read = Some(LastRead { began, key: read.as_ref().map(Clone::clone).map_err(|_| ()) });
+            *last_read = Some(LastRead { began, key: read.clone().map_err(|_| ()) });
             read?;
         }
         match last_read.as_ref().and_then(|read| read.key.as_ref().ok()) {

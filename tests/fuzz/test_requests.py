@@ -93,9 +93,9 @@ SAMPLES = [
     ("GET", "/livez", None),
     ("GET", "/readyz", None),
 ]
-# They cannot work: the state was not issued, the person refused, or the provider would have to be reached.
+# They cannot work: the state was not issued, or is for a browser; the person refused; or the provider would have to be reached.
 REFUSED = {
-    "/v2/auth/callback/acme", "/v2/auth/setup/acme", "/host-oauth-callback/steady", "/host-oauth-callback/steady/at/tag",
+    "/v2/auth/callback/acme", "/v2/auth/callback/key", "/v2/auth/setup/acme", "/host-oauth-callback/steady", "/host-oauth-callback/steady/at/tag",
     "/v2/auth/authorizations/AUTH/confirm", "/v2/auth/providers/mcp-discover",
 }  # fmt: skip
 ODD = [
