@@ -2,10 +2,14 @@
 //! Owns: their formats, and the cap on libraries whose detailed logs can hold secrets.
 //! Must not know: what is logged or measured.
 
+mod fields;
+
 use std::{io::IsTerminal, sync::LazyLock};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use self::fields::SpanFields;
 
 /// Upper bounds in seconds: a stored token takes milliseconds, a provider up to ten seconds.
 const BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
@@ -56,7 +60,8 @@ pub fn log(filter: &str) -> Result<(), LogFilterError> {
     if std::io::stderr().is_terminal() {
         registry.with(fmt::layer().with_writer(std::io::stderr)).init();
     } else {
-        registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).init();
+        let layer = fmt::layer().json().flatten_event(true).fmt_fields(SpanFields);
+        registry.with(layer.with_writer(std::io::stderr)).init();
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use super::{
     error::StoreError,
     key_limits,
     postgres::{ACQUIRE_TIMEOUT, Pooled, Postgres, copy_in, execute, in_time, is_worth_another_connection, settle},
+    token_changes::POSTGRES_TRIGGERS,
 };
 use crate::model::{key_limits::KeyLimits, outage::Outage, subject::Tenant};
 
@@ -82,10 +83,11 @@ impl Db {
                 // Not one of the pool: waiting for another replica's migration may take longer than a statement may.
                 let mut connection = postgres.patient_connection().await?;
                 MIGRATIONS.run(&mut connection).await?;
-                // Two replicas that replace the view at once would collide in PostgreSQL's catalogue.
+                // Two replicas that replace these at once would collide in PostgreSQL's catalogue.
                 let mut tx = connection.begin().await?;
                 tx.execute("SELECT pg_advisory_xact_lock(7303014592013351012)").await?;
                 tx.execute(POSTGRES_CLOCK).await?;
+                tx.execute(POSTGRES_TRIGGERS).await?;
                 tx.commit().await?;
                 connection.close().await?;
             }

@@ -30,4 +30,5 @@ mod reads;
 pub mod revocations;
 mod seal;
 mod sealed_rows;
+mod token_changes;
 pub mod tokens;

@@ -58,6 +58,11 @@ pub(in crate::store) struct DeletedRow {
 }
 
 impl DeletedRow {
+    /// At which provider, and whose it was.
+    pub(in crate::store) fn of(&self) -> (Uuid, &str) {
+        (self.provider, &self.user_id)
+    }
+
     /// That it was deleted, for the audit log.
     pub(in crate::store) fn event(&self, tenant: &Tenant, act: &Act, now: DateTime<Utc>) -> Event {
         let event = Event::new(EventName::TokenDeleted, act, tenant, now).of(&self.user_id, &self.agent_id);
