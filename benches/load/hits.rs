@@ -27,7 +27,7 @@ pub struct Plan {
     pub round: &'static str,
 }
 
-pub const FULL: Plan = Plan { users: 100_000, levels: &[1, 32, 128], rounds: 3, warm_up: "2s", round: "4s" };
+pub const FULL: Plan = Plan { users: 100_000, levels: &[1, 32, 128], rounds: 3, warm_up: "2s", round: "3s" };
 pub const SHORT: Plan = Plan { users: 20_000, levels: &[1, 32], rounds: 1, warm_up: "1s", round: "3s" };
 
 /// What is measured.
