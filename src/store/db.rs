@@ -198,6 +198,7 @@ impl Tx {
     }
 
     /// True where [`Self::copy_in`] can be used.
+    #[must_use]
     pub fn is_postgres(&self) -> bool {
         matches!(self.0, TxConnection::Postgres(_))
     }

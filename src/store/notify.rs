@@ -27,7 +27,7 @@ const PROBES: &str = "agent_auth_probe";
 
 /// The connection that listens for messages of other replicas.
 pub struct Listener {
-    listener: PgListener,
+    connection: PgListener,
     changes: TokenChanges,
     /// Its text, and when it was sent.
     probe: (String, Instant),
@@ -62,19 +62,19 @@ impl Store {
     pub async fn listen(&self, channels: &[&'static str]) -> Result<Option<Listener>, StoreError> {
         let Some(options) = self.db.postgres_options() else { return Ok(None) };
         let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
-        let mut listener = PgListener::connect_with(&pool).await?;
+        let mut connection = PgListener::connect_with(&pool).await?;
         // A lost connection is reported, so that the caller looks for what it missed.
-        listener.eager_reconnect(false);
+        connection.eager_reconnect(false);
         let counts = self.token_changes.is_counting();
         let own = counts.then_some([CHANNEL, PROBES]).into_iter().flatten();
-        in_time(listener.listen_all(channels.iter().copied().chain(own))).await?;
+        in_time(connection.listen_all(channels.iter().copied().chain(own))).await?;
         let now = Instant::now();
         let probe = (Uuid::new_v4().to_string(), now);
         if counts {
             self.notify(PROBES, probe.0.clone()).await?;
         }
         let changes = self.token_changes.clone();
-        Ok(Some(Listener { listener, changes, probe, listening: None, tested_at: now, is_confirmed: false }))
+        Ok(Some(Listener { connection, changes, probe, listening: None, tested_at: now, is_confirmed: false }))
     }
 }
 
@@ -89,15 +89,14 @@ impl Listener {
             let (channel, payload) = (message.channel(), message.payload());
             match (channel, &self.listening) {
                 (CHANNEL, Some(listening)) => listening.report(payload),
-                // Before the probe has arrived, nothing is remembered.
-                (CHANNEL, None) => {}
                 // Of a pooler that lends connections for a transaction, LISTEN is accepted, and nothing arrives.
                 (PROBES, None) if payload == self.probe.0 => {
                     let listening = self.changes.listen();
                     listening.confirm(self.probe.1);
                     self.listening = Some(listening);
                 }
-                (PROBES, _) => {}
+                // Before the probe has arrived, nothing is remembered; those of others say nothing.
+                (CHANNEL | PROBES, _) => {}
                 _ => return Ok(Notification { channel: channel.to_owned(), payload: payload.to_owned() }),
             }
         }
@@ -106,7 +105,7 @@ impl Listener {
     /// The next message, if there is one before the next test. The server has sent what it had to report before it
     /// responds to a test, so when that is read, all changes before the test are known.
     async fn receive(&mut self) -> Result<Option<PgNotification>, StoreError> {
-        if let Some(message) = self.listener.next_buffered() {
+        if let Some(message) = self.connection.next_buffered() {
             return Ok(Some(message));
         }
         if std::mem::take(&mut self.is_confirmed)
@@ -117,11 +116,11 @@ impl Listener {
         let left = TEST_EVERY.saturating_sub(self.tested_at.elapsed());
         if left.is_zero() {
             self.tested_at = Instant::now();
-            in_time(async { self.listener.acquire().await?.ping().await }).await?;
+            in_time(async { self.connection.acquire().await?.ping().await }).await?;
             self.is_confirmed = true;
             return Ok(None);
         }
-        match timeout(left, self.listener.try_recv()).await {
+        match timeout(left, self.connection.try_recv()).await {
             Ok(Ok(Some(message))) => Ok(Some(message)),
             Ok(Ok(None)) => Err(StoreError::Unavailable(Outage::Unreachable, "it was closed".into())),
             Ok(Err(error)) => Err(error.into()),

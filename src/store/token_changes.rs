@@ -225,3 +225,80 @@ fn bucket(provider: Uuid, user_id: &str) -> usize {
     let digest = Sha256::new().chain_update(provider.hyphenated().to_string()).chain_update(user_id).finalize();
     usize::from(digest[0]) << 8 | usize::from(digest[1])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::reads::stored_token::token_columns;
+
+    /// Columns of a hand-out that are not reported. The secrets and `last_refreshed_at` change together with `generation`,
+    /// or only their encryption does; `retry_at` counts for tokens that are due, which are never remembered ones;
+    /// `last_used_at` only saves a write; `created_at` never changes.
+    const NOT_REPORTED: [&str; 6] =
+        ["access_token", "refresh_token", "last_refreshed_at", "retry_at", "last_used_at", "created_at"];
+
+    #[test]
+    fn every_column_of_a_hand_out_is_reported_or_known_not_to_matter() {
+        let (_, columns) = POSTGRES_TRIGGERS.split_once("UPDATE OF ").unwrap();
+        let (columns, _) = columns.split_once("ON tokens").unwrap();
+        let reported: Vec<&str> = columns.split(',').map(str::trim).collect();
+        let read = token_columns!().split("t.").skip(1).map(|rest| {
+            let end = rest.find(|character: char| !character.is_ascii_lowercase() && character != '_');
+            &rest[..end.unwrap_or(rest.len())]
+        });
+        for column in read {
+            assert!(
+                reported.contains(&column) != NOT_REPORTED.contains(&column),
+                "{column} belongs into the trigger (under a new name, so that it replaces the old one) or into NOT_REPORTED"
+            );
+        }
+        assert!(POSTGRES_TRIGGERS.contains(&format!("pg_notify('{CHANNEL}'")));
+    }
+
+    fn counting() -> (TokenChanges, Uuid, Instant) {
+        let changes = TokenChanges::new();
+        changes.count();
+        (changes, Uuid::now_v7(), Instant::now())
+    }
+
+    #[test]
+    fn what_was_read_before_a_change_is_outdated() {
+        let (changes, provider, now) = counting();
+        let listening = changes.listen();
+        listening.confirm(now);
+        let stamps = || ["alice", "bob"].map(|user| changes.stamp(provider, user, now).unwrap());
+        let are_current = |stamps: [Stamp; 2]| stamps.map(|stamp| changes.is_current(stamp, now));
+        let before = stamps();
+        assert_eq!(are_current(before), [true, true]);
+        drop(changes.of(provider, "alice"));
+        assert_eq!(are_current(before), [false, true]);
+        let before = stamps();
+        listening.report(&format!("{:04x}", bucket(provider, "bob")));
+        assert_eq!(are_current(before), [true, false]);
+        let before = stamps();
+        drop(changes.of_all());
+        assert_eq!(are_current(before), [false, false]);
+        let before = stamps();
+        listening.report("unreadable");
+        assert_eq!(are_current(before), [false, false]);
+    }
+
+    #[test]
+    fn without_reports_nothing_is_current() {
+        let (changes, provider, now) = counting();
+        assert_eq!(changes.stamp(provider, "alice", now), None);
+        let listening = changes.listen();
+        assert_eq!(changes.stamp(provider, "alice", now), None, "nothing is confirmed yet");
+        listening.confirm(now);
+        let stamp = changes.stamp(provider, "alice", now).unwrap();
+        let later = now + TRUSTED_FOR;
+        assert!(!changes.is_current(stamp, later), "nothing is confirmed any more");
+        listening.confirm(later);
+        assert!(changes.is_current(stamp, later), "no report was missed");
+        drop(listening);
+        assert!(!changes.is_current(stamp, later));
+        let again = changes.listen();
+        again.confirm(later);
+        assert!(!changes.is_current(stamp, later), "reports may have been missed in between");
+    }
+}

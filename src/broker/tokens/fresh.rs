@@ -75,6 +75,7 @@ pub async fn ensure_fresh(
 }
 
 /// True when `token` can be handed out as it is: it is alive, not due, and valid for as long as the caller says.
+#[must_use]
 pub fn is_fresh(token: &Token, min_ttl: Option<TimeDelta>, now: DateTime<Utc>) -> bool {
     let due = token.refresh_due_at.is_some_and(|at| at <= now);
     token.state == State::Active && !due && !is_too_short(token, min_ttl, now)

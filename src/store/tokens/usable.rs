@@ -25,6 +25,7 @@ use crate::{
 impl Store {
     /// What [`Self::usable_tokens`] returned a moment ago, if it is remembered and nothing of it was changed since then.
     /// It is never empty.
+    #[must_use]
     pub fn remembered_tokens(&self, subject: &Subject, provider_id: &str) -> Option<Vec<Token>> {
         let (provider, stored) = self.remembered_tokens.get(subject, provider_id)?;
         // What cannot be opened is not there: the database may say why.

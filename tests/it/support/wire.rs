@@ -105,7 +105,7 @@ async fn forward(
     upstream: &mut TcpStream,
     state: &mut watch::Receiver<State>,
 ) -> io::Result<Ended> {
-    let (mut sent, mut returned) = ([0; 16 * 1024], [0; 16 * 1024]);
+    let (mut sent, mut returned) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
     let mut listens = false;
     loop {
         let (from_client, length) = tokio::select! {
