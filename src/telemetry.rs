@@ -1,45 +1,16 @@
 //! Logs and metrics.
 //! Owns: their formats, and the cap on libraries whose detailed logs can hold secrets.
-//! Must not know: what is logged or measured.
+//! Must not know: what is logged.
 
-use std::{io::IsTerminal, sync::LazyLock};
+pub mod metrics;
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::io::IsTerminal;
+
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
-
-/// Upper bounds in seconds: a stored token takes milliseconds, a provider up to ten seconds.
-const BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 
 /// Crates whose fine-grained logs hold headers, bodies or bound values.
 const CAPPED: [&str; 9] =
     ["hyper", "hyper_util", "reqwest", "rustls", "sqlx", "tower_http", "h2", "axum", "tokio_util"];
-
-/// One recorder for the process: the metrics crate has one global recorder.
-static PROMETHEUS: LazyLock<PrometheusHandle> = LazyLock::new(|| {
-    let matcher = Matcher::Suffix("_seconds".into());
-    let builder = PrometheusBuilder::new();
-    let builder = match builder.set_buckets_for_metric(matcher, &BUCKETS) {
-        Ok(builder) => builder,
-        Err(_) => PrometheusBuilder::new(),
-    };
-    let recorder = builder.build_recorder();
-    let handle = recorder.handle();
-    // An error means that another recorder is installed; then this one stays empty.
-    let _ = metrics::set_global_recorder(recorder);
-    handle
-});
-
-/// Starts recording metrics. Before this, they are dropped.
-pub fn count() {
-    LazyLock::force(&PROMETHEUS);
-}
-
-/// The metrics in the text format of Prometheus.
-#[must_use]
-pub fn metrics() -> String {
-    PROMETHEUS.run_upkeep();
-    PROMETHEUS.render()
-}
 
 /// Starts logging to standard error: plain lines on a terminal, JSON elsewhere.
 ///

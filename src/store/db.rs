@@ -21,9 +21,14 @@ use sqlx::{
 use super::{
     error::StoreError,
     key_limits,
-    postgres::{ACQUIRE_TIMEOUT, Pooled, Postgres, copy_in, execute, in_time, is_worth_another_connection, settle},
+    postgres::{
+        ACQUIRE_TIMEOUT, Connections, Pooled, Postgres, copy_in, execute, in_time, is_worth_another_connection, settle,
+    },
 };
-use crate::model::{key_limits::KeyLimits, outage::Outage, subject::Tenant};
+use crate::{
+    model::{key_limits::KeyLimits, outage::Outage, subject::Tenant},
+    telemetry::metrics::{METRICS, Statement, Timed},
+};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -129,6 +134,16 @@ impl Db {
         }
     }
 
+    /// How many connections there are.
+    pub(super) fn connections(&self) -> Connections {
+        match &self.0 {
+            Backend::Postgres(postgres) => postgres.connections(),
+            Backend::Sqlite(pool) => {
+                Connections { open: pool.size() as usize, idle: pool.num_idle(), max: SQLITE_CONNECTIONS as usize }
+            }
+        }
+    }
+
     /// How to open one more connection; `None` on SQLite.
     pub(super) fn postgres_options(&self) -> Option<PgConnectOptions> {
         match &self.0 {
@@ -202,6 +217,7 @@ impl Tx {
 
     /// Sends `rows` to a `COPY ... FROM STDIN`, which only PostgreSQL has, and counts the rows that were added.
     pub async fn copy_in(&mut self, sql: &'static str, rows: Vec<u8>) -> Result<u64, StoreError> {
+        let _timed = time(false);
         match &mut self.0 {
             TxConnection::Postgres(slot) => Ok(copy_in(slot, sql, rows).await?),
             TxConnection::Sqlite(_) => Err(ended()),
@@ -213,6 +229,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] when the database did not confirm it.
     pub async fn commit(mut self) -> Result<(), StoreError> {
+        let _timed = METRICS.statements.of(Statement::Commit).time();
         match &mut self.0 {
             TxConnection::Postgres(slot) => {
                 if slot.is_none() {
@@ -270,12 +287,13 @@ pub struct Query<'c> {
 
 /// Runs `$run` on the connection in the slot, and decides whether that connection can be used again.
 macro_rules! on_session {
-    ($slot:expr, |$connection:ident, $args:ident| $bound:expr, $run:expr) => {{
+    ($slot:expr, $is_read:expr, |$connection:ident, $args:ident| $bound:expr, $run:expr) => {{
         let slot: &mut Option<Pooled> = $slot;
         match slot {
             None => return Err(ended()),
             Some(session) => {
                 let result = {
+                    let _timed = time($is_read);
                     let ($connection, $args) = (session.wait(), $bound);
                     in_time($run).await
                 };
@@ -298,12 +316,12 @@ macro_rules! on_connection {
             (Target::Db(Db(Backend::Postgres(postgres))), Args::Postgres(bound)) => {
                 let mut slot = Some(postgres.connection().await?);
                 let again = is_read.then(|| bound.clone());
-                match (on_session!(&mut slot, |$connection, $args| bound, $run), again) {
+                match (on_session!(&mut slot, is_read, |$connection, $args| bound, $run), again) {
                     (Err(error), Some(bound)) if is_worth_another_connection(&error) => {
                         // Boxed, like opening a connection: every query would otherwise carry its state.
                         Box::pin(async {
                             let mut slot = Some(postgres.connection().await?);
-                            on_session!(&mut slot, |$connection, $args| bound, $run).map_err(StoreError::from)
+                            on_session!(&mut slot, is_read, |$connection, $args| bound, $run).map_err(StoreError::from)
                         })
                         .await
                     }
@@ -311,13 +329,15 @@ macro_rules! on_connection {
                 }
             }
             (Target::Db(Db(Backend::Sqlite(pool))), Args::Sqlite(bound)) => {
+                let _timed = time(is_read);
                 let ($connection, $args) = (pool, bound);
                 Box::pin($run).await.map_err(StoreError::from)
             }
             (Target::Tx(Tx(TxConnection::Postgres(slot))), Args::Postgres(bound)) if slot.is_some() => {
-                on_session!(slot, |$connection, $args| bound, $run).map_err(StoreError::from)
+                on_session!(slot, is_read, |$connection, $args| bound, $run).map_err(StoreError::from)
             }
             (Target::Tx(Tx(TxConnection::Sqlite(transaction))), Args::Sqlite(bound)) => {
+                let _timed = time(is_read);
                 let ($connection, $args) = (&mut **transaction, bound);
                 Box::pin($run).await.map_err(StoreError::from)
             }
@@ -398,6 +418,10 @@ impl From<sqlx::sqlite::SqliteQueryResult> for RowsAffected {
     fn from(result: sqlx::sqlite::SqliteQueryResult) -> Self {
         Self(result.rows_affected())
     }
+}
+
+fn time(is_read: bool) -> Timed<'static> {
+    METRICS.statements.of(if is_read { Statement::Read } else { Statement::Write }).time()
 }
 
 fn ended() -> StoreError {

@@ -30,4 +30,5 @@ mod reads;
 pub mod revocations;
 mod seal;
 mod sealed_rows;
+pub mod stock;
 pub mod tokens;

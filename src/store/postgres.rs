@@ -7,19 +7,21 @@
 
 use std::{
     io,
+    pin::pin,
     str::FromStr,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
 use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use tokio::time::timeout;
 
 use super::error::{StoreError, outage_of};
-use crate::model::outage::Outage;
+use crate::{model::outage::Outage, telemetry::metrics::METRICS};
 
 /// How long PostgreSQL may work on a statement, by its own clock.
 const STATEMENT_TIMEOUT: &str = "5s";
@@ -31,6 +33,13 @@ pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that is younger says nothing about the older ones: after a failover the name may lead to the old server
 /// for a while, and each of its connections is discarded alone.
 const YOUNG: Duration = Duration::from_secs(1);
+
+/// How many connections there are.
+pub(super) struct Connections {
+    pub(super) open: usize,
+    pub(super) idle: usize,
+    pub(super) max: usize,
+}
 
 /// The connections of one process.
 #[derive(Clone)]
@@ -120,6 +129,12 @@ impl Postgres {
         self.0.manager().options.clone()
     }
 
+    /// How many connections there are.
+    pub(super) fn connections(&self) -> Connections {
+        let status = self.0.status();
+        Connections { open: status.size, idle: status.available, max: status.max_size }
+    }
+
     /// True when no connection has failed for this long.
     pub(super) fn reachable_for(&self, duration: Duration) -> bool {
         let failed_at = *self.0.manager().failed_at.lock();
@@ -128,7 +143,19 @@ impl Postgres {
 
     /// A connection of the pool.
     pub(super) async fn connection(&self) -> Result<Pooled, StoreError> {
-        let error = match timeout(ACQUIRE_TIMEOUT, self.0.get()).await {
+        let mut get = pin!(self.0.get());
+        let got = match get.as_mut().now_or_never() {
+            // Nearly always one is free; then nothing has to be timed.
+            Some(got) => {
+                METRICS.connection_wait.record(Duration::ZERO);
+                Ok(got)
+            }
+            None => {
+                let _timed = METRICS.connection_wait.time();
+                timeout(ACQUIRE_TIMEOUT, get).await
+            }
+        };
+        let error = match got {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(deadpool::managed::PoolError::Backend(error))) => StoreError::from(error),
             Ok(Err(other)) => StoreError::Unavailable(Outage::Unreachable, other.to_string()),

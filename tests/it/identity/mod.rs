@@ -7,3 +7,4 @@ mod langsmith;
 mod random_rows;
 mod rights_that_end;
 mod routes;
+pub mod routes;

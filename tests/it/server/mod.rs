@@ -6,6 +6,7 @@ mod crashes;
 mod database_restarts;
 mod jobs;
 mod limits;
+mod metrics;
 mod outages;
 mod repeated_secrets;
 mod replicas;
