@@ -2,15 +2,20 @@
 //! Owns: their formats, and the cap on libraries whose detailed logs can hold secrets.
 //! Must not know: what is logged.
 
+mod json;
 pub mod metrics;
 
 use std::io::IsTerminal;
 
+use self::json::json_layer;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Crates whose fine-grained logs hold headers, bodies or bound values.
 const CAPPED: [&str; 9] =
     ["hyper", "hyper_util", "reqwest", "rustls", "sqlx", "tower_http", "h2", "axum", "tokio_util"];
+
+/// The span of a request, and its target. It is enabled whatever is logged: the lines inside it need its fields.
+pub const REQUEST_SPAN: &str = "request";
 
 /// Starts logging to standard error: plain lines on a terminal, JSON elsewhere.
 ///
@@ -18,8 +23,9 @@ const CAPPED: [&str; 9] =
 /// [`LogFilterError`] names the part of `filter` that is wrong.
 pub fn log(filter: &str) -> Result<(), LogFilterError> {
     let mut filter = parse(filter)?;
-    for capped in CAPPED {
-        if let Ok(directive) = format!("{capped}=warn").parse() {
+    let capped = CAPPED.map(|target| format!("{target}=warn"));
+    for directive in capped.into_iter().chain([format!("{REQUEST_SPAN}=error")]) {
+        if let Ok(directive) = directive.parse() {
             filter = filter.add_directive(directive);
         }
     }
@@ -27,7 +33,7 @@ pub fn log(filter: &str) -> Result<(), LogFilterError> {
     if std::io::stderr().is_terminal() {
         registry.with(fmt::layer().with_writer(std::io::stderr)).init();
     } else {
-        registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).init();
+        registry.with(json_layer(std::io::stderr)).init();
     }
     Ok(())
 }

@@ -22,7 +22,10 @@ use super::{
 };
 use crate::{
     broker::refusals::Denial,
-    telemetry::metrics::{METRICS, Method, NONE},
+    telemetry::{
+        REQUEST_SPAN,
+        metrics::{METRICS, Method, NONE},
+    },
 };
 
 /// The routes that are not counted: a monitor must get its answer.
@@ -37,30 +40,31 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     request.headers_mut().insert(REQUEST_ID, id.clone());
     let template = route.as_ref().map_or(NONE, MatchedPath::as_str);
     // Log lines of this request carry its id and its route.
-    let span =
-        tracing::info_span!("request", request_id = id.to_str().ok(), method = method.as_str(), route = template);
-    let mut response = match check(&request).and_then(|()| limit(&app, &request)) {
-        Ok(()) => next.run(request).instrument(span).await,
-        Err(refused) => refused.into_response(),
-    };
-
-    if let Some(denied) = response.extensions_mut().remove::<Denied>() {
-        let request = format!("{} {template}", method.as_str());
-        let Denied { tenant, act, outside, code, .. } = denied;
-        app.broker.denials.note(Some(Denial { tenant, actor: act.actor.clone(), request, outside, code }), &act);
-    }
-    let (status, took) = (response.status().as_u16(), started.elapsed());
-    tracing::debug!(
-        event = "request.finished",
-        method = method.as_str(),
-        route = template,
-        status,
-        milliseconds = took.as_secs_f64() * 1000.0,
+    let span = tracing::error_span!(
+        target: REQUEST_SPAN,
+        REQUEST_SPAN,
         request_id = id.to_str().ok(),
-        "request finished"
+        method = method.as_str(),
+        route = template
     );
-    let code = response.extensions().get::<ErrorCode>().map_or(NONE, |code| code.0);
-    METRICS.requests.count(template, method, status, code, took);
+    let answer = async {
+        let mut response = match check(&request).and_then(|()| limit(&app, &request)) {
+            Ok(()) => next.run(request).await,
+            Err(refused) => refused.into_response(),
+        };
+        if let Some(denied) = response.extensions_mut().remove::<Denied>() {
+            let request = format!("{} {template}", method.as_str());
+            let Denied { tenant, act, outside, code, .. } = denied;
+            app.broker.denials.note(Some(Denial { tenant, actor: act.actor.clone(), request, outside, code }), &act);
+        }
+        let (status, took) = (response.status().as_u16(), started.elapsed());
+        let milliseconds = took.as_secs_f64() * 1000.0;
+        tracing::debug!(event = "request.finished", status, milliseconds, "request finished");
+        let code = response.extensions().get::<ErrorCode>().map_or(NONE, |code| code.0);
+        METRICS.requests.count(template, method, status, code, took);
+        response
+    };
+    let mut response = answer.instrument(span).await;
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }

@@ -146,7 +146,7 @@ pub fn refresh_in_background(broker: &Arc<Broker>, token: Token, act: Act) {
         }
         drop(permit);
     };
-    tasks.spawn(refresh);
+    tasks.spawn(refresh.in_current_span());
 }
 
 /// One refresh, under the lease and holding nothing else: no connection, no transaction, no lock.

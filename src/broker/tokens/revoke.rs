@@ -7,6 +7,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use futures_util::{StreamExt, stream};
 use tokio::{sync::mpsc, time::Instant};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
@@ -209,7 +210,7 @@ fn attempt_each(broker: &Arc<Broker>, ids: Vec<Uuid>, deadline: Instant) -> mpsc
             let _ = report.send(attempt);
         }
     };
-    tasks.spawn(attempt_all);
+    tasks.spawn(attempt_all.in_current_span());
     attempts
 }
 

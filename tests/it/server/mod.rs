@@ -10,6 +10,7 @@ mod metrics;
 mod outages;
 mod repeated_secrets;
 mod replicas;
+mod request_ids;
 mod secrecy;
 mod serving;
 mod silent_database;
