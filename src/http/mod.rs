@@ -146,7 +146,10 @@ const PAGES: [(Method, &str); 20] = [
 
 /// Every route, as the metrics list it.
 fn routes_to_count(description: &utoipa::openapi::OpenApi) -> Vec<KnownRoute> {
-    let page = |(method, template): (Method, &str)| KnownRoute { method, template: template.to_owned(), is_api: false };
+    let page = |(method, template): (Method, &str)| {
+        let lists_failures = template.starts_with("/host-oauth-callback/");
+        KnownRoute { method, template: template.to_owned(), lists_failures }
+    };
     let mut routes = Vec::from(PAGES.map(page));
     for (path, item) in &description.paths.paths {
         let operations = [
@@ -156,7 +159,7 @@ fn routes_to_count(description: &utoipa::openapi::OpenApi) -> Vec<KnownRoute> {
             (Method::Delete, &item.delete),
         ];
         for (method, _) in operations.into_iter().filter(|(_, operation)| operation.is_some()) {
-            let at = |prefix: &str| KnownRoute { method, template: format!("{prefix}{path}"), is_api: true };
+            let at = |prefix| KnownRoute { method, template: format!("{prefix}{path}"), lists_failures: true };
             routes.extend(["", "/api-host"].map(at));
         }
     }

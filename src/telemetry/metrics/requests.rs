@@ -58,8 +58,8 @@ impl Method {
 pub const NONE: &str = "none";
 /// The status of most requests.
 const OK: u16 = 200;
-/// What goes wrong on the server's side: these are counted from 0 on at every route of the API, because the first one is an
-/// increase only if it was 0 before.
+/// What goes wrong on the server's side: these are listed from the start at every route of the API and of callbacks,
+/// because the first one is an increase only if there was a 0 before.
 const FAILURES: [(u16, &str); 8] = [
     (500, "internal_error"),
     (502, "provider_error"),
@@ -78,8 +78,8 @@ pub struct KnownRoute {
     pub method: Method,
     /// Its template.
     pub template: String,
-    /// Whether it is one of the API.
-    pub is_api: bool,
+    /// Whether the failures of the server's side are listed from the start.
+    pub lists_failures: bool,
 }
 
 /// The requests of this process.
@@ -106,10 +106,10 @@ impl Requests {
     pub fn know(&self, known: impl IntoIterator<Item = KnownRoute>) {
         self.routes.get_or_init(|| {
             let mut routes: HashMap<String, Route> = HashMap::new();
-            for KnownRoute { method, template, is_api } in known {
+            for KnownRoute { method, template, lists_failures } in known {
                 let route = routes.entry(template).or_default();
                 route.methods.push(method);
-                if is_api {
+                if lists_failures {
                     route.rest.get_mut().extend(FAILURES.map(|(status, code)| ((method.as_str(), status, code), 0)));
                 }
             }
