@@ -4,6 +4,8 @@
 
 use std::{fs::File, io, net::SocketAddr, path::Path};
 
+use secrecy::SecretString;
+
 use super::{
     handouts::Mode,
     key_ring::{self, KeyRingError},
@@ -14,7 +16,7 @@ use crate::{
     config::Settings,
     model::{consent::Consent, web_address},
     outbound::address::AddressGuard,
-    store::{db::Location, error::StoreError, handle::Store, postgres::postgres_options},
+    store::{db::Location, error::StoreError, handle::Store, postgres::PostgresLocation},
 };
 
 /// Why the broker cannot be opened: one line that says what to do.
@@ -47,10 +49,7 @@ pub enum OpenError {
 /// Opens the database the settings name, with the keys they name.
 pub async fn open_store(settings: &Settings, clock: &Clock) -> Result<Store, OpenError> {
     let location = match &settings.database_url {
-        Some(url) => {
-            postgres_options(url)?;
-            Location::Postgres(url.clone(), settings.database_connections)
-        }
+        Some(url) => Location::Postgres(postgres(settings, url)?),
         None => {
             let failed = |error| data_folder_error(&settings.data_dir, &error);
             private_folder(&settings.data_dir).map_err(failed)?;
@@ -62,6 +61,18 @@ pub async fn open_store(settings: &Settings, clock: &Clock) -> Result<Store, Ope
     let keys = key_ring::read(settings, clock).await?;
     let keys = key_ring::unwrap(&keys, settings, clock).await?;
     Ok(Store::open(&location, keys, clock.now()).await?)
+}
+
+/// The PostgreSQL that the settings name.
+fn postgres(settings: &Settings, url: &SecretString) -> Result<PostgresLocation, OpenError> {
+    let location = PostgresLocation {
+        url: url.clone(),
+        connections: settings.database_connections,
+        listen_url: settings.listen_database_url.clone(),
+        shares_sessions: settings.database_pooler == "transaction",
+    };
+    location.check()?;
+    Ok(location)
 }
 
 /// The address that browsers use to reach the server: `public_url`, or else the listen address, if that is on loopback. A
@@ -161,7 +172,7 @@ pub fn check(settings: &Settings) -> Result<(), OpenError> {
     handout_mode(settings)?;
     Catalog::load(settings.catalog_file.as_deref())?;
     if let Some(url) = &settings.database_url {
-        postgres_options(url)?;
+        postgres(settings, url)?;
     }
     Ok(key_ring::check(settings)?)
 }

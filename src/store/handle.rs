@@ -41,7 +41,7 @@ impl Store {
     pub async fn open(location: &Location, keys: KeyRing, now: DateTime<Utc>) -> Result<Self, StoreError> {
         let db = Db::open(location).await?;
         let shared_reads = match location {
-            Location::Postgres(_, connections) => Some(SharedReads::new(db.clone(), reads_at_once(*connections))),
+            Location::Postgres(postgres) => Some(SharedReads::new(db.clone(), reads_at_once(postgres.connections))),
             Location::Sqlite(_) => None,
         };
         check_keys(&db, &keys, now).await?;

@@ -7,6 +7,7 @@ mod database_restarts;
 mod jobs;
 mod limits;
 mod outages;
+mod poolers;
 mod repeated_secrets;
 mod replicas;
 mod secrecy;
