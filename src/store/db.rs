@@ -33,6 +33,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// and replicas whose clocks differ still agree.
 const POSTGRES_CLOCK: &str = "CREATE OR REPLACE VIEW database_clock AS
     SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms";
+const POSTGRES_STATISTICS: &str = include_str!("postgres_statistics.sql");
 const SQLITE_CLOCK: &str = "CREATE VIEW IF NOT EXISTS database_clock AS
     SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now_ms";
 
@@ -101,6 +102,7 @@ impl Db {
         let mut tx = connection.begin().await?;
         tx.execute("SELECT pg_advisory_xact_lock(7303014592013351012)").await?;
         tx.execute(POSTGRES_CLOCK).await?;
+        tx.execute(POSTGRES_STATISTICS).await?;
         tx.commit().await?;
         connection.close().await?;
         Ok(())
