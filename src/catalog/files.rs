@@ -6,10 +6,17 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use toml::{Table, Value};
 
-use super::entry::{CLIENT_ID, Entry, Unrecognised};
+use super::{
+    check::check,
+    entry::{CLIENT_ID, Entry, Unrecognised},
+    near::near,
+};
 
 /// Every file of `config/providers/`, by the provider's name.
 const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/providers.rs"));
+
+/// What every entry has.
+const REQUIRED: [&str; 3] = ["display_name", "auth_url", "token_url"];
 
 const UNRECOGNISED: &str = include_str!("../../config/unrecognised.toml");
 
@@ -79,8 +86,18 @@ fn drop_addresses(known: &mut Table) {
 }
 
 fn entry(name: String, Source { place, fields }: Source) -> Result<Entry, CatalogError> {
+    // A new entry that lacks what a built-in one has was probably meant to change that one.
+    let is_new = !BUILT_IN.iter().any(|(built_in, _)| *built_in == name);
+    let lacks = REQUIRED.into_iter().find(|field| !fields.contains_key(*field));
+    if let Some(field) = lacks.filter(|_| is_new) {
+        let hint = match near(BUILT_IN.iter().map(|(built_in, _)| *built_in), &name.to_lowercase())[..] {
+            [] => String::new(),
+            ref near => format!("; there is no built-in entry of this name. Did you mean {}?", near.join(" or ")),
+        };
+        return Err(CatalogError { place, problem: format!("missing field `{field}`{hint}") });
+    }
     let read = fields.try_into().map_err(|error: toml::de::Error| in_one_line(&error));
-    let checked = read.and_then(|entry: Entry| entry.check().map(|()| Entry { name, ..entry }));
+    let checked = read.and_then(|entry: Entry| check(&entry).map(|()| Entry { name, ..entry }));
     checked.map_err(|problem| CatalogError { place, problem })
 }
 
