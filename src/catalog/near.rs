@@ -3,7 +3,7 @@
 //! Must not know: what the names are of.
 
 /// How alike two names are (Jaro, 0 to 1) when one may be a slip of the other.
-const ALIKE: f64 = 0.7;
+const ALIKE: f64 = 0.85;
 
 /// Those of the names that are like `name` or contain it, the likeliest first.
 pub(super) fn near<'n>(names: impl Iterator<Item = &'n str>, name: &str) -> Vec<&'n str> {
