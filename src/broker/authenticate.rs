@@ -19,7 +19,7 @@ use super::{
     context::Broker,
     error::BrokerError,
     pending::PendingMax,
-    providers::list::get,
+    providers::list::{describe, get},
     rules,
     tokens::fresh::{Usable, ensure_fresh},
 };
@@ -125,7 +125,7 @@ async fn named(broker: &Broker, request: &TokenRequest, tokens: &[Token], id: Uu
     match tokens.iter().position(|token| token.id == id) {
         Some(at) => Ok(at),
         None => {
-            Box::pin(get(broker, &request.subject.tenant, &request.provider_id)).await?;
+            Box::pin(describe(broker, &request.subject.tenant, &request.provider_id)).await?;
             Err(BrokerError::NotFound("token"))
         }
     }

@@ -11,7 +11,7 @@ use crate::{
         outage::Outage,
     },
     oauth::metadata::DiscoveryError,
-    store::error::StoreError,
+    store::error::{NotOpened, StoreError},
 };
 
 /// What somebody needs to register a client by hand.
@@ -107,7 +107,10 @@ pub enum BrokerError {
     /// It could not be recorded in the audit log, so it was not done.
     #[error("the audit log cannot be written: {0}")]
     Audit(String),
-    /// The database refused a statement, or a sealed value does not open.
+    /// A stored secret that this needs cannot be opened.
+    #[error("{0}")]
+    NotOpened(NotOpened),
+    /// The database refused a statement, or a value cannot be sealed.
     #[error("{0}")]
     Store(StoreError),
     /// A bug.
@@ -124,6 +127,7 @@ impl From<StoreError> for BrokerError {
             StoreError::Audit(reason) => Self::Audit(reason),
             StoreError::Conflict => Self::Conflict("It was changed at the same moment. Try again.".into()),
             StoreError::Dangling => Self::NotFound("record"),
+            StoreError::NotOpened(error) => Self::NotOpened(error),
             error @ (StoreError::Cipher(_) | StoreError::Statement(_)) => Self::Store(error),
         }
     }

@@ -73,7 +73,7 @@ impl Drop for Storing<'_> {
 
 /// Writes the grant of `id`, again and again while the database or the audit log refuses it or another writer is in the
 /// way, whatever the reason is: what a provider issued is not given up for that. Only what can never be stored is: a grant
-/// of a record that was deleted, or one that the keys do not seal.
+/// of a record that was deleted, or one that takes a key which is missing.
 pub(in crate::broker) async fn persist<T, F>(
     unstored: &Unstored,
     id: Uuid,
@@ -87,7 +87,8 @@ where
         .with_max_delay(Duration::from_secs(1))
         .without_max_times();
     let begun = Instant::now();
-    let worth_another_try = |error: &StoreError| !matches!(error, StoreError::Dangling | StoreError::Cipher(_));
+    let worth_another_try =
+        |error: &StoreError| !matches!(error, StoreError::Dangling | StoreError::Cipher(_) | StoreError::NotOpened(_));
     let mut storing = Storing { unstored, id, has_ended: false };
     let written = write
         .retry(backoff)

@@ -137,7 +137,7 @@ async fn reseal(rotation: &Rotation) -> anyhow::Result<()> {
     rotation.end_reseal(&done).await?;
     explain(&format!("Resealed {} values with key {first}.", done.resealed))?;
     for unreadable in &done.unreadable {
-        explain(&format!("Not opened: {unreadable}"))?;
+        explain(unreadable)?;
     }
     if done.unreadable_count > 0 {
         bail!(

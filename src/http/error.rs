@@ -136,6 +136,11 @@ pub enum ApiError {
     DatabaseUnavailable(Outage),
     /// The audit log cannot be written.
     AuditUnavailable,
+    /// A stored secret cannot be opened: the client secret of a provider, or another one.
+    NotOpened {
+        /// Whether it can be set again.
+        is_client_secret: bool,
+    },
     /// An internal error (bug).
     Internal,
 }
@@ -303,6 +308,9 @@ impl ApiError {
                 "audit_unavailable",
                 "Nothing was done, because it could not be recorded in the audit log. Try again in a moment.",
             ),
+            Self::NotOpened { is_client_secret } => {
+                table(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", not_opened(*is_client_secret))
+            }
             Self::Internal => table(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal_error",
@@ -436,8 +444,15 @@ impl From<BrokerError> for ApiError {
                 );
                 Self::AuditUnavailable
             }
+            BrokerError::NotOpened(error) => {
+                tracing::error!(
+                    event = "sealed_value.not_opened", table = error.table, column = error.column, row = %error.row,
+                    error = %error.error, "a stored secret cannot be opened"
+                );
+                Self::NotOpened { is_client_secret: error.is_of_provider() }
+            }
             BrokerError::Store(error) => {
-                tracing::error!(event = "database.failed", %error, "a statement failed, or a sealed value cannot be opened");
+                tracing::error!(event = "database.failed", %error, "a statement failed, or a value cannot be sealed");
                 Self::Internal
             }
             BrokerError::Internal(reason) => {
@@ -445,6 +460,17 @@ impl From<BrokerError> for ApiError {
                 Self::Internal
             }
         }
+    }
+}
+
+/// What a caller reads whose request needs a stored secret that cannot be opened.
+fn not_opened(is_client_secret: bool) -> &'static str {
+    if is_client_secret {
+        "The client secret of this provider cannot be decrypted. Set it again with PATCH \
+         /v2/auth/providers/{provider_id}, or have the operator of this server restore its encryption key."
+    } else {
+        "A stored secret that this needs cannot be decrypted. The operator of this server has to restore its encryption \
+         key; the server's log names the record under the x-request-id of this response."
     }
 }
 

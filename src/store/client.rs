@@ -7,7 +7,7 @@ use sqlx::types::Json;
 
 use super::{
     db::Query,
-    error::StoreError,
+    error::{NotOpened, StoreError},
     seal::{RowSeal, SealedColumn},
 };
 use crate::model::{
@@ -41,15 +41,24 @@ impl ClientRow {
         })
     }
 
-    pub(super) fn open(self, seal: &RowSeal<'_>, secret: SealedColumn) -> Result<Client, StoreError> {
-        Ok(Client {
+    pub(super) fn open(self, seal: &RowSeal<'_>, secret: SealedColumn) -> Result<Client, NotOpened> {
+        let secret = seal.open_optional(secret, self.sealed_secret())?;
+        Ok(Client { secret, ..self.without_secret() })
+    }
+
+    pub(super) fn sealed_secret(&self) -> Option<&Vec<u8>> {
+        self.client_secret.as_ref()
+    }
+
+    pub(super) fn without_secret(self) -> Client {
+        Client {
             id: self.client_id,
-            secret: seal.open_optional(secret, self.client_secret.as_ref())?,
+            secret: None,
             authentication: self.token_endpoint_auth_method,
             token_url: self.token_url,
             revocation_url: self.revocation_url,
             options: self.options.0,
-        })
+        }
     }
 
     pub(super) fn bind(self, query: Query<'_>) -> Query<'_> {

@@ -18,7 +18,7 @@ use super::{
     error::StoreError,
     handle::Store,
     key_check::{record_keys, record_seals, running_servers},
-    sealed_rows::{Replaced, Walk, count_by_key, walks},
+    sealed_rows::{Replaced, count_by_key, walks},
 };
 use crate::{cipher::SEALS_MAX, model::audit::Event};
 
@@ -150,21 +150,21 @@ impl Store {
         let page = walk.page(&self.db, &self.keys, from.after).await?;
         done.looked_at += page.rows;
         let at_once = if self.is_shared() { AT_ONCE } else { 1 };
-        let written: Vec<(Uuid, Replaced)> = stream::iter(page.strays)
+        let written: Vec<Replaced> = stream::iter(page.strays)
             .map(|stray| async {
-                let (id, begun) = (stray.id(), Instant::now());
+                let begun = Instant::now();
                 let replaced = walk.reseal(&self.db, &self.keys, stray).await?;
                 if !self.is_shared() {
                     // SQLite's lock goes to any writer that finds it free, so a server needs time to find it free.
                     sleep(begun.elapsed()).await;
                 }
-                Ok::<_, StoreError>((id, replaced))
+                Ok::<_, StoreError>(replaced)
             })
             .buffer_unordered(at_once)
             .try_collect()
             .await?;
-        for (id, replaced) in written {
-            done.count(walk, id, replaced);
+        for replaced in written {
+            done.count(replaced);
         }
         self.record_seals().await?;
         Ok(Some(match page.last {
@@ -175,14 +175,14 @@ impl Store {
 }
 
 impl Resealed {
-    fn count(&mut self, walk: &Walk, id: Uuid, replaced: Replaced) {
+    fn count(&mut self, replaced: Replaced) {
         match replaced {
             Replaced::Resealed => self.resealed += 1,
             Replaced::Changed => self.changed += 1,
             Replaced::Unreadable(error) => {
                 self.unreadable_count += 1;
                 if self.unreadable.len() < NAMED_MAX {
-                    self.unreadable.push(format!("{} of row {id}: {error}", walk.name()));
+                    self.unreadable.push(error.to_string());
                 }
             }
         }

@@ -4,7 +4,32 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::{cipher::CipherError, model::outage::Outage};
+
+/// A stored value that cannot be opened: its key is missing, or the value was changed. It stays as it is, because the key
+/// may come back.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{table}.{column} of row {row} cannot be opened: {error}")]
+pub struct NotOpened {
+    /// The table.
+    pub table: &'static str,
+    /// The column.
+    pub column: &'static str,
+    /// The id of the row.
+    pub row: Uuid,
+    /// Why.
+    pub error: CipherError,
+}
+
+impl NotOpened {
+    /// True for the client secret in a provider's record, which can be set again.
+    #[must_use]
+    pub fn is_of_provider(&self) -> bool {
+        self.table == "providers"
+    }
+}
 
 /// Why an operation of the store failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -18,9 +43,12 @@ pub enum StoreError {
     /// Such a record already exists.
     #[error("a record with this name already exists")]
     Conflict,
-    /// A sealed value cannot be opened, or the keys are wrong.
+    /// A value cannot be sealed, or the keys are wrong.
     #[error(transparent)]
     Cipher(#[from] CipherError),
+    /// A sealed value cannot be opened.
+    #[error(transparent)]
+    NotOpened(#[from] NotOpened),
     /// The settings do not name a usable database.
     #[error("{0}")]
     Location(String),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     client::ClientRow,
     db::{Query, Tx, insert_into, update},
-    error::StoreError,
+    error::{NotOpened, StoreError},
     handle::Store,
     key_limits::in_limit,
     seal::PROVIDER_CLIENT_SECRET,
@@ -80,6 +80,34 @@ static UPDATE: LazyLock<String> = LazyLock::new(|| {
 });
 
 impl ProviderRow {
+    fn tenant(&self) -> Tenant {
+        Tenant { organization: self.organization_id.clone(), workspace: self.workspace_id.clone() }
+    }
+
+    fn without_secret(self) -> Provider {
+        Provider {
+            id: self.id,
+            tenant: self.tenant(),
+            provider_id: self.provider_id,
+            callback_tag: self.callback_tag,
+            name: self.name,
+            client: self.client.without_secret(),
+            auth_url: self.auth_url,
+            userinfo_url: self.userinfo_url,
+            uses_pkce: self.uses_pkce,
+            code_challenge_method: self.code_challenge_method,
+            provider_type: self.provider_type,
+            authorization_params: self.authorization_params.0,
+            allowed_redirect_uris: self.allowed_redirect_uris.0,
+            mcp_server_url: self.mcp_server_url,
+            is_dynamic_client: self.is_dynamic_client,
+            client_error: self.client_error,
+            generation: self.generation,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+
     fn bind(self, query: Query<'_>) -> Query<'_> {
         let query = query
             .bind(self.id)
@@ -212,19 +240,31 @@ impl Store {
 
     /// The provider that applications call `provider_id`.
     pub async fn provider(&self, tenant: &Tenant, provider_id: &str) -> Result<Option<Provider>, StoreError> {
-        let row: Option<ProviderRow> = self
-            .db
+        let row = self.row_of_provider(tenant, provider_id).await?;
+        Ok(row.map(|row| self.open_provider(row)).transpose()?)
+    }
+
+    /// The same without its client secret, which may be one that cannot be opened. Only to look at.
+    pub async fn provider_without_secret(
+        &self,
+        tenant: &Tenant,
+        provider_id: &str,
+    ) -> Result<Option<Provider>, StoreError> {
+        Ok(self.row_of_provider(tenant, provider_id).await?.map(ProviderRow::without_secret))
+    }
+
+    async fn row_of_provider(&self, tenant: &Tenant, provider_id: &str) -> Result<Option<ProviderRow>, StoreError> {
+        self.db
             .query("SELECT * FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $3")
             .within(tenant)
             .bind(provider_id.to_owned())
             .read()
             .optional()
-            .await?;
-        row.map(|row| self.open_provider(row)).transpose()
+            .await
     }
 
-    /// Every provider of a tenant that the caller reaches, ordered by `provider_id`.
-    pub async fn providers(&self, reach: Reach<'_>) -> Result<Vec<Provider>, StoreError> {
+    /// Every provider of a tenant that the caller reaches, ordered by `provider_id`, without its client secret.
+    pub async fn providers_without_secrets(&self, reach: Reach<'_>) -> Result<Vec<Provider>, StoreError> {
         let rows: Vec<ProviderRow> = self
             .db
             .query(concat!(
@@ -237,7 +277,7 @@ impl Store {
             .read()
             .all()
             .await?;
-        rows.into_iter().map(|row| self.open_provider(row)).collect()
+        Ok(rows.into_iter().map(ProviderRow::without_secret).collect())
     }
 
     /// Counts the stored grants of a provider, dead ones too: their refresh tokens are still sent when they are revoked.
@@ -293,30 +333,13 @@ impl Store {
         })
     }
 
-    pub(super) fn open_provider(&self, row: ProviderRow) -> Result<Provider, StoreError> {
-        let tenant = Tenant { organization: row.organization_id, workspace: row.workspace_id };
-        let client = row.client.open(&self.row_seal(&tenant, row.id, row.generation), PROVIDER_CLIENT_SECRET)?;
-        Ok(Provider {
-            id: row.id,
-            tenant,
-            provider_id: row.provider_id,
-            callback_tag: row.callback_tag,
-            name: row.name,
-            client,
-            auth_url: row.auth_url,
-            userinfo_url: row.userinfo_url,
-            uses_pkce: row.uses_pkce,
-            code_challenge_method: row.code_challenge_method,
-            provider_type: row.provider_type,
-            authorization_params: row.authorization_params.0,
-            allowed_redirect_uris: row.allowed_redirect_uris.0,
-            mcp_server_url: row.mcp_server_url,
-            is_dynamic_client: row.is_dynamic_client,
-            client_error: row.client_error,
-            generation: row.generation,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        })
+    pub(super) fn open_provider(&self, row: ProviderRow) -> Result<Provider, NotOpened> {
+        let tenant = row.tenant();
+        let seal = self.row_seal(&tenant, row.id, row.generation);
+        let secret = seal.open_optional(PROVIDER_CLIENT_SECRET, row.client.sealed_secret())?;
+        let mut provider = row.without_secret();
+        provider.client.secret = secret;
+        Ok(provider)
     }
 }
 

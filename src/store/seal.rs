@@ -5,6 +5,7 @@
 use secrecy::SecretString;
 use uuid::Uuid;
 
+use super::error::NotOpened;
 use crate::{
     cipher::{CipherError, KeyRing, SealContext},
     model::subject::Tenant,
@@ -78,15 +79,17 @@ impl<'a> RowSeal<'a> {
         value.map(|value| self.seal(column, value)).transpose()
     }
 
-    pub(super) fn open(&self, column: SealedColumn, sealed: &[u8]) -> Result<SecretString, CipherError> {
-        self.keys.open(&self.context(column), sealed)
+    pub(super) fn open(&self, column: SealedColumn, sealed: &[u8]) -> Result<SecretString, NotOpened> {
+        let SealedColumn { table, column: name, .. } = column;
+        let opened = self.keys.open(&self.context(column), sealed);
+        opened.map_err(|error| NotOpened { table, column: name, row: self.row, error })
     }
 
     pub(super) fn open_optional(
         &self,
         column: SealedColumn,
         sealed: Option<&Vec<u8>>,
-    ) -> Result<Option<SecretString>, CipherError> {
+    ) -> Result<Option<SecretString>, NotOpened> {
         sealed.map(|sealed| self.open(column, sealed)).transpose()
     }
 

@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use super::{
     db::Db,
-    error::StoreError,
+    error::{NotOpened, StoreError},
     seal::{RowSeal, SEALED_COLUMNS, SealedColumn},
 };
 use crate::{
-    cipher::{CipherError, ENVELOPE_HEAD_MAX, KeyRing, sealing_key},
+    cipher::{ENVELOPE_HEAD_MAX, KeyRing, sealing_key},
     model::subject::Tenant,
 };
 
@@ -69,7 +69,7 @@ pub(super) enum Replaced {
     /// The row was written or deleted meanwhile, and is as its writer left it.
     Changed,
     /// It cannot be opened, and is as it was.
-    Unreadable(CipherError),
+    Unreadable(NotOpened),
 }
 
 impl Walk {
@@ -90,11 +90,6 @@ impl Walk {
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND {generation} = $4 AND {name} = $5"
             ),
         }
-    }
-
-    /// Where it is, for people.
-    pub(super) fn name(&self) -> String {
-        format!("{}.{}", self.column.table, self.column.column)
     }
 
     /// The rows after this id.
@@ -127,12 +122,6 @@ impl Walk {
             .execute()
             .await?;
         Ok(if replaced > 0 { Replaced::Resealed } else { Replaced::Changed })
-    }
-}
-
-impl Stray {
-    pub(super) fn id(&self) -> Uuid {
-        self.id
     }
 }
 

@@ -14,7 +14,11 @@ pub async fn identify(broker: &Broker, request: &AuthorizationRequest, grant: &m
     if grant.account_id.is_some() {
         return;
     }
-    let provider = match broker.store.provider(&request.wanted.subject.tenant, &request.provider_id).await {
+    let provider = match broker
+        .store
+        .provider_without_secret(&request.wanted.subject.tenant, &request.provider_id)
+        .await
+    {
         Ok(provider) => provider.filter(|provider| is_same(provider, request)),
         Err(error) => {
             tracing::info!(event = "account.unknown", auth_id = %request.id, reason = %error, "the account is unknown");

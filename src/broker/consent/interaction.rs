@@ -191,7 +191,7 @@ async fn question(
 /// What a person is asked by a request; `None` if its provider is gone.
 pub(super) async fn facts_of(broker: &Broker, request: &AuthorizationRequest) -> Result<Option<Facts>, BrokerError> {
     let subject = &request.wanted.subject;
-    let provider = broker.store.provider(&subject.tenant, &request.provider_id).await?;
+    let provider = broker.store.provider_without_secret(&subject.tenant, &request.provider_id).await?;
     let Some(provider) = provider.filter(|provider| provider.id == request.wanted.provider) else { return Ok(None) };
     let user_code = request.device.as_ref().and_then(|polling| polling.user_code.as_ref());
     Ok(Some(Facts {

@@ -4,14 +4,20 @@
 
 use secrecy::ExposeSecret;
 
-use super::{definition::Definition, draft::ProviderDraft, endpoints::check_moved_endpoints, list::get};
+use super::{
+    definition::Definition,
+    draft::ProviderDraft,
+    endpoints::check_moved_endpoints,
+    list::{describe, get},
+};
 use crate::{
     broker::{context::Broker, error::BrokerError, tokens::explain::REPLACED},
     model::{actor::Act, options::GrantType, provider::Provider, subject::Tenant},
 };
 
 /// Changes a provider. Its tokens stay and are refreshed with the new settings, at once if they were waiting after a
-/// failure. Tokens that hold a key of the workspace end when the key is replaced.
+/// failure. Tokens that hold a key of the workspace end when the key is replaced. A new client secret also takes the place of
+/// one that cannot be opened.
 ///
 /// # Errors
 /// [`BrokerError::NotFound`]; [`BrokerError::Faults`]; [`BrokerError::Exposure`] when it moves an endpoint without what
@@ -23,7 +29,13 @@ pub async fn change(
     draft: ProviderDraft,
     act: &Act,
 ) -> Result<Provider, BrokerError> {
-    let provider = get(broker, tenant, provider_id).await?;
+    let provider = match get(broker, tenant, provider_id).await {
+        // As one without a secret: that of the draft proves nothing.
+        Err(BrokerError::NotOpened(_)) if draft.client_secret.is_some() => {
+            describe(broker, tenant, provider_id).await?
+        }
+        provider => provider?,
+    };
     let is_new_key = provider.client.options.grant_type == GrantType::ApiKey && draft.client_secret.is_some();
     let definition = Definition { catalog: &broker.catalog, guard: broker.outbound.guard() };
     let changed = definition.changed_provider(&provider, &draft).map_err(BrokerError::Faults)?;

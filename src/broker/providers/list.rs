@@ -7,9 +7,9 @@ use crate::{
     model::{key_limits::Reach, provider::Provider, subject::Tenant},
 };
 
-/// Every provider that the caller reaches, ordered by `provider_id`.
+/// Every provider that the caller reaches, ordered by `provider_id`, without its client secret.
 pub async fn list(broker: &Broker, reach: Reach<'_>) -> Result<Vec<Provider>, BrokerError> {
-    Ok(broker.store.providers(reach).await?)
+    Ok(broker.store.providers_without_secrets(reach).await?)
 }
 
 /// The provider of that `provider_id`, if there is one.
@@ -23,6 +23,15 @@ pub async fn find(broker: &Broker, tenant: &Tenant, provider_id: &str) -> Result
 /// [`BrokerError::NotFound`].
 pub async fn get(broker: &Broker, tenant: &Tenant, provider_id: &str) -> Result<Provider, BrokerError> {
     find(broker, tenant, provider_id).await?.ok_or(BrokerError::NotFound("provider"))
+}
+
+/// The same without its client secret, which may be one that cannot be opened. Only to look at.
+///
+/// # Errors
+/// [`BrokerError::NotFound`].
+pub async fn describe(broker: &Broker, tenant: &Tenant, provider_id: &str) -> Result<Provider, BrokerError> {
+    let provider = broker.store.provider_without_secret(tenant, provider_id).await?;
+    provider.ok_or(BrokerError::NotFound("provider"))
 }
 
 /// The names of providers of several workspaces that share a callback address, from before addresses were distinct.

@@ -102,7 +102,7 @@ struct McpServer {
 pub async fn connect(broker: &Broker, tenant: Tenant, draft: McpDraft, act: &Act) -> Result<Provider, BrokerError> {
     let server = check(tenant, draft, broker.outbound.guard()).map_err(BrokerError::Faults)?;
     let _permit = begin_discovery(broker, &server.tenant)?;
-    if broker.store.provider(&server.tenant, &server.provider_id).await?.is_some() {
+    if broker.store.provider_without_secret(&server.tenant, &server.provider_id).await?.is_some() {
         // Checked before a client is registered for nothing; the database checks again.
         return Err(id_taken());
     }
@@ -121,7 +121,7 @@ pub async fn connect(broker: &Broker, tenant: Tenant, draft: McpDraft, act: &Act
             Ok(()) => return require_client(&broker.public_url, &provider).map(|()| provider),
             Err(StoreError::Conflict)
                 if callback_tag.is_empty()
-                    && broker.store.provider(&server.tenant, &server.provider_id).await?.is_none() =>
+                    && broker.store.provider_without_secret(&server.tenant, &server.provider_id).await?.is_none() =>
             {
                 // Another workspace took the plain address at the same moment.
                 callback_tag = new_callback_tag();

@@ -4,7 +4,10 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use crate::model::{token::State, token_state::TokenState};
+use crate::{
+    model::{token::State, token_state::TokenState},
+    store::tokens::lease::NOT_OPENED,
+};
 
 /// The error code of a token that ended because of a report.
 pub const REPORTED: &str = "reported_invalid";
@@ -71,6 +74,9 @@ fn why(token: &TokenState, condition: Condition) -> Option<String> {
             Some("The key in the provider's record was replaced after this one was handed out.".into())
         }
         Condition::ConsentNeeded => Some(format!("The provider says that the grant is dead: {error}.")),
+        Condition::Failing if error == NOT_OPENED => {
+            Some("A stored secret that a refresh needs cannot be decrypted.".into())
+        }
         Condition::Failing => Some(format!("The last refresh failed: {error}.")),
         Condition::Refreshing => Some("A refresh is running.".into()),
         Condition::Active => {
@@ -105,6 +111,11 @@ fn what_to_do(token: &TokenState, condition: Condition, now: DateTime<Utc>) -> S
     match (condition, token.retry_at.filter(|at| *at > now), token.expires_at) {
         (Condition::Failing, Some(at), _) => {
             format!("Nothing. The grant is kept, and the next refresh is tried from {} on.", moment(at))
+        }
+        (Condition::Failing, None, _) if token.last_error.as_deref() == Some(NOT_OPENED) => {
+            "Nothing. The grant is kept. The server's operator finds the secret in the log (sealed_value.not_opened), and \
+             restores its encryption key or sets the client secret again."
+                .into()
         }
         (Condition::Failing, None, _) => {
             "Nothing. The grant is kept, and the next refresh is tried at the next authenticate.".into()

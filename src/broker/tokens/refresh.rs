@@ -35,9 +35,12 @@ use crate::{
         token::{Grant as TokenGrant, request_token},
         token_response::TokenResponse,
     },
-    store::tokens::{
-        due::Candidate,
-        lease::{Lease, RefreshFailure},
+    store::{
+        error::StoreError,
+        tokens::{
+            due::Candidate,
+            lease::{Lease, RefreshFailure},
+        },
     },
 };
 
@@ -112,13 +115,28 @@ pub async fn refresh(broker: &Arc<Broker>, token: Token, act: &Act) -> Result<Re
 /// refresh token up.
 async fn take_lease(broker: &Broker, token: &Token) -> Result<Option<(Lease, Permit)>, BrokerError> {
     let Some(permit) = broker.limits.begin(LimitKey::Refresh(token.id)) else { return Ok(None) };
-    let lease = broker.store.take_refresh_lease(token, LEASE, broker.clock.now()).await?;
-    Ok(lease.map(|lease| (lease, permit)))
+    match broker.store.take_refresh_lease(token, LEASE, broker.clock.now()).await {
+        Ok(lease) => Ok(lease.map(|lease| (lease, permit))),
+        Err(error @ StoreError::NotOpened(_)) => {
+            // Those who waited for this call meet the same.
+            drop(permit);
+            broker.notifications.wake(token.id).await;
+            Err(error.into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Refreshes a token that a job found. `None`: it was refreshed, deleted or found dead since then.
 pub async fn refresh_candidate(broker: &Arc<Broker>, candidate: &Candidate) -> Result<Option<Refreshed>, BrokerError> {
-    match broker.store.token(&candidate.tenant, candidate.token).await? {
+    let token = match broker.store.token(&candidate.tenant, candidate.token).await {
+        Err(error @ StoreError::NotOpened(_)) => {
+            broker.store.set_refresh_aside(&candidate.tenant, candidate.token, None, broker.clock.now()).await?;
+            return Err(error.into());
+        }
+        token => token?,
+    };
+    match token {
         Some(token) if token.generation == candidate.generation && token.state == State::Active => {
             Box::pin(refresh(broker, token, &Act::service())).await.map(Some)
         }
@@ -151,14 +169,23 @@ async fn run(
     act: Act,
 ) -> Result<Refreshed, BrokerError> {
     // The provider's record of today: an endpoint or a secret that was corrected counts from the next refresh on.
-    let Some(mut provider) = broker.store.provider(&token.subject.tenant, &token.provider_id).await? else {
-        return Ok(Refreshed::ConsentNeeded);
+    let tenant = &token.subject.tenant;
+    let mut provider = match broker.store.provider(tenant, &token.provider_id).await {
+        Ok(Some(provider)) => provider,
+        Ok(None) => return Ok(Refreshed::ConsentNeeded),
+        Err(error @ StoreError::NotOpened(_)) => {
+            broker.store.set_refresh_aside(tenant, token.id, Some(lease.owner), broker.clock.now()).await?;
+            drop(permit);
+            broker.notifications.wake(token.id).await;
+            return Err(error.into());
+        }
+        Err(error) => return Err(error.into()),
     };
     if client_secret_expired(&provider, broker.clock.now()) {
         provider = reregister(&broker, provider, &act).await;
     }
     // The lease is kept until the result is stored: an overtaker would bring a refresh token that is spent.
-    let refreshed = with_lease_kept(&broker, &token.subject.tenant, &lease, async {
+    let refreshed = with_lease_kept(&broker, tenant, &lease, async {
         let mut response = request(&broker, &provider, &token, &lease).await;
         if response.as_ref().is_err_and(|failure| client_is_unknown(&provider, failure)) {
             provider = reregister(&broker, provider, &act).await;

@@ -75,7 +75,7 @@ pub async fn get(
     caller.needs(Permission::List)?;
     caller.reaches_provider(&provider_id)?;
     check_id(&provider_id)?;
-    let provider = providers::list::get(&app.broker, &caller.tenant, &provider_id).await?;
+    let provider = providers::list::describe(&app.broker, &caller.tenant, &provider_id).await?;
     Ok(Json(ProviderResponse::of(provider, &app.broker.public_url)))
 }
 

@@ -170,7 +170,7 @@ pub async fn delete_for_user(
     let provider_id = required_parameter(query.as_deref(), "provider_id")?;
     caller.reaches_provider(&provider_id)?;
     let user = caller.user()?;
-    providers::list::get(&app.broker, &caller.tenant, &provider_id).await?;
+    providers::list::describe(&app.broker, &caller.tenant, &provider_id).await?;
     let deletion = revoke::delete_tokens_of_user(&app.broker, caller.reach(), user, &provider_id, &caller.act).await?;
     let message = format!("{} token(s) of the current user at {provider_id} were deleted.", deletion.tokens);
     Ok(Deleted::new(deletion, Some(provider_id), message))

@@ -29,6 +29,9 @@ use crate::{
 /// not extend it, and may have the provider's response in hand, to be written as soon as the database is back.
 const SETTLED_AFTER: Duration = Duration::from_secs(3);
 
+/// The error code of a token whose refresh needs a secret that cannot be opened.
+pub const NOT_OPENED: &str = "secret_not_opened";
+
 /// The right to refresh one token for a while.
 #[derive(Clone, Debug)]
 pub struct Lease {
@@ -61,6 +64,9 @@ impl Store {
     /// Takes the right to refresh `token` for this time, by the database's clock. One replica gets it; `None` when
     /// another one has it, when a refresh failed a moment ago, when the database was unreachable a moment ago and
     /// another replica may still have it, or when the token was written, deleted or found dead meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::NotOpened`] when its refresh token cannot be opened. Then nobody has the right.
     pub async fn take_refresh_lease(
         &self,
         token: &Token,
@@ -89,8 +95,44 @@ impl Store {
             .optional()
             .await?;
         let Some((Some(sealed), failures)) = taken else { return Ok(None) };
-        let refresh_token = self.row_seal(tenant, token.id, token.generation).open(TOKEN_REFRESH_TOKEN, &sealed)?;
-        Ok(Some(Lease { token: token.id, owner, generation: token.generation, refresh_token, failures }))
+        match self.row_seal(tenant, token.id, token.generation).open(TOKEN_REFRESH_TOKEN, &sealed) {
+            Ok(refresh_token) => {
+                Ok(Some(Lease { token: token.id, owner, generation: token.generation, refresh_token, failures }))
+            }
+            Err(error) => {
+                self.set_refresh_aside(tenant, token.id, Some(owner), now).await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Releases the lease of this owner before anything was sent, because a secret that the refresh needs cannot be opened;
+    /// without an owner, one that has expired. The grant is kept as it is: the key may come back. No job tries it again at
+    /// once.
+    pub async fn set_refresh_aside(
+        &self,
+        tenant: &Tenant,
+        token: Uuid,
+        owner: Option<Uuid>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.db
+            .query(
+                "UPDATE tokens
+                 SET refresh_owner = NULL, refresh_until = NULL, last_error = $5, last_error_at = $6,
+                     refresh_failures = CASE WHEN refresh_failures = 0 THEN 1 ELSE refresh_failures END
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3
+                   AND (refresh_owner = $4 OR ($4 IS NULL AND (refresh_until IS NULL
+                        OR refresh_until < (SELECT now_ms FROM database_clock))))",
+            )
+            .within(tenant)
+            .bind(token)
+            .bind(owner)
+            .bind(NOT_OPENED.to_owned())
+            .bind(now)
+            .execute()
+            .await?;
+        Ok(())
     }
 
     /// Extends a lease by this time, by the database's clock. `false`: it was lost.

@@ -5,6 +5,7 @@ mod audited;
 mod interrupted;
 mod key_file;
 mod moved_values;
+mod not_opened;
 mod rotation;
 mod vault;
 
@@ -13,7 +14,7 @@ use serde_json::json;
 
 use crate::support::app::TestApp;
 use crate::support::authorization_server::{AuthorizationServer, DEVICE, Reply};
-use crate::support::binary::{Finished, run};
+use crate::support::binary::{Finished, free_port, run};
 use crate::support::browser::Browser;
 use crate::support::caller::{asking, with};
 use crate::support::database::Database;
@@ -106,6 +107,13 @@ async fn refused(database: &Database, list: &str, arguments: &[&str]) -> String 
         assert!(!line.contains(secret), "it repeats a key: {line}");
     }
     line.to_owned()
+}
+
+/// Starts a server with this list; it must refuse. Gives its reason.
+async fn serve(database: &Database, list: &str) -> String {
+    let mut environment = database.environment_with_keys(list);
+    environment.push(("AGENT_AUTH_LISTEN".to_owned(), format!("127.0.0.1:{}", free_port())));
+    run(&["serve"], &environment).await.expect_refusal().to_owned()
 }
 
 fn id_of(key: &str) -> String {
