@@ -66,7 +66,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Arc<App>>
     let langsmith = LangSmith::open(&settings)?;
     let limits = Limits::new(&settings).map_err(|problem| OpenError::Setting("TRUSTED_PROXIES", problem))?;
     let cors = cors(&settings.cors_origins).map_err(|problem| OpenError::Setting("CORS_ORIGINS", problem))?;
-    let broker = Broker::open(settings, clock).await?;
+    let broker = Broker::open_server(settings, clock).await?;
     broker.end_leases_of_other_processes().await?;
     jobs::encryption_keys::announce(&broker).await?;
     first_key::create(&broker).await?;

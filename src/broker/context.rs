@@ -12,7 +12,7 @@ use super::{
     handouts::Handouts,
     limits::Limits,
     notifications::Notifications,
-    open::{OpenError, address_guard, consent, handout_mode, open_store, public_url},
+    open::{OpenError, address_guard, consent, handout_mode, open_store, open_store_of_server, public_url},
     persist::Unstored,
     refusals::{Denial, Refusals},
     usage::Usage,
@@ -69,12 +69,25 @@ pub struct Broker {
 impl Broker {
     /// Opens the database that the settings name and brings its schema up to date. Nothing runs in the background yet.
     pub async fn open(settings: Settings, clock: Clock) -> Result<Arc<Self>, OpenError> {
+        Self::open_for(false, settings, clock).await
+    }
+
+    /// The same for a server. With SQLite it must hold the lock of the data folder.
+    pub async fn open_server(settings: Settings, clock: Clock) -> Result<Arc<Self>, OpenError> {
+        Self::open_for(true, settings, clock).await
+    }
+
+    async fn open_for(is_server: bool, settings: Settings, clock: Clock) -> Result<Arc<Self>, OpenError> {
         let public_url = public_url(&settings)?;
         let consent = consent(&settings)?;
         let catalog = Catalog::load(settings.catalog_file.as_deref())?;
         let timeout = Duration::from_secs(settings.provider_timeout_seconds);
         let outbound = Outbound::new(address_guard(&settings)?, timeout).map_err(OpenError::Trust)?;
-        let store = open_store(&settings, &clock).await?;
+        let store = if is_server {
+            open_store_of_server(&settings, &clock).await?
+        } else {
+            open_store(&settings, &clock).await?
+        };
         let tasks = TaskTracker::new();
         Ok(Arc::new(Self {
             handouts: Handouts::new(handout_mode(&settings)?, store.clone(), tasks.clone()),
@@ -117,7 +130,6 @@ impl Broker {
     pub async fn end_leases_of_other_processes(&self) -> Result<(), BrokerError> {
         if !self.is_shared() {
             self.store.end_refresh_leases().await?;
-            self.store.end_announcements().await?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     catalog::{Catalog, CatalogError},
+    cipher::KeyRing,
     clock::Clock,
     config::Settings,
     model::{consent::Consent, web_address},
@@ -46,7 +47,22 @@ pub enum OpenError {
 
 /// Opens the database the settings name, with the keys they name.
 pub async fn open_store(settings: &Settings, clock: &Clock) -> Result<Store, OpenError> {
-    let location = match &settings.database_url {
+    let location = location(settings)?;
+    Ok(Store::open(&location, keys(settings, clock).await?, clock.now()).await?)
+}
+
+/// The same for a server. With SQLite it holds the lock of the data folder, so it is the only one.
+pub(super) async fn open_store_of_server(settings: &Settings, clock: &Clock) -> Result<Store, OpenError> {
+    let location = location(settings)?;
+    let keys = keys(settings, clock).await?;
+    Ok(match &location {
+        Location::Postgres(..) => Store::open(&location, keys, clock.now()).await?,
+        Location::Sqlite(_) => Store::open_alone(&location, keys, clock.now()).await?,
+    })
+}
+
+fn location(settings: &Settings) -> Result<Location, OpenError> {
+    Ok(match &settings.database_url {
         Some(url) => {
             postgres_options(url)?;
             Location::Postgres(url.clone(), settings.database_connections)
@@ -58,10 +74,12 @@ pub async fn open_store(settings: &Settings, clock: &Clock) -> Result<Store, Ope
             private_file(&database).map_err(failed)?;
             Location::Sqlite(database)
         }
-    };
+    })
+}
+
+async fn keys(settings: &Settings, clock: &Clock) -> Result<KeyRing, OpenError> {
     let keys = key_ring::read(settings, clock).await?;
-    let keys = key_ring::unwrap(&keys, settings, clock).await?;
-    Ok(Store::open(&location, keys, clock.now()).await?)
+    Ok(key_ring::unwrap(&keys, settings, clock).await?)
 }
 
 /// The address that browsers use to reach the server: `public_url`, or else the listen address, if that is on loopback. A

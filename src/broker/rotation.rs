@@ -133,7 +133,7 @@ impl Rotation {
                 "ENCRYPTION_KEYS has no key `{id}`; `agent-auth keys add` adds a new one"
             )));
         }
-        self.require_on_every_server(id).await?;
+        self.store.require_key_on_servers(id).await?;
         self.record(self.event(EventName::EncryptionKeyPromoted, id).await?).await?;
         self.list.move_to_front(id);
         self.finish(Act::Promoted(id.to_owned()))
@@ -169,7 +169,7 @@ impl Rotation {
 
     /// What comes before every stored secret is sealed with the first key.
     pub async fn begin_reseal(&self) -> Result<(), RotationError> {
-        self.require_on_every_server(self.first()).await?;
+        self.store.require_key_on_servers(self.first()).await?;
         self.record(self.event(EventName::EncryptionKeyResealBegun, self.first()).await?).await
     }
 
@@ -194,20 +194,6 @@ impl Rotation {
     /// Records what changes nothing in the database, before it is done.
     async fn record(&self, event: Event) -> Result<(), RotationError> {
         Ok(record_all(&self.store, vec![event]).await?)
-    }
-
-    /// Makes sure that every running server can open what is sealed with this key.
-    async fn require_on_every_server(&self, id: &str) -> Result<(), RotationError> {
-        let servers = self.store.keys_of_servers().await?;
-        let without = servers.iter().filter(|keys| keys.iter().all(|key| key != id)).count();
-        if without == 0 {
-            return Ok(());
-        }
-        Err(RotationError::Refused(format!(
-            "{without} of {} running servers do not have key `{id}` yet; append it to ENCRYPTION_KEYS on all of them and \
-             restart them first. A server that was killed counts for one more minute",
-            servers.len()
-        )))
     }
 
     /// What the rotation needs next. The newest key is the one that was used last for the first time; one that was never

@@ -17,7 +17,7 @@ use super::{
     db::milliseconds,
     error::StoreError,
     handle::Store,
-    key_check::{record_keys, record_seals, running_servers},
+    key_check::{end_announcements, record_keys, record_seals, require_key_on_servers, running_servers},
     sealed_rows::{Replaced, count_by_key, walks},
 };
 use crate::{cipher::SEALS_MAX, model::audit::Event};
@@ -121,8 +121,15 @@ impl Store {
 
     /// No server is running. For a database with one server, while its lock is held.
     pub async fn end_announcements(&self) -> Result<(), StoreError> {
-        self.db.query("DELETE FROM servers").execute().await?;
-        Ok(())
+        end_announcements(&self.db).await
+    }
+
+    /// Makes sure that every running server has this key.
+    ///
+    /// # Errors
+    /// [`StoreError::Location`] says how many lack it, and what to do.
+    pub async fn require_key_on_servers(&self, key_id: &str) -> Result<(), StoreError> {
+        require_key_on_servers(&self.db, key_id).await
     }
 
     /// Adds to the database's count what keys with a limit have sealed.

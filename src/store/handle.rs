@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     db::{Db, Location},
     error::StoreError,
-    key_check::check_keys,
+    key_check::{check_keys, end_announcements},
     reads::{provider_names::ProviderNames, shared::SharedReads},
     seal::RowSeal,
 };
@@ -37,9 +37,20 @@ impl Store {
     /// Opens the database, brings its schema up to date and checks that `keys` are the ones that sealed it.
     ///
     /// # Errors
-    /// [`StoreError`] when the database cannot be reached, or a key is wrong or missing.
+    /// [`StoreError`] when the database cannot be reached, a key is wrong or missing, or a running server lacks the one that
+    /// seals.
     pub async fn open(location: &Location, keys: KeyRing, now: DateTime<Utc>) -> Result<Self, StoreError> {
+        Self::with(Db::open(location).await?, location, keys, now).await
+    }
+
+    /// The same for a database that nobody else can have open: a server that has announced itself was killed.
+    pub async fn open_alone(location: &Location, keys: KeyRing, now: DateTime<Utc>) -> Result<Self, StoreError> {
         let db = Db::open(location).await?;
+        end_announcements(&db).await?;
+        Self::with(db, location, keys, now).await
+    }
+
+    async fn with(db: Db, location: &Location, keys: KeyRing, now: DateTime<Utc>) -> Result<Self, StoreError> {
         let shared_reads = match location {
             Location::Postgres(_, connections) => Some(SharedReads::new(db.clone(), reads_at_once(*connections))),
             Location::Sqlite(_) => None,

@@ -1,5 +1,6 @@
 //! The check of the encryption keys when a database is opened.
-//! Owns: that a wrong key, or one that is missing and needed, is noticed before anything is sealed or opened.
+//! Owns: that a wrong key, one that is missing and needed, or one that another server lacks, is noticed before anything is
+//! sealed or opened.
 //! Must not know: how keys are rotated.
 
 use chrono::{DateTime, Utc};
@@ -21,8 +22,29 @@ pub(super) async fn running_servers(db: &Db) -> Result<Vec<ServerRow>, StoreErro
     db.query("SELECT encryption_keys FROM servers WHERE until > (SELECT now_ms FROM database_clock)").read().all().await
 }
 
+/// Nothing may be sealed with a key that a running server lacks: it could not open that.
+pub(super) async fn require_key_on_servers(db: &Db, key_id: &str) -> Result<(), StoreError> {
+    let servers = running_servers(db).await?;
+    let without = servers.iter().filter(|server| server.encryption_keys.iter().all(|key| key != key_id)).count();
+    if without == 0 {
+        return Ok(());
+    }
+    Err(StoreError::Location(format!(
+        "{without} of {} running servers do not have key `{key_id}` yet, so nothing may be sealed with it; append it at the \
+         end of ENCRYPTION_KEYS on all of them and restart them, before it becomes the first. A server that was killed \
+         counts for one more minute",
+        servers.len()
+    )))
+}
+
+/// No server is running.
+pub(super) async fn end_announcements(db: &Db) -> Result<(), StoreError> {
+    db.query("DELETE FROM servers").execute().await?;
+    Ok(())
+}
+
 /// A key that is configured must be the one of that id that was used here; a key that stored values need must be
-/// configured.
+/// configured; and every running server must have the one that seals.
 pub(super) async fn check_keys(db: &Db, keys: &KeyRing, now: DateTime<Utc>) -> Result<(), StoreError> {
     let configured: Vec<String> = keys.ids().map(ToOwned::to_owned).collect();
     let used: Vec<(String, Vec<u8>)> =
@@ -59,6 +81,9 @@ pub(super) async fn check_keys(db: &Db, keys: &KeyRing, now: DateTime<Utc>) -> R
                 "an encryption key is no longer listed, and no stored secret needs it; `agent-auth keys retire` ends its record"
             );
         }
+    }
+    if let Some(first) = configured.first() {
+        require_key_on_servers(db, first).await?;
     }
     // Recorded only now: a key set by mistake must not count as one that was used.
     record_keys(db, keys, now).await?;

@@ -106,6 +106,7 @@ async fn what_is_refreshed_during_a_reseal_is_not_overwritten(app: TestApp) {
     for user in &users {
         app.connect(&provider, user).await;
     }
+    app.stop().await;
     let (old, new) = (&app.database.encryption_keys, encryption_key("second"));
     // Each reseals what the other has just resealed, so that rows are written all the time.
     let replicas = [replica(&app, &format!("{old},{new}")).await, replica(&app, &format!("{new},{old}")).await];

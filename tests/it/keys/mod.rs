@@ -7,6 +7,7 @@ mod key_file;
 mod moved_values;
 mod not_opened;
 mod rotation;
+mod servers;
 mod vault;
 
 use secrecy::SecretString;
