@@ -49,12 +49,18 @@ async fn with_the_audit_key_of_another_organization_nothing_is_done(app: TestApp
     for caller in [&*app, &elsewhere] {
         caller.register_as(acme()).await;
     }
-    let before = app.database.row_counts().await;
+    // What the server does on its own does not count.
+    let rows = async || {
+        let mut rows = app.database.row_counts().await;
+        rows.retain(|table, _| table != "jobs");
+        rows
+    };
+    let before = rows().await;
     exchange(&app.database, "audit_heads.audit_key").await;
     let another = with(acme(), json!({"provider_id": "another"}));
     for caller in [&*app, &elsewhere] {
         caller.post("/v2/auth/providers", &another).await.expect_error(503, "audit_unavailable");
         caller.delete("/v2/auth/providers/acme").await.expect_error(503, "audit_unavailable");
     }
-    assert_eq!(app.database.row_counts().await, before);
+    assert_eq!(rows().await, before);
 }
