@@ -51,6 +51,16 @@ pub(super) struct ProviderRow {
     client_error: Option<String>,
 }
 
+/// The columns of a [`ProviderRow`].
+macro_rules! provider_columns {
+    () => {
+        "id, organization_id, workspace_id, provider_id, callback_tag, name, auth_url, userinfo_url, uses_pkce,
+         code_challenge_method, provider_type, authorization_params, allowed_redirect_uris, mcp_server_url,
+         is_dynamic_client, generation, created_at, updated_at, client_id, client_secret, token_endpoint_auth_method,
+         token_url, revocation_url, options, client_error"
+    };
+}
+
 /// What is written, in the order of the fields.
 const COLUMNS: [&str; 18] = [
     "id",
@@ -255,7 +265,11 @@ impl Store {
 
     async fn row_of_provider(&self, tenant: &Tenant, provider_id: &str) -> Result<Option<ProviderRow>, StoreError> {
         self.db
-            .query("SELECT * FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $3")
+            .query(concat!(
+                "SELECT ",
+                provider_columns!(),
+                " FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $3"
+            ))
             .within(tenant)
             .bind(provider_id.to_owned())
             .read()
@@ -268,7 +282,9 @@ impl Store {
         let rows: Vec<ProviderRow> = self
             .db
             .query(concat!(
-                "SELECT * FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND ",
+                "SELECT ",
+                provider_columns!(),
+                " FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND ",
                 in_limit!("$3", "providers", "provider_id"),
                 " ORDER BY provider_id"
             ))
@@ -350,11 +366,15 @@ pub(super) fn about_provider(name: EventName, provider: &Provider, act: &Act, no
 
 /// The provider of that record.
 pub(super) async fn provider_row(tx: &mut Tx, tenant: &Tenant, id: Uuid) -> Result<Option<ProviderRow>, StoreError> {
-    tx.query("SELECT * FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND id = $3")
-        .within(tenant)
-        .bind(id)
-        .optional()
-        .await
+    tx.query(concat!(
+        "SELECT ",
+        provider_columns!(),
+        " FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND id = $3"
+    ))
+    .within(tenant)
+    .bind(id)
+    .optional()
+    .await
 }
 
 /// Closes a provider to new tokens for as long as the transaction runs: PostgreSQL blocks new references to a row while
@@ -366,10 +386,11 @@ pub(super) async fn close_provider(
     provider_id: &str,
 ) -> Result<Option<ProviderRow>, StoreError> {
     let row: Option<ProviderRow> = tx
-        .query(
+        .query(concat!(
             "UPDATE providers SET provider_id = $4
-             WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $3 RETURNING *",
-        )
+             WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $3 RETURNING ",
+            provider_columns!()
+        ))
         .within(tenant)
         .bind(provider_id.to_owned())
         .bind(format!("-{}", Uuid::new_v4()))

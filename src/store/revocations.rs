@@ -162,7 +162,8 @@ impl Store {
             .db
             .query(
                 "UPDATE revocations SET attempts = attempts + 1, next_at = $3 WHERE id = $1 AND next_at <= $2
-                 RETURNING *",
+                 RETURNING id, organization_id, workspace_id, provider_id, access_token, refresh_token, account_id,
+                    attempts, client_id, client_secret, token_endpoint_auth_method, token_url, revocation_url, options",
             )
             .bind(id)
             .bind(now)

@@ -105,6 +105,28 @@ def test_a_rolling_upgrade_under_load_fails_no_request_and_loses_no_consent(prov
     asyncio.run(story())
 
 
+def test_columns_that_a_later_version_adds_fail_no_request_of_this_one(provider, database, start):
+    """What the migration of the next version does to replicas of this one, under load."""
+
+    async def story():
+        balancer = Balancer(await start(NEW, **DIRECT), await start(NEW, **DIRECT))
+        await set_up(balancer, provider)
+        load = Load(balancer, USERS)
+        await load.goes_on()
+        with psycopg.connect(database["DATABASE_URL"], autocommit=True) as session:
+            tables = session.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+            for (table,) in tables:
+                session.execute(f"ALTER TABLE {table} ADD COLUMN of_the_next_version TEXT NOT NULL DEFAULT ''")
+        assert len(tables) > 10
+        await load.goes_on(8)
+        await load.stop()
+        print(dict(load.done), f"{provider.refreshes} refreshes")
+        assert load.failures == []
+        assert provider.refused == []
+
+    asyncio.run(story())
+
+
 def test_a_rolling_restart_of_this_version_under_load_fails_no_request(provider, start):
     """Nothing drains the replicas but /readyz and SHUTDOWN_DELAY_SECONDS."""
 

@@ -87,6 +87,14 @@ pub(super) struct HeadRow {
     mac: Vec<u8>,
 }
 
+/// The columns of a [`HeadRow`].
+macro_rules! head_columns {
+    () => {
+        "id, organization_id, workspace_id, audit_key, sequence, hash, pruned_to, pruned_hash, mac"
+    };
+}
+pub(super) use head_columns;
+
 /// Events whose commit was not confirmed: where the last of them would be.
 #[derive(Clone, Debug)]
 pub struct Unconfirmed(ChainEnd);
@@ -270,10 +278,13 @@ fn owner_of_key(organization: &str) -> Tenant {
 
 async fn lock_head(tx: &mut Tx, organization: &str) -> Result<Option<HeadRow>, StoreError> {
     // Written, so that it is locked on both databases.
-    tx.query("UPDATE audit_heads SET sequence = sequence WHERE organization_id = $1 RETURNING *")
-        .bind(organization.to_owned())
-        .optional()
-        .await
+    tx.query(concat!(
+        "UPDATE audit_heads SET sequence = sequence WHERE organization_id = $1 RETURNING ",
+        head_columns!()
+    ))
+    .bind(organization.to_owned())
+    .optional()
+    .await
 }
 
 pub(super) async fn move_ends(tx: &mut Tx, chain: &LockedChain) -> Result<(), StoreError> {

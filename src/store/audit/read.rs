@@ -8,8 +8,20 @@ use crate::{
         audit::{EventFilter, RecordedEvent},
         subject::Tenant,
     },
-    store::{audit::append::HeadRow, error::StoreError, handle::Store},
+    store::{
+        audit::append::{HeadRow, head_columns},
+        error::StoreError,
+        handle::Store,
+    },
 };
+
+/// The columns of a [`RecordedEvent`].
+macro_rules! event_columns {
+    () => {
+        "organization_id, sequence, at, event, result, actor, actor_id, workspace_id, user_id, agent_id, provider_id,
+         token_id, auth_id, scopes, error, details, request_id, address, hash"
+    };
+}
 
 /// How many events one page examines at most: there is no index for each filter, which would slow down every append. A
 /// page may be shorter than its limit, or empty, although there are more.
@@ -66,15 +78,17 @@ impl Store {
         let limit_rows = i64::try_from(limit).unwrap_or(i64::MAX);
         let events: Vec<RecordedEvent> = self
             .db
-            .query(
-                "SELECT * FROM audit_events
+            .query(concat!(
+                "SELECT ",
+                event_columns!(),
+                " FROM audit_events
                  WHERE organization_id = $1 AND workspace_id = $2 AND sequence < $3 AND sequence >= $4
                    AND ($5 IS NULL OR event = $5) AND ($6 IS NULL OR provider_id = $6)
                    AND ($7 IS NULL OR user_id = $7) AND ($8 IS NULL OR agent_id = $8)
                    AND ($9 IS NULL OR actor = $9 OR actor_id = $9)
                    AND ($10 IS NULL OR at >= $10) AND ($11 IS NULL OR at < $11)
-                 ORDER BY sequence DESC LIMIT $12",
-            )
+                 ORDER BY sequence DESC LIMIT $12"
+            ))
             .within(tenant)
             .bind(before)
             .bind(from)
@@ -97,7 +111,11 @@ impl Store {
     /// The events of an organization after the event with the number `after`, oldest first.
     pub async fn audit_events_after(&self, organization: &str, after: i64) -> Result<Vec<RecordedEvent>, StoreError> {
         self.db
-            .query("SELECT * FROM audit_events WHERE organization_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3")
+            .query(concat!(
+                "SELECT ",
+                event_columns!(),
+                " FROM audit_events WHERE organization_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3"
+            ))
             .bind(organization.to_owned())
             .bind(after)
             .bind(AT_A_TIME)
@@ -148,7 +166,7 @@ impl Store {
     pub async fn verify_audit(&self, organization: &str) -> Result<Option<Verified>, StoreError> {
         let head: Option<HeadRow> = self
             .db
-            .query("SELECT * FROM audit_heads WHERE organization_id = $1")
+            .query(concat!("SELECT ", head_columns!(), " FROM audit_heads WHERE organization_id = $1"))
             .bind(organization.to_owned())
             .read()
             .optional()

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use super::row::AuthorizationRequestRow;
+use super::row::{AuthorizationRequestRow, request_columns};
 use crate::{
     model::{
         actor::Act,
@@ -34,7 +34,7 @@ impl Store {
     ) -> Result<Option<AuthorizationRequest>, StoreError> {
         let row: Option<AuthorizationRequestRow> = self
             .db
-            .query("SELECT * FROM authorization_requests WHERE reference_hash = $1")
+            .query(concat!("SELECT ", request_columns!(), " FROM authorization_requests WHERE reference_hash = $1"))
             .bind(reference_hash.to_vec())
             .read()
             .optional()
@@ -125,12 +125,13 @@ impl Store {
     ) -> Result<Option<AuthorizationRequest>, StoreError> {
         let mut tx = self.db.begin().await?;
         let row: Option<AuthorizationRequestRow> = tx
-            .query(
+            .query(concat!(
                 "UPDATE authorization_requests SET status = 'exchanging', taken_at = $5
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND confirmation_hash = $4
                    AND status = 'pending' AND code IS NOT NULL AND expires_at > $5
-                 RETURNING *",
-            )
+                 RETURNING ",
+                request_columns!()
+            ))
             .within(tenant)
             .bind(id)
             .bind(confirmation_hash.to_vec())

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::row::AuthorizationRequestRow;
+use super::row::{AuthorizationRequestRow, request_columns};
 use crate::{
     model::authorization_request::AuthorizationRequest,
     store::{error::StoreError, handle::Store},
@@ -21,13 +21,14 @@ impl Store {
     ) -> Result<Vec<AuthorizationRequest>, StoreError> {
         let due: Vec<AuthorizationRequestRow> = self
             .db
-            .query(
+            .query(concat!(
                 "UPDATE authorization_requests SET status = 'exchanging', taken_at = $1, poll_at = $2
                  WHERE poll_at <= $1 AND id IN (
                     SELECT id FROM authorization_requests WHERE poll_at <= $1 AND expires_at > $1
                     ORDER BY poll_at LIMIT $3)
-                 RETURNING *",
-            )
+                 RETURNING ",
+                request_columns!()
+            ))
             .bind(now)
             .bind(taken_until)
             .bind(limit)

@@ -66,6 +66,17 @@ pub(super) struct AuthorizationRequestRow {
     error_description: Option<String>,
 }
 
+/// The columns of an [`AuthorizationRequestRow`].
+macro_rules! request_columns {
+    () => {
+        "id, organization_id, workspace_id, provider, provider_id, redirect_uri, user_id, ls_user_id, agent_id, scopes,
+         is_default, force_new, status, taken_at, expires_at, code_verifier, device_code, poll_seconds, consent,
+         authorization_url, user_code, browser_hash, return_url, code, confirmation_hash, client_id, client_secret,
+         token_endpoint_auth_method, token_url, revocation_url, options, code_hash, token, error, error_description"
+    };
+}
+pub(super) use request_columns;
+
 impl AuthorizationRequestRow {
     pub(super) fn tenant(&self) -> Tenant {
         Tenant { organization: self.organization_id.clone(), workspace: self.workspace_id.clone() }
@@ -172,7 +183,7 @@ impl Store {
     ) -> Result<Option<AuthorizationRequest>, StoreError> {
         let row: Option<AuthorizationRequestRow> = self
             .db
-            .query("SELECT * FROM authorization_requests WHERE state_hash = $1")
+            .query(concat!("SELECT ", request_columns!(), " FROM authorization_requests WHERE state_hash = $1"))
             .bind(state_hash.to_vec())
             .read()
             .optional()
@@ -189,7 +200,9 @@ impl Store {
         let row: Option<AuthorizationRequestRow> = self
             .db
             .query(concat!(
-                "SELECT * FROM authorization_requests
+                "SELECT ",
+                request_columns!(),
+                " FROM authorization_requests
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND ",
                 in_limit!("$4", "providers", "provider_id"),
                 " AND ",

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::row::AuthorizationRequestRow;
+use super::row::{AuthorizationRequestRow, request_columns};
 use crate::{
     model::{
         actor::Act,
@@ -27,12 +27,13 @@ impl Store {
     ) -> Result<Option<AuthorizationRequest>, StoreError> {
         let mut tx = self.db.begin().await?;
         let row: Option<AuthorizationRequestRow> = tx
-            .query(
+            .query(concat!(
                 "UPDATE authorization_requests SET status = 'exchanging', code_hash = $3, taken_at = $4
                  WHERE state_hash = $1 AND provider_id = $2 AND status = 'pending' AND code IS NULL
                    AND expires_at > $4
-                 RETURNING *",
-            )
+                 RETURNING ",
+                request_columns!()
+            ))
             .bind(state_hash.to_vec())
             .bind(provider_id.to_owned())
             .bind(code_hash.to_vec())
@@ -80,7 +81,8 @@ impl Store {
 without_secrets!(),
 " WHERE state_hash = $1 AND provider_id = $2 AND status = 'pending' AND code IS NULL
                    AND expires_at > $5
-                 RETURNING *"
+                 RETURNING ",
+request_columns!()
 ),
             )
             .bind(state_hash.to_vec())

@@ -9,13 +9,37 @@ use sqlx::{Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::support::app::TestApp;
+use crate::support::authorization_server::AuthorizationServer;
 use crate::support::both_databases;
-use crate::support::caller::acme;
+use crate::support::caller::{acme, asking};
 use crate::support::database::Database;
 
 both_databases! {
     a_consent_begun_before_the_upgrade_is_still_waited_for,
     providers_that_shared_a_callback_address_keep_it,
+    columns_that_a_later_version_adds_fail_nothing,
+}
+
+/// PostgreSQL refuses a prepared statement whose columns are others than before.
+#[test]
+fn every_statement_names_its_columns() {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store")];
+    let mut statements = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            statements += text.matches("SELECT ").count();
+            for all in ["SELECT *", "RETURNING *"] {
+                assert!(!text.contains(all), "{} has `{all}`: name the columns", path.display());
+            }
+        }
+    }
+    assert!(statements > 50, "the statements are there");
 }
 
 const REQUEST: &str = "00000000-0000-4000-8000-000000000007";
@@ -108,4 +132,33 @@ async fn providers_that_shared_a_callback_address_keep_it(database: Database) {
     let third = app.service_key_in("third", "ws").await;
     let added = third.register_as(acme()).await;
     assert!(added["redirect_uri"].as_str().unwrap().starts_with(&format!("{plain}/at/")), "{added}");
+}
+
+/// What a replica does for its callers; on one connection, so that each statement is prepared when it is sent again.
+async fn use_everything(app: &TestApp, provider: &AuthorizationServer, user: &str) {
+    let question = asking(user, &["read"]);
+    app.connect(provider, &question).await;
+    assert_eq!(app.try_authenticate(&question).await.expect(200)["status"], "completed");
+    let denied = app.begin(&asking(&format!("{user}-denies"), &["read"])).await;
+    app.visit(&provider.deny(&denied.url)).await;
+    app.get("/v2/auth/providers").await.expect(200);
+    app.patch("/v2/auth/providers/acme", &json!({"name": user})).await.expect(200);
+    app.get("/v2/audit").await.expect(200);
+    let token = app.tokens().await.remove(0);
+    let deleted = app.delete(&format!("/v2/auth/tokens/{}", token["id"].as_str().unwrap())).await;
+    assert_eq!(deleted.status.as_u16(), 204, "{}", deleted.text());
+    app.register_as(provider.definition("other")).await;
+    app.delete("/v2/auth/providers/other").await.expect(200);
+}
+
+async fn columns_that_a_later_version_adds_fail_nothing(database: Database) {
+    let app = TestApp::start_with(database, |settings| settings.database_connections = 1).await;
+    let provider = AuthorizationServer::start().await;
+    app.register(&provider).await;
+    use_everything(&app, &provider, "before").await;
+    // One of them is a view.
+    for table in app.database.tables().await.into_iter().filter(|table| table != "database_clock") {
+        app.database.tamper(&format!("ALTER TABLE {table} ADD COLUMN of_a_later_version TEXT")).await;
+    }
+    use_everything(&app, &provider, "after").await;
 }
