@@ -23,7 +23,7 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-install_missing() { # PACKAGE...: as root from Debian; without the PostgreSQL cluster that Debian would make and start
+install_missing() { # PACKAGE...: as root from Debian; without the servers that Debian would start
     (($#)) || return 0
     if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
         refuse "not found: $*. On Debian: sudo apt-get install $*"
@@ -39,6 +39,7 @@ install_missing() { # PACKAGE...: as root from Debian; without the PostgreSQL cl
     local status=0
     apt-get install -y -qq --no-install-recommends "$@" >/dev/null || status=$?
     if [[ -f $conf ]]; then sed -i '/# by agent-auth$/d' "$conf"; fi
+    if [[ " $* " == *" pgbouncer "* && -d /run/systemd/system ]]; then systemctl disable --now --quiet pgbouncer || true; fi
     return "$status"
 }
 

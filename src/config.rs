@@ -23,7 +23,8 @@ const SEE_ALL: &str = "`agent-auth serve --help` lists every setting";
 /// How similar a known name must be to be suggested for an unknown one.
 const ALIKE: f64 = 0.85;
 /// The settings that can also be read from a file named by `AGENT_AUTH_<KEY>_FILE`.
-const SECRETS: [&str; 4] = ["database_url", "encryption_keys", "vault_token", "bootstrap_api_key"];
+const SECRETS: [&str; 5] =
+    ["database_url", "listen_database_url", "encryption_keys", "vault_token", "bootstrap_api_key"];
 /// The smallest and the largest value of each number.
 const RANGES: [(&str, i64, i64); 17] = [
     ("database_connections", 1, 100),
@@ -61,6 +62,9 @@ pub struct Settings {
     #[serde(deserialize_with = "secret_unset_when_empty")]
     pub database_url: Option<SecretString>,
     pub database_connections: u32,
+    pub database_pooler: String,
+    #[serde(deserialize_with = "secret_unset_when_empty")]
+    pub listen_database_url: Option<SecretString>,
     pub data_dir: PathBuf,
     #[serde(deserialize_with = "secret_unset_when_empty")]
     pub encryption_keys: Option<SecretString>,
@@ -193,6 +197,18 @@ impl Settings {
                 "has no effect without AGENT_AUTH_IDENTITY=langsmith; set that, or remove this setting",
             );
         }
+        if !["none", "session", "transaction"].contains(&self.database_pooler.as_str()) {
+            return refuse("database_pooler", "expected `none`, `session` or `transaction`");
+        }
+        if self.database_pooler == "transaction" && self.listen_database_url.is_none() {
+            let problem = "required with AGENT_AUTH_DATABASE_POOLER=transaction: the URL of the same database without \
+                           the pooler, for LISTEN and migrations, which need a session of their own";
+            return refuse("listen_database_url", problem);
+        }
+        if self.listen_database_url.is_some() && self.database_url.is_none() {
+            let problem = "has no effect without AGENT_AUTH_DATABASE_URL; set that, or remove this setting";
+            return refuse("listen_database_url", problem);
+        }
         let too_short = |key: &SecretString| secrecy::ExposeSecret::expose_secret(key).len() < 32;
         if self.bootstrap_api_key.as_ref().is_some_and(too_short) {
             return refuse("bootstrap_api_key", "expected at least 32 characters; `openssl rand -hex 32` prints some");
@@ -323,7 +339,7 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert!(settings.database_url.is_none());
-        assert_eq!(DEFAULTS.len(), 39);
+        assert_eq!(DEFAULTS.len(), 41);
         for (key, default) in &*DEFAULTS {
             let has_range = RANGES.iter().any(|(name, ..)| name == key);
             assert_eq!(default.is_integer(), has_range, "{key}");

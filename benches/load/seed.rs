@@ -13,7 +13,7 @@ use agent_auth::{
         provider::Provider,
         subject::{Subject, Tenant},
     },
-    store::{db::Location, handle::Store},
+    store::{db::Location, handle::Store, postgres::PostgresLocation},
 };
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -36,7 +36,7 @@ const TASKS: usize = 32;
 
 pub async fn seed(database_url: &str, keys: &SecretString, provider: &FakeProvider) -> anyhow::Result<()> {
     let now = Clock::system().now();
-    let location = Location::Postgres(in_a_hurry(database_url)?.into(), CONNECTIONS);
+    let location = Location::Postgres(PostgresLocation::new(in_a_hurry(database_url)?.into(), CONNECTIONS));
     let store = Store::open(&location, KeyRing::parse(keys)?, now).await?;
     let tenant = store.home_tenant(now).await?;
     let provider = registered(tenant, provider, now);

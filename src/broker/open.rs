@@ -4,6 +4,8 @@
 
 use std::{fs::File, io, net::SocketAddr, path::Path};
 
+use secrecy::SecretString;
+
 use super::{
     handouts::Mode,
     key_ring::{self, KeyRingError},
@@ -15,7 +17,7 @@ use crate::{
     config::Settings,
     model::{consent::Consent, web_address},
     outbound::address::AddressGuard,
-    store::{db::Location, error::StoreError, handle::Store, postgres::postgres_options},
+    store::{db::Location, error::StoreError, handle::Store, postgres::PostgresLocation},
 };
 
 /// Why the broker cannot be opened: one line that says what to do.
@@ -56,17 +58,14 @@ pub(super) async fn open_store_of_server(settings: &Settings, clock: &Clock) -> 
     let location = location(settings)?;
     let keys = keys(settings, clock).await?;
     Ok(match &location {
-        Location::Postgres(..) => Store::open(&location, keys, clock.now()).await?,
+        Location::Postgres(_) => Store::open(&location, keys, clock.now()).await?,
         Location::Sqlite(_) => Store::open_alone(&location, keys, clock.now()).await?,
     })
 }
 
 fn location(settings: &Settings) -> Result<Location, OpenError> {
     Ok(match &settings.database_url {
-        Some(url) => {
-            postgres_options(url)?;
-            Location::Postgres(url.clone(), settings.database_connections)
-        }
+        Some(url) => Location::Postgres(postgres(settings, url)?),
         None => {
             let failed = |error| data_folder_error(&settings.data_dir, &error);
             private_folder(&settings.data_dir).map_err(failed)?;
@@ -80,6 +79,18 @@ fn location(settings: &Settings) -> Result<Location, OpenError> {
 async fn keys(settings: &Settings, clock: &Clock) -> Result<KeyRing, OpenError> {
     let keys = key_ring::read(settings, clock).await?;
     Ok(key_ring::unwrap(&keys, settings, clock).await?)
+}
+
+/// The PostgreSQL that the settings name.
+fn postgres(settings: &Settings, url: &SecretString) -> Result<PostgresLocation, OpenError> {
+    let location = PostgresLocation {
+        url: url.clone(),
+        connections: settings.database_connections,
+        listen_url: settings.listen_database_url.clone(),
+        shares_sessions: settings.database_pooler == "transaction",
+    };
+    location.check()?;
+    Ok(location)
 }
 
 /// The address that browsers use to reach the server: `public_url`, or else the listen address, if that is on loopback. A
@@ -179,7 +190,7 @@ pub fn check(settings: &Settings) -> Result<(), OpenError> {
     handout_mode(settings)?;
     Catalog::load(settings.catalog_file.as_deref())?;
     if let Some(url) = &settings.database_url {
-        postgres_options(url)?;
+        postgres(settings, url)?;
     }
     Ok(key_ring::check(settings)?)
 }

@@ -6,19 +6,21 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use secrecy::SecretString;
 use sqlx::{
     Arguments, Connection, Encode, Executor, FromRow, Postgres as PostgresDatabase, Sqlite, SqlitePool, Type,
     migrate::Migrator,
-    postgres::{PgArguments, PgConnectOptions, PgRow},
+    postgres::{PgArguments, PgListener, PgRow},
     query_as_with, query_with,
     sqlite::{SqliteArguments, SqliteRow},
 };
 
 use super::{
     error::StoreError,
-    key_limits,
-    postgres::{Pooled, Postgres, copy_in, execute, in_time, is_worth_another_connection, settle},
+    key_limits, pooler,
+    postgres::{
+        ACQUIRE_TIMEOUT, NO_LIMITS, OpenTransaction, Pooled, Postgres, PostgresLocation, copy_in, in_time,
+        is_worth_another_connection, settle,
+    },
     sqlite::{self, SqliteTransaction},
 };
 use crate::model::{key_limits::KeyLimits, outage::Outage, subject::Tenant};
@@ -29,6 +31,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// and replicas whose clocks differ still agree.
 const POSTGRES_CLOCK: &str = "CREATE OR REPLACE VIEW database_clock AS
     SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms";
+const POSTGRES_STATISTICS: &str = include_str!("postgres_statistics.sql");
 const SQLITE_CLOCK: &str = "CREATE VIEW IF NOT EXISTS database_clock AS
     SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now_ms";
 
@@ -49,8 +52,8 @@ impl<T> Row for T where T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, Sqli
 /// Where the database is.
 #[derive(Clone, Debug)]
 pub enum Location {
-    /// A PostgreSQL URL and how many connections to hold.
-    Postgres(SecretString, u32),
+    /// A PostgreSQL server.
+    Postgres(PostgresLocation),
     /// The path of an SQLite file.
     Sqlite(PathBuf),
 }
@@ -68,28 +71,36 @@ enum Backend {
 impl Db {
     /// Opens the database and brings its schema up to date. Replicas that start together wait for one another.
     pub async fn open(location: &Location) -> Result<Self, StoreError> {
-        let db = match location {
-            Location::Postgres(url, connections) => Self(Backend::Postgres(Postgres::new(url, *connections)?)),
-            Location::Sqlite(path) => Self(Backend::Sqlite(sqlite::open(path).await?)),
-        };
-        match &db.0 {
-            Backend::Postgres(postgres) => {
-                // Not one of the pool: waiting for another replica's migration may take longer than a statement may.
-                let mut connection = postgres.patient_connection().await?;
-                MIGRATIONS.run(&mut connection).await?;
-                // Two replicas that replace the view at once would collide in PostgreSQL's catalogue.
-                let mut tx = connection.begin().await?;
-                tx.execute("SELECT pg_advisory_xact_lock(7303014592013351012)").await?;
-                tx.execute(POSTGRES_CLOCK).await?;
-                tx.commit().await?;
-                connection.close().await?;
+        match location {
+            Location::Postgres(location) => {
+                let postgres = Postgres::new(location)?;
+                // Boxed, because a start happens once, and its state is large.
+                Box::pin(Self::prepare_postgres(&postgres, location)).await?;
+                Ok(Self(Backend::Postgres(postgres)))
             }
-            Backend::Sqlite(pool) => {
-                MIGRATIONS.run(pool).await?;
+            Location::Sqlite(path) => {
+                let pool = sqlite::open(path).await?;
+                MIGRATIONS.run(&pool).await?;
                 pool.execute(SQLITE_CLOCK).await?;
+                Ok(Self(Backend::Sqlite(pool)))
             }
         }
-        Ok(db)
+    }
+
+    async fn prepare_postgres(postgres: &Postgres, location: &PostgresLocation) -> Result<(), StoreError> {
+        // Not one of the pool: waiting for another replica's migration may take longer than a statement may.
+        let mut connection = postgres.own_session().await?;
+        pooler::check(postgres, location, &mut connection).await?;
+        in_time(connection.execute(NO_LIMITS)).await?;
+        MIGRATIONS.run(&mut connection).await?;
+        // Two replicas that replace the view at once would collide in PostgreSQL's catalogue.
+        let mut tx = connection.begin().await?;
+        tx.execute("SELECT pg_advisory_xact_lock(7303014592013351012)").await?;
+        tx.execute(POSTGRES_CLOCK).await?;
+        tx.execute(POSTGRES_STATISTICS).await?;
+        tx.commit().await?;
+        connection.close().await?;
+        Ok(())
     }
 
     /// True on PostgreSQL, where other replicas may share the database.
@@ -106,11 +117,11 @@ impl Db {
         }
     }
 
-    /// How to open one more connection; `None` on SQLite.
-    pub(super) fn postgres_options(&self) -> Option<PgConnectOptions> {
+    /// Listens to these channels; `None` on SQLite.
+    pub(super) async fn listen(&self, channels: &[&str]) -> Result<Option<PgListener>, StoreError> {
         match &self.0 {
-            Backend::Postgres(postgres) => Some(postgres.options()),
-            Backend::Sqlite(_) => None,
+            Backend::Postgres(postgres) => postgres.listen(channels).await.map(Some),
+            Backend::Sqlite(_) => Ok(None),
         }
     }
 
@@ -127,7 +138,7 @@ impl Db {
     /// Begins a transaction. A statement in it that fails ends it.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         match &self.0 {
-            Backend::Postgres(postgres) => Ok(Tx(TxConnection::Postgres(Some(postgres.begin().await?)))),
+            Backend::Postgres(postgres) => Ok(Tx(TxConnection::Postgres(postgres.begin().await?))),
             Backend::Sqlite(pool) => Ok(Tx(TxConnection::Sqlite(SqliteTransaction::begin(pool).await?))),
         }
     }
@@ -156,8 +167,7 @@ pub(super) fn update(table: &str, columns: &[&[&str]]) -> String {
 pub struct Tx(TxConnection);
 
 enum TxConnection {
-    /// `None` when the transaction has ended, or its connection was discarded.
-    Postgres(Option<Pooled>),
+    Postgres(OpenTransaction),
     Sqlite(SqliteTransaction),
 }
 
@@ -180,7 +190,7 @@ impl Tx {
     /// Sends `rows` to a `COPY ... FROM STDIN`, which only PostgreSQL has, and counts the rows that were added.
     pub async fn copy_in(&mut self, sql: &'static str, rows: Vec<u8>) -> Result<u64, StoreError> {
         match &mut self.0 {
-            TxConnection::Postgres(slot) => Ok(copy_in(slot, sql, rows).await?),
+            TxConnection::Postgres(transaction) => Ok(copy_in(&mut transaction.0, sql, rows).await?),
             TxConnection::Sqlite(_) => Err(ended()),
         }
     }
@@ -189,32 +199,14 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError`] when the database did not confirm it.
-    pub async fn commit(mut self) -> Result<(), StoreError> {
-        match &mut self.0 {
-            TxConnection::Postgres(slot) => {
-                if slot.is_none() {
-                    return Err(ended());
-                }
-                execute(slot, "COMMIT").await?;
-                // Committed: the connection goes back to the pool.
-                drop(slot.take());
-                Ok(())
-            }
-            TxConnection::Sqlite(transaction) => match transaction.connection() {
+    pub async fn commit(self) -> Result<(), StoreError> {
+        match self.0 {
+            TxConnection::Postgres(OpenTransaction(None)) => Err(ended()),
+            TxConnection::Postgres(transaction) => Ok(transaction.commit().await?),
+            TxConnection::Sqlite(mut transaction) => match transaction.connection() {
                 None => Err(ended()),
                 Some(_) => Ok(transaction.commit().await?),
             },
-        }
-    }
-}
-
-impl Drop for Tx {
-    /// Closes the connection to PostgreSQL, so that the server rolls back. This needs no await.
-    fn drop(&mut self) {
-        if let TxConnection::Postgres(slot) = &mut self.0
-            && let Some(connection) = slot.take()
-        {
-            drop(Pooled::take(connection));
         }
     }
 }
@@ -240,13 +232,14 @@ pub struct Query<'c> {
 
 /// Runs `$run` on the connection in the slot, and decides whether that connection can be used again.
 macro_rules! on_session {
-    ($slot:expr, |$connection:ident, $args:ident| $bound:expr, $run:expr) => {{
+    ($slot:expr, |$connection:ident, $args:ident, $keep:ident| $bound:expr, $run:expr) => {{
         let slot: &mut Option<Pooled> = $slot;
         match slot {
             None => return Err(ended()),
             Some(session) => {
                 let result = {
-                    let ($connection, $args) = (session.wait(), $bound);
+                    let ($keep, $args) = (session.keeps_statements, $bound);
+                    let $connection = session.wait();
                     in_time($run).await
                 };
                 settle(slot, result.as_ref().err());
@@ -257,23 +250,37 @@ macro_rules! on_session {
 }
 
 /// Runs `$run` with the statement's connection: the transaction's own, or one of the pool for as long as it takes.
-/// A read whose pooled connection is broken is sent once more on a new one; a write never is.
+/// A read whose pooled connection is broken is sent once more on a new one; a write never is. `$keep` says whether the
+/// session may keep the prepared statement.
 macro_rules! on_connection {
-    ($query:expr, |$connection:ident, $args:ident| $run:expr) => {{
+    ($query:expr, |$connection:ident, $args:ident, $keep:ident| $run:expr) => {{
         let Query { sql: _, args, broken, is_read, target } = $query;
         if let Some(error) = broken {
             return Err(error.into());
         }
         match (target, args) {
+            // Prepared and executed in two round trips, between which the session must not be another's. Boxed, because
+            // most databases have no pooler.
+            (Target::Db(Db(Backend::Postgres(postgres))), Args::Postgres(bound)) if postgres.shares_sessions() => {
+                Box::pin(async {
+                    let mut transaction = postgres.begin().await?;
+                    let result = on_session!(&mut transaction.0, |$connection, $args, $keep| bound, $run);
+                    let committed = transaction.commit().await;
+                    let value = result?;
+                    committed?;
+                    Ok(value)
+                })
+                .await
+            }
             (Target::Db(Db(Backend::Postgres(postgres))), Args::Postgres(bound)) => {
                 let mut slot = Some(postgres.connection().await?);
                 let again = is_read.then(|| bound.clone());
-                match (on_session!(&mut slot, |$connection, $args| bound, $run), again) {
+                match (on_session!(&mut slot, |$connection, $args, $keep| bound, $run), again) {
                     (Err(error), Some(bound)) if is_worth_another_connection(&error) => {
                         // Boxed, like opening a connection: every query would otherwise carry its state.
                         Box::pin(async {
                             let mut slot = Some(postgres.connection().await?);
-                            on_session!(&mut slot, |$connection, $args| bound, $run).map_err(StoreError::from)
+                            on_session!(&mut slot, |$connection, $args, $keep| bound, $run).map_err(StoreError::from)
                         })
                         .await
                     }
@@ -281,17 +288,17 @@ macro_rules! on_connection {
                 }
             }
             (Target::Db(Db(Backend::Sqlite(pool))), Args::Sqlite(bound)) => {
-                let ($connection, $args) = (pool, bound);
+                let ($connection, $args, $keep) = (pool, bound, true);
                 Box::pin($run).await.map_err(StoreError::from)
             }
-            (Target::Tx(Tx(TxConnection::Postgres(slot))), Args::Postgres(bound)) if slot.is_some() => {
-                on_session!(slot, |$connection, $args| bound, $run).map_err(StoreError::from)
+            (Target::Tx(Tx(TxConnection::Postgres(transaction))), Args::Postgres(bound)) => {
+                on_session!(&mut transaction.0, |$connection, $args, $keep| bound, $run).map_err(StoreError::from)
             }
             (Target::Tx(Tx(TxConnection::Sqlite(transaction))), Args::Sqlite(bound)) => {
                 let result = match transaction.connection() {
                     None => return Err(ended()),
                     Some($connection) => {
-                        let $args = bound;
+                        let ($args, $keep) = (bound, true);
                         Box::pin($run).await
                     }
                 };
@@ -339,26 +346,32 @@ impl Query<'_> {
     /// All rows.
     pub async fn all<R: Row>(self) -> Result<Vec<R>, StoreError> {
         let sql = self.sql;
-        on_connection!(self, |connection, args| query_as_with::<_, R, _>(sql, args).fetch_all(connection))
+        on_connection!(self, |connection, args, keep| query_as_with::<_, R, _>(sql, args)
+            .persistent(keep)
+            .fetch_all(connection))
     }
 
     /// The row, if there is one.
     pub async fn optional<R: Row>(self) -> Result<Option<R>, StoreError> {
         let sql = self.sql;
-        on_connection!(self, |connection, args| query_as_with::<_, R, _>(sql, args).fetch_optional(connection))
+        on_connection!(self, |connection, args, keep| query_as_with::<_, R, _>(sql, args)
+            .persistent(keep)
+            .fetch_optional(connection))
     }
 
     /// The one row that must exist.
     pub async fn one<R: Row>(self) -> Result<R, StoreError> {
         let sql = self.sql;
-        on_connection!(self, |connection, args| query_as_with::<_, R, _>(sql, args).fetch_one(connection))
+        on_connection!(self, |connection, args, keep| query_as_with::<_, R, _>(sql, args)
+            .persistent(keep)
+            .fetch_one(connection))
     }
 
     /// Runs the statement and counts the rows it changed.
     pub async fn execute(self) -> Result<u64, StoreError> {
         let sql = self.sql;
-        on_connection!(self, |connection, args| async {
-            query_with(sql, args).execute(connection).await.map(|done| RowsAffected::from(done).0)
+        on_connection!(self, |connection, args, keep| async {
+            query_with(sql, args).persistent(keep).execute(connection).await.map(|done| RowsAffected::from(done).0)
         })
     }
 }

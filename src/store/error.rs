@@ -138,7 +138,7 @@ fn outage_of_sqlite(code: u32) -> Option<Outage> {
 }
 
 /// 28: the role or its password; 3D: the database does not exist.
-fn is_bad_login(code: &str) -> bool {
+pub(super) fn is_bad_login(code: &str) -> bool {
     is_sqlstate(code) && (code.starts_with("28") || code.starts_with("3D"))
 }
 

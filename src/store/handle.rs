@@ -52,7 +52,7 @@ impl Store {
 
     async fn with(db: Db, location: &Location, keys: KeyRing, now: DateTime<Utc>) -> Result<Self, StoreError> {
         let shared_reads = match location {
-            Location::Postgres(_, connections) => Some(SharedReads::new(db.clone(), reads_at_once(*connections))),
+            Location::Postgres(postgres) => Some(SharedReads::new(db.clone(), reads_at_once(postgres.connections))),
             Location::Sqlite(_) => None,
         };
         check_keys(&db, &keys, now).await?;

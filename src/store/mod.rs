@@ -24,6 +24,7 @@ mod key_check;
 mod key_limits;
 mod links;
 pub mod notify;
+mod pooler;
 pub mod postgres;
 mod providers;
 mod reads;

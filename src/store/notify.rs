@@ -4,17 +4,10 @@
 
 use std::time::Duration;
 
-use sqlx::{
-    Acquire, Connection,
-    postgres::{PgListener, PgPoolOptions},
-};
+use sqlx::{Acquire, Connection, postgres::PgListener};
 use tokio::time::timeout;
 
-use super::{
-    error::StoreError,
-    handle::Store,
-    postgres::{ACQUIRE_TIMEOUT, in_time},
-};
+use super::{error::StoreError, handle::Store, postgres::in_time};
 use crate::model::outage::Outage;
 
 /// How long a connection on which nothing comes is trusted.
@@ -44,13 +37,7 @@ impl Store {
 
     /// Listens to these channels. `None` on SQLite, where there are no other replicas.
     pub async fn listen(&self, channels: &[&'static str]) -> Result<Option<Listener>, StoreError> {
-        let Some(options) = self.db.postgres_options() else { return Ok(None) };
-        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
-        let mut listener = PgListener::connect_with(&pool).await?;
-        // A lost connection is reported, so that the caller looks for what it missed.
-        listener.eager_reconnect(false);
-        in_time(listener.listen_all(channels.iter().copied())).await?;
-        Ok(Some(Listener(listener)))
+        Ok(self.db.listen(channels).await?.map(Listener))
     }
 }
 

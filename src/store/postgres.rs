@@ -8,21 +8,36 @@
 use std::{
     io,
     str::FromStr,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    ConnectOptions, Connection, Executor, PgConnection,
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+};
 use tokio::time::timeout;
 
-use super::error::{StoreError, outage_of};
+use super::error::{StoreError, is_bad_login, outage_of};
 use crate::model::outage::Outage;
 
-/// How long PostgreSQL may work on a statement, by its own clock.
-const STATEMENT_TIMEOUT: &str = "5s";
+/// The limits of a session: how long PostgreSQL may work on a statement, by its own clock, and the like. A statement and
+/// not a parameter of the start-up message, which PgBouncer refuses.
+const SESSION_LIMITS: &str = "SET statement_timeout = '5s'; SET lock_timeout = '2s'; \
+                              SET idle_in_transaction_session_timeout = '10s'";
+/// The same limits where a session is shared: they end with the transaction, and no other client of the pooler has them.
+const BEGIN_WITH_LIMITS: &str = "BEGIN; SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '2s'; \
+                                 SET LOCAL idle_in_transaction_session_timeout = '10s'";
+/// For work that takes as long as it needs, whatever limits the role has.
+pub(super) const NO_LIMITS: &str = "SET statement_timeout = 0; SET lock_timeout = 0";
+const URL_SETTING: &str = "AGENT_AUTH_DATABASE_URL";
+const LISTEN_URL_SETTING: &str = "AGENT_AUTH_LISTEN_DATABASE_URL";
 /// How long we wait for a response: longer than PostgreSQL may work, so that a server that is only slow says so itself
 /// and its connection can be used again.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(6);
@@ -32,9 +47,47 @@ pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// for a while, and each of its connections is discarded alone.
 const YOUNG: Duration = Duration::from_secs(1);
 
+/// Which PostgreSQL, and what is on the way to it.
+#[derive(Clone, Debug)]
+pub struct PostgresLocation {
+    /// Its URL.
+    pub url: SecretString,
+    /// How many connections to hold.
+    pub connections: u32,
+    /// Another URL of the same database, for what needs a session of its own: LISTEN and migrations.
+    pub listen_url: Option<SecretString>,
+    /// `url` leads to a pooler that gives each transaction to whichever session is free.
+    pub shares_sessions: bool,
+}
+
+impl PostgresLocation {
+    /// A database without a pooler.
+    #[must_use]
+    pub fn new(url: SecretString, connections: u32) -> Self {
+        Self { url, connections, listen_url: None, shares_sessions: false }
+    }
+
+    /// Checks the URLs without connecting.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let url = postgres_options(URL_SETTING, &self.url);
+        let listen_url = self.listen_url.as_ref().map(|url| postgres_options(LISTEN_URL_SETTING, url));
+        url.and(listen_url.transpose()).map(drop)
+    }
+}
+
 /// The connections of one process.
 #[derive(Clone)]
-pub(super) struct Postgres(Pool<OpenSession>);
+pub(super) struct Postgres {
+    pool: Pool<OpenSession>,
+    /// Where connections outside the pool go, which need a session of their own.
+    own_sessions: Arc<Target>,
+}
+
+/// Where a connection goes, and the setting that says so.
+pub(super) struct Target {
+    options: PgConnectOptions,
+    setting: &'static str,
+}
 
 /// A connection of the pool, which goes back when it is dropped.
 pub(super) type Pooled = Object<OpenSession>;
@@ -42,7 +95,8 @@ pub(super) type Pooled = Object<OpenSession>;
 /// Opens connections for the pool. A connection is not tested when it is taken: that would double the round trips of a
 /// request. A broken one is discarded when its statement fails.
 pub(super) struct OpenSession {
-    options: PgConnectOptions,
+    target: Target,
+    shares_sessions: bool,
     /// When a connection last broke or could not be opened.
     failed_at: Mutex<Option<Instant>>,
     /// Counts how often all connections were discarded; those that were in use at that moment are recognized by it.
@@ -54,6 +108,8 @@ pub(super) struct Session {
     connection: PgConnection,
     opened_at: Instant,
     generation: u64,
+    /// The statements that were prepared stay in the session. Not where it is shared.
+    pub(super) keeps_statements: bool,
     /// Since when a response is missing. It stays set when a caller that disconnects abandons its statement.
     waiting_since: Option<Instant>,
 }
@@ -71,8 +127,12 @@ impl Manager for OpenSession {
     async fn create(&self) -> Result<Session, sqlx::Error> {
         let generation = self.generation.load(Ordering::Relaxed);
         // Boxed: opening a connection takes ten kilobytes of state, which every query would otherwise carry.
-        let connection = Box::pin(PgConnection::connect_with(&self.options)).await?;
-        Ok(Session { connection, opened_at: Instant::now(), generation, waiting_since: None })
+        let mut connection = Box::pin(PgConnection::connect_with(&self.target.options)).await?;
+        let keeps_statements = !self.shares_sessions;
+        if keeps_statements {
+            in_time(connection.execute(SESSION_LIMITS)).await?;
+        }
+        Ok(Session { connection, opened_at: Instant::now(), generation, keeps_statements, waiting_since: None })
     }
 
     async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<sqlx::Error> {
@@ -92,43 +152,99 @@ impl Session {
     }
 }
 
+impl Target {
+    fn new(setting: &'static str, url: &SecretString) -> Result<Self, StoreError> {
+        let options = postgres_options(setting, url)?;
+        // Not extra_float_digits either, which PgBouncer refuses: we read numbers as bytes.
+        let options = options.application_name("agent-auth").extra_float_digits(None).disable_statement_logging();
+        Ok(Self { options, setting })
+    }
+
+    /// A connection outside the pool.
+    pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {
+        let connected = timeout(ACQUIRE_TIMEOUT, Box::pin(PgConnection::connect_with(&self.options)));
+        connected.await.unwrap_or_else(|_| Err(no_response())).map_err(|error| self.cannot_connect(error))
+    }
+
+    /// The message for a first connection that fails: where it went, and which setting says so.
+    fn cannot_connect(&self, error: sqlx::Error) -> StoreError {
+        let problem = match &error {
+            sqlx::Error::Io(io) if io.kind() == io::ErrorKind::ConnectionRefused => {
+                "the connection was refused. Check that PostgreSQL is running there".to_owned()
+            }
+            sqlx::Error::Io(io) if io.kind() == io::ErrorKind::TimedOut => {
+                "there is no response. Check that PostgreSQL is running there, and that no firewall is in the way"
+                    .to_owned()
+            }
+            sqlx::Error::Io(io) if io.to_string().contains("lookup") => {
+                "the host name cannot be resolved. Check its spelling and the DNS".to_owned()
+            }
+            sqlx::Error::Io(io) => io.to_string(),
+            sqlx::Error::Tls(tls) => format!("TLS failed: {tls}"),
+            sqlx::Error::Database(refusal) if refusal.code().is_some_and(|code| is_bad_login(&code)) => {
+                let reason = refusal.message();
+                return StoreError::Location(format!("{}: PostgreSQL refused the connection: {reason}", self.setting));
+            }
+            _ => return error.into(),
+        };
+        let (host, port) = (self.options.get_host(), self.options.get_port());
+        StoreError::Location(format!("cannot connect to the database at {host}:{port} ({}): {problem}", self.setting))
+    }
+}
+
 impl Postgres {
-    /// At most so many connections to the database of this URL. None is opened yet.
-    pub(super) fn new(url: &SecretString, connections: u32) -> Result<Self, StoreError> {
-        let options = postgres_options(url)?
-            .application_name("agent-auth")
-            .options([
-                ("statement_timeout", STATEMENT_TIMEOUT),
-                ("lock_timeout", "2s"),
-                ("idle_in_transaction_session_timeout", "10s"),
-            ])
-            .disable_statement_logging();
-        let open = OpenSession { options, failed_at: Mutex::new(None), generation: AtomicU64::new(0) };
-        let pool = Pool::builder(open).max_size(connections as usize).build();
-        Ok(Self(pool.map_err(|error| StoreError::Location(error.to_string()))?))
+    /// At most so many connections to this database. None is opened yet.
+    pub(super) fn new(location: &PostgresLocation) -> Result<Self, StoreError> {
+        let own_sessions = match &location.listen_url {
+            Some(url) => Target::new(LISTEN_URL_SETTING, url)?,
+            None => Target::new(URL_SETTING, &location.url)?,
+        };
+        let open = OpenSession {
+            target: Target::new(URL_SETTING, &location.url)?,
+            shares_sessions: location.shares_sessions,
+            failed_at: Mutex::new(None),
+            generation: AtomicU64::new(0),
+        };
+        let pool = Pool::builder(open).max_size(location.connections as usize).build();
+        let pool = pool.map_err(|error| StoreError::Location(error.to_string()))?;
+        Ok(Self { pool, own_sessions: Arc::new(own_sessions) })
     }
 
-    /// A connection outside the pool, whose statements may take as long as they need.
-    pub(super) async fn patient_connection(&self) -> Result<PgConnection, StoreError> {
-        let options = self.options().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
-        let connected = timeout(ACQUIRE_TIMEOUT, Box::pin(PgConnection::connect_with(&options)));
-        connected.await.unwrap_or_else(|_| Err(no_response())).map_err(|error| cannot_connect(&options, error))
+    /// A connection with a session of its own.
+    pub(super) async fn own_session(&self) -> Result<PgConnection, StoreError> {
+        self.own_sessions.connect().await
     }
 
-    /// How to open one more connection.
-    pub(super) fn options(&self) -> PgConnectOptions {
-        self.0.manager().options.clone()
+    /// Listens to these channels, in a session of its own.
+    pub(super) async fn listen(&self, channels: &[&str]) -> Result<PgListener, StoreError> {
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
+        let pool = pool.connect_lazy_with(self.own_sessions.options.clone());
+        let mut listener = PgListener::connect_with(&pool).await?;
+        // A lost connection is reported, so that the caller looks for what it missed.
+        listener.eager_reconnect(false);
+        in_time(listener.listen_all(channels.iter().copied())).await?;
+        Ok(listener)
+    }
+
+    /// A connection outside the pool that goes where those of the pool go.
+    pub(super) async fn connect_like_the_pool(&self) -> Result<PgConnection, StoreError> {
+        self.pool.manager().target.connect().await
+    }
+
+    /// True when the connections of the pool lead to sessions that others use between two transactions.
+    pub(super) fn shares_sessions(&self) -> bool {
+        self.pool.manager().shares_sessions
     }
 
     /// True when no connection has failed for this long.
     pub(super) fn reachable_for(&self, duration: Duration) -> bool {
-        let failed_at = *self.0.manager().failed_at.lock();
+        let failed_at = *self.pool.manager().failed_at.lock();
         failed_at.is_none_or(|at| at.elapsed() >= duration)
     }
 
     /// A connection of the pool.
     pub(super) async fn connection(&self) -> Result<Pooled, StoreError> {
-        let error = match timeout(ACQUIRE_TIMEOUT, self.0.get()).await {
+        let error = match timeout(ACQUIRE_TIMEOUT, self.pool.get()).await {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(deadpool::managed::PoolError::Backend(error))) => StoreError::from(error),
             Ok(Err(other)) => StoreError::Unavailable(Outage::Unreachable, other.to_string()),
@@ -138,22 +254,45 @@ impl Postgres {
                 StoreError::Unavailable(Outage::Unreachable, reason)
             }
         };
-        self.0.manager().note_failure();
+        self.pool.manager().note_failure();
         Err(error)
     }
 
-    /// A connection of the pool in a transaction.
-    pub(super) async fn begin(&self) -> Result<Pooled, StoreError> {
-        let mut slot = Some(self.connection().await?);
-        if let Err(error) = execute(&mut slot, "BEGIN").await {
+    /// A transaction, on a connection of the pool.
+    pub(super) async fn begin(&self) -> Result<OpenTransaction, StoreError> {
+        let begin = if self.shares_sessions() { BEGIN_WITH_LIMITS } else { "BEGIN" };
+        let mut transaction = OpenTransaction(Some(self.connection().await?));
+        if let Err(error) = execute(&mut transaction.0, begin).await {
             if !is_worth_another_connection(&error) {
                 return Err(error.into());
             }
             // Nothing is lost yet: a connection that broke in the pool is replaced.
-            slot = Some(self.connection().await?);
-            execute(&mut slot, "BEGIN").await?;
+            transaction = OpenTransaction(Some(self.connection().await?));
+            execute(&mut transaction.0, begin).await?;
         }
-        slot.ok_or_else(|| no_response().into())
+        Ok(transaction)
+    }
+}
+
+/// The connection of a transaction; `None` when it was discarded. Dropped without [`OpenTransaction::commit`], also while
+/// the transaction begins, it is closed, so that the server rolls back. This needs no await.
+pub(super) struct OpenTransaction(pub(super) Option<Pooled>);
+
+impl OpenTransaction {
+    /// Commits. After a statement that failed, the server rolls back instead.
+    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        execute(&mut self.0, "COMMIT").await?;
+        // The connection goes back to the pool.
+        drop(self.0.take());
+        Ok(())
+    }
+}
+
+impl Drop for OpenTransaction {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(Object::take(connection));
+        }
     }
 }
 
@@ -235,10 +374,10 @@ fn is_broken(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => true,
         // 57P01 to 57P05: the server shuts down, crashed or cannot be reached. 25P03 and 25P04: it ended a session whose
-        // transaction was idle, or took too long.
-        sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| code.starts_with("57P") || matches!(code.as_ref(), "25P03" | "25P04"))
-        }
+        // transaction was idle, or took too long. 08: so PgBouncer says that it lost the server.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("57P") || code.starts_with("08") || matches!(code.as_ref(), "25P03" | "25P04")
+        }),
         _ => false,
     }
 }
@@ -252,12 +391,11 @@ pub(super) fn no_response() -> sqlx::Error {
 }
 
 /// Checks a PostgreSQL URL without connecting. No error repeats it: it holds a password.
-pub fn postgres_options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
+fn postgres_options(setting: &str, url: &SecretString) -> Result<PgConnectOptions, StoreError> {
     let refused = |problem: &str| {
-        StoreError::Location(format!(
-            "AGENT_AUTH_DATABASE_URL: {problem}; expected postgres://user:password@host/database. For SQLite, leave it \
-             unset and set AGENT_AUTH_DATA_DIR"
-        ))
+        let expected = "expected postgres://user:password@host/database";
+        let hint = if setting == URL_SETTING { ". For SQLite, leave it unset and set AGENT_AUTH_DATA_DIR" } else { "" };
+        StoreError::Location(format!("{setting}: {problem}; {expected}{hint}"))
     };
     match url.expose_secret().split_once("://") {
         Some(("postgres" | "postgresql", _)) => PgConnectOptions::from_str(url.expose_secret()).map_err(|_| {
@@ -268,27 +406,4 @@ pub fn postgres_options(url: &SecretString) -> Result<PgConnectOptions, StoreErr
         }
         _ => Err(refused("this is not a URL")),
     }
-}
-
-/// The message for a first connection that fails: where it went, and which setting says so.
-fn cannot_connect(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
-    let (host, port) = (options.get_host(), options.get_port());
-    let problem = match &error {
-        sqlx::Error::Io(io) if io.kind() == io::ErrorKind::ConnectionRefused => {
-            "the connection was refused. Check that PostgreSQL is running there".to_owned()
-        }
-        sqlx::Error::Io(io) if io.kind() == io::ErrorKind::TimedOut => {
-            "there is no response. Check that PostgreSQL is running there, and that no firewall is in the way"
-                .to_owned()
-        }
-        sqlx::Error::Io(io) if io.to_string().contains("lookup") => {
-            "the host name cannot be resolved. Check its spelling and the DNS".to_owned()
-        }
-        sqlx::Error::Io(io) => io.to_string(),
-        sqlx::Error::Tls(tls) => format!("TLS failed: {tls}"),
-        _ => return error.into(),
-    };
-    StoreError::Location(format!(
-        "cannot connect to the database at {host}:{port} (AGENT_AUTH_DATABASE_URL): {problem}"
-    ))
 }

@@ -300,7 +300,11 @@ impl Store {
     pub async fn count_grants(&self, provider: &Provider) -> Result<u64, StoreError> {
         let (grants,): (i64,) = self
             .db
-            .query("SELECT count(*) FROM tokens WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3")
+            // Of a large provider only an index is read, because the tokens are those of the provider's tenant.
+            .query(
+                "SELECT count(*) FROM tokens WHERE provider = (
+                    SELECT id FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND id = $3)",
+            )
             .within(&provider.tenant)
             .bind(provider.id)
             .read()

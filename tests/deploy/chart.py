@@ -18,8 +18,10 @@ REQUIRED = {
 EVERYTHING = REQUIRED | {
     "image": {"repository": "registry.example.com/agent-auth", "digest": "sha256:" + "0" * 64},
     "imagePullSecrets": [{"name": "registry"}],
-    "secrets": REQUIRED["secrets"] | {"bootstrap_api_key": {"name": "admin", "key": "key"}, "vault_token": {"name": "vault"}},
-    "settings": {"max_connections": 3000000, "consent": "verify", "vault_address": "https://vault.example.com:8200"},
+    "secrets": REQUIRED["secrets"] | {"listen_database_url": {"name": "direct"},
+        "bootstrap_api_key": {"name": "admin", "key": "key"}, "vault_token": {"name": "vault"}},
+    "settings": {"max_connections": 3000000, "database_pooler": "transaction", "consent": "verify",
+        "vault_address": "https://vault.example.com:8200"},
     "migration": {"by": "job"},
     "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "certificate"},
     "networkPolicy": {

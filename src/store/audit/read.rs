@@ -128,7 +128,17 @@ impl Store {
     pub async fn audit_organizations(&self) -> Result<Vec<String>, StoreError> {
         let organizations: Vec<(String,)> = self
             .db
-            .query("SELECT organization_id FROM audit_heads UNION SELECT organization_id FROM audit_events ORDER BY 1")
+            // From one organization to the next by the index: the events themselves would be too many to read.
+            .query(
+                "WITH RECURSIVE found (organization_id) AS (
+                    SELECT min(organization_id) FROM audit_events
+                    UNION ALL
+                    SELECT (SELECT min(e.organization_id) FROM audit_events e
+                            WHERE e.organization_id > found.organization_id)
+                    FROM found WHERE found.organization_id IS NOT NULL)
+                 SELECT organization_id FROM audit_heads
+                 UNION SELECT organization_id FROM found WHERE organization_id IS NOT NULL ORDER BY 1",
+            )
             .read()
             .all()
             .await?;
@@ -151,8 +161,10 @@ impl Store {
         let (outside,): (Option<i64>,) = self
             .db
             .query(
-                "SELECT min(e.sequence) FROM audit_events e JOIN audit_heads h ON h.organization_id = e.organization_id
-                 WHERE e.organization_id = $1 AND (e.sequence > h.sequence OR e.sequence < 1)",
+                "SELECT COALESCE(
+                    (SELECT min(sequence) FROM audit_events WHERE organization_id = $1 AND sequence < 1),
+                    (SELECT min(sequence) FROM audit_events WHERE organization_id = $1
+                       AND sequence > (SELECT sequence FROM audit_heads WHERE organization_id = $1)))",
             )
             .bind(organization.to_owned())
             .read()

@@ -72,14 +72,22 @@ impl Store {
 
     /// Deletes at most `limit` events that are marked as deleted, and counts them.
     pub async fn delete_pruned_audit(&self, organization: &str, limit: i64) -> Result<u64, StoreError> {
-        self.db
-            .query(
-                "DELETE FROM audit_events WHERE organization_id = $1 AND sequence IN (
-                    SELECT e.sequence FROM audit_events e JOIN audit_heads h ON h.organization_id = e.organization_id
-                    WHERE e.organization_id = $1 AND e.sequence <= h.pruned_to ORDER BY e.sequence LIMIT $2)",
-            )
+        let first: Option<(i64,)> = self
+            .db
+            .query("SELECT sequence FROM audit_events WHERE organization_id = $1 ORDER BY sequence LIMIT 1")
             .bind(organization.to_owned())
-            .bind(limit)
+            .read()
+            .optional()
+            .await?;
+        let (Some((first,)), Some((_, pruned_to))) = (first, self.audit_range(organization).await?) else {
+            return Ok(0);
+        };
+        // The numbers have no gaps.
+        self.db
+            .query("DELETE FROM audit_events WHERE organization_id = $1 AND sequence >= $2 AND sequence <= $3")
+            .bind(organization.to_owned())
+            .bind(first)
+            .bind(pruned_to.min(first + limit - 1))
             .execute()
             .await
     }

@@ -94,9 +94,11 @@ pub(in crate::store) async fn all_of_user(
     provider_id: &str,
 ) -> Result<Vec<DeletedRow>, StoreError> {
     tx.query(concat!(
+        // The provider's name is compared last: PostgreSQL should start from the user, who has fewer tokens.
         "DELETE FROM tokens
-         WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND provider IN (
-            SELECT id FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND provider_id = $4)
+         WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND $4 = (
+            SELECT provider_id FROM providers p
+            WHERE p.organization_id = $1 AND p.workspace_id = $2 AND p.id = tokens.provider)
            AND ",
         token_in_limits!("tokens", "$5"),
         " RETURNING id, provider, user_id, agent_id, scopes, access_token, refresh_token, account_id, generation"

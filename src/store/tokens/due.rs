@@ -63,28 +63,48 @@ struct CandidateRow {
     generation: i64,
 }
 
-/// The statement, with the condition for a refresh. `$1`: now, `$2`: refreshed before, `$3`: the limit.
+/// The tokens that may be refreshed, for a reason and in the order of an index, the last one first. `$1`: now, `$2`:
+/// refreshed before.
 ///
-/// The providers take turns, and what failed before comes after what did not, so that neither a provider that is down
-/// nor a token that always fails keeps the others waiting.
-macro_rules! candidates {
-    ($reason:literal) => {
+/// Of a backlog that grew too large, only those that came last are looked at. So a look takes a bounded time, and a token
+/// has its turn when its reason begins, however many wait already.
+macro_rules! refreshable {
+    ($reason:literal, $order:literal) => {
         concat!(
-            "SELECT organization_id, workspace_id, id, provider, generation FROM (
+            "SELECT * FROM (
                 SELECT t.organization_id, t.workspace_id, t.id, t.provider, t.generation, t.refresh_failures,
-                       row_number() OVER (
-                           PARTITION BY t.provider ORDER BY t.refresh_failures, t.refresh_due_at, t.id) AS turn
-                FROM tokens t JOIN providers p ON p.id = t.provider
+                       t.refresh_due_at
+                FROM tokens t
                 WHERE t.state = 'active' AND t.refresh_token IS NOT NULL
                   AND (t.retry_at IS NULL OR t.retry_at <= $1)
                   AND (t.refresh_until IS NULL OR t.refresh_until < (SELECT now_ms FROM database_clock))
                   AND (t.last_refreshed_at IS NULL OR t.last_refreshed_at <= $2)
                   AND (t.last_error_at IS NULL OR t.last_error_at <= $2)
-                  AND (p.client_error_at IS NULL OR p.client_error_at <= $2)
                   AND (t.refresh_token_expires_at IS NULL OR t.refresh_token_expires_at > $1)
-                  AND (",
+                  AND ",
             $reason,
-            ")) candidates ORDER BY turn, refresh_failures, id LIMIT $3"
+            " ORDER BY ",
+            $order,
+            " DESC LIMIT 20000) AS refreshable"
+        )
+    };
+}
+
+/// The statement for these tokens. `$3`: the limit.
+///
+/// The providers take turns, and what failed before comes after what did not, so that neither a provider that is down
+/// nor a token that always fails keeps the others waiting.
+macro_rules! candidates {
+    ($($refreshable:expr),+) => {
+        concat!(
+            "SELECT organization_id, workspace_id, id, provider, generation FROM (
+                SELECT t.*, row_number() OVER (
+                           PARTITION BY t.provider ORDER BY t.refresh_failures, t.refresh_due_at, t.id) AS turn
+                FROM (",
+            $($refreshable),+,
+            ") t JOIN providers p ON p.id = t.provider
+                WHERE p.client_error_at IS NULL OR p.client_error_at <= $2
+            ) candidates ORDER BY turn, refresh_failures, id LIMIT $3"
         )
     };
 }
@@ -119,7 +139,10 @@ impl Store {
     ) -> Result<Vec<Candidate>, StoreError> {
         let found = self
             .db
-            .query(candidates!("t.refresh_due_at <= $4 AND t.refresh_due_at >= $5 AND t.last_used_at >= $6"))
+            .query(candidates!(refreshable!(
+                "t.refresh_due_at <= $4 AND t.refresh_due_at >= $5 AND t.last_used_at >= $6",
+                "t.refresh_due_at"
+            )))
             .bind(filter.now)
             .bind(filter.since)
             .bind(limit)
@@ -143,8 +166,15 @@ impl Store {
         let found = self
             .db
             .query(candidates!(
-                "COALESCE(t.last_refreshed_at, t.created_at) <= $4
-                 OR (t.refresh_token_expires_at <= $5 AND COALESCE(t.last_refreshed_at, t.created_at) <= $6)"
+                refreshable!(
+                    "COALESCE(t.last_refreshed_at, t.created_at) <= $4",
+                    "COALESCE(t.last_refreshed_at, t.created_at)"
+                ),
+                " UNION ",
+                refreshable!(
+                    "t.refresh_token_expires_at <= $5 AND COALESCE(t.last_refreshed_at, t.created_at) <= $6",
+                    "t.refresh_token_expires_at"
+                )
             ))
             .bind(filter.now)
             .bind(filter.since)

@@ -2,6 +2,8 @@
 //! Owns: what a user or a workspace has.
 //! Must not know: how a token is used.
 
+use uuid::Uuid;
+
 use crate::{
     model::{key_limits::Reach, token::TokenSummary},
     store::{error::StoreError, handle::Store, key_limits::usable_token_in_limits},
@@ -55,20 +57,21 @@ impl Store {
 
     /// True when the workspace has an active token at any provider of that type.
     pub async fn workspace_has_token(&self, reach: Reach<'_>, provider_type: &str) -> Result<bool, StoreError> {
-        let (tokens,): (i64,) = self
+        let token: Option<(Uuid,)> = self
             .db
             .query(concat!(
-                "SELECT count(*) FROM tokens t JOIN providers p ON p.id = t.provider
+                "SELECT t.id FROM tokens t JOIN providers p ON p.id = t.provider
                  WHERE t.organization_id = $1 AND t.workspace_id = $2 AND p.provider_type = $3 AND t.state = 'active'
                    AND ",
-                usable_token_in_limits!("t", "$4")
+                usable_token_in_limits!("t", "$4"),
+                " LIMIT 1"
             ))
             .within(reach.tenant)
             .bind(provider_type.to_owned())
             .limited(reach.limits)
             .read()
-            .one()
+            .optional()
             .await?;
-        Ok(tokens > 0)
+        Ok(token.is_some())
     }
 }

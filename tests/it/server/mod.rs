@@ -8,6 +8,7 @@ mod jobs;
 mod limits;
 mod outages;
 mod refused_writes;
+mod poolers;
 mod repeated_secrets;
 mod replicas;
 mod secrecy;

@@ -17,12 +17,7 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn start() -> Self {
-        // Short, for the path of a socket.
-        let folder = tempfile::Builder::new().prefix("it-pg.").tempdir_in("/tmp").expect("a temporary folder");
-        if is_root() {
-            let path = folder.path().display().to_string();
-            assert!(Command::new("chown").args(["nobody", &path]).status().expect("chown").success());
-        }
+        let folder = folder_of_server("it-pg.");
         let cluster = Self { folder, programs: programs(), port: free_port() };
         cluster
             .run("initdb", &["-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]);
@@ -107,7 +102,17 @@ impl Drop for Cluster {
     }
 }
 
-fn is_root() -> bool {
+/// A folder for a server that refuses to run as root, and runs as nobody instead. Short, for the path of a socket.
+pub fn folder_of_server(prefix: &str) -> TempDir {
+    let folder = tempfile::Builder::new().prefix(prefix).tempdir_in("/tmp").expect("a temporary folder");
+    if is_root() {
+        let path = folder.path().display().to_string();
+        assert!(Command::new("chown").args(["nobody", &path]).status().expect("chown").success());
+    }
+    folder
+}
+
+pub fn is_root() -> bool {
     let told = Command::new("id").arg("-u").output().expect("id");
     told.stdout.trim_ascii() == b"0"
 }

@@ -12,6 +12,7 @@ pub mod eventually;
 pub mod fault_proxy;
 pub mod langsmith;
 pub mod mcp_server;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod trap;
 pub mod wire;
