@@ -34,7 +34,7 @@ use crate::{
     http::{self, app::App, cors::cors, limits::Limits, serve},
     identity::{api_keys::ApiKeys, langsmith::LangSmith},
     model::consent::Consent,
-    telemetry,
+    telemetry::{self, metrics::METRICS},
 };
 
 /// How long work in progress may take after a stop was requested.
@@ -74,6 +74,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Arc<App>>
     let remember = Duration::from_secs(broker.settings.api_key_cache_seconds);
     let api_keys = ApiKeys::new(broker.store().clone(), remember);
     let app = App { api_keys, langsmith, limits, cors, leaving: Arc::new(AtomicBool::new(false)), broker };
+    let _ = METRICS.database.set(database_kind(&app.broker));
     jobs::schedule::start(&app.broker);
     Ok(Arc::new(app))
 }
@@ -128,11 +129,10 @@ pub fn not_an_address(address: &str) -> anyhow::Error {
 /// Serves until SIGTERM or SIGINT. Then the server is no longer ready. After SIGTERM it goes on serving for the time that the
 /// settings say. Then it answers its waiters, and finishes work in progress.
 pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
-    telemetry::count();
     let address = listener.local_addr().context("the listening address is unknown")?;
     tracing::info!(
         event = "server.listening", %address, public_url = app.broker.public_url, version = env!("CARGO_PKG_VERSION"),
-        database = if app.broker.is_shared() { "postgresql" } else { "sqlite" },
+        database = database_kind(&app.broker),
         identity = app.broker.settings.identity, consent = app.broker.consent.as_str(), "listening"
     );
     warn_of_open_doors(&app).await;
@@ -172,6 +172,10 @@ pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
         tracing::warn!(event = "server.stop_timed_out", "the stop took too long; what was still running was cut off");
     }
     Ok(())
+}
+
+fn database_kind(broker: &Broker) -> &'static str {
+    if broker.is_shared() { "postgresql" } else { "sqlite" }
 }
 
 /// Keeps the memory of this process, which holds keys and tokens, out of core dumps and away from other processes of the

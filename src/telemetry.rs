@@ -1,45 +1,21 @@
 //! Logs and metrics.
 //! Owns: their formats, and the cap on libraries whose detailed logs can hold secrets.
-//! Must not know: what is logged or measured.
+//! Must not know: what is logged.
 
-use std::{io::IsTerminal, sync::LazyLock};
+mod json;
+pub mod metrics;
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::io::IsTerminal;
+
+use self::json::json_layer;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
-
-/// Upper bounds in seconds: a stored token takes milliseconds, a provider up to ten seconds.
-const BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 
 /// Crates whose fine-grained logs hold headers, bodies or bound values.
 const CAPPED: [&str; 9] =
     ["hyper", "hyper_util", "reqwest", "rustls", "sqlx", "tower_http", "h2", "axum", "tokio_util"];
 
-/// One recorder for the process: the metrics crate has one global recorder.
-static PROMETHEUS: LazyLock<PrometheusHandle> = LazyLock::new(|| {
-    let matcher = Matcher::Suffix("_seconds".into());
-    let builder = PrometheusBuilder::new();
-    let builder = match builder.set_buckets_for_metric(matcher, &BUCKETS) {
-        Ok(builder) => builder,
-        Err(_) => PrometheusBuilder::new(),
-    };
-    let recorder = builder.build_recorder();
-    let handle = recorder.handle();
-    // An error means that another recorder is installed; then this one stays empty.
-    let _ = metrics::set_global_recorder(recorder);
-    handle
-});
-
-/// Starts recording metrics. Before this, they are dropped.
-pub fn count() {
-    LazyLock::force(&PROMETHEUS);
-}
-
-/// The metrics in the text format of Prometheus.
-#[must_use]
-pub fn metrics() -> String {
-    PROMETHEUS.run_upkeep();
-    PROMETHEUS.render()
-}
+/// The span of a request, and its target. It is enabled whatever is logged: the lines inside it need its fields.
+pub const REQUEST_SPAN: &str = "request";
 
 /// Starts logging to standard error: plain lines on a terminal, JSON elsewhere.
 ///
@@ -47,8 +23,9 @@ pub fn metrics() -> String {
 /// [`LogFilterError`] names the part of `filter` that is wrong.
 pub fn log(filter: &str) -> Result<(), LogFilterError> {
     let mut filter = parse(filter)?;
-    for capped in CAPPED {
-        if let Ok(directive) = format!("{capped}=warn").parse() {
+    let capped = CAPPED.map(|target| format!("{target}=warn"));
+    for directive in capped.into_iter().chain([format!("{REQUEST_SPAN}=error")]) {
+        if let Ok(directive) = directive.parse() {
             filter = filter.add_directive(directive);
         }
     }
@@ -56,7 +33,7 @@ pub fn log(filter: &str) -> Result<(), LogFilterError> {
     if std::io::stderr().is_terminal() {
         registry.with(fmt::layer().with_writer(std::io::stderr)).init();
     } else {
-        registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).init();
+        registry.with(json_layer(std::io::stderr)).init();
     }
     Ok(())
 }

@@ -11,9 +11,12 @@ use serde::Deserialize;
 use serde_json::json;
 use url::{Host, Url};
 
-use crate::outbound::{
-    address::{AddressGuard, Refusal},
-    client::{Answer, CallError, Outbound},
+use crate::{
+    outbound::{
+        address::{AddressGuard, Refusal},
+        client::{Answer, CallError, Outbound},
+    },
+    telemetry::metrics::Endpoint,
 };
 
 /// How long one call may take in all.
@@ -186,7 +189,8 @@ impl Vault {
         if let Some(namespace) = &self.namespace {
             request = request.header("X-Vault-Namespace", namespace.clone());
         }
-        let answer = self.outbound.send(request, now).await.map_err(|error| self.no_response(&error))?;
+        let answer =
+            self.outbound.send(Endpoint::Vault, request, now).await.map_err(|error| self.no_response(&error))?;
         match answer.status {
             200 => Ok(answer),
             status => Err(VaultError::Refused(self.name(), status, self.explain(operation, status, &answer.body))),

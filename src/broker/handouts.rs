@@ -32,6 +32,7 @@ use crate::{
         error::StoreError,
         handle::Store,
     },
+    telemetry::metrics::METRICS,
 };
 
 /// How often what was gathered is written.
@@ -65,6 +66,8 @@ struct Inner {
     /// A permit for each that may still be gathered.
     room: Semaphore,
     gathered: Mutex<Vec<Handout>>,
+    /// When the oldest was handed out of those that are being written, or could not be.
+    oldest_taken: Mutex<Option<DateTime<Utc>>>,
     /// Locked by the one that writes; what it could not write, and is to be written first.
     writing: tokio::sync::Mutex<Vec<Batch>>,
 }
@@ -95,6 +98,7 @@ impl Handouts {
             tasks,
             room,
             gathered: Mutex::default(),
+            oldest_taken: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
         }))
     }
@@ -193,6 +197,8 @@ impl Handouts {
             }
         }
         *unwritten = round.unwritten;
+        let events = unwritten.iter().flat_map(|batch| &batch.events);
+        *self.0.oldest_taken.lock() = events.map(|event| event.at).min();
         if !unwritten.is_empty() {
             // The one that failed is the last to be tried next time, so that it does not keep the others waiting.
             unwritten.rotate_left(1);
@@ -212,10 +218,23 @@ impl Handouts {
         GATHERED_MAX - self.0.room.available_permits()
     }
 
+    /// Measures what is not written yet.
+    pub fn measure(&self, now: DateTime<Utc>) {
+        let gathered = self.0.gathered.lock().first().map(|handout| handout.event.at);
+        let oldest = gathered.into_iter().chain(*self.0.oldest_taken.lock()).min();
+        let waited = oldest.and_then(|at| (now - at).to_std().ok()).unwrap_or_default();
+        METRICS.handouts_waiting.set(self.waiting() as u64);
+        METRICS.handouts_oldest.set(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
+    }
+
     fn take(&self, many: usize) -> Vec<Handout> {
         let mut gathered = self.0.gathered.lock();
         let many = many.min(gathered.len());
-        gathered.drain(..many).collect()
+        let taken: Vec<Handout> = gathered.drain(..many).collect();
+        if let Some(first) = taken.first() {
+            self.0.oldest_taken.lock().get_or_insert(first.event.at);
+        }
+        taken
     }
 
     /// Writes a batch, and answers those who wait for it. Nobody gets the tokens of a batch that failed while they waited,

@@ -17,6 +17,7 @@ use crate::{
         handle::Store,
         notify::{Listener, Notification},
     },
+    telemetry::metrics::{Gauge, METRICS},
 };
 
 /// How often a replica looks for authorization requests that ended and whose message it may have missed.
@@ -105,11 +106,14 @@ impl Notifications {
 
     /// Receives the messages of other replicas, for ever.
     pub async fn listen(self) {
+        let connected = METRICS.listener.get_or_init(Gauge::default);
         loop {
             match self.store.listen(&CHANNELS).await {
                 Ok(None) => return,
                 Ok(Some(listener)) => {
+                    connected.set(1);
                     let error = self.receive(listener).await;
+                    connected.set(0);
                     tracing::warn!(event = "notification.listen_lost", %error, "LISTEN connection lost");
                 }
                 Err(error) => {

@@ -17,6 +17,7 @@ use super::error::{BrokerError, Owner};
 use crate::{
     config::Settings,
     model::subject::{Subject, Tenant},
+    telemetry::metrics::{Consent, METRICS},
 };
 
 /// How many may be pending. Zero is no limit.
@@ -82,6 +83,11 @@ impl PendingRequests {
         Err(BrokerError::TooManyPending { of, retry_after: next })
     }
 
+    /// Forgets, and counts, those that have expired.
+    pub fn forget_expired(&self, now: DateTime<Utc>) {
+        self.0.lock().forget_expired(now);
+    }
+
     /// The request of this id has ended. Any other id has no effect.
     pub fn end(&self, id: Uuid) {
         let mut counts = self.0.lock();
@@ -114,6 +120,7 @@ impl Counts {
         while let Some((_, id)) = self.expiring.pop_front_if(|(at, _)| *at <= now) {
             if let Some(user) = self.users.remove(&id) {
                 self.free(&user);
+                METRICS.consents.of(Consent::Expired).increment();
             }
         }
     }

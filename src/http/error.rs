@@ -82,6 +82,10 @@ pub struct ConfirmationRequired {
     pub grants: u64,
 }
 
+/// The code of an error, which a response carries for the metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorCode(pub &'static str);
+
 /// What went wrong.
 #[derive(Debug)]
 pub enum ApiError {
@@ -283,17 +287,10 @@ impl ApiError {
                 "too_many_discoveries",
                 format!("{limit} discoveries of this workspace are running; try again when one has ended."),
             ),
-            Self::Provider(kind, detail, _) => match kind {
-                FailureKind::Unavailable | FailureKind::RateLimited => {
-                    table(StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable", detail)
-                }
-                FailureKind::TimedOut => table(StatusCode::GATEWAY_TIMEOUT, "provider_timeout", detail),
-                FailureKind::MisconfiguredClient => table(StatusCode::BAD_GATEWAY, "provider_misconfigured", detail),
-                FailureKind::DeadGrant
-                | FailureKind::Refused
-                | FailureKind::Unreadable
-                | FailureKind::AddressRefused => table(StatusCode::BAD_GATEWAY, "provider_error", detail),
-            },
+            Self::Provider(kind, detail, _) => {
+                let (status, ErrorCode(code)) = of_provider_failure(*kind);
+                table(status, code, detail)
+            }
             Self::DatabaseUnavailable(outage) => {
                 let detail = match outage {
                     Outage::Unreachable => "The database does not respond. Try again in a moment.",
@@ -334,6 +331,21 @@ impl ApiError {
             _ => None,
         }
     }
+}
+
+/// The status and the code of a failure of a provider.
+pub(super) fn of_provider_failure(kind: FailureKind) -> (StatusCode, ErrorCode) {
+    let (status, code) = match kind {
+        FailureKind::Unavailable | FailureKind::RateLimited => {
+            (StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable")
+        }
+        FailureKind::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "provider_timeout"),
+        FailureKind::MisconfiguredClient => (StatusCode::BAD_GATEWAY, "provider_misconfigured"),
+        FailureKind::DeadGrant | FailureKind::Refused | FailureKind::Unreadable | FailureKind::AddressRefused => {
+            (StatusCode::BAD_GATEWAY, "provider_error")
+        }
+    };
+    (status, ErrorCode(code))
 }
 
 /// The status and the body of a request that hyper refuses before any route sees it, in place of its empty response.
@@ -378,6 +390,7 @@ impl IntoResponse for ApiError {
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        response.extensions_mut().insert(ErrorCode(code));
         response
     }
 }

@@ -4,11 +4,17 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
+};
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 
-use super::app::App;
-use crate::telemetry;
+use super::{app::App, error::ApiError};
+use crate::telemetry::metrics::{self, METRICS};
 
 /// The process responds.
 pub async fn livez() -> &'static str {
@@ -34,7 +40,10 @@ pub async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
     }
 }
 
-/// The metrics, in the text format of Prometheus. They name no tenant, user or provider.
-pub async fn metrics() -> String {
-    telemetry::metrics()
+/// The metrics, in the text format of Prometheus. No label names a tenant or a user.
+pub async fn metrics(State(app): State<Arc<App>>) -> Result<impl IntoResponse, ApiError> {
+    app.broker.measure();
+    // A task that may block: the operating system is asked about every open file.
+    let text = spawn_blocking(|| METRICS.render()).await.map_err(|_| ApiError::Internal)?;
+    Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
 }

@@ -44,6 +44,7 @@ use self::{
     browser::{callback, client_metadata, connect, key_entry, start},
     error::ApiError,
 };
+use crate::telemetry::metrics::{KnownRoute, METRICS, Method};
 
 /// The largest body that is read.
 const BODY_LIMIT: usize = 256 * 1024;
@@ -75,6 +76,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
 /// The whole server.
 pub fn router(app: Arc<App>) -> Router {
     let (api, description) = api().split_for_parts();
+    METRICS.requests.know(routes_to_count(&description));
     let cors = app.cors.clone();
     let router = Router::new()
         .merge(api.clone())
@@ -116,6 +118,52 @@ pub fn router(app: Arc<App>) -> Router {
         Some(cors) => router.layer(cors),
         None => router,
     }
+}
+
+/// The routes outside the API.
+const PAGES: [(Method, &str); 20] = [
+    (Method::Get, "/host-oauth-callback/{provider_id}"),
+    (Method::Get, "/host-oauth-callback/{provider_id}/at/{callback_tag}"),
+    (Method::Get, "/host-oauth-callback/{provider_id}/{auth_id}"),
+    (Method::Get, "/connect/{reference}"),
+    (Method::Post, "/connect/{reference}"),
+    (Method::Get, "/connect/link/{link}"),
+    (Method::Post, "/connect/link/{link}"),
+    (Method::Get, "/host-api-key/{provider_id}"),
+    (Method::Post, "/host-api-key/{provider_id}"),
+    (Method::Get, "/oauth/client-metadata.json/{provider_id}"),
+    (Method::Get, "/oauth/client-metadata.json/{provider_id}/{callback_tag}"),
+    (Method::Get, "/"),
+    (Method::Get, "/livez"),
+    (Method::Get, "/readyz"),
+    (Method::Get, "/ok"),
+    (Method::Get, "/metrics"),
+    (Method::Get, "/docs"),
+    (Method::Get, "/docs/"),
+    (Method::Get, "/docs/{*rest}"),
+    (Method::Get, "/openapi.json"),
+];
+
+/// Every route, as the metrics list it.
+fn routes_to_count(description: &utoipa::openapi::OpenApi) -> Vec<KnownRoute> {
+    let page = |(method, template): (Method, &str)| {
+        let lists_failures = template.starts_with("/host-oauth-callback/");
+        KnownRoute { method, template: template.to_owned(), lists_failures }
+    };
+    let mut routes = Vec::from(PAGES.map(page));
+    for (path, item) in &description.paths.paths {
+        let operations = [
+            (Method::Get, &item.get),
+            (Method::Post, &item.post),
+            (Method::Patch, &item.patch),
+            (Method::Delete, &item.delete),
+        ];
+        for (method, _) in operations.into_iter().filter(|(_, operation)| operation.is_some()) {
+            let at = |prefix| KnownRoute { method, template: format!("{prefix}{path}"), lists_failures: true };
+            routes.extend(["", "/api-host"].map(at));
+        }
+    }
+    routes
 }
 
 /// The OpenAPI description of every operation.

@@ -1,4 +1,4 @@
-//! The frame around every request: its id, the checks before its route, one log line and two metrics after it.
+//! The frame around every request: its id, the checks before its route, one log line and its metrics after it.
 //! Owns: that only the route's template is recorded, never the path, the query, a header or a body.
 //! Must not know: what the routes do.
 
@@ -6,11 +6,10 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderValue, Method},
+    http::HeaderValue,
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use metrics::{counter, histogram};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -19,9 +18,15 @@ use super::{
     browser::request_id::{REQUEST_ID, is_safe},
     checks::check,
     denial::Denied,
-    error::ApiError,
+    error::{ApiError, ErrorCode},
 };
-use crate::broker::refusals::Denial;
+use crate::{
+    broker::refusals::Denial,
+    telemetry::{
+        REQUEST_SPAN,
+        metrics::{METRICS, Method, NONE},
+    },
+};
 
 /// The routes that are not counted: a monitor must get its answer.
 const UNLIMITED: [&str; 4] = ["/livez", "/readyz", "/ok", "/metrics"];
@@ -30,36 +35,36 @@ const UNLIMITED: [&str; 4] = ["/livez", "/readyz", "/ok", "/metrics"];
 pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let method = method(request.method());
+    let method = Method::of(request.method().as_str());
     let id = request.headers().get(REQUEST_ID).filter(|id| is_safe(id)).cloned().unwrap_or_else(new_id);
     request.headers_mut().insert(REQUEST_ID, id.clone());
-    let template = route.as_ref().map_or("none", MatchedPath::as_str);
+    let template = route.as_ref().map_or(NONE, MatchedPath::as_str);
     // Log lines of this request carry its id and its route.
-    let span = tracing::info_span!("request", request_id = id.to_str().ok(), method, route = template);
-    let mut response = match check(&request).and_then(|()| limit(&app, &request)) {
-        Ok(()) => next.run(request).instrument(span).await,
-        Err(refused) => refused.into_response(),
-    };
-
-    if let Some(denied) = response.extensions_mut().remove::<Denied>() {
-        let request = format!("{method} {template}");
-        let Denied { tenant, act, outside, code, .. } = denied;
-        app.broker.denials.note(Some(Denial { tenant, actor: act.actor.clone(), request, outside, code }), &act);
-    }
-    let route = template.to_owned();
-    let (status, took) = (response.status().as_u16(), started.elapsed());
-    tracing::debug!(
-        event = "request.finished",
-        method,
-        route,
-        status,
-        milliseconds = took.as_secs_f64() * 1000.0,
+    let span = tracing::error_span!(
+        target: REQUEST_SPAN,
+        REQUEST_SPAN,
         request_id = id.to_str().ok(),
-        "request finished"
+        method = method.as_str(),
+        route = template
     );
-    counter!("agent_auth_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
-        .increment(1);
-    histogram!("agent_auth_request_seconds", "route" => route).record(took);
+    let answer = async {
+        let mut response = match check(&request).and_then(|()| limit(&app, &request)) {
+            Ok(()) => next.run(request).await,
+            Err(refused) => refused.into_response(),
+        };
+        if let Some(denied) = response.extensions_mut().remove::<Denied>() {
+            let request = format!("{} {template}", method.as_str());
+            let Denied { tenant, act, outside, code, .. } = denied;
+            app.broker.denials.note(Some(Denial { tenant, actor: act.actor.clone(), request, outside, code }), &act);
+        }
+        let (status, took) = (response.status().as_u16(), started.elapsed());
+        let milliseconds = took.as_secs_f64() * 1000.0;
+        tracing::debug!(event = "request.finished", status, milliseconds, "request finished");
+        let code = response.extensions().get::<ErrorCode>().map_or(NONE, |code| code.0);
+        METRICS.requests.count(template, method, status, code, took);
+        response
+    };
+    let mut response = answer.instrument(span).await;
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
@@ -74,16 +79,4 @@ fn limit(app: &App, request: &Request) -> Result<(), ApiError> {
         return Ok(());
     }
     app.limits.count_address(request.extensions(), request.headers())
-}
-
-/// An unknown method must not become a label of its own.
-fn method(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        _ => "other",
-    }
 }

@@ -25,6 +25,7 @@ use crate::{
         subject::Tenant,
     },
     store::{error::StoreError, handle::Store},
+    telemetry::metrics::{Cached, METRICS},
 };
 
 /// The prefix of generated keys, which secret scanners can detect.
@@ -91,7 +92,9 @@ impl ApiKeys {
     /// The record of a valid key.
     pub async fn look_up(&self, key: &str, now: DateTime<Utc>) -> Result<Option<Arc<ApiKey>>, StoreError> {
         let digest = digest(key);
-        if let Some(known) = self.remembered.as_ref().and_then(|remembered| remembered.get(&digest)) {
+        let known = self.remembered.as_ref().and_then(|remembered| remembered.get(&digest));
+        METRICS.looked_up(Cached::ApiKeys, known.is_some());
+        if let Some(known) = known {
             return Ok(Some(known).filter(|key| key.is_valid(now)));
         }
         let Some(key) = self.store.api_key(digest).await?.map(Arc::new) else { return Ok(None) };

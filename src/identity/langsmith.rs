@@ -20,6 +20,7 @@ use crate::{
         address::AddressGuard,
         client::{Answer, CallError, Outbound},
     },
+    telemetry::metrics::{Cached, Endpoint, METRICS},
 };
 
 /// The headers that LangSmith recognizes callers by. Nothing else of a request is forwarded.
@@ -178,8 +179,10 @@ impl LangSmith {
     /// Who these credentials belong to, if LangSmith said so less than a minute ago.
     #[must_use]
     pub fn remembered(&self, credentials: &Credentials<'_>, now: DateTime<Utc>) -> Option<Arc<Identity>> {
-        let lookup = self.lookups.get(&credentials.digest).filter(|lookup| !lookup.is_over(now))?;
-        lookup.result.get()?.clone().ok()
+        let lookup = self.lookups.get(&credentials.digest).filter(|lookup| !lookup.is_over(now));
+        let identity = lookup.and_then(|lookup| lookup.result.get()?.clone().ok());
+        METRICS.looked_up(Cached::Identities, identity.is_some());
+        identity
     }
 
     /// Who these credentials belong to. Any number of callers who bring the same ones at the same time share one request.
@@ -207,7 +210,9 @@ impl LangSmith {
 
     async fn request(&self, credentials: &Credentials<'_>, now: DateTime<Utc>) -> Result<Identity, Refusal> {
         let headers = credentials.forwarded();
-        let attempt = async || self.outbound.send(self.outbound.get(&self.url)?.headers(headers.clone()), now).await;
+        let attempt = async || {
+            self.outbound.send(Endpoint::Identity, self.outbound.get(&self.url)?.headers(headers.clone()), now).await
+        };
         let is_transport_error = |error: &CallError| matches!(error, CallError::NotConnected | CallError::Broken);
         let retries = ConstantBuilder::default().with_delay(RETRY_DELAY).with_max_times(RETRIES);
         let sent = tokio::time::timeout(DEADLINE, async {

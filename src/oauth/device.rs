@@ -24,6 +24,7 @@ use crate::{
         quirks::{AuthorizationQuirks, Quirks},
     },
     outbound::client::{Answer, Outbound},
+    telemetry::metrics::Endpoint,
 };
 
 /// People type it.
@@ -76,7 +77,8 @@ pub async fn authorize_device(
 ) -> Result<DeviceAuthorization, TokenFailure> {
     let scope = requested_scopes(scopes, &provider.client.options, authorization);
     let fields = if scope.is_empty() { Vec::new() } else { vec![("scope", scope.as_str())] };
-    let (answer, redaction) = ask(outbound, &provider.client, device_authorization_url, fields, now).await?;
+    let (client, endpoint) = (&provider.client, Endpoint::DeviceAuthorization);
+    let (answer, redaction) = ask(outbound, endpoint, client, device_authorization_url, fields, now).await?;
     let begun = (answer.status == 200).then(|| read_authorization(outbound, &answer, &redaction)).flatten();
     begun.ok_or_else(|| match read(&answer, quirks, now) {
         Reading::Refused(refused) => refusal(&refused, &quirks.errors, &redaction),

@@ -13,7 +13,10 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::challenge::Challenge;
-use crate::outbound::client::{CallError, Outbound};
+use crate::{
+    outbound::client::{CallError, Outbound},
+    telemetry::metrics::Endpoint,
+};
 
 /// All of a discovery together takes no longer than this.
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -281,8 +284,10 @@ impl<'a> Discovery<'a> {
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json, text/event-stream")
             .body(INITIALIZE);
-        let (status, challenges) =
-            self.within(self.outbound.head_of(request)).await?.map_err(|error| refused(WHAT, error))?;
+        let (status, challenges) = self
+            .within(self.outbound.head_of(Endpoint::McpServer, request))
+            .await?
+            .map_err(|error| refused(WHAT, error))?;
         let challenge = Challenge::of_headers(challenges.iter().map(String::as_str));
         Ok(Probe { status, challenge })
     }
@@ -292,7 +297,7 @@ impl<'a> Discovery<'a> {
     async fn document(&mut self, what: &'static str, url: &Url) -> Result<Option<Bytes>, DiscoveryError> {
         let request = self.outbound.get(url).map_err(|error| refused(what, error))?;
         let request = request.header(ACCEPT, "application/json");
-        let answer = self.within(self.outbound.send(request, self.now)).await?;
+        let answer = self.within(self.outbound.send(Endpoint::Metadata, request, self.now)).await?;
         match answer.map_err(|error| refused(what, error))? {
             answer if answer.status == 200 => Ok(Some(answer.body)),
             answer if answer.status < 500 || answer.status == 502 => Ok(None),

@@ -19,6 +19,7 @@ use crate::{
         quirks::{AuthorizationQuirks, Quirks, Revocation},
     },
     outbound::client::{CallError, Outbound},
+    telemetry::metrics::Endpoint,
 };
 
 /// Neither a code nor a token of anybody.
@@ -64,7 +65,7 @@ pub async fn authorization(
     let Ok(begun) = begin(provider, quirks, redirect_uri, &[], None) else {
         return finding(of, Verdict::Wrong, "auth_url is not a URL");
     };
-    match status(outbound, &begun.url, now).await {
+    match status(outbound, Endpoint::Authorization, &begun.url, now).await {
         Ok(status @ (404 | 405 | 410)) => {
             finding(of, Verdict::Wrong, format!("status {status}: nothing is there; check auth_url"))
         }
@@ -142,7 +143,7 @@ pub async fn revocation(
 pub async fn userinfo(outbound: &Outbound, url: &str, now: DateTime<Utc>) -> Finding {
     let of = "userinfo endpoint";
     let Ok(url) = Url::parse(url) else { return finding(of, Verdict::Wrong, "userinfo_url is not a URL") };
-    match status(outbound, &url, now).await {
+    match status(outbound, Endpoint::Userinfo, &url, now).await {
         Ok(status @ (404 | 405 | 410 | 500..)) => {
             finding(of, Verdict::Wrong, format!("status {status}; check userinfo_url"))
         }
@@ -182,8 +183,8 @@ fn refused(of: &'static str, failure: Option<TokenFailure>, quirks: &Quirks) -> 
     }
 }
 
-async fn status(outbound: &Outbound, url: &Url, now: DateTime<Utc>) -> Result<u16, CallError> {
-    match outbound.send(outbound.get(url)?, now).await {
+async fn status(outbound: &Outbound, endpoint: Endpoint, url: &Url, now: DateTime<Utc>) -> Result<u16, CallError> {
+    match outbound.send(endpoint, outbound.get(url)?, now).await {
         // A page for people may be large; that it came is all we want to know.
         Err(CallError::TooLarge) => Ok(200),
         answered => Ok(answered?.status),

@@ -13,6 +13,7 @@ use super::{metadata::ServerMetadata, token::DEVICE_CODE, token_response::is_vis
 use crate::{
     model::client::ClientAuthentication,
     outbound::client::{CallError, Outbound},
+    telemetry::metrics::Endpoint,
 };
 
 /// What people read on a consent page.
@@ -125,7 +126,7 @@ pub async fn register(
         .header(CONTENT_TYPE, "application/json")
         .header(ACCEPT, "application/json")
         .body(metadata.to_string());
-    let answer = outbound.send(request, now).await?;
+    let answer = outbound.send(Endpoint::Registration, request, now).await?;
     if !matches!(answer.status, 200 | 201) {
         return Err(RegistrationError::Refused(refusal(&answer.body)));
     }

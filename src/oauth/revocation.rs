@@ -21,6 +21,7 @@ use crate::{
         quirks::{Revocation, RevocationStyle},
     },
     outbound::client::{Answer, CallError, Outbound},
+    telemetry::metrics::Endpoint,
 };
 
 /// The version of its API whose revocation endpoint the style is of: every request names one.
@@ -197,7 +198,7 @@ fn body(client: &Client, token: &SecretString, kind: &str) -> String {
 
 /// The response, unless the provider is down or has had enough of us.
 async fn answer(outbound: &Outbound, request: RequestBuilder, now: DateTime<Utc>) -> Result<Answer, RevocationFailure> {
-    let answer = outbound.send(request.header(ACCEPT, "application/json"), now).await?;
+    let answer = outbound.send(Endpoint::Revocation, request.header(ACCEPT, "application/json"), now).await?;
     if answer.status >= 500 || matches!(answer.status, 408 | 429) {
         return Err(refusal(&answer, None, &Redaction::default()));
     }

@@ -20,6 +20,7 @@ use crate::{
         quirks::{ErrorCodes, Quirks},
     },
     outbound::client::{Answer, CallError, Outbound},
+    telemetry::metrics::Endpoint,
 };
 
 /// The grant type of a device's code.
@@ -66,7 +67,8 @@ pub async fn request_token(
         Grant::ClientCredentials { scopes } => scopes.join(client.options.scope_separator.as_deref().unwrap_or(" ")),
         _ => String::new(),
     };
-    let (answer, redaction) = ask(outbound, client, url, grant_fields(client, &grant, &scope), now).await?;
+    let fields = grant_fields(client, &grant, &scope);
+    let (answer, redaction) = ask(outbound, Endpoint::Token, client, url, fields, now).await?;
     match read(&answer, quirks, now) {
         Reading::Granted(mut response) => {
             response.redact(redaction);
@@ -101,6 +103,7 @@ pub async fn request_token(
 /// repeat what was sent, so what is to be taken out of it comes along.
 pub(super) async fn ask(
     outbound: &Outbound,
+    endpoint: Endpoint,
     client: &Client,
     url: &str,
     fields: Vec<(&str, &str)>,
@@ -119,7 +122,7 @@ pub(super) async fn ask(
         .header(ACCEPT, "application/json")
         .header(CONTENT_TYPE, content_type);
     let request = Authentication::of(client).apply(request);
-    let answer = outbound.send(request.body(body), now).await.map_err(|error| call_failure(&error))?;
+    let answer = outbound.send(endpoint, request.body(body), now).await.map_err(|error| call_failure(&error))?;
     // An overloaded server may send an OAuth error along; the status is what counts (a 503 is never a dead grant).
     let busy = match answer.status {
         429 => FailureKind::RateLimited,

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     model::quirks::Userinfo,
     outbound::client::{CallError, Outbound},
+    telemetry::metrics::Endpoint,
 };
 
 /// A person waits for the end of their consent meanwhile.
@@ -48,7 +49,7 @@ pub async fn request_account(
         HeaderValue::from_str(&format!("Bearer {}", access_token.expose_secret())).map_err(|_| Unnamed::NoAccount)?;
     bearer.set_sensitive(true);
     let request = outbound.get(&url)?.header(ACCEPT, "application/json").header(AUTHORIZATION, bearer).timeout(TIMEOUT);
-    let answer = outbound.send(request, now).await?;
+    let answer = outbound.send(Endpoint::Userinfo, request, now).await?;
     if answer.status != 200 {
         return Err(Unnamed::Status(answer.status));
     }

@@ -1,8 +1,12 @@
 //! The outbound client: every request to an authorization server goes through here.
-//! Owns: deadlines, the size limit, no redirects, no ambient proxy, the address guard.
+//! Owns: deadlines, the size limit, no redirects, no ambient proxy, the address guard, and what is measured of requests.
 //! Must not know: what the endpoints mean.
 
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
@@ -14,6 +18,7 @@ use reqwest::{
 use url::Url;
 
 use super::address::{AddressGuard, Refusal};
+use crate::telemetry::metrics::{Endpoint, METRICS, Provider, UpstreamOutcome};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// No valid response of an authorization server is larger.
@@ -26,6 +31,8 @@ const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 pub struct Outbound {
     client: Client,
     guard: AddressGuard,
+    /// Under which name its requests are measured.
+    provider: Arc<Provider>,
 }
 
 /// A response of any status.
@@ -94,7 +101,13 @@ impl Outbound {
             .timeout(timeout)
             .dns_resolver(std::sync::Arc::new(guard.clone()));
         let client = trust(client)?.build()?;
-        Ok(Self { client, guard })
+        Ok(Self { client, guard, provider: METRICS.providers.none() })
+    }
+
+    /// The same client, for requests to the servers of this provider.
+    #[must_use]
+    pub fn of_provider(&self, provider_id: &str) -> Self {
+        Self { provider: METRICS.providers.of(provider_id), ..self.clone() }
     }
 
     /// The guard of this client.
@@ -125,8 +138,10 @@ impl Outbound {
     ///
     /// # Errors
     /// [`CallError`]. A response of any status is not an error.
-    pub async fn head_of(&self, request: RequestBuilder) -> Result<(u16, Vec<String>), CallError> {
-        let response = request.send().await.map_err(|error| call_error(&error))?;
+    pub async fn head_of(&self, endpoint: Endpoint, request: RequestBuilder) -> Result<(u16, Vec<String>), CallError> {
+        let mut call = Call::begin(&self.provider, endpoint);
+        let response = call.settle(request.send().await.map_err(|error| call_error(&error)))?;
+        call.outcome = outcome_of(response.status().as_u16());
         let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
         let challenges = challenges.filter_map(|value| value.to_str().ok()).map(ToOwned::to_owned).collect();
         Ok((response.status().as_u16(), challenges))
@@ -136,18 +151,74 @@ impl Outbound {
     ///
     /// # Errors
     /// [`CallError`]. A response of any status is not an error.
-    pub async fn send(&self, request: RequestBuilder, now: DateTime<Utc>) -> Result<Answer, CallError> {
-        let mut response = request.send().await.map_err(|error| call_error(&error))?;
-        let (status, content_type, retry_after) =
-            (response.status().as_u16(), content_type(response.headers()), retry_after(response.headers(), now));
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| call_error(&error))? {
-            if body.len() + chunk.len() > BODY_LIMIT {
-                return Err(CallError::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
+    pub async fn send(
+        &self,
+        endpoint: Endpoint,
+        request: RequestBuilder,
+        now: DateTime<Utc>,
+    ) -> Result<Answer, CallError> {
+        let mut call = Call::begin(&self.provider, endpoint);
+        let answer = call.settle(receive(request, now).await)?;
+        call.outcome = outcome_of(answer.status);
+        Ok(answer)
+    }
+}
+
+async fn receive(request: RequestBuilder, now: DateTime<Utc>) -> Result<Answer, CallError> {
+    let mut response = request.send().await.map_err(|error| call_error(&error))?;
+    let (status, content_type, retry_after) =
+        (response.status().as_u16(), content_type(response.headers()), retry_after(response.headers(), now));
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| call_error(&error))? {
+        if body.len() + chunk.len() > BODY_LIMIT {
+            return Err(CallError::TooLarge);
         }
-        Ok(Answer { status, content_type, retry_after, body: body.freeze() })
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, content_type, retry_after, body: body.freeze() })
+}
+
+/// A request that is measured when this is dropped, also if nobody waits for it any longer.
+struct Call<'p> {
+    provider: &'p Provider,
+    endpoint: Endpoint,
+    outcome: UpstreamOutcome,
+    began: Instant,
+}
+
+impl<'p> Call<'p> {
+    fn begin(provider: &'p Provider, endpoint: Endpoint) -> Self {
+        Self { provider, endpoint, outcome: UpstreamOutcome::Abandoned, began: Instant::now() }
+    }
+
+    /// Notes why there is no response.
+    fn settle<T>(&mut self, result: Result<T, CallError>) -> Result<T, CallError> {
+        result.inspect_err(|error| {
+            self.outcome = match error {
+                CallError::Refused(_) => UpstreamOutcome::AddressRefused,
+                CallError::NotConnected => UpstreamOutcome::NotConnected,
+                CallError::Broken => UpstreamOutcome::Broken,
+                CallError::TimedOut => UpstreamOutcome::TimedOut,
+                CallError::TooLarge => UpstreamOutcome::TooLarge,
+            };
+        })
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let upstream = self.provider.upstream.of(self.endpoint);
+        upstream.requests.of(self.outcome).increment();
+        upstream.seconds.record(self.began.elapsed());
+    }
+}
+
+fn outcome_of(status: u16) -> UpstreamOutcome {
+    match status {
+        429 => UpstreamOutcome::RateLimited,
+        408 | 500.. => UpstreamOutcome::Unavailable,
+        400..500 => UpstreamOutcome::Refused,
+        _ => UpstreamOutcome::Ok,
     }
 }
 

@@ -18,12 +18,15 @@ use super::{
     error::StoreError,
     key_limits, pooler,
     postgres::{
-        ACQUIRE_TIMEOUT, NO_LIMITS, OpenTransaction, Pooled, Postgres, PostgresLocation, copy_in, in_time,
+        Connections, NO_LIMITS, OpenTransaction, Pooled, Postgres, PostgresLocation, copy_in, in_time,
         is_worth_another_connection, settle,
     },
     sqlite::{self, SqliteTransaction},
 };
-use crate::model::{key_limits::KeyLimits, outage::Outage, subject::Tenant};
+use crate::{
+    model::{key_limits::KeyLimits, outage::Outage, subject::Tenant},
+    telemetry::metrics::{METRICS, Statement, Timed},
+};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -117,6 +120,16 @@ impl Db {
         }
     }
 
+    /// How many connections there are.
+    pub(super) fn connections(&self) -> Connections {
+        match &self.0 {
+            Backend::Postgres(postgres) => postgres.connections(),
+            Backend::Sqlite(pool) => {
+                Connections { open: pool.size() as usize, idle: pool.num_idle(), max: sqlite::CONNECTIONS as usize }
+            }
+        }
+    }
+
     /// Listens to these channels; `None` on SQLite.
     pub(super) async fn listen(&self, channels: &[&str]) -> Result<Option<PgListener>, StoreError> {
         match &self.0 {
@@ -189,6 +202,7 @@ impl Tx {
 
     /// Sends `rows` to a `COPY ... FROM STDIN`, which only PostgreSQL has, and counts the rows that were added.
     pub async fn copy_in(&mut self, sql: &'static str, rows: Vec<u8>) -> Result<u64, StoreError> {
+        let _timed = time(false);
         match &mut self.0 {
             TxConnection::Postgres(transaction) => Ok(copy_in(&mut transaction.0, sql, rows).await?),
             TxConnection::Sqlite(_) => Err(ended()),
@@ -200,6 +214,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] when the database did not confirm it.
     pub async fn commit(self) -> Result<(), StoreError> {
+        let _timed = METRICS.statements.of(Statement::Commit).time();
         match self.0 {
             TxConnection::Postgres(OpenTransaction(None)) => Err(ended()),
             TxConnection::Postgres(transaction) => Ok(transaction.commit().await?),
@@ -232,12 +247,13 @@ pub struct Query<'c> {
 
 /// Runs `$run` on the connection in the slot, and decides whether that connection can be used again.
 macro_rules! on_session {
-    ($slot:expr, |$connection:ident, $args:ident, $keep:ident| $bound:expr, $run:expr) => {{
+    ($slot:expr, $is_read:expr, |$connection:ident, $args:ident, $keep:ident| $bound:expr, $run:expr) => {{
         let slot: &mut Option<Pooled> = $slot;
         match slot {
             None => return Err(ended()),
             Some(session) => {
                 let result = {
+                    let _timed = time($is_read);
                     let ($keep, $args) = (session.keeps_statements, $bound);
                     let $connection = session.wait();
                     in_time($run).await
@@ -264,7 +280,7 @@ macro_rules! on_connection {
             (Target::Db(Db(Backend::Postgres(postgres))), Args::Postgres(bound)) if postgres.shares_sessions() => {
                 Box::pin(async {
                     let mut transaction = postgres.begin().await?;
-                    let result = on_session!(&mut transaction.0, |$connection, $args, $keep| bound, $run);
+                    let result = on_session!(&mut transaction.0, is_read, |$connection, $args, $keep| bound, $run);
                     let committed = transaction.commit().await;
                     let value = result?;
                     committed?;
@@ -275,12 +291,12 @@ macro_rules! on_connection {
             (Target::Db(Db(Backend::Postgres(postgres))), Args::Postgres(bound)) => {
                 let mut slot = Some(postgres.connection().await?);
                 let again = is_read.then(|| bound.clone());
-                match (on_session!(&mut slot, |$connection, $args, $keep| bound, $run), again) {
+                match (on_session!(&mut slot, is_read, |$connection, $args, $keep| bound, $run), again) {
                     (Err(error), Some(bound)) if is_worth_another_connection(&error) => {
                         // Boxed, like opening a connection: every query would otherwise carry its state.
                         Box::pin(async {
                             let mut slot = Some(postgres.connection().await?);
-                            on_session!(&mut slot, |$connection, $args, $keep| bound, $run).map_err(StoreError::from)
+                            on_session!(&mut slot, is_read, |$connection, $args, $keep| bound, $run).map_err(StoreError::from)
                         })
                         .await
                     }
@@ -288,13 +304,15 @@ macro_rules! on_connection {
                 }
             }
             (Target::Db(Db(Backend::Sqlite(pool))), Args::Sqlite(bound)) => {
+                let _timed = time(is_read);
                 let ($connection, $args, $keep) = (pool, bound, true);
                 Box::pin($run).await.map_err(StoreError::from)
             }
             (Target::Tx(Tx(TxConnection::Postgres(transaction))), Args::Postgres(bound)) => {
-                on_session!(&mut transaction.0, |$connection, $args, $keep| bound, $run).map_err(StoreError::from)
+                on_session!(&mut transaction.0, is_read, |$connection, $args, $keep| bound, $run).map_err(StoreError::from)
             }
             (Target::Tx(Tx(TxConnection::Sqlite(transaction))), Args::Sqlite(bound)) => {
+                let _timed = time(is_read);
                 let result = match transaction.connection() {
                     None => return Err(ended()),
                     Some($connection) => {
@@ -388,6 +406,10 @@ impl From<sqlx::sqlite::SqliteQueryResult> for RowsAffected {
     fn from(result: sqlx::sqlite::SqliteQueryResult) -> Self {
         Self(result.rows_affected())
     }
+}
+
+fn time(is_read: bool) -> Timed<'static> {
+    METRICS.statements.of(if is_read { Statement::Read } else { Statement::Write }).time()
 }
 
 fn ended() -> StoreError {

@@ -2,7 +2,7 @@
 //! Owns: opening.
 //! Must not know: any table.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -14,7 +14,14 @@ use super::{
     reads::{provider_names::ProviderNames, shared::SharedReads},
     seal::RowSeal,
 };
-use crate::{cipher::KeyRing, model::subject::Tenant};
+use crate::{
+    cipher::KeyRing,
+    model::subject::Tenant,
+    telemetry::metrics::{Connection, METRICS},
+};
+
+/// A database that is away fails a job of ours more often than this.
+const REACHABLE_FOR: Duration = Duration::from_secs(15);
 
 /// The database, and the keys that seal what is in it.
 #[derive(Clone)]
@@ -70,6 +77,16 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         let _: (i64,) = self.db.query("SELECT now_ms FROM database_clock").read().one().await?;
         Ok(())
+    }
+
+    /// Measures the connections.
+    pub fn measure(&self) {
+        let connections = self.db.connections();
+        let in_use = connections.open.saturating_sub(connections.idle);
+        METRICS.connections.of(Connection::InUse).set(in_use as u64);
+        METRICS.connections.of(Connection::Idle).set(connections.idle as u64);
+        METRICS.connections_max.set(connections.max as u64);
+        METRICS.database_reachable.set(u64::from(self.db.reachable_for(REACHABLE_FOR)));
     }
 
     /// Seals and opens the columns of the row `row` of `tenant`. Tables whose secrets are never rewritten have the

@@ -32,4 +32,5 @@ pub mod revocations;
 mod seal;
 mod sealed_rows;
 mod sqlite;
+pub mod stock;
 pub mod tokens;

@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    pin::pin,
     str::FromStr,
     sync::{
         Arc,
@@ -16,6 +17,7 @@ use std::{
 };
 
 use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
@@ -25,7 +27,7 @@ use sqlx::{
 use tokio::time::timeout;
 
 use super::error::{StoreError, is_bad_login, outage_of};
-use crate::model::outage::Outage;
+use crate::{model::outage::Outage, telemetry::metrics::METRICS};
 
 /// The limits of a session: how long PostgreSQL may work on a statement, by its own clock, and the like. A statement and
 /// not a parameter of the start-up message, which PgBouncer refuses.
@@ -73,6 +75,13 @@ impl PostgresLocation {
         let listen_url = self.listen_url.as_ref().map(|url| postgres_options(LISTEN_URL_SETTING, url));
         url.and(listen_url.transpose()).map(drop)
     }
+}
+
+/// How many connections there are.
+pub(super) struct Connections {
+    pub(super) open: usize,
+    pub(super) idle: usize,
+    pub(super) max: usize,
 }
 
 /// The connections of one process.
@@ -236,6 +245,12 @@ impl Postgres {
         self.pool.manager().shares_sessions
     }
 
+    /// How many connections there are.
+    pub(super) fn connections(&self) -> Connections {
+        let status = self.pool.status();
+        Connections { open: status.size, idle: status.available, max: status.max_size }
+    }
+
     /// True when no connection has failed for this long.
     pub(super) fn reachable_for(&self, duration: Duration) -> bool {
         let failed_at = *self.pool.manager().failed_at.lock();
@@ -244,7 +259,19 @@ impl Postgres {
 
     /// A connection of the pool.
     pub(super) async fn connection(&self) -> Result<Pooled, StoreError> {
-        let error = match timeout(ACQUIRE_TIMEOUT, self.pool.get()).await {
+        let mut get = pin!(self.pool.get());
+        let got = match get.as_mut().now_or_never() {
+            // Nearly always one is free; then nothing has to be timed.
+            Some(got) => {
+                METRICS.connection_wait.record(Duration::ZERO);
+                Ok(got)
+            }
+            None => {
+                let _timed = METRICS.connection_wait.time();
+                timeout(ACQUIRE_TIMEOUT, get).await
+            }
+        };
+        let error = match got {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(deadpool::managed::PoolError::Backend(error))) => StoreError::from(error),
             Ok(Err(other)) => StoreError::Unavailable(Outage::Unreachable, other.to_string()),

@@ -17,12 +17,15 @@ use super::{
     seal::PROVIDER_CLIENT_SECRET,
     tokens::{lease::end_cool_down, state::end_grants},
 };
-use crate::model::{
-    actor::Act,
-    audit::{Event, EventName},
-    key_limits::Reach,
-    provider::Provider,
-    subject::Tenant,
+use crate::{
+    model::{
+        actor::Act,
+        audit::{Event, EventName},
+        key_limits::Reach,
+        provider::Provider,
+        subject::Tenant,
+    },
+    telemetry::metrics::{DeathCause, METRICS},
 };
 
 #[derive(sqlx::FromRow)]
@@ -155,7 +158,10 @@ impl Store {
             .with("token_url", &provider.client.token_url)
             .with("client_id", &provider.client.id);
         self.record(&mut tx, vec![event]).await?;
-        tx.commit().await
+        tx.commit().await?;
+        // From here on it has metrics: an increase from nothing would not be seen.
+        drop(METRICS.providers.of(&provider.provider_id));
+        Ok(())
     }
 
     /// Whether no provider of that name has the plain callback address, in any workspace. [`Self::create_provider`] decides
@@ -230,6 +236,7 @@ impl Store {
             about_provider(EventName::ProviderChanged, &updated, act, now).with("fields", changed.join(" "));
         if let Some(error) = replaced_key {
             let ended = end_grants(&mut tx, &updated.tenant, updated.id, error, now).await?;
+            METRICS.providers.of(&updated.provider_id).deaths.of(DeathCause::of(error)).add(ended);
             event = event.with("ended_tokens", ended);
         }
         self.record(&mut tx, vec![event]).await?;

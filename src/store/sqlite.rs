@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use super::postgres::ACQUIRE_TIMEOUT;
 
 /// SQLite has one writer at a time; the other connections read.
-const CONNECTIONS: u32 = 4;
+pub(super) const CONNECTIONS: u32 = 4;
 
 /// Opens the file, and creates it if it does not exist.
 pub(super) async fn open(path: &Path) -> Result<SqlitePool, sqlx::Error> {

@@ -118,7 +118,8 @@ async fn register_again(
         scopes: &provider.client.options.registered_scopes,
         on_devices: provider.client.options.device_authorization_url.is_some(),
     };
-    let registered = register(&broker.outbound, endpoint, purpose, provider.client.authentication, now).await?;
+    let outbound = broker.outbound.of_provider(&provider.provider_id);
+    let registered = register(&outbound, endpoint, purpose, provider.client.authentication, now).await?;
     let mut changed = provider.clone();
     changed.client.id = registered.client_id;
     changed.client.secret = registered.client_secret;

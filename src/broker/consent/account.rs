@@ -28,7 +28,8 @@ pub async fn identify(broker: &Broker, request: &AuthorizationRequest, grant: &m
     let userinfo_url = provider.as_ref().and_then(|provider| provider.userinfo_url.as_deref());
     let scopes = grant.scopes.as_deref().unwrap_or(&request.wanted.scopes);
     let Some(endpoint) = broker.catalog.userinfo_of(&request.client, userinfo_url, scopes) else { return };
-    match request_account(&broker.outbound, &endpoint, &grant.access_token, broker.clock.now()).await {
+    let outbound = broker.outbound.of_provider(&request.provider_id);
+    match request_account(&outbound, &endpoint, &grant.access_token, broker.clock.now()).await {
         Ok(account) => {
             grant.account_id = Some(account.id);
             grant.account_label = account.label;

@@ -153,7 +153,8 @@ async fn request(
 async fn grant_of_client(broker: &Broker, provider: &Provider, wanted: &GrantRequest) -> Result<Grant, TokenFailure> {
     let grant = TokenGrant::ClientCredentials { scopes: &wanted.scopes };
     let quirks = broker.catalog.quirks_of(&provider.client);
-    let response = request_token(&broker.outbound, &provider.client, quirks, grant, broker.clock.now()).await?;
+    let outbound = broker.outbound.of_provider(&provider.provider_id);
+    let response = request_token(&outbound, &provider.client, quirks, grant, broker.clock.now()).await?;
     let grant = grant_from_response(broker, &provider.client, &response, &wanted.scopes);
     Ok(Grant { account_id: Some(CLIENT_ACCOUNT.into()), ..grant })
 }

@@ -67,8 +67,8 @@ pub async fn begin_device(
     let request = async |provider: &Provider| {
         let authorization = broker.catalog.authorization_quirks_of(provider);
         let quirks = broker.catalog.quirks_of(&provider.client);
-        let (outbound, now) = (&broker.outbound, broker.clock.now());
-        authorize_device(outbound, provider, authorization, quirks, url, &wanted.scopes, now).await
+        let (outbound, now) = (broker.outbound.of_provider(&provider.provider_id), broker.clock.now());
+        authorize_device(&outbound, provider, authorization, quirks, url, &wanted.scopes, now).await
     };
     let reregistered;
     let mut provider = provider;
@@ -136,7 +136,8 @@ pub async fn poll(broker: &Arc<Broker>, request: AuthorizationRequest) -> Result
     let Some(Polling { device_code, seconds, .. }) = &request.device else { return Ok(()) };
     let grant = TokenGrant::Device(device_code);
     let quirks = broker.catalog.quirks_of(&request.client);
-    let failure = match request_token(&broker.outbound, &request.client, quirks, grant, broker.clock.now()).await {
+    let outbound = broker.outbound.of_provider(&request.provider_id);
+    let failure = match request_token(&outbound, &request.client, quirks, grant, broker.clock.now()).await {
         Ok(response) => {
             let grant = grant_from_response(broker, &request.client, &response, &request.wanted.scopes);
             return finish(broker, &request, Ok(grant), &Act::service()).await.map(drop);

@@ -243,10 +243,11 @@ async fn grant_of_code(
         TokenGrant::Code { code, redirect_uri: &request.redirect_uri, code_verifier: request.code_verifier.as_ref() };
     let client = &request.client;
     let quirks = broker.catalog.quirks_of(client);
-    let mut tokens = request_token(&broker.outbound, client, quirks, grant, broker.clock.now()).await?;
+    let outbound = broker.outbound.of_provider(&request.provider_id);
+    let mut tokens = request_token(&outbound, client, quirks, grant, broker.clock.now()).await?;
     if let (Some(_), Some(short)) = (&client.options.renewal_grant, &tokens.refresh_token) {
         // The token that a code is exchanged for lives an hour or two there; the one that it is exchanged for, weeks.
-        match request_token(&broker.outbound, client, quirks, TokenGrant::Refresh(short), broker.clock.now()).await {
+        match request_token(&outbound, client, quirks, TokenGrant::Refresh(short), broker.clock.now()).await {
             Ok(long) => tokens = long,
             Err(failure) => {
                 tracing::warn!(

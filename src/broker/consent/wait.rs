@@ -15,6 +15,7 @@ use crate::{
         tokens::fresh::{Usable, ensure_fresh},
     },
     model::{actor::Act, authorization_request::Status, key_limits::Reach, token::Token},
+    telemetry::metrics::METRICS,
 };
 
 /// How soon a waiter looks again after the database could not be reached.
@@ -48,6 +49,7 @@ pub async fn wait(
 ) -> Result<Waited, BrokerError> {
     let deadline = Instant::now() + timeout;
     let waiter = broker.notifications.register(id);
+    let _counted = METRICS.waiters.count();
     loop {
         let mut woken = std::pin::pin!(waiter.notify.notified());
         woken.as_mut().enable();

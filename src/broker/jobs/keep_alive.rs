@@ -20,6 +20,7 @@ use crate::{
         error::StoreError,
         tokens::due::{Candidate, Ending, InUse, RefreshFilter},
     },
+    telemetry::metrics::Trigger,
 };
 
 /// How often a server looks for tokens to refresh.
@@ -124,7 +125,7 @@ async fn at_one_provider(broker: &Arc<Broker>, candidates: Vec<Candidate>) -> Ke
         if broker.shutdown.run_until_cancelled(pace.tick()).await.is_none() {
             break;
         }
-        match refresh_candidate(broker, &candidate).await {
+        match refresh_candidate(broker, &candidate, Trigger::KeepAlive).await {
             Ok(None) => {}
             Ok(Some(Refreshed::Fresh(_))) => kept.fresh += 1,
             Ok(Some(Refreshed::ConsentNeeded)) => kept.dead += 1,

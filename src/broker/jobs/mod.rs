@@ -10,5 +10,6 @@ pub mod keep_alive;
 pub mod reseal;
 pub mod resume;
 pub mod schedule;
+pub mod stock;
 pub mod sweep;
 pub mod usage;

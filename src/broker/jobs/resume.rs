@@ -17,6 +17,7 @@ use crate::{
         tokens::refresh::{Refreshed, refresh_candidate},
     },
     store::tokens::due::Candidate,
+    telemetry::metrics::Trigger,
 };
 
 /// How often a server looks for them. One look is one read of an index that is nearly always empty.
@@ -34,7 +35,7 @@ pub async fn run_once(broker: &Arc<Broker>) -> Result<(), BrokerError> {
 }
 
 async fn resume(broker: &Arc<Broker>, candidate: Candidate) {
-    match refresh_candidate(broker, &candidate).await {
+    match refresh_candidate(broker, &candidate, Trigger::Resumed).await {
         Ok(Some(Refreshed::Fresh(_))) => {
             tracing::info!(event = "token.refresh_resumed", token_id = %candidate.token, "an interrupted refresh was resumed");
         }

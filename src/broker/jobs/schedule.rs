@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{audit, device_polls, encryption_keys, keep_alive, resume, sweep, usage};
+use super::{audit, device_polls, encryption_keys, keep_alive, resume, stock, sweep, usage};
 use crate::broker::{
     audit::record_refusals,
     context::Broker,
@@ -37,6 +37,7 @@ pub fn start(broker: &Arc<Broker>) {
     });
     repeat(broker, "refusals", REFUSALS_EVERY, REFUSALS_EVERY, |broker| async move { record_refusals(&broker).await });
     repeat(broker, "audit", soon(), audit::EVERY, |broker| async move { audit::run_once(&broker).await.map(drop) });
+    repeat(broker, "stock", Duration::ZERO, stock::EVERY, |broker| async move { stock::measure(&broker).await });
     repeat(broker, "resume", Duration::ZERO, resume::EVERY, |broker| async move { resume::run_once(&broker).await });
     repeat(broker, "devices", Duration::ZERO, device_polls::EVERY, |broker| async move {
         device_polls::run_due(&broker).await

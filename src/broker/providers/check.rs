@@ -10,7 +10,8 @@ use crate::{
 
 /// Checks every endpoint of a provider.
 pub async fn check(broker: &Broker, provider: &Provider) -> Vec<Finding> {
-    let (outbound, client, now) = (&broker.outbound, &provider.client, broker.clock.now());
+    let outbound = &broker.outbound.of_provider(&provider.provider_id);
+    let (client, now) = (&provider.client, broker.clock.now());
     let quirks = broker.catalog.quirks_of(client);
     let redirect_uri = callback_address_of(&broker.public_url, provider);
     let mut findings = match client.options.grant_type {

@@ -13,6 +13,7 @@ use crate::{
         actor::Act,
         token::{State, Token},
     },
+    telemetry::metrics::Trigger,
 };
 
 /// A token that is due, but valid for this long, is handed out at once; an agent can still use it.
@@ -54,7 +55,7 @@ pub async fn ensure_fresh(
             refresh_in_background(broker, token.clone(), act.clone());
             Usable::Current
         }
-        State::Active => match Box::pin(refresh(broker, token.clone(), act)).await {
+        State::Active => match Box::pin(refresh(broker, token.clone(), Trigger::Request, act)).await {
             Ok(Refreshed::Fresh(token)) => Usable::Refreshed(token),
             Ok(Refreshed::ConsentNeeded) => Usable::ConsentNeeded,
             Ok(Refreshed::Failed(_)) if !expired => Usable::Current,

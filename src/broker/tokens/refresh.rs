@@ -42,6 +42,7 @@ use crate::{
             lease::{Lease, RefreshFailure},
         },
     },
+    telemetry::metrics::{METRICS, RefreshOutcome, Trigger},
 };
 
 /// How long a lease lasts without being extended: a holder that died or froze is overtaken after this.
@@ -74,7 +75,12 @@ pub enum Refreshed {
 }
 
 /// Refreshes `token`, or waits for the caller that does. A caller that disconnects does not stop a refresh.
-pub async fn refresh(broker: &Arc<Broker>, token: Token, act: &Act) -> Result<Refreshed, BrokerError> {
+pub async fn refresh(
+    broker: &Arc<Broker>,
+    token: Token,
+    trigger: Trigger,
+    act: &Act,
+) -> Result<Refreshed, BrokerError> {
     let deadline = Instant::now() + Duration::from_secs(broker.settings.provider_timeout_seconds) + PATIENCE;
     loop {
         let waiter = broker.notifications.register(token.id);
@@ -83,7 +89,7 @@ pub async fn refresh(broker: &Arc<Broker>, token: Token, act: &Act) -> Result<Re
         if let Some((lease, permit)) = take_lease(broker, &token).await? {
             let id = token.id;
             // A task of its own: neither a caller that disconnects nor one that has waited long enough stops it.
-            let run = run(Arc::clone(broker), token, lease, permit, act.clone());
+            let run = run(Arc::clone(broker), token, lease, permit, trigger, act.clone());
             let run = broker.tasks.spawn(run.in_current_span());
             let refreshed = stored(&broker.unstored, id, deadline, run).await?;
             return Ok(refreshed.unwrap_or_else(|| Refreshed::Failed(timed_out())));
@@ -128,7 +134,11 @@ async fn take_lease(broker: &Broker, token: &Token) -> Result<Option<(Lease, Per
 }
 
 /// Refreshes a token that a job found. `None`: it was refreshed, deleted or found dead since then.
-pub async fn refresh_candidate(broker: &Arc<Broker>, candidate: &Candidate) -> Result<Option<Refreshed>, BrokerError> {
+pub async fn refresh_candidate(
+    broker: &Arc<Broker>,
+    candidate: &Candidate,
+    trigger: Trigger,
+) -> Result<Option<Refreshed>, BrokerError> {
     let token = match broker.store.token(&candidate.tenant, candidate.token).await {
         Err(error @ StoreError::NotOpened(_)) => {
             broker.store.set_refresh_aside(&candidate.tenant, candidate.token, None, broker.clock.now()).await?;
@@ -138,7 +148,7 @@ pub async fn refresh_candidate(broker: &Arc<Broker>, candidate: &Candidate) -> R
     };
     match token {
         Some(token) if token.generation == candidate.generation && token.state == State::Active => {
-            Box::pin(refresh(broker, token, &Act::service())).await.map(Some)
+            Box::pin(refresh(broker, token, trigger, &Act::service())).await.map(Some)
         }
         _ => Ok(None),
     }
@@ -150,14 +160,15 @@ pub fn refresh_in_background(broker: &Arc<Broker>, token: Token, act: Act) {
         return;
     }
     let Some(permit) = broker.limits.begin(LimitKey::BackgroundRefresh(token.id)) else { return };
-    let broker = Arc::clone(broker);
-    broker.tasks.clone().spawn(async move {
+    let (broker, tasks) = (Arc::clone(broker), broker.tasks.clone());
+    let refresh = async move {
         let id = token.id;
-        if let Err(error) = refresh(&broker, token, &act).await {
+        if let Err(error) = refresh(&broker, token, Trigger::Background, &act).await {
             tracing::warn!(event = "token.background_refresh_failed", token_id = %id, %error, "background refresh failed");
         }
         drop(permit);
-    });
+    };
+    tasks.spawn(refresh.in_current_span());
 }
 
 /// One refresh, under the lease and holding nothing else: no connection, no transaction, no lock.
@@ -166,6 +177,7 @@ async fn run(
     token: Token,
     lease: Lease,
     permit: Permit,
+    trigger: Trigger,
     act: Act,
 ) -> Result<Refreshed, BrokerError> {
     // The provider's record of today: an endpoint or a secret that was corrected counts from the next refresh on.
@@ -194,13 +206,14 @@ async fn run(
         match response {
             Ok(response) => {
                 let grant = grant_from_response(&broker, &provider.client, &response, &token.scopes);
-                let kept = keep(&broker, &token, &provider, &lease, &grant, &act).await;
+                let kept = keep(&broker, &token, &provider, &lease, trigger, &grant, &act).await;
                 note_client(&broker, &provider, None).await;
                 kept
             }
             Err(failure) => {
                 let failure = classify_client_failure(&provider, failure);
                 note_client(&broker, &provider, Some(&failure)).await;
+                count(&token, trigger, outcome_of(failure.kind));
                 fail(&broker, &token, &lease, failure, &act).await
             }
         }
@@ -253,6 +266,7 @@ async fn request(
     lease: &Lease,
 ) -> Result<TokenResponse, TokenFailure> {
     let quirks = broker.catalog.quirks_of(&provider.client);
+    let outbound = broker.outbound.of_provider(&provider.provider_id);
     let mut attempts = 0;
     loop {
         attempts += 1;
@@ -260,7 +274,7 @@ async fn request(
             GrantType::ClientCredentials => TokenGrant::ClientCredentials { scopes: &token.scopes },
             GrantType::AuthorizationCode | GrantType::ApiKey => TokenGrant::Refresh(&lease.refresh_token),
         };
-        let failure = match request_token(&broker.outbound, &provider.client, quirks, grant, broker.clock.now()).await {
+        let failure = match request_token(&outbound, &provider.client, quirks, grant, broker.clock.now()).await {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
@@ -283,13 +297,23 @@ async fn keep(
     token: &Token,
     provider: &Provider,
     lease: &Lease,
+    trigger: Trigger,
     grant: &Grant,
     act: &Act,
 ) -> Result<Refreshed, BrokerError> {
     let tenant = &token.subject.tenant;
     let write = || broker.store.keep_refreshed(token, lease, grant, act, broker.clock.now());
-    let kept = persist(&broker.unstored, token.id, write).await?;
-    if kept {
+    let kept = persist(&broker.unstored, token.id, write).await;
+    count(
+        token,
+        trigger,
+        match kept {
+            Ok(true) => RefreshOutcome::Refreshed,
+            Ok(false) => RefreshOutcome::Discarded,
+            Err(_) => RefreshOutcome::NotStored,
+        },
+    );
+    if kept? {
         tracing::info!(event = "token.refreshed", token_id = %token.id, provider = token.provider_id, "token refreshed");
     } else {
         // Written or deleted in the meantime: what is stored now counts, not this result.
@@ -303,6 +327,23 @@ async fn keep(
             queue_revocation(broker, tenant, &provider.provider_id, &provider.client, grant).await?;
             Ok(Refreshed::ConsentNeeded)
         }
+    }
+}
+
+fn count(token: &Token, trigger: Trigger, outcome: RefreshOutcome) {
+    METRICS.providers.of(&token.provider_id).refreshes.of(trigger).of(outcome).increment();
+}
+
+fn outcome_of(failure: FailureKind) -> RefreshOutcome {
+    match failure {
+        FailureKind::DeadGrant => RefreshOutcome::Dead,
+        FailureKind::Unavailable => RefreshOutcome::Unavailable,
+        FailureKind::TimedOut => RefreshOutcome::TimedOut,
+        FailureKind::RateLimited => RefreshOutcome::RateLimited,
+        FailureKind::MisconfiguredClient => RefreshOutcome::MisconfiguredClient,
+        FailureKind::Refused => RefreshOutcome::Refused,
+        FailureKind::Unreadable => RefreshOutcome::Unreadable,
+        FailureKind::AddressRefused => RefreshOutcome::AddressRefused,
     }
 }
 

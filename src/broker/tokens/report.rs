@@ -22,6 +22,7 @@ use crate::{
         key_limits::Reach,
         token::{State, Token},
     },
+    telemetry::metrics::Trigger,
 };
 
 /// A token that was replaced less than this ago is not refreshed again: the report is about the one before, or a refresh
@@ -80,7 +81,7 @@ pub async fn report_invalid(
     record(broker, Event::of_token(EventName::TokenReportedInvalid, &token, act, broker.clock.now())).await?;
     tracing::info!(event = "token.reported_invalid", token_id = %token.id, provider = token.provider_id, "an agent reported that an API rejected a token");
     if token.has_refresh_token {
-        return match refresh(broker, token, act).await? {
+        return match refresh(broker, token, Trigger::Reported, act).await? {
             Refreshed::Fresh(token) => Ok(Reported::Refreshed(token)),
             Refreshed::ConsentNeeded => Ok(Reported::ConsentNeeded),
             Refreshed::Failed(failure) => Err(BrokerError::Provider(failure)),

@@ -6,8 +6,8 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use futures_util::{StreamExt, stream};
-use metrics::counter;
 use tokio::{sync::mpsc, time::Instant};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
@@ -32,6 +32,7 @@ use crate::{
         error::StoreError,
         revocations::{Revocation, RevokedTokens},
     },
+    telemetry::metrics::{METRICS, RevocationOutcome},
 };
 
 /// How long a caller that deletes waits for the providers. What is left then goes on in the background.
@@ -166,7 +167,7 @@ pub async fn queue_revocation(
 pub async fn run_due(broker: &Arc<Broker>) -> Result<(), StoreError> {
     let now = broker.clock.now();
     for lost in broker.store.give_up_revocations(ATTEMPTS_MAX, now).await? {
-        count("given_up");
+        count(RevocationOutcome::GivenUp);
         tracing::error!(
             event = "revocation.given_up", revocation = %lost.id, provider = lost.provider_id,
             last_error = lost.last_error,
@@ -200,14 +201,16 @@ pub async fn revoke_deleted(broker: &Arc<Broker>, deleted: Deleted) -> Deletion 
 fn attempt_each(broker: &Arc<Broker>, ids: Vec<Uuid>, deadline: Instant) -> mpsc::UnboundedReceiver<Attempt> {
     let (report, attempts) = mpsc::unbounded_channel();
     let broker = Arc::clone(broker);
-    broker.tasks.clone().spawn(async move {
+    let tasks = broker.tasks.clone();
+    let attempt_all = async move {
         let over = tokio::time::timeout_at(deadline, broker.shutdown.cancelled());
         let running = stream::iter(ids).take_until(over).map(|id| attempt_one(&broker, id)).buffer_unordered(PARALLEL);
         let mut running = pin!(running);
         while let Some(attempt) = running.next().await {
             let _ = report.send(attempt);
         }
-    });
+    };
+    tasks.spawn(attempt_all.in_current_span());
     attempts
 }
 
@@ -227,7 +230,7 @@ async fn attempt_one(broker: &Broker, id: Uuid) -> Attempt {
 async fn attempt(broker: &Broker, mut revocation: Revocation) -> Result<Attempt, StoreError> {
     if !avoid_other_grants(broker, &mut revocation).await? {
         broker.store.end_revocation(&revocation, Some("would_end_others"), broker.clock.now()).await?;
-        count("spared");
+        count(RevocationOutcome::Spared);
         tracing::warn!(
             event = "revocation.would_end_others", revocation = %revocation.id, provider = revocation.provider_id,
             "a token was not revoked: that would end another token of its account"
@@ -240,13 +243,13 @@ async fn attempt(broker: &Broker, mut revocation: Revocation) -> Result<Attempt,
         // A dead access token without a refresh token is all there was of the grant.
         Ok(Revoked::Yes | Revoked::AccessTokenDead) => {
             broker.store.end_revocation(&revocation, None, broker.clock.now()).await?;
-            count("revoked");
+            count(RevocationOutcome::Revoked);
             tracing::info!(event = "revocation.completed", revocation = %id, provider, "a grant was revoked at its provider");
             Ok(Attempt::Revoked)
         }
         Ok(Revoked::Unsupported) => {
             broker.store.end_revocation(&revocation, Some("unsupported"), broker.clock.now()).await?;
-            count("unsupported");
+            count(RevocationOutcome::Unsupported);
             tracing::warn!(event = "revocation.unsupported", revocation = %id, provider, "the provider does not support revocation");
             Ok(Attempt::Impossible)
         }
@@ -254,7 +257,7 @@ async fn attempt(broker: &Broker, mut revocation: Revocation) -> Result<Attempt,
             let wait = BACKOFF.after_with_jitter(revocation.attempts - 1).max(failure.retry_after.unwrap_or_default());
             let next_at = broker.clock.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::days(1));
             broker.store.postpone_revocation(&revocation, &failure.problem, next_at).await?;
-            count("failed");
+            count(RevocationOutcome::Failed);
             tracing::warn!(
                 event = "revocation.failed", revocation = %id, provider, attempts = revocation.attempts,
                 error = %failure, %next_at, "a grant could not be revoked at its provider; will retry"
@@ -291,7 +294,8 @@ async fn revoke_upstream(broker: &Broker, revocation: &mut Revocation) -> Result
     }
     let grant = TokenGrant::Refresh(refresh_token);
     let quirks = broker.catalog.quirks_of(&revocation.client);
-    match request_token(&broker.outbound, &revocation.client, quirks, grant, broker.clock.now()).await {
+    let outbound = broker.outbound.of_provider(&revocation.provider_id);
+    match request_token(&outbound, &revocation.client, quirks, grant, broker.clock.now()).await {
         Ok(response) => {
             revocation.tokens.access_token = response.access_token;
             revocation.tokens.refresh_token = response.refresh_token.or(revocation.tokens.refresh_token.take());
@@ -321,11 +325,12 @@ async fn request_revocation(broker: &Broker, revocation: &Revocation) -> Result<
     };
     let (client, url) = (&revocation.client, &revocation.revocation_url);
     let how = broker.catalog.revocation_at(client, url);
-    revocation::revoke(&broker.outbound, client, url, &how, granted, broker.clock.now()).await
+    let outbound = broker.outbound.of_provider(&revocation.provider_id);
+    revocation::revoke(&outbound, client, url, &how, granted, broker.clock.now()).await
 }
 
-fn count(outcome: &'static str) {
-    counter!("agent_auth_revocations_total", "outcome" => outcome).increment(1);
+fn count(outcome: RevocationOutcome) {
+    METRICS.revocations.of(outcome).increment();
 }
 
 #[cfg(test)]

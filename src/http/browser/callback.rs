@@ -35,7 +35,7 @@ use crate::{
     http::{
         act::BrowserAct,
         app::App,
-        error::{ApiError, Faults},
+        error::{ApiError, ErrorCode, Faults, of_provider_failure},
     },
     model::{actor::Act, authorization_request::Status, failure::FailureKind},
 };
@@ -255,9 +255,9 @@ pub(in crate::http) async fn finish(
         Ok(
             Completion::Completed { id, return_url: Some(url) }
             | Completion::AlreadyCompleted { id, return_url: Some(url) },
-        ) => to_application(&url, id, None),
+        ) => to_application(&url, id, None, request_id),
         Ok(Completion::AwaitingConfirmation { id, return_url, reference }) => {
-            to_application(&return_url, id, Some(&reference))
+            to_application(&return_url, id, Some(&reference), request_id)
         }
         Ok(Completion::Completed { id, return_url: None }) => see_other(app, provider_id, id, ""),
         Ok(Completion::AlreadyCompleted { id, return_url: None }) => see_other(app, provider_id, id, "?again"),
@@ -268,9 +268,9 @@ pub(in crate::http) async fn finish(
         Ok(Completion::StateUsed) => failed(StatusCode::BAD_REQUEST, FailureReason::StateUsed, request_id),
         Ok(Completion::WrongProvider) => failed(StatusCode::BAD_REQUEST, FailureReason::WrongProvider, request_id),
         Ok(Completion::Failed { id, error, error_description, kind, .. }) => {
-            let (status, reason) = failure(&error, kind);
+            let (status, reason, code) = failure(&error, kind);
             let provider = authorization::outcome(&app.broker, provider_id, id).await.ok().flatten();
-            page(
+            let failed = page(
                 status,
                 &Page::Failed {
                     provider: provider.as_ref().map(|(name, _)| name.as_str()),
@@ -279,7 +279,8 @@ pub(in crate::http) async fn finish(
                     error_description: error_description.as_deref(),
                     request_id: request_id.0.as_deref(),
                 },
-            )
+            );
+            with_code(failed, code)
         }
         Err(error) => internal_error_page(error.into(), request_id),
     }
@@ -292,9 +293,9 @@ fn see_other(app: &App, provider_id: &str, id: Uuid, query: &str) -> Response {
 
 /// Redirects to one of the application's own addresses, with the request's id; and, if the application has to confirm the
 /// user, with the reference that it needs for that.
-fn to_application(return_url: &str, id: Uuid, reference: Option<&SecretString>) -> Response {
+fn to_application(return_url: &str, id: Uuid, reference: Option<&SecretString>, request_id: &RequestId) -> Response {
     // It was checked when the provider was written.
-    let Ok(mut url) = Url::parse(return_url) else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let Ok(mut url) = Url::parse(return_url) else { return internal_error_page(ApiError::Internal, request_id) };
     url.query_pairs_mut().append_pair("auth_id", &id.to_string());
     if let Some(reference) = reference {
         url.query_pairs_mut().append_pair("reference", reference.expose_secret());
@@ -312,18 +313,29 @@ pub(super) fn redirect(location: String) -> Response {
     (StatusCode::SEE_OTHER, headers).into_response()
 }
 
-fn failure(error: &str, kind: Option<FailureKind>) -> (StatusCode, FailureReason) {
+fn failure(error: &str, kind: Option<FailureKind>) -> (StatusCode, FailureReason, Option<ErrorCode>) {
     // In addition to the standard's code: the codes of LinkedIn and others for a person who presses Cancel.
     let denied = ["access_denied", "user_cancelled_login", "user_cancelled_authorize", "user_denied"];
-    match kind {
-        None if denied.contains(&error) => (StatusCode::BAD_REQUEST, FailureReason::Denied),
-        None => (StatusCode::BAD_REQUEST, FailureReason::ProviderRefused),
-        Some(FailureKind::Unavailable | FailureKind::RateLimited) => {
-            (StatusCode::SERVICE_UNAVAILABLE, FailureReason::ProviderUnavailable)
+    let Some(kind) = kind else {
+        let reason = if denied.contains(&error) { FailureReason::Denied } else { FailureReason::ProviderRefused };
+        return (StatusCode::BAD_REQUEST, reason, None);
+    };
+    let (status, code) = of_provider_failure(kind);
+    let reason = match kind {
+        FailureKind::Unavailable | FailureKind::RateLimited | FailureKind::TimedOut => {
+            FailureReason::ProviderUnavailable
         }
-        Some(FailureKind::TimedOut) => (StatusCode::GATEWAY_TIMEOUT, FailureReason::ProviderUnavailable),
-        Some(_) => (StatusCode::BAD_GATEWAY, FailureReason::ExchangeFailed),
+        _ => FailureReason::ExchangeFailed,
+    };
+    (status, reason, Some(code))
+}
+
+/// The page, counted as an error with this code.
+fn with_code(mut page: Response, code: Option<ErrorCode>) -> Response {
+    if let Some(code) = code {
+        page.extensions_mut().insert(code);
     }
+    page
 }
 
 pub(in crate::http) fn failed(status: StatusCode, reason: FailureReason, request_id: &RequestId) -> Response {
@@ -333,7 +345,9 @@ pub(in crate::http) fn failed(status: StatusCode, reason: FailureReason, request
 
 /// An internal failure as a page, with the status that the API would return.
 pub(in crate::http) fn internal_error_page(error: ApiError, request_id: &RequestId) -> Response {
-    failed(error.into_response().status(), FailureReason::Internal, request_id)
+    let refused = error.into_response();
+    let page = failed(refused.status(), FailureReason::Internal, request_id);
+    with_code(page, refused.extensions().get().copied())
 }
 
 /// The response to a request that does not come from a person: it completes nothing.

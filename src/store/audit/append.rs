@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     model::{
-        audit::{Event, RecordedEvent},
+        audit::{Event, EventName, RecordedEvent},
         subject::Tenant,
     },
     store::{
@@ -23,6 +23,7 @@ use crate::{
         handle::Store,
         seal::AUDIT_KEY,
     },
+    telemetry::metrics::{Consent, DeathCause, METRICS, NO_PROVIDER},
 };
 
 /// In the order in which they are bound.
@@ -121,6 +122,7 @@ impl Store {
     /// [`StoreError::Audit`]: then the transaction must not be committed, and nothing is done. [`StoreError::Unavailable`]
     /// when another writer of the organization was in the way for too long.
     pub(in crate::store) async fn record(&self, tx: &mut Tx, events: Vec<Event>) -> Result<(), StoreError> {
+        events.iter().for_each(count);
         let mut of_organization: BTreeMap<String, Vec<RecordedEvent>> = BTreeMap::new();
         for event in events.into_iter().map(RecordedEvent::new) {
             of_organization.entry(event.organization_id.clone()).or_default().push(event);
@@ -266,9 +268,35 @@ async fn is_recorded(tx: &mut Tx, organization: &str, before: &Unconfirmed) -> R
 /// Whatever fails here fails the audit log, unless it is only late.
 fn not_recorded(error: StoreError) -> StoreError {
     match error {
-        error @ (StoreError::Unavailable(..) | StoreError::Audit(_)) => error,
-        error => StoreError::Audit(error.to_string()),
+        error @ StoreError::Unavailable(..) => error,
+        error => {
+            METRICS.audit_failures.increment();
+            match error {
+                error @ StoreError::Audit(_) => error,
+                error => StoreError::Audit(error.to_string()),
+            }
+        }
     }
+}
+
+/// Counts what the metrics say of grants and consents. Every event of theirs comes by here, as the last thing that its
+/// transaction does: a commit that fails and is repeated counts twice.
+fn count(event: &Event) {
+    let error = event.error.as_deref().unwrap_or_default();
+    let consent = match event.name {
+        EventName::ConsentBegun => Consent::Begun,
+        EventName::ConsentCompleted => Consent::Completed,
+        EventName::ConsentFailed => Consent::Failed,
+        EventName::ConsentRefused if error == "access_denied" => Consent::Denied,
+        EventName::ConsentRefused => Consent::Refused,
+        EventName::TokenConsentNeeded => {
+            let provider = METRICS.providers.of(event.provider_id.as_deref().unwrap_or(NO_PROVIDER));
+            provider.deaths.of(DeathCause::of(error)).increment();
+            return;
+        }
+        _ => return,
+    };
+    METRICS.consents.of(consent).increment();
 }
 
 /// The key belongs to the organization, not to one of its workspaces.
@@ -331,12 +359,7 @@ fn bind_event<'q>(query: Query<'q>, event: &RecordedEvent) -> Query<'q> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        cipher::KeyRing,
-        clock::Clock,
-        model::{actor::Act, audit::EventName},
-        store::db::Location,
-    };
+    use crate::{cipher::KeyRing, clock::Clock, model::actor::Act, store::db::Location};
 
     #[tokio::test]
     async fn events_whose_commit_was_not_confirmed_are_recorded_once() {

@@ -5,7 +5,10 @@
 use moka::sync::Cache;
 use uuid::Uuid;
 
-use crate::model::subject::Tenant;
+use crate::{
+    model::subject::Tenant,
+    telemetry::metrics::{Cached, METRICS},
+};
 
 /// Names remembered at most.
 const REMEMBERED_NAMES: u64 = 10_000;
@@ -21,7 +24,9 @@ impl ProviderNames {
     }
 
     pub(in crate::store) fn get(&self, name: &(Tenant, String)) -> Option<Uuid> {
-        self.0.get(name)
+        let known = self.0.get(name);
+        METRICS.looked_up(Cached::ProviderNames, known.is_some());
+        known
     }
 
     pub(in crate::store) fn insert(&self, name: (Tenant, String), provider: Uuid) {

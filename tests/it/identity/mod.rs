@@ -6,4 +6,4 @@ mod key_limits;
 mod langsmith;
 mod random_rows;
 mod rights_that_end;
-mod routes;
+pub mod routes;

@@ -56,7 +56,7 @@ pub const OPERATIONS: [(&str, &str, Needs); 26] = [
 ];
 
 /// What is outside the API. None of it takes a key.
-const OTHERS: [&str; 13] = [
+pub const OTHERS: [&str; 13] = [
     "/host-oauth-callback/{provider_id}",
     "/host-oauth-callback/{provider_id}/at/{callback_tag}",
     "/host-oauth-callback/{provider_id}/{auth_id}",

@@ -13,6 +13,7 @@ pub mod fault_proxy;
 pub mod langsmith;
 pub mod mcp_server;
 pub mod pgbouncer;
+pub mod metrics;
 pub mod postgres;
 pub mod trap;
 pub mod wire;
