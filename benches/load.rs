@@ -2,17 +2,22 @@
 //! Owns: the order of the measurements, and the table of figures with their targets.
 //! Must not know: how each figure is taken. Time alone never makes it fail; a wrong answer does.
 #![expect(clippy::print_stdout, reason = "figures are what this program is for")]
+#![expect(clippy::disallowed_methods, reason = "it asks PostgreSQL for its process")]
 
 #[path = "load/client.rs"]
 mod client;
 #[path = "load/consent.rs"]
 mod consent;
+#[path = "load/cpu.rs"]
+mod cpu;
 #[path = "load/hits.rs"]
 mod hits;
 #[path = "load/process.rs"]
 mod process;
 #[path = "load/seed.rs"]
 mod seed;
+#[path = "load/targets.rs"]
+mod targets;
 #[path = "load/waiters.rs"]
 mod waiters;
 #[path = "load/wakes.rs"]
@@ -22,10 +27,12 @@ mod yardstick;
 
 use agent_auth::cipher::KeyRing;
 use anyhow::{Context, bail};
+use secrecy::SecretString;
+use sqlx::{Connection, PgConnection};
 
 use self::{
     consent::FakeProvider,
-    hits::Level,
+    hits::{Level, Plan, Sides},
     process::{Process, Replica},
 };
 
@@ -34,23 +41,17 @@ async fn main() -> anyhow::Result<()> {
     // Cargo adds `--bench` to what it was told.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [database_url] => measure(database_url).await,
+        ["--short", database_url] => measure_shortly(database_url).await,
         [yardstick::ARGUMENT, database_url] => yardstick::serve(database_url).await,
+        [database_url] => measure(database_url).await,
         _ => bail!("expected the URL of an empty PostgreSQL database; scripts/bench starts one and gives it"),
     }
 }
 
 async fn measure(database_url: &str) -> anyhow::Result<()> {
-    let provider = FakeProvider::start().await?;
     let keys = KeyRing::generate();
-    println!("Seeding {} tokens", seed::USERS);
-    seed::seed(database_url, &keys, &provider).await.context("seeding")?;
-
-    let levels = {
-        let ours = Replica::start(database_url, &keys).await?;
-        let yardstick = Process::start_yardstick(database_url)?;
-        hits::measure(&ours, &yardstick).context("hits")?
-    };
+    let _provider = seeded(database_url, &keys, hits::FULL.users).await?;
+    let levels = measure_hits(database_url, &keys, &hits::FULL).await?;
     println!("Opening {} waiters", waiters::WAITERS);
     let waiters = {
         let replica = Replica::start(database_url, &keys).await?;
@@ -61,38 +62,49 @@ async fn measure(database_url: &str) -> anyhow::Result<()> {
         let (here, there) = (Replica::start(database_url, &keys).await?, Replica::start(database_url, &keys).await?);
         wakes::measure(&here, &there).await.context("wakes")?
     };
-
-    print_hits(&levels);
+    targets::print(&levels);
     print_rest(&waiters, &wakes);
     Ok(())
 }
 
-fn print_hits(levels: &[Level]) {
-    println!(
-        "\nPOST /v2/auth/authenticate with a stored token, {} users, beside a bare axum + sqlx handler",
-        seed::USERS
-    );
-    println!(
-        "{:>11} | {:>9} {:>8} {:>8} | {:>9} {:>8} {:>8} | {:>5} {:<20} target",
-        "connections", "ours", "p50", "p99", "yardstick", "p50", "p99", "ratio", "of each round"
-    );
-    for level in levels {
-        let (ours, yardstick) = (level.ours(), level.yardstick());
-        let rounds: Vec<String> = level.ratios().iter().map(|ratio| format!("{ratio:.2}")).collect();
-        println!(
-            "{:>11} | {:>7.0}/s {:>6.2}ms {:>6.2}ms | {:>7.0}/s {:>6.2}ms {:>6.2}ms | {:>5.2} {:<20} {}",
-            level.connections,
-            ours.per_second,
-            ours.p50,
-            ours.p99,
-            yardstick.per_second,
-            yardstick.p50,
-            yardstick.p99,
-            level.ratio(),
-            rounds.join(" "),
-            level.target
-        );
-    }
+/// About a minute, and it fails only if something became less than half as fast as it should be.
+async fn measure_shortly(database_url: &str) -> anyhow::Result<()> {
+    let keys = KeyRing::generate();
+    let _provider = seeded(database_url, &keys, hits::SHORT.users).await?;
+    let levels = measure_hits(database_url, &keys, &hits::SHORT).await?;
+    targets::print(&levels);
+    targets::refuse_gross_regressions(&levels)
+}
+
+async fn seeded(database_url: &str, keys: &SecretString, users: u32) -> anyhow::Result<FakeProvider> {
+    let provider = FakeProvider::start().await?;
+    println!("Seeding {users} tokens");
+    seed::seed(database_url, keys, &provider, users).await.context("seeding")?;
+    Ok(provider)
+}
+
+async fn measure_hits(database_url: &str, keys: &SecretString, plan: &Plan) -> anyhow::Result<Vec<Level>> {
+    let start = async |cache, handouts| {
+        let settings = [("TOKEN_CACHE", cache), ("AUDIT_HANDOUTS", handouts)];
+        Replica::start_with(database_url, keys, &settings).await
+    };
+    let sides = Sides {
+        yardstick: &Process::start_yardstick(database_url)?,
+        database: &start("off", "off").await?,
+        database_audited: &start("off", "batched").await?,
+        memory: &start("on", "off").await?,
+        memory_audited: &start("on", "batched").await?,
+        postmaster: postmaster(database_url).await?,
+        users: plan.users,
+    };
+    hits::measure(&sides, plan).context("hits")
+}
+
+/// The process that starts all others of the database.
+async fn postmaster(database_url: &str) -> anyhow::Result<u32> {
+    let mut connection = PgConnection::connect(database_url).await?;
+    let session: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
+    cpu::parent(u32::try_from(session)?)
 }
 
 fn print_rest(waiters: &waiters::Figures, wakes: &wakes::Figures) {

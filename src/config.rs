@@ -96,6 +96,7 @@ pub struct Settings {
     pub keep_alive_used_within_hours: i64,
     pub keep_alive_idle_days: i64,
     pub dead_token_days: i64,
+    pub token_cache: String,
     pub audit_handouts: String,
     pub audit_days: i64,
     pub max_connections: usize,
@@ -180,6 +181,9 @@ impl Settings {
         }
         if !["admin", "agent"].contains(&self.langsmith_role.as_str()) {
             return refuse("langsmith_role", "expected `admin` or `agent`");
+        }
+        if !["on", "off"].contains(&self.token_cache.as_str()) {
+            return refuse("token_cache", "expected `on` or `off`");
         }
         let langsmith = [
             ("langsmith_endpoint", self.langsmith_endpoint.is_some()),

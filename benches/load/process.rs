@@ -51,6 +51,10 @@ impl Process {
         Ok(Self { child, address })
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Resident memory in KiB.
     pub fn memory_kib(&self) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
@@ -66,6 +70,15 @@ pub struct Replica {
 
 impl Replica {
     pub async fn start(database_url: &str, keys: &SecretString) -> anyhow::Result<Self> {
+        Self::start_with(database_url, keys, &[]).await
+    }
+
+    /// With these settings besides.
+    pub async fn start_with(
+        database_url: &str,
+        keys: &SecretString,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let address = free_address()?;
         let child = Command::new(env!("CARGO_BIN_EXE_agent-auth"))
             .arg("serve")
@@ -77,6 +90,7 @@ impl Replica {
             .env("AGENT_AUTH_ALLOW_PRIVATE_UPSTREAMS", Ipv4Addr::LOCALHOST.to_string())
             // No person is there who could press a button.
             .env("AGENT_AUTH_CONSENT", "direct")
+            .envs(settings.iter().map(|(name, value)| (format!("AGENT_AUTH_{name}"), value)))
             // It logs as it does by default, and that costs what it costs; nobody reads it here.
             .stderr(Stdio::null())
             .spawn()

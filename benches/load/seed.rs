@@ -25,8 +25,6 @@ use url::Url;
 
 use super::consent::FakeProvider;
 
-/// Users `user-0`, `user-1`, ... with a token each.
-pub const USERS: u32 = 100_000;
 /// The provider's id on the wire.
 pub const PROVIDER: &str = "bench";
 /// The one scope of every token.
@@ -34,14 +32,15 @@ pub const SCOPE: &str = "read";
 const CONNECTIONS: u32 = 8;
 const TASKS: usize = 32;
 
-pub async fn seed(database_url: &str, keys: &SecretString, provider: &FakeProvider) -> anyhow::Result<()> {
+/// Users `user-0`, `user-1`, ... with a token each.
+pub async fn seed(database_url: &str, keys: &SecretString, provider: &FakeProvider, users: u32) -> anyhow::Result<()> {
     let now = Clock::system().now();
     let location = Location::Postgres(PostgresLocation::new(in_a_hurry(database_url)?.into(), CONNECTIONS));
     let store = Store::open(&location, KeyRing::parse(keys)?, now).await?;
     let tenant = store.home_tenant(now).await?;
     let provider = registered(tenant, provider, now);
     store.create_provider(&provider, EventName::ProviderCreated, &Act::service()).await?;
-    stream::iter(0..USERS)
+    stream::iter(0..users)
         .map(|number| connect(&store, &provider, number, now))
         .buffer_unordered(TASKS)
         .try_collect::<()>()

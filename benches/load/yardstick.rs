@@ -1,5 +1,6 @@
-//! The yardstick: the least that can answer such a request. It checks no key, opens no secret and counts nothing.
-//! Owns: a bare axum handler that parses the same body and reads one row of two tables by their indexes.
+//! The yardsticks: the least that can answer such a request. They check no key, open no secret and count nothing.
+//! Owns: two bare axum handlers. One says hello; the other parses the same body and reads one row of two tables by their
+//! indexes, on a connection that is not tested before.
 //! Must not know: the library.
 #![expect(clippy::disallowed_methods, reason = "what is compared with is bare sqlx")]
 
@@ -14,7 +15,9 @@ use uuid::Uuid;
 
 /// What makes this program the yardstick.
 pub const ARGUMENT: &str = "yardstick";
-pub const PATH: &str = "/authenticate";
+pub const SELECT: &str = "/select";
+pub const HELLO: &str = "/hello";
+pub const GREETING: &str = "hello";
 /// As many as the server holds.
 const CONNECTIONS: u32 = 8;
 
@@ -40,7 +43,8 @@ struct Row {
 
 /// Serves for ever, and tells its address on the first line of standard output.
 pub async fn serve(database_url: &str) -> anyhow::Result<()> {
-    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect(database_url).await?;
+    let pool =
+        PgPoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false).connect(database_url).await?;
     let (organization, workspace): (String, String) =
         sqlx::query_as("SELECT organization_id, workspace_id FROM installation").fetch_one(&pool).await?;
     let yardstick = Arc::new(Yardstick { pool, organization, workspace });
@@ -48,10 +52,11 @@ pub async fn serve(database_url: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{}", listener.local_addr()?)?;
     out.flush()?;
-    Ok(axum::serve(listener, Router::new().route(PATH, post(authenticate)).with_state(yardstick)).await?)
+    let router = Router::new().route(SELECT, post(select)).route(HELLO, post(async || GREETING)).with_state(yardstick);
+    Ok(axum::serve(listener, router).await?)
 }
 
-async fn authenticate(State(yardstick): State<Arc<Yardstick>>, Json(ask): Json<Ask>) -> Result<Json<Row>, StatusCode> {
+async fn select(State(yardstick): State<Arc<Yardstick>>, Json(ask): Json<Ask>) -> Result<Json<Row>, StatusCode> {
     sqlx::query_as(
         "SELECT t.id, t.expires_at FROM providers p JOIN tokens t ON t.provider = p.id
          WHERE p.organization_id = $1 AND p.workspace_id = $2 AND p.provider_id = $3 AND t.user_id = $4",

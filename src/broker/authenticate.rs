@@ -21,7 +21,7 @@ use super::{
     pending::PendingMax,
     providers::list::{describe, get},
     rules,
-    tokens::fresh::{Usable, ensure_fresh},
+    tokens::fresh::{Usable, ensure_fresh, is_fresh},
 };
 use crate::{
     model::{
@@ -95,10 +95,12 @@ pub enum Outcome {
 ///
 /// # Errors
 /// [`BrokerError::Provider`] when a due token cannot be refreshed for now.
-pub async fn authenticate(broker: &Arc<Broker>, request: TokenRequest, act: &Act) -> Result<Outcome, BrokerError> {
-    let request = &request;
+pub async fn authenticate(broker: &Arc<Broker>, request: &TokenRequest, act: &Act) -> Result<Outcome, BrokerError> {
     if request.force_new && !request.check_only {
         return Box::pin(get_consent(broker, request, &[], None, act)).await;
+    }
+    if let Some(token) = remembered(broker, request) {
+        return Ok(Outcome::Completed(Box::new(token)));
     }
     let mut tokens = broker.store.usable_tokens(&request.subject, &request.provider_id).await?;
     let chosen = match request.token_id {
@@ -113,6 +115,21 @@ pub async fn authenticate(broker: &Arc<Broker>, request: TokenRequest, act: &Act
         Usable::Refreshed(token) => Ok(Outcome::Completed(token)),
         Usable::ConsentNeeded => Box::pin(get_consent(broker, request, &tokens, Some(&tokens[chosen]), act)).await,
     }
+}
+
+/// The token from memory, in the usual case: it is fresh. Everything else is decided by what the database says.
+fn remembered(broker: &Broker, request: &TokenRequest) -> Option<Token> {
+    let mut tokens = broker.store.remembered_tokens(&request.subject, &request.provider_id)?;
+    let chosen = match request.token_id {
+        Some(id) => tokens.iter().position(|token| token.id == id),
+        None => preferred(&tokens, &request.scopes),
+    }?;
+    let (token, now) = (tokens.swap_remove(chosen), broker.clock.now());
+    if !token.covers(&request.scopes) || !is_fresh(&token, request.min_ttl, now) {
+        return None;
+    }
+    broker.usage.note(&token, now);
+    Some(token)
 }
 
 /// Among the tokens with all requested scopes: an active one before a dead one, then in the order of the store.

@@ -11,7 +11,7 @@ use std::{
 use axum::{
     extract::FromRequestParts,
     http::{
-        HeaderMap, Method,
+        HeaderMap, HeaderName, Method,
         header::{AUTHORIZATION, CONTENT_TYPE},
         request::Parts,
     },
@@ -41,14 +41,18 @@ use crate::{
 const NOTICEABLE: Duration = Duration::from_secs(1);
 /// What the API keys of LangSmith begin with.
 const LANGSMITH_PREFIX: &str = "lsv2_";
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const SERVICE_KEY: HeaderName = HeaderName::from_static("x-service-key");
+const TENANT: HeaderName = HeaderName::from_static("x-tenant-id");
+const USER: HeaderName = HeaderName::from_static("x-user-id");
 
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let headers = &parts.headers;
-        for (name, shown) in [("x-api-key", "X-Api-Key"), ("authorization", "Authorization")] {
-            if is_unreadable(headers, name) {
+        for (name, shown) in [(API_KEY, "X-Api-Key"), (AUTHORIZATION, "Authorization")] {
+            if is_unreadable(headers, &name) {
                 return Err(ApiError::UnreadableKey(shown));
             }
         }
@@ -62,10 +66,10 @@ impl FromRequestParts<Arc<App>> for Caller {
             app.limits.count_failed_key(&parts.extensions, headers)?;
         }
         let caller = caller?;
-        for name in ["x-tenant-id", "x-user-id"] {
-            if is_unreadable(headers, name) {
+        for name in [TENANT, USER] {
+            if is_unreadable(headers, &name) {
                 let problem = "Input should be visible ASCII characters";
-                return Err(ApiError::fault(["header", name], "value_error", problem));
+                return Err(ApiError::fault(["header", name.as_str()], "value_error", problem));
             }
         }
         Ok(caller)
@@ -95,10 +99,10 @@ async fn look_up(key: &str, app: &App) -> Result<Option<Arc<ApiKey>>, ApiError> 
 
 /// The caller of one of our own keys.
 fn of_record(record: &ApiKey, parts: &Parts, app: &App) -> Result<Caller, ApiError> {
-    let named_user = header(&parts.headers, "x-user-id");
+    let named_user = header(&parts.headers, &USER);
     let caller = Caller::of_key(record, named_user.map(ToOwned::to_owned));
     let caller = counted(caller, parts, app)?;
-    if header(&parts.headers, "x-tenant-id").is_some_and(|tenant| tenant != record.workspace_id) {
+    if header(&parts.headers, &TENANT).is_some_and(|tenant| tenant != record.workspace_id) {
         return Err(denied(&caller, Outside::Workspace));
     }
     if let Some(Err((kind, problem))) = named_user.map(rules::identifier) {
@@ -132,7 +136,7 @@ async fn of_langsmith(langsmith: &LangSmith, parts: &Parts, app: &App) -> Result
     langsmith.check_workspace(&identity.tenant)?;
     let caller = Caller::of_langsmith(&identity, langsmith.role, credentials.forwarded());
     let caller = counted(caller, parts, app)?;
-    let mut named = headers.get_all("x-tenant-id").iter().filter(|tenant| !tenant.is_empty());
+    let mut named = headers.get_all(TENANT).iter().filter(|tenant| !tenant.is_empty());
     if named.any(|tenant| tenant != identity.tenant.workspace.as_str()) {
         return Err(denied(&caller, Outside::Workspace));
     }
@@ -151,7 +155,7 @@ fn denied(caller: &Caller, outside: Outside) -> ApiError {
 
 /// True for credentials that a browser adds by itself, also to requests that another site makes it send.
 fn has_only_ambient_credentials(headers: &HeaderMap) -> bool {
-    keys(headers).next().is_none() && header(headers, "x-service-key").is_none()
+    keys(headers).next().is_none() && header(headers, &SERVICE_KEY).is_none()
 }
 
 /// False for a request that changes something and may come from a page of another site. Without `Sec-Fetch-Site`, which
@@ -160,14 +164,14 @@ fn is_of_same_origin(parts: &Parts) -> bool {
     if matches!(parts.method, Method::GET | Method::HEAD) {
         return true;
     }
-    match header(&parts.headers, "sec-fetch-site") {
+    match header(&parts.headers, &HeaderName::from_static("sec-fetch-site")) {
         Some(site) => ["same-origin", "none"].contains(&site),
         None => parts.method != Method::POST || is_json(&parts.headers),
     }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let media_type = header(headers, CONTENT_TYPE.as_str()).and_then(|value| value.split(';').next());
+    let media_type = header(headers, &CONTENT_TYPE).and_then(|value| value.split(';').next());
     media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
 }
 
@@ -249,12 +253,12 @@ impl Caller {
 
 /// The keys of a request: those in `X-Api-Key`, then a Bearer token.
 fn keys(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let api_keys = headers.get_all("x-api-key").iter().filter_map(|value| value.to_str().ok());
+    let api_keys = headers.get_all(API_KEY).iter().filter_map(|value| value.to_str().ok());
     api_keys.chain(iter::once_with(|| bearer(headers)).flatten()).filter(|key| !key.is_empty())
 }
 
 /// The value of a header, unless it is empty.
-fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+fn header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     headers.get(name)?.to_str().ok().filter(|value| !value.is_empty())
 }
 
@@ -264,10 +268,10 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// True for a header with other bytes than visible ASCII. It must not count as absent.
-fn is_unreadable(headers: &HeaderMap, name: &str) -> bool {
+fn is_unreadable(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get(name).is_some_and(|value| value.to_str().is_err())
 }
 
 fn sends_key(headers: &HeaderMap) -> bool {
-    headers.contains_key("x-api-key") || headers.contains_key(AUTHORIZATION)
+    headers.contains_key(API_KEY) || headers.contains_key(AUTHORIZATION)
 }

@@ -16,21 +16,21 @@ mod error;
 mod health;
 pub mod limits;
 mod observe;
+mod repoll;
 pub mod serve;
 mod socket;
 
-use std::{any::Any, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::{HeaderValue, header},
     middleware,
-    response::{IntoResponse, Response},
     routing::get,
 };
 use tower::ServiceBuilder;
-use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
@@ -100,18 +100,8 @@ pub fn router(app: Arc<App>) -> Router {
         // One combined layer: separate layers would cost every request and every waiter extra allocations.
         .layer(
             ServiceBuilder::new()
-                // Responses hold tokens; no cache may store them.
-                .layer(SetResponseHeaderLayer::if_not_present(
-                    header::CACHE_CONTROL,
-                    HeaderValue::from_static("no-store"),
-                ))
-                .layer(SetResponseHeaderLayer::if_not_present(
-                    header::X_CONTENT_TYPE_OPTIONS,
-                    HeaderValue::from_static("nosniff"),
-                ))
                 .layer(middleware::from_fn_with_state(Arc::clone(&app), observe::observe))
-                .layer(DefaultBodyLimit::max(BODY_LIMIT))
-                .layer(CatchPanicLayer::custom(panicked)),
+                .layer(DefaultBodyLimit::max(BODY_LIMIT)),
         )
         .with_state(app);
     match cors {
@@ -183,10 +173,6 @@ fn docs(description: utoipa::openapi::OpenApi) -> Router<Arc<App>> {
 
 fn not_found() -> ApiError {
     ApiError::NotFound("Not found. See /docs for the API.".into())
-}
-
-fn panicked(_: Box<dyn Any + Send>) -> Response {
-    ApiError::Internal.into_response()
 }
 
 #[derive(OpenApi)]

@@ -36,6 +36,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     address::Peer,
+    repoll::Repoll,
     socket::{ClientStream, UNSENT_MAX},
 };
 
@@ -156,11 +157,11 @@ async fn serve_connection(
             response
         })
     });
-    let mut connection = server.serve_connection(TokioIo::new(ClientStream::new(stream)), service);
+    let mut connection = Repoll::new(server.serve_connection(TokioIo::new(ClientStream::new(stream)), service));
     let ended = tokio::select! {
         ended = &mut connection => ended,
         () = stop.cancelled() => {
-            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            std::pin::Pin::new(connection.get_mut()).graceful_shutdown();
             (&mut connection).await
         }
     };
@@ -168,7 +169,7 @@ async fn serve_connection(
         tracing::debug!(event = "connection.ended_early", %error, "a connection ended early");
         if error.is_parse() {
             // Boxed: a waiting connection should not carry the state of this.
-            Box::pin(drain(connection.into_parts().io.into_inner())).await;
+            Box::pin(drain(connection.into_inner().into_parts().io.into_inner())).await;
         }
     }
 }

@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{db::Tx, error::StoreError, handle::Store, key_limits::usable_token_in_limits};
+use super::{db::Tx, error::StoreError, handle::Store, key_limits::usable_token_in_limits, tokens::row::Owner};
 use crate::model::{
     actor::Act,
     agent_connection::AgentConnection,
@@ -26,6 +26,7 @@ impl Store {
         act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Option<AgentConnection>, StoreError> {
+        let mut changing = None;
         let mut tx = self.db.begin().await?;
         let id = Uuid::now_v7();
         let inserted = tx
@@ -54,10 +55,12 @@ impl Store {
         };
         if inserted > 0 {
             let owner = owner_of(&mut tx, reach.tenant, token).await?;
+            changing = owner.as_ref().map(|owner| self.token_changes.of(owner.provider, &owner.user_id));
             let event = connection_event(EventName::ConnectionCreated, reach.tenant, agent_id, token, owner, act, now);
             self.record(&mut tx, vec![event.with("connection_id", id)]).await?;
         }
         tx.commit().await?;
+        drop(changing);
         let connections = self.agent_connections(reach, agent_id, user).await?;
         Ok(connections.into_iter().find(|connection| connection.token == token))
     }
@@ -119,6 +122,7 @@ impl Store {
         act: &Act,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
+        let mut changing = None;
         let mut tx = self.db.begin().await?;
         let removed: Option<(Uuid,)> = tx
             .query(concat!(
@@ -136,18 +140,20 @@ impl Store {
             .await?;
         if let Some((token,)) = removed {
             let owner = owner_of(&mut tx, reach.tenant, token).await?;
+            changing = owner.as_ref().map(|owner| self.token_changes.of(owner.provider, &owner.user_id));
             let event = connection_event(EventName::ConnectionDeleted, reach.tenant, agent_id, token, owner, act, now);
             self.record(&mut tx, vec![event.with("connection_id", connection)]).await?;
         }
         tx.commit().await?;
+        drop(changing);
         Ok(removed.is_some())
     }
 }
 
-/// The user and the provider of a token, for the audit log.
-async fn owner_of(tx: &mut Tx, tenant: &Tenant, token: Uuid) -> Result<Option<(String, String)>, StoreError> {
+/// The user and the provider of a token.
+async fn owner_of(tx: &mut Tx, tenant: &Tenant, token: Uuid) -> Result<Option<Owner>, StoreError> {
     tx.query(
-        "SELECT t.user_id, p.provider_id FROM tokens t JOIN providers p ON p.id = t.provider
+        "SELECT t.provider, p.provider_id, t.user_id FROM tokens t JOIN providers p ON p.id = t.provider
          WHERE t.organization_id = $1 AND t.workspace_id = $2 AND t.id = $3",
     )
     .within(tenant)
@@ -161,13 +167,13 @@ fn connection_event(
     tenant: &Tenant,
     agent_id: &str,
     token: Uuid,
-    owner: Option<(String, String)>,
+    owner: Option<Owner>,
     act: &Act,
     now: DateTime<Utc>,
 ) -> Event {
     let event = Event::new(name, act, tenant, now).about_token(token);
     match owner {
-        Some((user_id, provider_id)) => event.of(&user_id, agent_id).at_provider(&provider_id),
+        Some(owner) => event.of(&owner.user_id, agent_id).at_provider(&owner.provider_id),
         None => event.of("", agent_id),
     }
 }

@@ -22,6 +22,7 @@ use super::{
         is_worth_another_connection, settle,
     },
     sqlite::{self, SqliteTransaction},
+    token_changes::POSTGRES_TRIGGERS,
 };
 use crate::{
     model::{key_limits::KeyLimits, outage::Outage, subject::Tenant},
@@ -96,10 +97,11 @@ impl Db {
         pooler::check(postgres, location, &mut connection).await?;
         in_time(connection.execute(NO_LIMITS)).await?;
         MIGRATIONS.run(&mut connection).await?;
-        // Two replicas that replace the view at once would collide in PostgreSQL's catalogue.
+        // Two replicas that replace these at once would collide in PostgreSQL's catalogue.
         let mut tx = connection.begin().await?;
         tx.execute("SELECT pg_advisory_xact_lock(7303014592013351012)").await?;
         tx.execute(POSTGRES_CLOCK).await?;
+        tx.execute(POSTGRES_TRIGGERS).await?;
         tx.execute(POSTGRES_STATISTICS).await?;
         tx.commit().await?;
         connection.close().await?;

@@ -98,6 +98,7 @@ impl Store {
         };
         let id = row.id;
         let rows = all_of_provider(&mut tx, tenant, id).await?;
+        let _changing = self.token_changes.of_each(rows.iter().map(DeletedRow::of));
         delete_provider_row(&mut tx, tenant, id).await?;
         let event = Event::new(EventName::ProviderDeleted, act, tenant, now).at_provider(provider_id);
         let event = event.with("tokens", rows.len());
@@ -118,6 +119,7 @@ impl Store {
         act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Deleted, StoreError> {
+        let _changing = self.token_changes.of_each(rows.iter().map(DeletedRow::of));
         let mut providers = HashMap::new();
         for row in &rows {
             if let Entry::Vacant(unknown) = providers.entry(row.provider)

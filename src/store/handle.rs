@@ -11,8 +11,9 @@ use super::{
     db::{Db, Location},
     error::StoreError,
     key_check::{check_keys, end_announcements},
-    reads::{provider_names::ProviderNames, shared::SharedReads},
+    reads::{provider_names::ProviderNames, remembered::RememberedTokens, shared::SharedReads},
     seal::RowSeal,
+    token_changes::TokenChanges,
 };
 use crate::{
     cipher::KeyRing,
@@ -33,6 +34,8 @@ pub struct Store {
     pub(super) provider_names: ProviderNames,
     /// Only on PostgreSQL: SQLite would gain nothing.
     pub(super) shared_reads: Option<SharedReads>,
+    pub(super) token_changes: TokenChanges,
+    pub(super) remembered_tokens: RememberedTokens,
 }
 
 /// A quarter of the connections for the hot path's reads, which leaves the others for everything else.
@@ -63,14 +66,30 @@ impl Store {
             Location::Sqlite(_) => None,
         };
         check_keys(&db, &keys, now).await?;
-        let (keys, process) = (Arc::new(keys), Uuid::new_v4());
-        Ok(Self { db, keys, process, provider_names: ProviderNames::new(), shared_reads })
+        let token_changes = TokenChanges::new();
+        Ok(Self {
+            keys: Arc::new(keys),
+            process: Uuid::new_v4(),
+            provider_names: ProviderNames::new(),
+            shared_reads,
+            remembered_tokens: RememberedTokens::new(token_changes.clone(), db.is_shared()),
+            token_changes,
+            db,
+        })
     }
 
     /// True when other replicas may share the database.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.db.is_shared()
+    }
+
+    /// From now on the tokens that are read are remembered, sealed, for as long as every change of them is reported.
+    pub fn remember_tokens(&self) {
+        self.token_changes.count();
+        if !self.is_shared() {
+            self.token_changes.trust_own();
+        }
     }
 
     /// Checks that the database responds.

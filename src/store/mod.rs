@@ -33,4 +33,5 @@ mod seal;
 mod sealed_rows;
 mod sqlite;
 pub mod stock;
+mod token_changes;
 pub mod tokens;

@@ -227,6 +227,7 @@ impl Store {
         act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Provider, StoreError> {
+        let _changing = replaced_key.map(|_| self.token_changes.of_all());
         let mut tx = self.db.begin().await?;
         let mut updated = self.write_update(tx.query(&UPDATE), provider, now).await?;
         write_client_error(tx.query(MARK), &updated.tenant, updated.id, None, now).execute().await?;

@@ -15,6 +15,7 @@ mod consent;
 mod identity;
 mod keys;
 mod mcp;
+mod memory;
 mod providers;
 mod refresh;
 mod revocation;

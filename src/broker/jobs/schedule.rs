@@ -22,6 +22,9 @@ const REFUSALS_EVERY: Duration = Duration::from_mins(1);
 
 /// Starts every job, and listens to other replicas. It ends with `shutdown`.
 pub fn start(broker: &Arc<Broker>) {
+    if broker.settings.token_cache == "on" {
+        broker.store.remember_tokens();
+    }
     if broker.store.is_shared() {
         let until_stop = || broker.shutdown.clone();
         tokio::spawn(until_stop().run_until_cancelled_owned(broker.notifications.clone().listen()));

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::refresh::{Refreshed, refresh, refresh_in_background};
 use crate::{
@@ -44,11 +44,10 @@ pub async fn ensure_fresh(
     let now = broker.clock.now();
     let left = token.expires_at.map(|at| at - now);
     let expired = left.is_some_and(|left| left <= TimeDelta::zero());
-    let due = token.refresh_due_at.is_some_and(|at| at <= now);
-    let too_short = left.is_some_and(|left| left < attainable_ttl(token, min_ttl));
+    let too_short = is_too_short(token, min_ttl, now);
     let usable = match token.state {
         State::ConsentNeeded => Usable::ConsentNeeded,
-        State::Active if !due && !too_short => Usable::Current,
+        State::Active if is_fresh(token, min_ttl, now) => Usable::Current,
         State::Active if !token.has_refresh_token && expired => Usable::ConsentNeeded,
         State::Active if !token.has_refresh_token => Usable::Current,
         State::Active if !too_short && left.is_some_and(|left| left >= STILL_USEFUL) => {
@@ -75,6 +74,17 @@ pub async fn ensure_fresh(
         Usable::ConsentNeeded => {}
     }
     Ok(usable)
+}
+
+/// True when `token` can be handed out as it is: it is alive, not due, and valid for as long as the caller says.
+#[must_use]
+pub fn is_fresh(token: &Token, min_ttl: Option<TimeDelta>, now: DateTime<Utc>) -> bool {
+    let due = token.refresh_due_at.is_some_and(|at| at <= now);
+    token.state == State::Active && !due && !is_too_short(token, min_ttl, now)
+}
+
+fn is_too_short(token: &Token, min_ttl: Option<TimeDelta>, now: DateTime<Utc>) -> bool {
+    token.expires_at.is_some_and(|at| at - now < attainable_ttl(token, min_ttl))
 }
 
 /// The requested time, but at most nine tenths of the token's whole life: otherwise a caller that requests more than the

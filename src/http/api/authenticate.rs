@@ -4,11 +4,14 @@
 
 use std::{sync::Arc, time::Instant};
 
-use axum::{Json, extract::State};
+use axum::{
+    extract::State,
+    http::{HeaderValue, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -89,17 +92,18 @@ impl AuthGrant {
 /// The response.
 #[derive(Default, Serialize, ToSchema)]
 #[schema(as = AuthAuthenticateResponse)]
-pub struct AuthenticateResponse {
+pub struct AuthenticateResponse<'t> {
     status: AuthStatus,
     /// Where to send the person.
     url: Option<String>,
     /// The id for `wait`.
     auth_id: Option<Uuid>,
     /// The access token, to be sent as a Bearer token.
-    token: Option<String>,
-    user_id: Option<String>,
+    token: Option<&'t str>,
+    user_id: Option<&'t str>,
     /// Details of the token.
-    metadata: Option<Map<String, Value>>,
+    #[schema(value_type = Option<Map<String, Value>>)]
+    metadata: Option<Details<'t>>,
     /// With `grant: "device"`: what the person enters ...
     #[serde(skip_serializing_if = "Option::is_none")]
     user_code: Option<String>,
@@ -133,50 +137,51 @@ pub enum AuthStatus {
 #[utoipa::path(post, path = "/v2/auth/authenticate", tag = "Authentication", request_body = AuthenticateRequest,
     responses((status = 200, body = AuthenticateResponse), (status = 404, body = ErrorBody),
               (status = 422, body = Faults), (status = 502, body = ErrorBody), (status = 503, body = ErrorBody)))]
-pub async fn authenticate(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    body: JsonBody,
-) -> Result<Json<AuthenticateResponse>, ApiError> {
+pub async fn authenticate(State(app): State<Arc<App>>, caller: Caller, body: JsonBody) -> Result<Response, ApiError> {
     caller.needs(Permission::Authenticate)?;
     let began = Instant::now();
     let request = AuthenticateRequest::read(&body, &caller)?;
     request.check_limits(&caller)?;
     let request = request.into_token_request(&caller);
-    let (user_id, agent_id) = (Some(request.subject.user_id.clone()), request.subject.agent_id.clone());
-    let outcome = authenticate::authenticate(&app.broker, request, &caller.act).await?;
+    let Subject { user_id, agent_id, .. } = &request.subject;
+    let outcome = authenticate::authenticate(&app.broker, &request, &caller.act).await?;
     if let Outcome::Completed(token) = &outcome {
         caller.check_after(&app, began).await?;
-        app.broker.handouts.record(token, &agent_id, &caller.act, app.broker.clock.now()).await?;
+        app.broker.handouts.record(token, agent_id, &caller.act, app.broker.clock.now()).await?;
     }
-    let response = match outcome {
+    let user_id = Some(user_id.as_str());
+    let response = match &outcome {
         Outcome::Completed(token) => AuthenticateResponse {
             status: AuthStatus::Completed,
-            token: Some(token.access_token.expose_secret().to_owned()),
-            metadata: Some(metadata(*token)),
+            token: Some(token.access_token.expose_secret()),
+            metadata: Some(Details(token)),
             user_id,
             ..AuthenticateResponse::default()
         },
         Outcome::Pending(Pending { url, id, device }) => AuthenticateResponse {
             status: AuthStatus::Pending,
-            url: Some(url),
-            auth_id: Some(id),
+            url: Some(url.clone()),
+            auth_id: Some(*id),
             user_id,
             expires_in: device.as_ref().map(|codes| codes.expires_in.as_secs()),
             user_code: device.as_ref().map(|codes| codes.user_code.clone()),
             verification_uri_complete: device.as_ref().and_then(|codes| codes.verification_uri_complete.clone()),
-            verification_uri: device.map(|codes| codes.verification_uri),
+            verification_uri: device.as_ref().map(|codes| codes.verification_uri.clone()),
             ..AuthenticateResponse::default()
         },
         Outcome::ConnectionRequired(url) => {
             let status = AuthStatus::ConnectionRequired;
-            AuthenticateResponse { status, url, user_id, ..AuthenticateResponse::default() }
+            AuthenticateResponse { status, url: url.clone(), user_id, ..AuthenticateResponse::default() }
         }
         Outcome::TokenExpired(url) => {
-            AuthenticateResponse { status: AuthStatus::TokenExpired, url, user_id, ..AuthenticateResponse::default() }
+            let (status, url) = (AuthStatus::TokenExpired, url.clone());
+            AuthenticateResponse { status, url, user_id, ..AuthenticateResponse::default() }
         }
     };
-    Ok(Json(response))
+    // Room for most responses, so that a token is not copied several times while it is written.
+    let mut body = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut body, &response).map_err(|_| ApiError::Internal)?;
+    Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
 }
 
 impl AuthenticateRequest {
@@ -251,17 +256,26 @@ impl AuthenticateRequest {
     }
 }
 
-/// Details of a token: fields of the token response, and stored ones.
-fn metadata(token: Token) -> Map<String, Value> {
-    let mut metadata = token.metadata;
-    metadata.entry("token_type").or_insert_with(|| "Bearer".into());
-    let known = [
-        ("token_id", json!(token.id)),
-        ("provider_account_label", token.account_label.into()),
-        ("scopes", token.scopes.into()),
-        ("expires_at", json!(token.expires_at)),
-        ("is_default", token.is_default.into()),
-    ];
-    metadata.extend(known.map(|(name, value)| (name.to_owned(), value)));
-    metadata
+/// Details of a token: fields of the token response, and stored ones, which take precedence.
+struct Details<'t>(&'t Token);
+
+const STORED: [&str; 5] = ["token_id", "provider_account_label", "scopes", "expires_at", "is_default"];
+
+impl Serialize for Details<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(token) = self;
+        let mut details = serializer.serialize_map(None)?;
+        for (name, value) in token.metadata.iter().filter(|(name, _)| !STORED.contains(&name.as_str())) {
+            details.serialize_entry(name, value)?;
+        }
+        if !token.metadata.contains_key("token_type") {
+            details.serialize_entry("token_type", "Bearer")?;
+        }
+        details.serialize_entry("token_id", &token.id)?;
+        details.serialize_entry("provider_account_label", &token.account_label)?;
+        details.serialize_entry("scopes", &token.scopes)?;
+        details.serialize_entry("expires_at", &token.expires_at)?;
+        details.serialize_entry("is_default", &token.is_default)?;
+        details.end()
+    }
 }

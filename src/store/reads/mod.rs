@@ -3,6 +3,7 @@
 //! Must not know: how a token is opened, or which one is preferred.
 
 pub(super) mod provider_names;
+pub(super) mod remembered;
 pub(super) mod shared;
 pub(super) mod statements;
 pub(super) mod stored_token;

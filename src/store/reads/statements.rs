@@ -21,9 +21,9 @@ pub(in crate::store) struct ReadKey {
 /// A token, and for which of several readers it is.
 #[derive(sqlx::FromRow)]
 struct TokenOfReadKey {
-    reader: i64,
     #[sqlx(flatten)]
     token: StoredToken,
+    reader: i64,
 }
 
 pub(in crate::store) async fn read_one(db: &Db, key: ReadKey) -> Result<Vec<StoredToken>, StoreError> {
@@ -49,7 +49,7 @@ pub(in crate::store) async fn read_several(db: &Db, keys: Vec<ReadKey>) -> Resul
     let mut tokens: Vec<Vec<StoredToken>> = keys.iter().map(|_| Vec::new()).collect();
     let rows: Vec<TokenOfReadKey> = db
         .query(concat!(
-            "SELECT r.reader, t.* FROM ROWS FROM (
+            "SELECT t.*, r.reader FROM ROWS FROM (
                  jsonb_to_recordset($1) AS (provider uuid, user_id text, organization_id text, workspace_id text)
              ) WITH ORDINALITY AS r (provider, user_id, organization_id, workspace_id, reader)
              CROSS JOIN LATERAL (SELECT ",

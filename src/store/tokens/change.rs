@@ -80,7 +80,7 @@ impl Store {
                 .execute()
                 .await?;
         }
-        let changed: Option<(String, String)> = tx
+        let changed: Option<(Uuid, String, String)> = tx
             .query(concat!(
                 "UPDATE tokens
                  SET account_label = CASE WHEN $5 THEN $6 ELSE account_label END,
@@ -88,7 +88,7 @@ impl Store {
                  WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND id = $4
                    AND ",
                 token_in_limits!("tokens", "$9"),
-                " RETURNING user_id, agent_id"
+                " RETURNING provider, user_id, agent_id"
             ))
             .within(reach.tenant)
             .bind(user.to_owned())
@@ -100,13 +100,14 @@ impl Store {
             .limited(reach.limits)
             .optional()
             .await?;
-        let Some((user_id, agent_id)) = changed else {
+        let Some((provider, user_id, agent_id)) = changed else {
             // Deleted between the two statements: then nothing of this change stays. Otherwise nothing was written.
             if others == 0 {
                 tx.commit().await?;
             }
             return Ok(None);
         };
+        let _changing = self.token_changes.of(provider, &user_id);
         let mut event =
             Event::new(EventName::TokenChanged, act, reach.tenant, now).of(&user_id, &agent_id).about_token(id);
         if change.account_label.is_some() {

@@ -27,6 +27,7 @@ use crate::{
 #[derive(sqlx::FromRow)]
 struct DeadRow {
     id: Uuid,
+    provider: Uuid,
     organization_id: String,
     workspace_id: String,
     user_id: String,
@@ -58,6 +59,11 @@ pub(in crate::store) struct DeletedRow {
 }
 
 impl DeletedRow {
+    /// At which provider, and whose it was.
+    pub(in crate::store) fn of(&self) -> (Uuid, &str) {
+        (self.provider, &self.user_id)
+    }
+
     /// That it was deleted, for the audit log.
     pub(in crate::store) fn event(&self, tenant: &Tenant, act: &Act, now: DateTime<Utc>) -> Event {
         let event = Event::new(EventName::TokenDeleted, act, tenant, now).of(&self.user_id, &self.agent_id);
@@ -193,12 +199,13 @@ impl Store {
                  WHERE state = 'consent_needed' AND COALESCE(last_error_at, updated_at) <= $1 AND id IN (
                     SELECT id FROM tokens
                     WHERE state = 'consent_needed' AND COALESCE(last_error_at, updated_at) <= $1 ORDER BY id LIMIT $2)
-                 RETURNING id, organization_id, workspace_id, user_id, agent_id, scopes",
+                 RETURNING id, provider, organization_id, workspace_id, user_id, agent_id, scopes",
             )
             .bind(before)
             .bind(limit)
             .all()
             .await?;
+        let _changing = self.token_changes.of_each(deleted.iter().map(|row| (row.provider, row.user_id.as_str())));
         let count = deleted.len() as u64;
         let act = Act::service();
         self.record(&mut tx, deleted.into_iter().map(|row| row.event(&act, now)).collect()).await?;

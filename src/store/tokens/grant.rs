@@ -39,6 +39,7 @@ impl Store {
         act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Uuid, StoreError> {
+        let _changing = self.token_changes.of(wanted.provider, &wanted.subject.user_id);
         let mut tx = self.db.begin().await?;
         let id = self.write_grant(&mut tx, wanted, grant, now).await?;
         let subject = &wanted.subject;
@@ -62,6 +63,7 @@ impl Store {
         act: &Act,
         now: DateTime<Utc>,
     ) -> Result<Option<Uuid>, StoreError> {
+        let _changing = self.token_changes.of(request.wanted.provider, &request.wanted.subject.user_id);
         let mut tx = self.db.begin().await?;
         let id = self.write_grant(&mut tx, &request.wanted, grant, now).await?;
         if !complete(&mut tx, request, id, readable_until, now).await? {

@@ -216,6 +216,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let (tenant, generation) = (&token.subject.tenant, from + 1);
         let (access, refresh) = self.seal_grant(tenant, lease.token, generation, grant)?;
+        let _changing = self.token_changes.of(token.provider, &token.subject.user_id);
         let mut tx = self.db.begin().await?;
         let written = tx
             .query(
@@ -265,6 +266,7 @@ impl Store {
             State::ConsentNeeded => EventName::TokenConsentNeeded,
         };
         let event = Event::of_token(name, token, act, now).ended(EventResult::Failed, &failure.error);
+        let _changing = self.token_changes.of(token.provider, &token.subject.user_id);
         let mut tx = self.db.begin().await?;
         let released = tx
             .query(

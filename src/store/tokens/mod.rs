@@ -9,7 +9,7 @@ mod grant;
 pub mod lease;
 mod list;
 mod matching;
-mod row;
+pub(in crate::store) mod row;
 pub(in crate::store) mod state;
 mod usable;
 pub mod usage;

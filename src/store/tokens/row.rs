@@ -62,28 +62,28 @@ impl Store {
             .read()
             .optional()
             .await?;
-        row.map(|row| self.open_token(reach.tenant, row.owner, row.token)).transpose()
+        row.map(|row| self.open_token(reach.tenant, row.owner, &row.token)).transpose()
     }
 
     pub(in crate::store) fn open_token(
         &self,
         tenant: &Tenant,
         owner: Owner,
-        stored: StoredToken,
+        stored: &StoredToken,
     ) -> Result<Token, StoreError> {
         let seal = self.row_seal(tenant, stored.id, stored.generation);
         let access_token = seal.open(TOKEN_ACCESS_TOKEN, &stored.access_token)?;
         let Owner { provider, provider_id, user_id } = owner;
         Ok(Token {
             id: stored.id,
-            subject: Subject { tenant: tenant.clone(), user_id, agent_id: stored.agent_id },
+            subject: Subject { tenant: tenant.clone(), user_id, agent_id: stored.agent_id.clone() },
             provider,
             provider_id,
-            account_label: stored.account_label,
+            account_label: stored.account_label.clone(),
             access_token,
             has_refresh_token: stored.has_refresh_token,
-            scopes: stored.scopes.0,
-            metadata: stored.metadata.0,
+            scopes: stored.scopes.0.clone(),
+            metadata: stored.metadata.0.clone(),
             is_default: stored.is_default,
             state: stored.state,
             expires_at: stored.expires_at,

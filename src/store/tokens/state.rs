@@ -53,6 +53,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let tenant = &token.subject.tenant;
+        let _changing = self.token_changes.of(token.provider, &token.subject.user_id);
         let mut tx = self.db.begin().await?;
         let ended = tx
             .query(

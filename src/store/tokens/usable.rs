@@ -1,6 +1,8 @@
-//! The tokens a subject may use at a provider: the one read of the hot path.
+//! The tokens a subject may use at a provider: the one read of the hot path, and what is remembered of it.
 //! Owns: how a name becomes a record, and which statement is used.
 //! Must not know: which of the tokens the caller prefers.
+
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -13,11 +15,23 @@ use crate::{
     store::{
         error::StoreError,
         handle::Store,
-        reads::statements::{ReadKey, read_for_agent, read_one},
+        reads::{
+            statements::{ReadKey, read_for_agent, read_one},
+            stored_token::StoredToken,
+        },
     },
 };
 
 impl Store {
+    /// What [`Self::usable_tokens`] returned a moment ago, if it is remembered and nothing of it was changed since then.
+    /// It is never empty.
+    #[must_use]
+    pub fn remembered_tokens(&self, subject: &Subject, provider_id: &str) -> Option<Vec<Token>> {
+        let (provider, stored) = self.remembered_tokens.get(subject, provider_id)?;
+        // What cannot be opened is not there: the database may say why.
+        self.open_tokens(subject, (provider, provider_id), &stored).ok()
+    }
+
     /// The tokens a subject may use at a provider, the preferred one first: its own, and, for an agent, those of
     /// the same user that are connected to it.
     pub async fn usable_tokens(&self, subject: &Subject, provider_id: &str) -> Result<Vec<Token>, StoreError> {
@@ -54,17 +68,29 @@ impl Store {
             organization_id: subject.tenant.organization.clone(),
             workspace_id: subject.tenant.workspace.clone(),
         };
-        let rows = match &self.shared_reads {
+        // Before anything is read: what is changed from now on makes the result outdated.
+        let reading = self.remembered_tokens.reading(subject, provider);
+        let stored = match &self.shared_reads {
             _ if !subject.agent_id.is_empty() => read_for_agent(&self.db, key, subject.agent_id.clone()).await?,
             Some(shared_reads) => shared_reads.read(key).await?,
             None => read_one(&self.db, key).await?,
         };
-        let owner = Owner { provider, provider_id: provider_id.to_owned(), user_id: subject.user_id.clone() };
-        let mut tokens = Vec::with_capacity(rows.len());
-        for row in rows {
-            tokens.push(self.open_token(&subject.tenant, owner.clone(), row)?);
+        let stored: Arc<[StoredToken]> = stored.into();
+        let tokens = self.open_tokens(subject, (provider, provider_id), &stored)?;
+        if let Some(reading) = reading {
+            self.remembered_tokens.keep(&reading, subject, (provider, provider_id), &stored);
         }
         Ok(tokens)
+    }
+
+    fn open_tokens(
+        &self,
+        subject: &Subject,
+        (provider, provider_id): (Uuid, &str),
+        stored: &[StoredToken],
+    ) -> Result<Vec<Token>, StoreError> {
+        let owner = || Owner { provider, provider_id: provider_id.to_owned(), user_id: subject.user_id.clone() };
+        stored.iter().map(|stored| self.open_token(&subject.tenant, owner(), stored)).collect()
     }
 
     async fn provider_record(&self, tenant: &Tenant, provider_id: &str) -> Result<Option<Uuid>, StoreError> {
