@@ -10,7 +10,6 @@ use url::{Url, form_urlencoded};
 use crate::model::{
     client::{Client, ClientAuthentication},
     options::{ProviderOptions, TokenFormat},
-    provider::ProviderType,
     quirks::{AccountPaths, RevocationStyle, Userinfo},
     web_address,
 };
@@ -25,6 +24,9 @@ pub struct Entry {
     #[serde(skip)]
     pub name: String,
     pub display_name: String,
+    pub category: Option<String>,
+    #[serde(default)]
+    pub aliases: Vec<String>,
     pub auth_url: String,
     pub token_url: String,
     #[serde(default)]
@@ -51,6 +53,7 @@ pub struct Entry {
     pub renewal_grant: Option<String>,
     #[serde(default)]
     pub signed_callback: bool,
+    pub client_id_parameter: Option<String>,
     pub provider_type: Option<String>,
     #[serde(default)]
     pub token_hosts: Vec<String>,
@@ -65,6 +68,8 @@ pub struct Entry {
     pub userinfo: Option<Userinfo>,
     pub accounts: Option<Vec<AccountPaths>>,
     pub metadata: Option<Vec<String>>,
+    #[serde(default)]
+    pub callback_parameters: Vec<String>,
     pub token_paths: Option<Vec<String>>,
     pub dead_grant: Option<Vec<String>>,
     pub dead_grant_texts: Option<Vec<String>>,
@@ -79,8 +84,14 @@ pub struct Entry {
     pub revocation_ends_account: bool,
     #[serde(default)]
     pub revocation_only_if_named: bool,
-    pub console: String,
+    pub console: Option<String>,
+    #[serde(default = "usual_steps")]
     pub steps: Vec<String>,
+    pub sources: Option<u16>,
+    #[serde(default = "yes")]
+    pub confirmed: bool,
+    #[serde(default)]
+    pub references: Vec<String>,
 }
 
 /// What responses of services without an entry may contain, and the scopes that every service may have.
@@ -105,9 +116,19 @@ pub enum Enforced {
 
 /// Filled in with our client id when the address is used.
 pub(super) const CLIENT_ID: &str = "{client_id}";
+/// Filled in with our redirect URI when the steps are shown.
+pub(super) const REDIRECT_URI: &str = "{redirect_uri}";
 
 fn post() -> ClientAuthentication {
     ClientAuthentication::ClientSecretPost
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn usual_steps() -> Vec<String> {
+    vec!["Create an OAuth app.".to_owned(), format!("Enter the redirect URI {REDIRECT_URI}")]
 }
 
 /// Why the placeholders of an entry cannot be filled in.
@@ -131,7 +152,7 @@ impl Entry {
         for (name, meaning) in &self.params {
             match values.get(name).map(String::as_str) {
                 None | Some("") => errors.push(ParamError::Missing(name.clone(), meaning.clone())),
-                Some(value) if !fits(value) => errors.push(ParamError::Unfit(name.clone())),
+                Some(value) if !web_address::is_part(value) => errors.push(ParamError::Unfit(name.clone())),
                 Some(_) => {}
             }
         }
@@ -147,8 +168,8 @@ impl Entry {
         let mut filled = self.clone();
         fill(&mut filled.auth_url);
         fill(&mut filled.token_url);
-        fill(&mut filled.console);
         [
+            &mut filled.console,
             &mut filled.revocation_url,
             &mut filled.refresh_url,
             &mut filled.device_authorization_url,
@@ -186,8 +207,7 @@ impl Entry {
 
     /// Whether providers whose token endpoint is at that host are of this entry.
     pub(super) fn has_host(&self, other: &str) -> bool {
-        let named = |name: &String| other == name || (name.starts_with('.') && other.ends_with(name.as_str()));
-        self.is_at(other) || self.token_hosts.iter().any(named)
+        self.is_at(other) || self.token_hosts.iter().any(|name| covers(name, other))
     }
 
     /// What a provider of this entry needs beyond the published fields.
@@ -204,6 +224,7 @@ impl Entry {
             token_format: self.token_format,
             renewal_grant: self.renewal_grant.clone(),
             signed_callback: self.signed_callback,
+            client_id_parameter: self.client_id_parameter.clone(),
             ..ProviderOptions::default()
         }
     }
@@ -227,52 +248,36 @@ impl Entry {
         named.filter_map(|scope| self.scope_descriptions.get(scope)).map(String::as_str).next()
     }
 
+    /// Whether a word, in lower case, is part of one of the entry's names or of its category.
+    pub(super) fn says(&self, word: &str) -> bool {
+        let names = [&self.name, &self.display_name].into_iter().chain(&self.aliases).chain(&self.category);
+        names.into_iter().any(|name| name.to_lowercase().contains(word))
+    }
+
     /// What has to be done at the provider, with our redirect URI.
     #[must_use]
     pub fn steps(&self, redirect_uri: &str) -> Vec<String> {
-        self.steps.iter().map(|step| step.replace("{redirect_uri}", redirect_uri)).collect()
+        self.steps.iter().map(|step| step.replace(REDIRECT_URI, redirect_uri)).collect()
     }
 
-    /// Whether the token endpoint is at that host: the very host, or one below it where the first part is a
-    /// placeholder. A host that is a placeholder as a whole is never recognised.
+    /// The host of the token endpoint, as `token_hosts` would name it: the very host, or all below it where the first part
+    /// is a placeholder. `None` where the host is a placeholder as a whole, or ends with one: it is never recognised.
+    pub(super) fn token_host(&self) -> Option<String> {
+        match authority(&self.token_url)?.split_once('}') {
+            None => host(&self.token_url),
+            Some((_, below)) => below.starts_with('.').then(|| below.to_owned()),
+        }
+    }
+
+    /// Whether the token endpoint is at that host.
     pub(super) fn is_at(&self, other: &str) -> bool {
-        match authority(&self.token_url).unwrap_or_default().split_once('}') {
-            None => host(&self.token_url).as_deref() == Some(other),
-            Some((_, below)) => below.starts_with('.') && other.ends_with(below),
-        }
+        self.token_host().is_some_and(|own| covers(&own, other))
     }
+}
 
-    /// That every address is a URL, and every placeholder is explained.
-    pub(super) fn check(&self) -> Result<(), String> {
-        let urls = [("auth_url", Some(&self.auth_url)), ("token_url", Some(&self.token_url))].into_iter().chain([
-            ("revocation_url", self.revocation_url.as_ref()),
-            ("refresh_url", self.refresh_url.as_ref()),
-            ("device_authorization_url", self.device_authorization_url.as_ref()),
-            ("userinfo_url", self.userinfo_url.as_ref()),
-            ("userinfo.url", self.userinfo.as_ref().map(|userinfo| &userinfo.url).filter(|url| !url.is_empty())),
-        ]);
-        for (field, url) in urls {
-            let Some(url) = url else { continue };
-            let mut example = if field == "revocation_url" { url.replace(CLIENT_ID, "x") } else { url.clone() };
-            for name in self.params.keys() {
-                example = example.replace(&format!("{{{name}}}"), "x");
-            }
-            if example.contains(['{', '}']) {
-                return Err(format!("{field} has a placeholder that `params` does not explain"));
-            }
-            if web_address::parse(&example).is_none() {
-                return Err(format!("{field} is not a URL"));
-            }
-        }
-        let types = ProviderType::NAMES.map(|(name, _)| name);
-        if let Some(kind) = self.provider_type.as_deref().filter(|kind| !types.contains(kind)) {
-            return Err(format!("provider_type is `{kind}`, but it must be one of {}", types.join(", ")));
-        }
-        if self.revocation.is_none() && !self.revocation_paths.is_empty() {
-            return Err("revocation_paths needs `revocation`, the style that is used there".into());
-        }
-        Ok(())
-    }
+/// Whether a name of `token_hosts` means that host: the host itself, or with a leading dot every host below it.
+fn covers(name: &str, host: &str) -> bool {
+    host == name || (name.starts_with('.') && host.ends_with(name))
 }
 
 /// The host of a URL and its port, placeholders included.
@@ -282,11 +287,4 @@ fn authority(url: &str) -> Option<&str> {
 
 pub(super) fn host(url: &str) -> Option<String> {
     Url::parse(url).ok()?.host_str().map(ToOwned::to_owned)
-}
-
-/// A part of a host name or of a path, and nothing that could lead a URL elsewhere.
-fn fits(value: &str) -> bool {
-    value.len() <= 253
-        && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
-        && !value.contains("..")
 }

@@ -6,10 +6,17 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use toml::{Table, Value};
 
-use super::entry::{CLIENT_ID, Entry, Unrecognised};
+use super::{
+    check::check,
+    entry::{CLIENT_ID, Entry, Unrecognised},
+    near::near,
+};
 
 /// Every file of `config/providers/`, by the provider's name.
 const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/providers.rs"));
+
+/// What every entry has.
+const REQUIRED: [&str; 3] = ["display_name", "auth_url", "token_url"];
 
 const UNRECOGNISED: &str = include_str!("../../config/unrecognised.toml");
 
@@ -30,31 +37,35 @@ struct Source {
 
 /// The built-in entries, with the operator's over them: each field takes the place of the built-in one.
 pub(super) fn load(operators: Option<&Path>) -> Result<BTreeMap<String, Entry>, CatalogError> {
-    let mut sources = BTreeMap::new();
-    for (name, text) in BUILT_IN {
-        let place = format!("the built-in {name}.toml");
-        sources.insert((*name).to_owned(), Source { fields: parse(text, &place)?, place });
-    }
-    let own = match operators {
+    let mut own: BTreeMap<String, Source> = match operators {
         None => Vec::new(),
         Some(path) if path.is_dir() => of_folder(path)?,
         Some(path) => of_file(path)?,
-    };
-    for (name, source) in own {
-        match sources.get_mut(&name) {
-            Some(known) => {
-                if source.fields.contains_key("token_url") {
-                    drop_addresses(&mut known.fields);
-                }
-                known.place = source.place;
-                known.fields.extend(source.fields);
-            }
-            None => {
-                sources.insert(name, source);
-            }
-        }
     }
-    sources.into_iter().map(|(name, source)| Ok((name.clone(), entry(name, source)?))).collect()
+    .into_iter()
+    .collect();
+    let mut entries = BTreeMap::new();
+    for (name, text) in BUILT_IN {
+        let place = format!("the built-in {name}.toml");
+        let entry = match own.remove(*name) {
+            // Most entries are nobody's but ours: they are read without a detour, as every start reads all of them.
+            None => checked(name, place, toml::from_str(text))?,
+            Some(source) => {
+                let mut fields = parse(text, &place)?;
+                if source.fields.contains_key("token_url") {
+                    drop_addresses(&mut fields);
+                }
+                fields.extend(source.fields);
+                checked(name, source.place, fields.try_into())?
+            }
+        };
+        entries.insert((*name).to_owned(), entry);
+    }
+    for (name, Source { place, fields }) in own {
+        let entry = new_entry(&name, place, fields)?;
+        entries.insert(name, entry);
+    }
+    Ok(entries)
 }
 
 /// What responses of services without an entry may contain.
@@ -78,9 +89,21 @@ fn drop_addresses(known: &mut Table) {
         .retain(|field, value| field != "revocation_url" || !value.as_str().is_some_and(|url| url.contains(CLIENT_ID)));
 }
 
-fn entry(name: String, Source { place, fields }: Source) -> Result<Entry, CatalogError> {
-    let read = fields.try_into().map_err(|error: toml::de::Error| in_one_line(&error));
-    let checked = read.and_then(|entry: Entry| entry.check().map(|()| Entry { name, ..entry }));
+/// An entry that is not built in. One that lacks what every entry has was probably meant to change a built-in one.
+fn new_entry(name: &str, place: String, fields: Table) -> Result<Entry, CatalogError> {
+    let Some(field) = REQUIRED.into_iter().find(|field| !fields.contains_key(*field)) else {
+        return checked(name, place, fields.try_into());
+    };
+    let hint = match near(BUILT_IN.iter().map(|(built_in, _)| *built_in), &name.to_lowercase())[..] {
+        [] => String::new(),
+        ref near => format!("; there is no built-in entry of this name. Did you mean {}?", near.join(" or ")),
+    };
+    Err(CatalogError { place, problem: format!("missing field `{field}`{hint}") })
+}
+
+fn checked(name: &str, place: String, read: Result<Entry, toml::de::Error>) -> Result<Entry, CatalogError> {
+    let read = read.map_err(|error| in_one_line(&error));
+    let checked = read.and_then(|entry| check(&entry).map(|()| Entry { name: name.to_owned(), ..entry }));
     checked.map_err(|problem| CatalogError { place, problem })
 }
 

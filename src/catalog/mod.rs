@@ -2,18 +2,26 @@
 //! Owns: the entries, and which of them a name or an address stands for.
 //! Must not know: how a provider is stored, or spoken to.
 
+mod check;
 mod entry;
 mod files;
+mod hosts;
+mod near;
 mod quirks;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 use url::Url;
 
 use self::{
     entry::host,
+    hosts::Hosts,
+    near::near,
     quirks::{authorization_of, claims, family, quirks_of, revokes_at, unrecognised},
 };
 pub use self::{
@@ -26,17 +34,22 @@ use crate::model::{
     quirks::{AuthorizationQuirks, Quirks, Revocation, Userinfo},
 };
 
-/// How alike two names are (Jaro, 0 to 1) when one may be a slip of the other.
-const ALIKE: f64 = 0.7;
-
 /// The entries, by name, and what follows from them.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     entries: BTreeMap<String, Entry>,
-    quirks: BTreeMap<String, Quirks>,
+    /// The entry that is meant by another name.
+    aliases: HashMap<String, String>,
+    /// By the hosts of the entries' own token endpoints, and by all hosts that they name.
+    at_token_url: Hosts,
+    at_any_host: Hosts,
+    /// By the host of the authorization endpoint, without the entries of a type.
+    at_auth_host: HashMap<String, String>,
+    /// Those of the entries that say something of their own.
+    quirks: HashMap<String, Quirks>,
     /// Those of a provider that is not recognised.
     unrecognised: Quirks,
-    authorization: BTreeMap<String, AuthorizationQuirks>,
+    authorization: HashMap<String, AuthorizationQuirks>,
     /// What scopes allow that every provider may have.
     scope_descriptions: BTreeMap<String, String>,
     /// Nothing is added to what a record says.
@@ -52,13 +65,32 @@ impl Catalog {
         let entries = files::load(operators)?;
         let others = files::unrecognised()?;
         let unrecognised = unrecognised(&entries, &others);
-        let each =
-            |(name, entry): (&String, &Entry)| (name.clone(), quirks_of(entry, family(entry, &entries), &unrecognised));
-        let each_request =
-            |(name, entry): (&String, &Entry)| (name.clone(), authorization_of(entry, family(entry, &entries)));
+        let each = |entry: &Entry| {
+            let quirks = quirks_of(entry, family(entry, &entries), &unrecognised);
+            (quirks != unrecognised).then(|| (entry.name.clone(), quirks))
+        };
+        let each_request = |entry: &Entry| {
+            let quirks = authorization_of(entry, family(entry, &entries));
+            (quirks != AuthorizationQuirks::default()).then(|| (entry.name.clone(), quirks))
+        };
+        let mut aliases = HashMap::new();
+        let mut at_auth_host = HashMap::new();
+        for entry in entries.values() {
+            for alias in &entry.aliases {
+                aliases.entry(alias.clone()).or_insert_with(|| entry.name.clone());
+            }
+            if let Some(host) = host(&entry.auth_url).filter(|_| entry.provider_type.is_none()) {
+                at_auth_host.entry(host).or_insert_with(|| entry.name.clone());
+            }
+        }
+        let at_token_url = Hosts::of_token_urls(entries.values());
         Ok(Self {
-            quirks: entries.iter().map(each).collect(),
-            authorization: entries.iter().map(each_request).collect(),
+            aliases,
+            at_any_host: at_token_url.clone().with_token_hosts(entries.values()),
+            at_token_url,
+            at_auth_host,
+            quirks: entries.values().filter_map(each).collect(),
+            authorization: entries.values().filter_map(each_request).collect(),
             plain: AuthorizationQuirks::default(),
             scope_descriptions: others.scope_descriptions,
             unrecognised,
@@ -71,35 +103,31 @@ impl Catalog {
         self.entries.values()
     }
 
-    /// The entry of that name.
+    /// The entry of that name, or else the first with that alias.
     #[must_use]
     pub fn entry(&self, name: &str) -> Option<&Entry> {
-        self.entries.get(name)
+        self.entries.get(name).or_else(|| self.entries.get(self.aliases.get(name)?))
+    }
+
+    /// The entries that every word of a search is part of: of the name, an alias, the provider's name or the category.
+    pub fn search(&self, words: &str) -> impl Iterator<Item = &Entry> {
+        let words: Vec<String> = words.split_whitespace().map(str::to_lowercase).collect();
+        self.entries().filter(move |entry| words.iter().all(|word| entry.says(word)))
     }
 
     /// The names that may have been meant, the likeliest first.
     #[must_use]
     pub fn near(&self, name: &str) -> Vec<&str> {
         let name = name.to_lowercase();
-        let mut near: Vec<(f64, &str)> = self
-            .entries
-            .keys()
-            .map(|known| {
-                let part = name.len() >= 3 && (known.contains(&name) || name.contains(known.as_str()));
-                (if part { 1.0 } else { strsim::jaro(known, &name) }, known.as_str())
-            })
-            .filter(|(alike, _)| *alike > ALIKE)
-            .collect();
-        near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-        near.into_iter().map(|(_, known)| known).take(3).collect()
+        let known = self.entries.keys().chain(self.aliases.keys()).map(String::as_str);
+        near(known, &name)
     }
 
     /// The entry whose token endpoint is at the same host, else the one of that `provider_type`. `true` with the
     /// former.
     #[must_use]
     pub fn recognise(&self, token_url: &str, provider_type: Option<&str>) -> Option<(&Entry, bool)> {
-        let host = host(token_url);
-        let at_host = self.entries().find(|entry| host.as_deref().is_some_and(|host| entry.is_at(host)));
+        let at_host = self.at_token_url.find(token_url).and_then(|name| self.entries.get(name));
         let of_type = || self.of_type(provider_type?).map(|entry| (entry, false));
         at_host.map(|entry| (entry, true)).or_else(of_type)
     }
@@ -116,12 +144,16 @@ impl Catalog {
     #[must_use]
     pub fn authorization_quirks_of(&self, provider: &Provider) -> &AuthorizationQuirks {
         let kind = provider.provider_type.as_deref();
-        let auth_host = host(&provider.auth_url);
-        let at_host =
-            |entry: &&Entry| entry.provider_type.is_none() && auth_host.is_some() && host(&entry.auth_url) == auth_host;
+        let at_host = || self.entries.get(self.at_auth_host.get(&host(&provider.auth_url)?)?);
         let by_template = self.template(&provider.client).filter(|entry| entry.provider_type.as_deref() == kind);
-        let entry = by_template.or_else(|| self.of_type(kind?)).or_else(|| self.entries().find(at_host));
+        let entry = by_template.or_else(|| self.of_type(kind?)).or_else(at_host);
         entry.and_then(|entry| self.authorization.get(&entry.name)).unwrap_or(&self.plain)
+    }
+
+    /// Which parameters of the redirect are read like fields of the token response.
+    #[must_use]
+    pub fn callback_parameters_of(&self, client: &Client) -> &[String] {
+        self.of_client(client).map_or(&[], |entry| &entry.callback_parameters)
     }
 
     /// What a scope allows, in plain words, if the entry of a client says it.
@@ -184,9 +216,11 @@ impl Catalog {
     /// The entry with the client's token endpoint, the one it was made from first. Only at an address of this entry a
     /// token may be sent to another.
     fn at_token_endpoint(&self, client: &Client) -> Option<&Entry> {
-        let host = host(&client.token_url)?;
-        let there = |entry: &&Entry| entry.has_host(&host);
-        self.template(client).filter(there).or_else(|| self.entries().find(there))
+        let at_host = || self.entries.get(self.at_any_host.find(&client.token_url)?);
+        let template = self
+            .template(client)
+            .filter(|template| host(&client.token_url).is_some_and(|host| template.has_host(&host)));
+        template.or_else(at_host)
     }
 
     fn template(&self, client: &Client) -> Option<&Entry> {

@@ -25,15 +25,57 @@ fn every_file_is_an_entry() {
     names.sort();
     let entries: Vec<String> = built_in().entries().map(|entry| entry.name.clone()).collect();
     assert_eq!(entries, names);
-    assert!(names.len() >= 31);
+    assert!(names.len() >= 200);
+}
+
+/// The table of `docs/catalogue.md`.
+fn documented(catalog: &Catalog) -> String {
+    let row = |entry: &Entry| {
+        let set: Vec<String> = entry.params.keys().map(|param| format!("`{param}`")).collect();
+        let sources = entry.sources.unwrap_or_default();
+        let sources = if entry.confirmed { sources.to_string() } else { "1, not confirmed".to_owned() };
+        let category = entry.category.as_deref().unwrap_or_default();
+        let names: Vec<String> =
+            std::iter::once(&entry.name).chain(&entry.aliases).map(|name| format!("`{name}`")).collect();
+        let columns = [&names.join(", "), &entry.display_name, category, &set.join(", "), &sources]
+            .map(|text| format!(" {text} "));
+        format!("|{}|\n", columns.join("|").replace("  ", " "))
+    };
+    let head = "| Name | Provider | Category | To set | Sources |\n| --- | --- | --- | --- | --- |\n";
+    std::iter::once(head.to_owned()).chain(catalog.entries().map(row)).collect()
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "what `INSTA_UPDATE` means for the snapshots, it means for this page")]
+fn the_documentation_lists_every_entry() {
+    const PAGE: &str = "docs/catalogue.md";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once("<!-- entries -->\n").unwrap();
+    let (table, after) = rest.split_once("<!-- end of entries -->\n").unwrap();
+    let expected = documented(&built_in());
+    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+        let page = format!("{before}<!-- entries -->\n{expected}<!-- end of entries -->\n{after}");
+        std::fs::write(&path, page).unwrap();
+    } else {
+        assert!(
+            table == expected,
+            "{PAGE} is out of date: INSTA_UPDATE=always cargo test --lib the_documentation_lists"
+        );
+    }
 }
 
 #[test]
 fn every_entry_is_complete_and_on_https() {
     for entry in built_in().entries() {
-        for url in [&entry.auth_url, &entry.token_url, &entry.console] {
+        for url in [&entry.auth_url, &entry.token_url].into_iter().chain(&entry.console).chain(&entry.references) {
             assert!(url.starts_with("https://"), "{}: {url}", entry.name);
         }
+        assert!(entry.category.is_some(), "{}: category", entry.name);
+        assert!(!entry.references.is_empty(), "{}: references", entry.name);
+        let sources = entry.sources.unwrap_or_default();
+        assert!(sources > 0, "{}: sources", entry.name);
+        assert_eq!(entry.confirmed, sources > 1, "{}: one source confirms nothing", entry.name);
         let steps = entry.steps("https://here.example/callback").join("\n");
         assert!(steps.contains("https://here.example/callback"), "{}: no step names the redirect URI", entry.name);
         assert!(!entry.display_name.is_empty());
@@ -64,6 +106,32 @@ fn near_names_are_found() {
         assert!(catalog.near(slip).contains(&meant), "{slip}: {:?}", catalog.near(slip));
     }
     assert!(catalog.near("zzzzzz").is_empty());
+}
+
+#[test]
+fn an_alias_means_its_entry_and_no_other() {
+    let catalog = built_in();
+    assert_eq!(catalog.entry("zoho-crm").unwrap().name, "zoho");
+    assert_eq!(catalog.entry("gmail").unwrap().options().template.as_deref(), Some("google"));
+    let mut seen = std::collections::HashSet::new();
+    for alias in catalog.entries().flat_map(|entry| &entry.aliases) {
+        assert!(seen.insert(alias) && !catalog.entries.contains_key(alias), "{alias} means two entries");
+    }
+    // The name of an operator's entry counts more than the alias of a built-in one.
+    let text =
+        "[gmail]\ndisplay_name = \"Ours\"\nauth_url = \"https://a.example/a\"\ntoken_url = \"https://a.example/t\"\n";
+    assert_eq!(with_file(text).unwrap().entry("gmail").unwrap().display_name, "Ours");
+}
+
+#[test]
+fn a_search_finds_names_aliases_and_categories_that_have_every_word() {
+    let catalog = built_in();
+    let found = |words: &str| catalog.search(words).map(|entry| entry.name.as_str()).collect::<Vec<_>>();
+    assert!(found("Accounting").contains(&"xero"));
+    assert_eq!(found("zoho-desk"), ["zoho"]);
+    assert_eq!(found("hub GIT"), ["github"]);
+    assert_eq!(found("").len(), catalog.entries.len());
+    assert!(found("no such thing").is_empty());
 }
 
 #[test]
@@ -114,6 +182,60 @@ fn a_broken_file_is_refused_in_one_line_that_names_the_place() {
 }
 
 #[test]
+fn what_would_only_be_noticed_at_a_consent_is_refused_with_the_field_and_what_it_should_be() {
+    for (fields, named) in [
+        (
+            "userinfo = { url = \"https://a.example\", id = [\"sub\"] }",
+            "userinfo.id has `sub`, but a JSON pointer begins with `/`",
+        ),
+        ("userinfo = { label = [\"/name\", \"email\"] }", "userinfo.label has `email`"),
+        ("userinfo = { id = [] }", "userinfo.id is empty"),
+        ("accounts = [{ id = [\"user.id\"] }]", "accounts.id has `user.id`"),
+        ("accounts = [{ id = [\"/id\"], label = [\"name\"] }]", "accounts.label has `name`"),
+        ("accounts = [{ id = [] }]", "accounts.id is empty"),
+        ("token_paths = [\"data\"]", "token_paths has `data`"),
+        ("token_hosts = [\"*\"]", "token_hosts has `*`, which is not a host name"),
+        ("token_hosts = [\"*.acme.example\"]", "`.example.com` means every host below it"),
+        ("token_hosts = [\"https://acme.example\"]", "token_hosts has `https://acme.example`"),
+        ("token_hosts = [\"Acme.example\"]", "in lower case"),
+        ("token_hosts = [\".com\"]", "every host that ends with it"),
+        ("token_hosts = [\"\"]", "token_hosts has ``"),
+        (
+            "steps = [\"Enter {redirect_url}\"]",
+            "steps has `{redirect_url}`, but the only placeholder there is `{redirect_uri}`",
+        ),
+        ("console = \"https://{tenant}.example\"", "console has a placeholder `{tenant}`"),
+        ("refresh_url = \"https://a.example/{\"", "refresh_url is not a URL"),
+        ("references = [\"page 7\"]", "references has `page 7`"),
+        ("callback_parameters = [\"access_token\"]", "callback_parameters has `access_token`"),
+        ("client_id_parameter = \"state\"", "client_id_parameter is `state`"),
+        ("client_id_parameter = \"a b\"", "client_id_parameter is `a b`"),
+    ] {
+        let refused = with_file(&format!("[github]\n{fields}\n")).unwrap_err();
+        assert!(refused.contains("[github]: ") && refused.contains(named), "{fields}: {refused}");
+        assert_eq!(refused.lines().count(), 1, "{refused}");
+    }
+    for fields in [
+        "token_hosts = [\"127.0.0.1\", \"localhost\", \".acme.example\", \"xn--bcher-kva.example\"]",
+        "steps = [\"Paste {} and {\\\"a\\\": 1}\"]",
+    ] {
+        with_file(&format!("[github]\n{fields}\n")).unwrap_or_else(|refused| panic!("{fields}: {refused}"));
+    }
+}
+
+#[test]
+fn an_entry_that_was_meant_to_change_a_built_in_one_names_it() {
+    let refused = with_file("[githb]\npkce = false\n").unwrap_err();
+    assert!(refused.contains("[githb]: missing field `display_name`"), "{refused}");
+    assert!(refused.contains("Did you mean github"), "{refused}");
+    let complete =
+        "[githb]\ndisplay_name = \"H\"\nauth_url = \"https://h.example/a\"\ntoken_url = \"https://h.example/t\"\n";
+    assert!(with_file(complete).is_ok(), "a whole entry may be called what it likes");
+    let unlike = with_file("[qqqqqq]\npkce = false\n").unwrap_err();
+    assert!(!unlike.contains("Did you mean"), "{unlike}");
+}
+
+#[test]
 fn a_provider_type_that_no_record_can_have_is_refused() {
     let refused = with_file("[github]\nprovider_type = \"bogus\"\n").unwrap_err();
     assert!(refused.contains("[github]") && refused.contains("microsoft, salesforce, slack, x"), "{refused}");
@@ -133,6 +255,40 @@ fn a_provider_is_recognised_by_its_token_endpoint_and_then_by_its_type() {
     assert!(
         figma.recognised_options(true).refresh_url.is_some() && figma.recognised_options(false).refresh_url.is_none()
     );
+}
+
+#[test]
+fn of_several_entries_at_a_host_the_path_decides_then_token_url_then_the_name() {
+    let entry = |name: &str, token_url: &str, more: &str| {
+        format!(
+            "[{name}]\ndisplay_name = \"{name}\"\nauth_url = \"https://x.example/a\"\ntoken_url = \"{token_url}\"\n{more}\n"
+        )
+    };
+    let catalog = with_file(
+        &[
+            entry("b-two", "https://login.one.example/two", ""),
+            entry("a-one", "https://login.one.example/one", ""),
+            entry("0-old", "https://elsewhere.example/t", "token_hosts = [\"login.one.example\"]"),
+            entry("c-any", "https://{host}.one.example/t", "params = { host = \"the host\" }"),
+            entry("d-eu", "https://{host}.eu.one.example/t", "params = { host = \"the host\" }"),
+        ]
+        .concat(),
+    )
+    .unwrap();
+    let name = |url: &str| catalog.recognise(url, None).map(|(entry, _)| entry.name.clone());
+    for (url, expected) in [
+        ("https://login.one.example/one", "a-one"),
+        ("https://login.one.example/two", "b-two"),
+        ("https://login.one.example/other", "a-one"),
+        ("https://other.one.example/t", "c-any"),
+        ("https://acme.eu.one.example/t", "d-eu"),
+    ] {
+        assert_eq!(name(url).as_deref(), Some(expected), "{url}");
+        // The hosts that other entries only name change nothing.
+        let known = catalog.at_any_host.find(url);
+        assert_eq!(known, Some(expected), "{url}");
+    }
+    assert_eq!(name("https://one.example/t"), None);
 }
 
 /// A client whose record was made from `template`, at that token endpoint.

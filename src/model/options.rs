@@ -46,6 +46,8 @@ pub struct ProviderOptions {
     pub renewal_grant: Option<String>,
     /// Whether the provider signs, with our client secret, what it sends the browser back with (Shopify's `hmac`).
     pub signed_callback: bool,
+    /// What the parameter of the client id is called, if not `client_id` (`TikTok`'s `client_key`).
+    pub client_id_parameter: Option<String>,
     /// Where our client was registered (RFC 7591).
     pub registration_url: Option<String>,
     /// The scopes our client was registered for: a server may hold it to them.
@@ -159,6 +161,12 @@ pub enum TokenFormat {
 }
 
 impl ProviderOptions {
+    /// The name of the parameter that holds the client id.
+    #[must_use]
+    pub fn client_id_parameter(&self) -> &str {
+        self.client_id_parameter.as_deref().unwrap_or("client_id")
+    }
+
     /// The resource to be named in requests, if any is.
     #[must_use]
     pub fn resource(&self) -> Option<&str> {

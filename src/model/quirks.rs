@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 /// How the token responses, the accounts and the errors of a provider are read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quirks {
     /// Scopes that include other scopes.
     pub included_scopes: BTreeMap<String, Vec<String>>,
@@ -35,7 +35,7 @@ pub struct AccountPaths {
 }
 
 /// Error codes that a provider uses beside those of the RFCs, by their meaning.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErrorCodes {
     /// The grant is dead, and only a new consent helps.
     pub dead_grant: Vec<String>,
@@ -52,7 +52,7 @@ pub struct ErrorCodes {
 }
 
 /// What an authorization request to a provider needs, whatever the provider's record leaves out.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuthorizationQuirks {
     /// Scopes that are always requested.
     pub always_scopes: Vec<String>,

@@ -1,5 +1,5 @@
 //! The text of a web address, as people and other servers write it.
-//! Owns: the one rule for what is a URL here.
+//! Owns: the one rule for what is a URL here, and for what may fill a place in one.
 //! Must not know: which addresses may be connected to.
 
 use url::Url;
@@ -16,6 +16,14 @@ pub fn parse(text: &str) -> Option<Url> {
         return None;
     }
     Url::parse(text).ok().filter(Url::has_host)
+}
+
+/// A part of a host name or of a path, and nothing that could lead a URL elsewhere.
+#[must_use]
+pub fn is_part(value: &str) -> bool {
+    (1..=253).contains(&value.len())
+        && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
+        && !value.contains("..")
 }
 
 #[cfg(test)]

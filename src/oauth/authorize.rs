@@ -9,7 +9,7 @@ use url::Url;
 use crate::model::{options::ProviderOptions, provider::Provider, quirks::AuthorizationQuirks};
 
 /// The parameters of the protocol itself. `authorization_params` and an endpoint's own query cannot set them.
-pub const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 9] = [
     "response_type",
     "client_id",
     "redirect_uri",
@@ -72,20 +72,19 @@ pub fn begin(
     if let Some(hint) = login_hint {
         request = request.add_extra_param("login_hint", hint);
     }
-    let taken = |name: &str| {
+    let taken = |name: &str, value: &str| {
         (name == "login_hint" && login_hint.is_some())
-            || RESERVED.contains(&name)
+            || is_reserved(name, value)
+            || name == options.client_id_parameter()
             || other == Some(name)
             || (name == "resource" && options.resource.is_some())
     };
-    for (name, value) in parameters.iter().filter(|(name, _)| !taken(name)) {
-        request = request.add_extra_param(name.as_str(), value.as_str());
-    }
-    for (name, value) in quirks.parameters.iter().filter(|(name, _)| !parameters.contains_key(*name) && !taken(name)) {
+    let quirks = quirks.parameters.iter().filter(|(name, _)| !parameters.contains_key(*name));
+    for (name, value) in parameters.iter().chain(quirks).filter(|(name, value)| !taken(name, value)) {
         request = request.add_extra_param(name.as_str(), value.as_str());
     }
     let (url, _) = request.url();
-    Ok(Begun { url, state: remembered, code_verifier })
+    Ok(Begun { url: with_client_id_as(options.client_id_parameter(), url), state: remembered, code_verifier })
 }
 
 /// The endpoint with its own query, without the reserved parameters.
@@ -93,7 +92,7 @@ fn endpoint(auth_url: &str) -> Result<Url, url::ParseError> {
     let mut endpoint = Url::parse(auth_url)?;
     let kept: Vec<(String, String)> = endpoint
         .query_pairs()
-        .filter(|(name, _)| !RESERVED.contains(&name.as_ref()))
+        .filter(|(name, value)| !is_reserved(name, value))
         .map(|(name, value)| (name.into_owned(), value.into_owned()))
         .collect();
     endpoint.set_query(None);
@@ -101,6 +100,22 @@ fn endpoint(auth_url: &str) -> Result<Url, url::ParseError> {
         endpoint.query_pairs_mut().extend_pairs(kept);
     }
     Ok(endpoint)
+}
+
+/// Whether a parameter is one of the protocol's. `request` is one where it holds a request object, which has dots because it
+/// is a JWT (RFC 9101 section 2.1); to `BambooHR` it is something else.
+fn is_reserved(name: &str, value: &str) -> bool {
+    RESERVED.contains(&name) && (name != "request" || value.contains('.'))
+}
+
+/// The URL with the provider's own name for the parameter `client_id`.
+fn with_client_id_as(name: &str, mut url: Url) -> Url {
+    if name != "client_id" {
+        let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        let renamed = pairs.iter().map(|(key, value)| (if key == "client_id" { name } else { key }, value));
+        url.query_pairs_mut().clear().extend_pairs(renamed);
+    }
+    url
 }
 
 /// The scopes of a request for a person's consent, as one text.
@@ -175,10 +190,16 @@ mod tests {
 
     #[test]
     fn neither_parameters_nor_the_endpoints_query_override_the_protocol() {
-        let evil: Vec<(&str, &str)> = RESERVED.iter().map(|name| (*name, "evil")).collect();
-        let (_, pairs) = begun("https://p.example/authorize?tenant=1&state=evil&client_id=evil", None, &evil);
+        let evil: Vec<(&str, &str)> = RESERVED.iter().map(|name| (*name, "e.v.il")).collect();
+        let (_, pairs) = begun("https://p.example/authorize?tenant=1&state=e.v.il&client_id=e.v.il", None, &evil);
         assert_eq!(values(&pairs, "tenant"), ["1"]);
-        assert!(pairs.iter().all(|(_, value)| value != "evil"), "{pairs:?}");
+        assert!(pairs.iter().all(|(_, value)| value != "e.v.il"), "{pairs:?}");
+    }
+
+    #[test]
+    fn a_request_that_is_no_request_object_is_a_parameter_of_the_provider() {
+        let (_, pairs) = begun("https://p.example/authorize", None, &[("request", "authorize")]);
+        assert_eq!(values(&pairs, "request"), ["authorize"]);
     }
 
     #[test]

@@ -16,16 +16,23 @@ use crate::model::client::{Client, ClientAuthentication};
 /// How a client authenticates in one request.
 pub(super) enum Authentication<'a> {
     /// HTTP Basic. Servers built with the MCP SDK also read the client id in the body (RFC 6749 section 3.2.1 allows it).
-    Header { id: &'a str, secret: &'a SecretString, id_in_body: bool },
+    Header { id: Id<'a>, secret: &'a SecretString, id_in_body: bool },
     /// Client id and client secret in the body.
-    Body { id: &'a str, secret: &'a SecretString },
+    Body { id: Id<'a>, secret: &'a SecretString },
     /// A public client: the client id in the body.
-    Public { id: &'a str },
+    Public { id: Id<'a> },
+}
+
+/// The client id, and what the provider calls it in a body.
+#[derive(Clone, Copy)]
+pub(super) struct Id<'a> {
+    name: &'a str,
+    value: &'a str,
 }
 
 impl<'a> Authentication<'a> {
     pub(super) fn of(client: &'a Client) -> Self {
-        let id = client.id.as_str();
+        let id = Id { name: client.options.client_id_parameter(), value: &client.id };
         match (client.authentication, &client.secret) {
             (ClientAuthentication::ClientSecretBasic, Some(secret)) => {
                 Self::Header { id, secret, id_in_body: client.options.issuer.is_some() }
@@ -39,15 +46,15 @@ impl<'a> Authentication<'a> {
     pub(super) fn fields(&self) -> Vec<(&'a str, &'a str)> {
         match *self {
             Self::Header { id_in_body: false, .. } => Vec::new(),
-            Self::Header { id, .. } | Self::Public { id } => vec![("client_id", id)],
-            Self::Body { id, secret } => vec![("client_id", id), ("client_secret", secret.expose_secret())],
+            Self::Header { id, .. } | Self::Public { id } => vec![(id.name, id.value)],
+            Self::Body { id, secret } => vec![(id.name, id.value), ("client_secret", secret.expose_secret())],
         }
     }
 
     /// The request with what is sent in its header.
     pub(super) fn apply(&self, request: RequestBuilder) -> RequestBuilder {
         match self {
-            Self::Header { id, secret, .. } => request.header(AUTHORIZATION, basic(id, secret)),
+            Self::Header { id, secret, .. } => request.header(AUTHORIZATION, basic(id.value, secret)),
             Self::Body { .. } | Self::Public { .. } => request,
         }
     }

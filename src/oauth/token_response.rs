@@ -53,6 +53,15 @@ impl TokenResponse {
         }
         self.redaction = redaction;
     }
+
+    /// Adds parameters of the redirect, where the response itself does not have a field of that name.
+    pub fn add_callback_parameters(&mut self, parameters: Vec<(String, String)>, quirks: &Quirks) {
+        for (name, value) in parameters {
+            self.fields.entry(name).or_insert(Value::String(value));
+        }
+        self.metadata = metadata(&self.fields, &quirks.metadata);
+        self.metadata.retain(|_, value| !self.redaction.is_repeated_in(&value.to_string()));
+    }
 }
 
 /// What an error response says.

@@ -10,6 +10,7 @@ use tracing::Instrument;
 
 use super::{
     account::identify,
+    callback_parameters::{self, KeptCode},
     completion::{CodeResponse, Completion, Source},
     interaction::{await_confirmation, check_source, is_user, other_user},
     request::is_interrupted,
@@ -52,7 +53,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) enum Credential {
     /// The code a person came back with.
     Code(CodeResponse),
-    /// A code that was kept until the application had confirmed the user. It was checked when it came.
+    /// A code that was kept until the application had confirmed the user, as [`KeptCode`] writes it. It was checked when
+    /// it came.
     KeptCode(SecretString),
     /// The static key a person entered.
     EnteredKey(SecretString),
@@ -88,7 +90,7 @@ pub async fn complete(
         // A code that did not come from the provider is not kept. It goes on, and is refused there before any token request.
         (Consent::Verify, Source::Browser { .. }) if check_response(&known, &response).is_err() => {}
         (Consent::Verify, Source::Browser { .. } | Source::KeyPage { .. }) => {
-            return match await_confirmation(broker, &known, state, &response.code, code_hash, act).await? {
+            return match await_confirmation(broker, &known, state, &response, code_hash, act).await? {
                 Some(completion) => Ok(completion),
                 None => completed_before(broker, &known, is_same).await,
             };
@@ -201,10 +203,13 @@ async fn exchange(
 ) -> Result<Completion, BrokerError> {
     let granted = match credential {
         Credential::Code(response) => match check_response(&request, &response) {
-            Ok(()) => grant_of_code(&broker, &request, &response.code).await,
+            Ok(()) => grant_of_code(&broker, &request, &response.code, response.query.as_ref()).await,
             Err(failure) => Err(failure),
         },
-        Credential::KeptCode(code) => grant_of_code(&broker, &request, &code).await,
+        Credential::KeptCode(kept) => {
+            let KeptCode { code, query } = KeptCode::read(&kept);
+            grant_of_code(&broker, &request, &code, query.as_ref()).await
+        }
         Credential::EnteredKey(key) => Ok(grant_of_key(key, None)),
     };
     finish(&broker, &request, granted, &act).await
@@ -238,6 +243,7 @@ async fn grant_of_code(
     broker: &Broker,
     request: &AuthorizationRequest,
     code: &SecretString,
+    query: Option<&SecretString>,
 ) -> Result<Grant, TokenFailure> {
     let grant =
         TokenGrant::Code { code, redirect_uri: &request.redirect_uri, code_verifier: request.code_verifier.as_ref() };
@@ -257,6 +263,10 @@ async fn grant_of_code(
             }
         }
     }
+    tokens.add_callback_parameters(
+        callback_parameters::read(query, broker.catalog.callback_parameters_of(client)),
+        quirks,
+    );
     Ok(grant_from_response(broker, client, &tokens, &request.wanted.scopes))
 }
 

@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
-    completion::{Completion, Source},
+    callback_parameters::KeptCode,
+    completion::{CodeResponse, Completion, Source},
     state::{confirmation_reference, hash},
 };
 use crate::{
@@ -287,16 +288,17 @@ pub(super) async fn await_confirmation(
     broker: &Broker,
     request: &AuthorizationRequest,
     state: &SecretString,
-    code: &SecretString,
+    response: &CodeResponse,
     code_hash: [u8; 32],
     act: &Act,
 ) -> Result<Option<Completion>, BrokerError> {
     let Some(return_url) = request.return_url.clone() else {
         return Err(BrokerError::Internal("a request that its application confirms has no return_url".into()));
     };
-    let reference = confirmation_reference(state, code);
+    let reference = confirmation_reference(state, &response.code);
     let now = broker.clock.now();
-    let kept = broker.store.keep_code(request, code, code_hash, hash(&reference), act, now).await?;
+    let code = KeptCode::text(response, broker.catalog.callback_parameters_of(&request.client));
+    let kept = broker.store.keep_code(request, &code, code_hash, hash(&reference), act, now).await?;
     let is_repeated = async || {
         let stored =
             broker.store.authorization_request(Reach::whole(&request.wanted.subject.tenant), request.id).await?;

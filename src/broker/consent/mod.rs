@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod authorization;
+mod callback_parameters;
 pub mod client_credentials;
 pub mod completion;
 pub mod confirmation;

@@ -9,7 +9,7 @@ use clap::Args;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::catalog::{steps, unknown};
+use super::catalog::{UNCONFIRMED, steps, unknown};
 use crate::{
     broker::{
         clients::redirect_uri::callback_address_of,
@@ -179,6 +179,9 @@ pub(super) async fn run(add: Add, broker: &Broker) -> anyhow::Result<()> {
         print("\nIf you have not created the app there yet:\n")?;
         let filled = entry.filled(&set).unwrap_or_else(|_| entry.clone());
         steps(&filled, &redirect_uri)?;
+        if !entry.confirmed {
+            print(&format!("\n{UNCONFIRMED}"))?;
+        }
     }
     print(&format!("\n`agent-auth provider check {provider_id}` checks whether the provider accepts this client."))
 }

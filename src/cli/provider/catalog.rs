@@ -11,8 +11,8 @@ use crate::{
     terminal::print,
 };
 
-pub(super) fn show(catalog: &Catalog, name: Option<&str>, settings: &Settings) -> anyhow::Result<()> {
-    let Some(name) = name else { return table(catalog) };
+pub(super) fn show(catalog: &Catalog, name: Option<&str>, search: &str, settings: &Settings) -> anyhow::Result<()> {
+    let Some(name) = name else { return table(catalog, search) };
     let Some(entry) = catalog.entry(name) else { bail!(unknown(catalog, name)) };
     print(&format!("{}\n\nTo register an OAuth app there:\n", entry.display_name))?;
     steps(entry, &callback_address(&public_url(settings)?, name, ""))?;
@@ -24,26 +24,49 @@ pub(super) fn show(catalog: &Catalog, name: Option<&str>, settings: &Settings) -
     for (name, meaning) in &entry.params {
         print(&format!("\n{name}: {meaning}"))?;
     }
+    if !entry.confirmed {
+        print(&format!("\n{UNCONFIRMED}"))?;
+    }
+    if !entry.references.is_empty() {
+        print(&format!("\nWhere the endpoints were read:\n\n  {}", entry.references.join("\n  ")))?;
+    }
     Ok(())
 }
 
+/// What to know before an entry is used that nobody has confirmed.
+pub(super) const UNCONFIRMED: &str = "These endpoints were found in one place only. Compare them with the provider's \
+                                      documentation, and run `agent-auth provider check` after adding it.";
+
 /// Where the app is created, and what to do there, one line each.
 pub(super) fn steps(entry: &Entry, redirect_uri: &str) -> anyhow::Result<()> {
-    print(&format!("  1. Open {}", entry.console))?;
+    match &entry.console {
+        Some(console) => print(&format!("  1. Open {console}"))?,
+        None => print("  1. Open the provider's page for developers")?,
+    }
     for (number, step) in (2..).zip(entry.steps(redirect_uri)) {
         print(&format!("  {number}. {step}"))?;
     }
     Ok(())
 }
 
-fn table(catalog: &Catalog) -> anyhow::Result<()> {
-    let row = |name: &str, provider: &str, set: &str| print(format!("{name:<20} {provider:<22} {set}").trim_end());
-    row("NAME", "PROVIDER", "TO SET")?;
-    for entry in catalog.entries() {
-        let set: Vec<String> = entry.params.iter().map(|(name, meaning)| format!("{name} ({meaning})")).collect();
-        row(&entry.name, &entry.display_name, &set.join(", "))?;
+fn table(catalog: &Catalog, search: &str) -> anyhow::Result<()> {
+    let found: Vec<&Entry> = catalog.search(search).collect();
+    if found.is_empty() {
+        bail!(unknown(catalog, search));
     }
-    print("\n`agent-auth provider catalog NAME` shows where to create an OAuth app, and what to enter there.")
+    let row = |[name, provider, category, set]: [&str; 4]| {
+        print(format!("{name:<22} {provider:<28} {category:<13} {set}").trim_end())
+    };
+    row(["NAME", "PROVIDER", "CATEGORY", "TO SET"])?;
+    for entry in &found {
+        let set: Vec<String> = entry.params.iter().map(|(name, meaning)| format!("{name} ({meaning})")).collect();
+        let category = entry.category.as_deref().unwrap_or_default();
+        row([&entry.name, &entry.display_name, category, &set.join(", ")])?;
+    }
+    print(
+        "\n`agent-auth provider catalog NAME` shows where to create an OAuth app, and what to enter there. \
+         `--search WORDS` lists those with these words in their names or their category.",
+    )
 }
 
 /// The message for a name that the catalogue does not have.

@@ -28,6 +28,9 @@ pub(super) enum ProviderCommand {
     Catalog {
         /// The name of one, e.g. github: where to create an app there, and what to enter
         name: Option<String>,
+        /// List only those with these words in their names or their category, e.g. accounting
+        #[arg(long, value_name = "WORDS", conflicts_with = "name", default_value = "", hide_default_value = true)]
+        search: String,
     },
     /// Add a provider, and print the redirect URI to enter there
     #[command(after_long_help = add::EXAMPLES)]
@@ -57,9 +60,9 @@ pub(super) enum ProviderCommand {
 }
 
 pub(super) async fn run(command: ProviderCommand, settings: Settings) -> anyhow::Result<()> {
-    if let ProviderCommand::Catalog { name } = &command {
+    if let ProviderCommand::Catalog { name, search } = &command {
         let catalog = Catalog::load(settings.catalog_file.as_deref()).context("AGENT_AUTH_CATALOG_FILE")?;
-        return catalog::show(&catalog, name.as_deref(), &settings);
+        return catalog::show(&catalog, name.as_deref(), search, &settings);
     }
     let broker = Broker::open(settings, Clock::system()).await?;
     match command {

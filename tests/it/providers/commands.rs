@@ -199,7 +199,13 @@ async fn the_catalogue_is_shown_as_a_table(app: TestApp) {
     let line = |name: &str| shown.stdout.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap();
     assert!(line("github").contains("GitHub"));
     assert!(line("microsoft").contains("tenant"), "what has to be set is said");
-    assert!(shown.stdout.lines().count() > 30);
+    assert!(shown.stdout.lines().count() > 200);
+    let found = command(&app, &["catalog", "--search", "accounting"]).await;
+    assert!(found.stdout.contains("\nxero ") && !found.stdout.contains("\ngithub "), "{}", found.stdout);
+    let product = command(&app, &["catalog", "--search", "zoho-desk"]).await;
+    assert!(product.stdout.contains("\nzoho ") && product.stdout.lines().count() < 6, "{}", product.stdout);
+    let nothing = command(&app, &["catalog", "--search", "githbu"]).await;
+    assert!(nothing.expect_refusal().contains("Did you mean github"));
 }
 
 async fn an_entry_tells_where_to_go_and_what_to_enter(app: TestApp) {
@@ -214,6 +220,14 @@ async fn an_entry_tells_where_to_go_and_what_to_enter(app: TestApp) {
     let microsoft = command(&app, &["catalog", "microsoft"]).await;
     assert!(microsoft.stdout.contains("--set tenant=VALUE"), "{}", microsoft.stdout);
     assert!(command(&app, &["catalog", "githbu"]).await.expect_refusal().contains("github"));
+    // An alias means the entry; one that nobody has confirmed says so; a page for developers may be unknown.
+    let jira = command(&app, &["catalog", "jira"]).await;
+    assert!(jira.stdout.contains("Atlassian") && jira.stdout.contains("/host-oauth-callback/jira"), "{}", jira.stdout);
+    let unconfirmed = command(&app, &["catalog", "brevo"]).await;
+    for part in ["found in one place only", "page for developers", "https://broker.example/host-oauth-callback/brevo"] {
+        assert!(unconfirmed.stdout.contains(part), "{part}: {}", unconfirmed.stdout);
+    }
+    assert!(!jira.stdout.contains("found in one place only"));
 }
 
 async fn a_name_alone_is_enough_for_a_provider_of_the_catalogue(app: TestApp) {

@@ -58,8 +58,8 @@ const BY_THE_BOOK: Facts = Facts {
     revoking: Revoking::Not,
 };
 
-pub const ROTATING: &str = r#"{"access_token":"t1","refresh_token":"r1","expires_in":3600,"token_type":"bearer"}"#;
-pub const ROTATED: &str = r#"{"access_token":"t2","refresh_token":"r2","expires_in":3600,"token_type":"bearer"}"#;
+const ROTATING: &str = r#"{"access_token":"t1","refresh_token":"r1","expires_in":3600,"token_type":"bearer"}"#;
+const ROTATED: &str = r#"{"access_token":"t2","refresh_token":"r2","expires_in":3600,"token_type":"bearer"}"#;
 /// The refresh token stays as it is.
 const RENEWED: &str = r#"{"access_token":"t2","expires_in":3600,"token_type":"bearer"}"#;
 const FOR_EVER: &str = r#"{"access_token":"t1","token_type":"bearer"}"#;

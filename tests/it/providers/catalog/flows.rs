@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use agent_auth::catalog::Catalog;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use url::Url;
 
-use super::facts::{FACTS, Facts, ROTATED, ROTATING, Revoking};
+use super::facts::{FACTS, Facts, Revoking};
 use crate::support::app::TestApp;
 use crate::support::authorization_server::{AuthorizationServer, Reply, Request};
 use crate::support::binary::run;
@@ -20,7 +19,6 @@ use crate::support::database::Database;
 both_databases! {
     every_provider_is_asked_for_consent_as_it_wants,
     every_provider_goes_through_exchange_refresh_and_revocation,
-    every_entry_goes_through_consent_and_refresh_without_any_facts,
     every_provider_ends_a_grant_in_its_own_words,
     slack_gives_a_persons_token_when_user_scopes_are_asked_for,
     a_callback_that_its_provider_should_have_signed_and_did_not_spends_no_code,
@@ -33,25 +31,37 @@ const DAY: u64 = 86_400;
 const CATALOGUE: &str = "providers";
 
 pub async fn start(database: Database) -> (TestApp, AuthorizationServer) {
+    start_with(database, |_| String::new()).await
+}
+
+/// The same, with a prefix of its own before the paths of each entry.
+pub async fn start_with(database: Database, prefix: impl Fn(&str) -> String) -> (TestApp, AuthorizationServer) {
     let server = AuthorizationServer::silent().await;
     let folder = database.folder.path().join(CATALOGUE);
     std::fs::create_dir(&folder).unwrap();
-    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/config/providers")).unwrap() {
-        let file = file.unwrap();
-        let text = std::fs::read_to_string(file.path()).unwrap();
-        std::fs::write(folder.join(file.file_name()), entry_at(&server, &text)).unwrap();
+    for (name, text) in built_in() {
+        std::fs::write(folder.join(format!("{name}.toml")), entry_at(&server, &prefix(&name), &text)).unwrap();
     }
     (TestApp::start_with(database, |settings| settings.catalog_file = Some(folder)).await, server)
 }
 
-fn entry_at(server: &AuthorizationServer, text: &str) -> String {
+/// The built-in files, by the names of their entries.
+pub fn built_in() -> BTreeMap<String, String> {
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/config/providers")).unwrap();
+    let paths = files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "toml"));
+    paths
+        .map(|path| (path.file_stem().unwrap().display().to_string(), std::fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+fn entry_at(server: &AuthorizationServer, prefix: &str, text: &str) -> String {
     let mut entry = String::new();
     for line in text.lines() {
         let is_endpoint = line.split_once(" = ").is_some_and(|(field, _)| field.trim().ends_with("url"));
         match line.split_once("\"https://").filter(|_| is_endpoint) {
             Some((field, url)) => {
                 let path = url.find('/').map_or("\"", |slash| &url[slash..]);
-                entry.extend([field, "\"", &server.at(path)]);
+                entry.extend([field, "\"", &server.at(&format!("{prefix}{path}"))]);
             }
             None => entry.push_str(line),
         }
@@ -158,7 +168,7 @@ fn signs(facts: &Facts) -> bool {
 }
 
 /// The same with a parameter that only its provider knows, signed with the client secret.
-fn signed(callback: &Url) -> Url {
+pub fn signed(callback: &Url) -> Url {
     let mut callback = callback.clone();
     callback.query_pairs_mut().append_pair("shop", "acme.myshopify.com");
     let mut pairs: Vec<&str> = callback.query().unwrap().split('&').collect();
@@ -305,38 +315,6 @@ async fn revoked(app: &TestApp, server: &AuthorizationServer, facts: &Facts) {
     }
     // What was laid ready and not asked for is for nobody else.
     server.forget_answers();
-}
-
-async fn every_entry_goes_through_consent_and_refresh_without_any_facts(database: Database) {
-    let (app, server) = start(database).await;
-    let catalog = Catalog::load(app.settings.catalog_file.as_deref()).unwrap();
-    for entry in catalog.entries() {
-        let name = &entry.name;
-        let values: BTreeMap<_, _> = entry.params.keys().map(|param| (param, "acme.example")).collect();
-        let provider = app
-            .register_as(json!({
-                "provider_id": name, "template": name, "template_params": values,
-                "client_id": "the-client", "client_secret": "the-secret",
-            }))
-            .await;
-        let path = |field: &str| Some(Url::parse(provider[field].as_str()?).unwrap().path().to_owned());
-        let (token, refresh) = (path("token_url").unwrap(), path("refresh_url"));
-        let question = json!({"provider": name, "scopes": [], "user_id": "alice"});
-        let pending = app.begin(&question).await;
-        let mut callback = server.send_back(&pending.url, &[("code", "the-code")]);
-        if entry.signed_callback {
-            callback = signed(&callback);
-        }
-        for _ in 0..=usize::from(entry.renewal_grant.is_some()) {
-            server.answer(&token, Reply::json(object(ROTATING)));
-        }
-        app.come_back(&callback).await;
-        assert_eq!(app.wait(&pending.auth_id).await["token"], "t1", "{name}");
-        server.answer(refresh.as_ref().unwrap_or(&token), Reply::json(object(ROTATED)));
-        app.advance(3599);
-        assert_eq!(app.token(&question).await, "t2", "{name}");
-        server.forget_answers();
-    }
 }
 
 async fn every_provider_ends_a_grant_in_its_own_words(database: Database) {

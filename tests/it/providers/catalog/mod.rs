@@ -3,4 +3,6 @@
 mod facts;
 mod flows;
 mod own;
+mod styles;
 mod templates;
+mod twins;

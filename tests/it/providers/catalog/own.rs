@@ -28,7 +28,7 @@ both_databases! {
 }
 
 /// What an entry cannot do without, with every endpoint at `server`.
-fn entry(server: &AuthorizationServer, more: &str) -> String {
+pub fn entry(server: &AuthorizationServer, more: &str) -> String {
     format!(
         "display_name = 'Acme'\nauth_url = '{}'\ntoken_url = '{}'\nconsole = 'https://acme.example'\n\
          steps = ['Enter {{redirect_uri}}']\n{}",
@@ -38,7 +38,7 @@ fn entry(server: &AuthorizationServer, more: &str) -> String {
     )
 }
 
-async fn app_with(database: Database, entries: &[(&str, String)]) -> TestApp {
+pub async fn app_with(database: Database, entries: &[(&str, String)]) -> TestApp {
     let folder = database.folder.path().join("providers");
     std::fs::create_dir(&folder).unwrap();
     for (name, text) in entries {
@@ -48,23 +48,23 @@ async fn app_with(database: Database, entries: &[(&str, String)]) -> TestApp {
 }
 
 /// The application with an entry `acme` and a provider that is made from it.
-async fn acme(database: Database, more: &str) -> (TestApp, AuthorizationServer) {
+pub async fn acme(database: Database, more: &str) -> (TestApp, AuthorizationServer) {
     let server = AuthorizationServer::silent().await;
     let app = app_with(database, &[("acme", entry(&server, more))]).await;
     app.register_as(definition()).await;
     (app, server)
 }
 
-fn definition() -> Value {
+pub fn definition() -> Value {
     json!({"provider_id": "acme", "template": "acme", "client_id": "the-client", "client_secret": "the-secret"})
 }
 
-fn question() -> Value {
+pub fn question() -> Value {
     json!({"provider": "acme", "scopes": ["a", "b"], "user_id": "alice"})
 }
 
 /// Alice, or somebody else, consents, and the token endpoint answers the code with `granted`.
-async fn connect(app: &TestApp, server: &AuthorizationServer, question: &Value, granted: &str) -> Value {
+pub async fn connect(app: &TestApp, server: &AuthorizationServer, question: &Value, granted: &str) -> Value {
     let pending = app.begin(question).await;
     server.answer("/token", Reply::json(object(granted)));
     app.come_back(&server.send_back(&pending.url, &[("code", "the-code")])).await;
@@ -78,7 +78,7 @@ async fn label(app: &TestApp) -> Value {
 }
 
 /// Deletes the tokens of acme: what the server is asked, and whether the grant is revoked there.
-async fn delete(app: &TestApp, server: &AuthorizationServer) -> (Vec<String>, bool) {
+pub async fn delete(app: &TestApp, server: &AuthorizationServer) -> (Vec<String>, bool) {
     server.take_all_requests();
     let answer = app.delete("/v2/auth/tokens?provider_id=acme&user_id=alice").await.expect(200);
     let asked = server.take_all_requests();
@@ -195,7 +195,7 @@ async fn an_entry_decides_where_the_account_is_asked_for(database: Database) {
     assert!(server.take_requests("/who").is_empty());
 }
 
-const GRANTED: &str = r#"{"access_token":"t1","refresh_token":"r1","expires_in":3600}"#;
+pub const GRANTED: &str = r#"{"access_token":"t1","refresh_token":"r1","expires_in":3600}"#;
 
 async fn an_entry_decides_how_a_grant_is_revoked(database: Database) {
     let more = "revocation_url = 'SERVER/apps/{client_id}/end'\nrevocation = 'post_bearer'\n\

@@ -184,7 +184,18 @@ impl Recording {
 
 /// Only what a request is refused for is recorded whole: other answers carry ids and times.
 fn outcome(answer: &Answer) -> String {
-    if answer.status.as_u16() == 422 { format!("422 {}", answer.text()) } else { answer.status.as_u16().to_string() }
+    if answer.status.as_u16() == 422 {
+        format!("422 {}", without_suggestions(&answer.text()))
+    } else {
+        answer.status.as_u16().to_string()
+    }
+}
+
+/// Without the names that may have been meant: a new entry of the catalogue may be one of them.
+fn without_suggestions(text: &str) -> String {
+    let mut parts = text.split(" Near: ");
+    let first = parts.next().unwrap_or_default();
+    parts.fold(first.to_owned(), |text, part| text + part.split_once('.').map_or("", |(_, rest)| rest))
 }
 
 fn note(outcomes: &mut Outcomes, label: &str, outcome: String) {
