@@ -29,6 +29,7 @@ class Registration:
     token_requests: list = field(default_factory=list)  # (status, form) of each token request
     access_tokens: list = field(default_factory=list)  # each one that was issued
     codes: dict = field(default_factory=dict)  # those that were not used yet
+    refresh_tokens: dict = field(default_factory=dict)  # those that were not used yet, with their scopes
 
 
 class AuthorizationServer:
@@ -103,6 +104,9 @@ class AuthorizationServer:
             def _token(self, registration, form):
                 if (form.get("client_id"), form.get("client_secret")) != (registration.client_id, registration.client_secret):
                     return 401, {"error": "invalid_client"}
+                if form.get("grant_type") == "refresh_token":
+                    scope = registration.refresh_tokens.pop(form.get("refresh_token"), None)
+                    return self._issue(registration, scope) if scope is not None else (400, {"error": "invalid_grant"})
                 if form.get("grant_type") != "authorization_code":
                     return 400, {"error": "unsupported_grant_type"}
                 asked, scope = registration.codes.pop(form.get("code"), (None, None))
@@ -112,13 +116,17 @@ class AuthorizationServer:
                     return 400, {"error": "invalid_grant", "error_description": "another redirect_uri"}
                 if not verifies(form.get("code_verifier"), asked):
                     return 400, {"error": "invalid_grant", "error_description": "PKCE verification failed"}
-                token = f"at-{secrets.token_urlsafe(24)}"
+                return self._issue(registration, scope)
+
+            def _issue(self, registration, scope):
+                token, refresh_token = f"at-{secrets.token_urlsafe(24)}", f"rt-{secrets.token_urlsafe(24)}"
                 registration.access_tokens.append(token)
+                registration.refresh_tokens[refresh_token] = scope
                 return 200, {
                     "access_token": token,
                     "token_type": "Bearer",
                     "expires_in": 3600,
-                    "refresh_token": f"rt-{secrets.token_urlsafe(24)}",
+                    "refresh_token": refresh_token,
                     "scope": scope,
                 }
 
