@@ -2,16 +2,8 @@
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { AgentAuthError, ApiError, Client, ConnectionError } from "agent-auth";
-
-const servers = [];
-after(() => {
-  for (const server of servers) {
-    server.closeAllConnections();
-    server.close();
-  }
-});
 
 /** A client of a server that gives these answers, one after the other; "hang up" and "silence" are none. */
 async function scripted(answers, options) {
@@ -24,8 +16,8 @@ async function scripted(answers, options) {
     const [status, headers, body] = answer;
     return response.writeHead(status, headers).end(typeof body === "string" ? body : JSON.stringify(body));
   });
-  servers.push(server);
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  server.unref();
   const apiUrl = `http://127.0.0.1:${server.address().port}`;
   return { client: new Client({ apiUrl: `${apiUrl}/`, apiKey: "secret", ...options }), requests };
 }
