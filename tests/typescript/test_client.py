@@ -5,9 +5,8 @@ import tarfile
 
 import pytest
 
-from conftest import CLIENT, HERE, execute
+from archive import CLIENT, MODULES, execute
 
-MODULES = HERE / "node_modules"
 ARM = platform.machine() == "aarch64"
 NODE = MODULES / f"node-linux-{'arm64' if ARM else 'x64'}/bin/node"  # the oldest that the client supports
 DENO = MODULES / f"@deno/linux-{'arm64' if ARM else 'x64'}-glibc/deno"
