@@ -1,7 +1,7 @@
 // LangGraph.js: a graph is interrupted with the URL for the person, and resumed after the consent.
 
 import { createInterface } from "node:readline/promises";
-import { Annotation, Command, END, MemorySaver, START, StateGraph } from "@langchain/langgraph";
+import { Annotation, Command, END, INTERRUPT, isInterrupted, MemorySaver, START, StateGraph } from "@langchain/langgraph";
 import { Client } from "agent-auth";
 
 const client = new Client(); // LANGSMITH_API_URL and LANGSMITH_API_KEY
@@ -25,9 +25,9 @@ const graph = new StateGraph(State)
 
 const terminal = createInterface({ input: process.stdin, output: process.stdout });
 const thread = { configurable: { thread_id: "1" } };
-let state: Awaited<ReturnType<typeof graph.invoke>> & { __interrupt__?: { value?: any }[] } = await graph.invoke({}, thread);
-while (state.__interrupt__) {
-  console.log("Please open", state.__interrupt__[0]?.value.auth_url);
+let state = await graph.invoke({}, thread);
+while (isInterrupted<{ auth_url: string }>(state)) {
+  console.log("Please open", state[INTERRUPT][0]?.value?.auth_url);
   await terminal.question("Approve, then press Enter. ");
   state = await graph.invoke(new Command({ resume: true }), thread);
 }

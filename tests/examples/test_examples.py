@@ -10,7 +10,7 @@ import pytest
 from archive import CLIENT, MODULES, execute, install, pack
 from authorization_server import AuthorizationServer
 from broker import ROOT, free_port, wait_until_ready
-from browser import browser, walk
+from browser import browser, press, walk
 from nodejs import NODE
 from sdk_server import SdkServer
 
@@ -42,6 +42,10 @@ class Program:
         self._process.stdin.write("\n")
         self._process.stdin.flush()
 
+    def stop(self):
+        self._process.terminate()
+        self._process.communicate(timeout=20)
+
     def end(self, code=0):
         """What else it prints, until it ends with this exit code."""
         output, _ = self._process.communicate(timeout=60)
@@ -68,8 +72,6 @@ def test_curl_ends_when_the_person_denies(demo):
     program = Program("bash", "curl.sh", env=demo.environment)
     with browser() as tab:
         page = walk(tab, program.until(PLEASE_OPEN)[1])
-        from browser import press
-
         press(tab, page, "Deny")
     assert "access_denied" in program.end(code=1)
 
@@ -107,7 +109,7 @@ def test_the_mcp_client_calls_a_protected_server(demo, approve):
 
 
 def test_a_job_of_cron_runs_after_a_consent_on_another_device(demo):
-    """The demo's sample provider has no device authorization: this is another one, whose API is the demo's /livez."""
+    """The demo's sample provider has no device authorization: this is another one, whose API is the demo's /ok."""
     server = AuthorizationServer()
     try:
         upstream = server.register("tv")
@@ -126,7 +128,7 @@ def test_a_job_of_cron_runs_after_a_consent_on_another_device(demo):
         assert "cron_device.py connect" in python("cron_device.py", env=env).end(code=1)
 
         program = python("cron_device.py", "connect", env=env)
-        _, page, code = program.until(r"Open (\S+) on any device, and enter the code (\w+)").group(0, 1, 2)
+        page, code = program.until(r"Open (\S+) on any device, and enter the code (\w+)").groups()
         httpx.get(page, params={"user_code": code}).raise_for_status()
         assert "Report:" in program.end()
         assert "Report:" in python("cron_device.py", env=env).end()
@@ -146,16 +148,13 @@ def test_the_web_application_connects_the_user_who_is_signed_in(demo, approve):
             consent = eve.get(f"{app}/sign-in?user=eve", follow_redirects=True)
             assert ada.get(f"{app}/sign-in?user=ada").status_code == 200
             # Eve sends the page of her own consent to Ada, who is not eve in her browser.
-            from browser import press
-
             page = press(ada, walk(ada, str(consent.url)), "Approve")
             assert page.status_code == 403, page.text
             done = approve(f"{app}/profile", ada)
             assert done.json() == {"user": "ada", "connected": "Sam Sample"}
             assert ada.get(f"{app}/profile").json() == done.json()
     finally:
-        program._process.terminate()
-        program._process.communicate(timeout=20)
+        program.stop()
 
 
 @pytest.fixture(scope="module")
@@ -178,4 +177,4 @@ def test_langgraph_js_survives_an_early_enter(demo, approve, typescript):
 
 def test_the_typescript_examples_compile_in_a_strict_project(typescript):
     options = ["--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--skipLibCheck"]
-    execute("node", TSC, *options, "plain.ts", cwd=typescript)
+    execute("node", TSC, *options, "plain.ts", "langgraph.ts", cwd=typescript)

@@ -1,11 +1,16 @@
 """The TypeScript client: its types, its archive, and what it does against the built server in each runtime."""
 
 import platform
+import re
+import secrets
+import subprocess
 import tarfile
 
+import httpx
 import pytest
 
 from archive import CLIENT, MODULES, execute
+from broker import ROOT, environment
 
 ARM = platform.machine() == "aarch64"
 NODE = MODULES / f"node-linux-{'arm64' if ARM else 'x64'}/bin/node"  # the oldest that the client supports
@@ -55,3 +60,32 @@ def test_each_runtime(project, server, runtime):
 def test_require(project, graph_project, server):
     assert execute(NODE, "smoke.cjs", cwd=project, **server) == "ok\n"
     assert execute(NODE, "smoke.cjs", "graph", cwd=graph_project, **server) == "ok\n"
+
+
+READMES = {"root": ROOT / "README.md", "client": CLIENT / "README.md"}
+
+
+def program_of(readme):
+    return re.search(r"^```ts\n(.*?)^```", READMES[readme].read_text(), re.MULTILINE | re.DOTALL)[1]
+
+
+def test_the_programs_of_the_readmes_compile(graph_project):
+    for readme in READMES:
+        (graph_project / f"{readme}.mts").write_text(program_of(readme))
+    files = [f"{readme}.mts" for readme in READMES]
+    execute("node", TSC, *STRICT, "--module", "nodenext", "--skipLibCheck", *files, cwd=graph_project)
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_programs_of_the_readmes_get_a_token(project, server, person, readme):
+    name = f"t-{secrets.token_hex(6)}"
+    known = person.register(name)
+    definition = {re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", field): value for field, value in known.items()}
+    url, key = server["LANGSMITH_API_URL"], server["LANGSMITH_API_KEY"]
+    httpx.post(f"{url}/v2/auth/providers", json=definition, headers={"x-api-key": key}).raise_for_status()
+    program = project / "readme.mjs"
+    program.write_text(program_of(readme).replace("http://127.0.0.1:8080", url).replace('"github"', f'"{name}"'))
+    command, env = [NODE, program], environment() | {"AGENT_KEY": key}
+    with subprocess.Popen(command, cwd=project, env=env, stdout=subprocess.PIPE, text=True) as running:
+        assert person.approve(running.stdout.readline().split()[-1]) == 200
+        assert re.fullmatch(r"The token has \d+ characters\n", running.stdout.read())

@@ -48,7 +48,7 @@ export interface CompletedAuth {
 /** Options of {@link Client.waitForCompletion}. */
 export interface WaitOptions extends CallOptions {
   /** Seconds to wait for the person. Default: 300. */
-  timeout?: number;
+  timeout?: number | undefined;
 }
 
 const API = "/v2/auth";

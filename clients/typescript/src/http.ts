@@ -6,19 +6,19 @@ import type { ErrorBody, HttpValidationError } from "./openapi.js";
 /** How to reach the server. */
 export interface ClientOptions {
   /** The API key. If absent: the environment variable `LANGSMITH_API_KEY`. */
-  apiKey?: string;
+  apiKey?: string | undefined;
   /** The server's address, such as `https://auth.example.com`. If absent: the environment variable `LANGSMITH_API_URL`. */
-  apiUrl?: string;
+  apiUrl?: string | undefined;
   /** The user that a service key acts for (`X-User-Id`). Can be set for each call as well. */
-  userId?: string;
+  userId?: string | undefined;
   /** Headers to send with each request. */
-  headers?: Record<string, string>;
+  headers?: Record<string, string> | undefined;
   /** How many times a request is repeated after a 429 or a 503. Default: 2. */
-  maxRetries?: number;
+  maxRetries?: number | undefined;
   /** Seconds that one request may take, without the time that `waitForCompletion` waits. Default: 30. */
-  requestTimeout?: number;
+  requestTimeout?: number | undefined;
   /** Another `fetch`, for example one that goes through a proxy. */
-  fetch?: typeof fetch;
+  fetch?: typeof fetch | undefined;
 }
 
 /** Options of each call. */
