@@ -20,7 +20,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::REQUEST_SPAN;
+/// The span of a request, and its target. It is enabled whatever is logged: the lines inside it need its fields.
+pub const REQUEST_SPAN: &str = "request";
 
 /// The lines, written to `writer`.
 pub(super) fn json_layer<S, W>(writer: W) -> impl Layer<S>
