@@ -65,7 +65,8 @@ function renamed(schemas) {
   // In prose, `auth_id` is the parameter that is added to a URL, which keeps its name.
   const isProperty = (word) => all.has(word) && word !== "auth_id";
   const prose = (text) => text?.replace(/`([a-z_]+)`/g, (quoted, word) => (isProperty(word) ? `\`${camelCase(word)}\`` : quoted));
-  const rename = (schema) => ({
+  // Examples are in the server's names.
+  const rename = ({ example, examples, ...schema }) => ({
     ...schema,
     ...(schema.description && { description: prose(schema.description) }),
     ...(schema.required && { required: schema.required.map(camelCase) }),
