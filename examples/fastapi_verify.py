@@ -32,6 +32,7 @@ async def set_up(_):
 
 
 app = FastAPI(lifespan=set_up)
+# Keep the key in your settings, so that sessions outlive a restart.
 app.add_middleware(SessionMiddleware, secret_key=secrets.token_hex(32))
 
 

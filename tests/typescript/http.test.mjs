@@ -62,7 +62,7 @@ test("an abort ends the wait between two tries", async () => {
   await assert.rejects(client.checkTokenExists("p", { signal: AbortSignal.timeout(100) }), { name: "TimeoutError" });
 });
 
-test("a wait outlasts a server that restarts", async () => {
+test("a wait goes on when the server restarts", async () => {
   const { client, requests } = await scripted(["hang up", [200, {}, { status: "completed", token: "t" }]]);
   assert.deepEqual(await client.waitForCompletion("id"), { status: "completed", token: "t" });
   assert.deepEqual(requests.map(({ url }) => url), Array(2).fill("/v2/auth/wait/id?timeout=25"));

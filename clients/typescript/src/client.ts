@@ -120,7 +120,7 @@ export class Client {
     }
   }
 
-  /** One request of a wait; undefined if the server was away, which a wait outlasts. */
+  /** One request of a wait; undefined if the server could not be reached: it may be restarting. */
   async #poll(id: string, seconds: number, options: CallOptions, deadline: number): Promise<AuthWaitResponse | undefined> {
     try {
       const path = `${API}/wait/${encodeURIComponent(id)}`;
