@@ -8,13 +8,18 @@ from types import SimpleNamespace
 
 import pytest
 
+import archive
 import broker as agent_auth
+import nodejs
 from browser import browser, press, walk
 
 
 def pytest_configure():
     if not agent_auth.BINARY.is_file():
         raise pytest.UsageError(f"{agent_auth.BINARY} is missing: run `cargo build`")
+    for modules in (archive.CLIENT / "node_modules", archive.MODULES, nodejs.MODULES):
+        if not modules.is_dir():
+            raise pytest.UsageError(f"{modules} is missing: run `npm ci` in {modules.parent}")
 
 
 @pytest.fixture
