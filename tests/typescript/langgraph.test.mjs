@@ -2,7 +2,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Annotation, Command, END, interrupt, MemorySaver, START, StateGraph } from "@langchain/langgraph";
+import { AIMessage } from "@langchain/core/messages";
+import { tool } from "@langchain/core/tools";
+import { Annotation, Command, END, interrupt, MemorySaver, MessagesAnnotation, START, StateGraph } from "@langchain/langgraph";
+import { ToolNode } from "@langchain/langgraph/prebuilt";
+import { z } from "zod";
 import { approve, setUp } from "./environment.mjs";
 
 /** A graph of one node that needs a token, and what is invoked on one thread of it. */
@@ -69,4 +73,22 @@ test("the assistant is the agent that the token is for", async () => {
   const { token } = await invoke(resume());
   assert.equal((await client.authenticate({ ...request, agentId: "one" })).token, token);
   assert.equal((await client.authenticate(request)).status, "pending");
+});
+
+test("a tool that a model calls interrupts the graph as well", async () => {
+  const { client, provider } = await setUp();
+  const readProfile = tool(
+    async () => (await client.authenticate({ provider, scopes: ["read"], userId: "ada" })).token,
+    { name: "read_profile", description: "Reads the profile.", schema: z.object({}) },
+  );
+  const call = new AIMessage({ content: "", tool_calls: [{ name: "read_profile", args: {}, id: "1", type: "tool_call" }] });
+  const graph = new StateGraph(MessagesAnnotation)
+    .addNode("tools", new ToolNode([readProfile]))
+    .addEdge(START, "tools")
+    .addEdge("tools", END)
+    .compile({ checkpointer: new MemorySaver() });
+  const thread = { configurable: { thread_id: "1" } };
+  const state = await graph.invoke({ messages: [call] }, thread);
+  await approve(state.__interrupt__[0].value.auth_url);
+  assert.match((await graph.invoke(resume(), thread)).messages.at(-1).content, /^at-/);
 });
