@@ -40,7 +40,10 @@ const ROOMS: &[(&str, &str)] = &[
          audit < clients < tokens < providers consent connections rotation < authenticate < jobs",
     ),
     ("store", "error key_limits postgres pooler sqlite db seal < client reads sealed_rows < key_check < handle < *"),
-    ("http", "denial error address cors checks limits socket repoll app < act body < caller < browser api"),
+    (
+        "http",
+        "denial error address cors checks limits request_id repoll < socket unread app < act body < caller < browser api",
+    ),
 ];
 
 #[test]
