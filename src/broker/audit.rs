@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, hash::Hash, net::IpAddr};
 use super::{
     context::Broker,
     error::BrokerError,
-    refusals::{Count, Counts, Denial, Refusals},
+    refusals::{Count, Counts, Denial, Refusals, Replay},
 };
 use crate::{
     model::{
@@ -52,8 +52,9 @@ pub async fn record_start(broker: &Broker) -> Result<(), BrokerError> {
     record(broker, event).await
 }
 
-/// Records how many callers were refused since the last time: those without a valid key, one event for each address, and
-/// those who may not do what they asked for, one event for each of them and each request.
+/// Records how much was refused since the last time: callers without a valid key, one event for each address; those who may
+/// not do what they asked for, one event for each of them and each request; and consents that came back when or where they must
+/// not, one event for each consent and reason.
 pub async fn record_refusals(broker: &Broker) -> Result<(), BrokerError> {
     let now = broker.clock.now();
     // A key that is not valid belongs to no tenant, so these are in the first one of this database.
@@ -74,8 +75,22 @@ pub async fn record_refusals(broker: &Broker) -> Result<(), BrokerError> {
             event.ended(EventResult::Refused, "forbidden")
         }
     };
+    let of_replay = |home: &Tenant, replay: Option<&Replay>, count: &Count| match replay {
+        Some(replay) => {
+            let Count { request_id, address, .. } = count.clone();
+            let act = Act { actor: replay.actor.clone(), request_id, address };
+            let event = Event::new(EventName::ConsentReplayed, &act, &replay.subject.tenant, now);
+            let event = event.of_subject(&replay.subject).at_provider(&replay.provider_id).in_request(replay.auth_id);
+            event.ended(EventResult::Refused, replay.error)
+        }
+        None => {
+            let event = Event::new(EventName::ConsentReplayed, &Act::new(ActorKind::Unknown, None), home, now);
+            event.ended(EventResult::Refused, "state_used")
+        }
+    };
     let keys = record_counts(broker, &broker.refused_keys, of_key).await;
-    record_counts(broker, &broker.denials, of_denial).await.and(keys)
+    let denials = record_counts(broker, &broker.denials, of_denial).await;
+    record_counts(broker, &broker.replays, of_replay).await.and(denials).and(keys)
 }
 
 /// Records an event for each count. What cannot be recorded is counted on.

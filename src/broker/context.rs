@@ -14,7 +14,7 @@ use super::{
     notifications::Notifications,
     open::{OpenError, address_guard, consent, handout_mode, open_store, open_store_of_server, public_url},
     persist::Unstored,
-    refusals::{Denial, Refusals},
+    refusals::{Denial, Refusals, Replay},
     usage::Usage,
 };
 use crate::{
@@ -60,6 +60,8 @@ pub struct Broker {
     pub refused_keys: Refusals<IpAddr>,
     /// Callers who may not do what they asked for, as far as they are not in the audit log yet.
     pub denials: Refusals<Denial>,
+    /// Consents that came back when or where they must not, as far as they are not in the audit log yet.
+    pub replays: Refusals<Replay>,
     /// Exchanges, refreshes and jobs that run, which a stop waits for.
     pub tasks: TaskTracker,
     /// Cancelled when the process stops.
@@ -93,6 +95,7 @@ impl Broker {
             handouts: Handouts::new(handout_mode(&settings)?, store.clone(), tasks.clone()),
             refused_keys: Refusals::default(),
             denials: Refusals::default(),
+            replays: Refusals::default(),
             notifications: Notifications::new(store.clone(), clock.clone()),
             settings,
             public_url,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::rules::Fault;
 use crate::{
+    cipher::CipherError,
     model::{
         failure::{FailureKind, TokenFailure},
         outage::Outage,
@@ -110,7 +111,10 @@ pub enum BrokerError {
     /// A stored secret that this needs cannot be opened.
     #[error("{0}")]
     NotOpened(NotOpened),
-    /// The database refused a statement, or a value cannot be sealed.
+    /// A secret that is to be stored cannot be sealed.
+    #[error("{0}")]
+    NotSealed(CipherError),
+    /// The database refused a statement.
     #[error("{0}")]
     Store(StoreError),
     /// A bug.
@@ -128,7 +132,8 @@ impl From<StoreError> for BrokerError {
             StoreError::Conflict => Self::Conflict("It was changed at the same moment. Try again.".into()),
             StoreError::Dangling => Self::NotFound("record"),
             StoreError::NotOpened(error) => Self::NotOpened(error),
-            error @ (StoreError::Cipher(_) | StoreError::Statement(_)) => Self::Store(error),
+            StoreError::Cipher(error) => Self::NotSealed(error),
+            error @ StoreError::Statement(_) => Self::Store(error),
         }
     }
 }

@@ -6,9 +6,11 @@ use std::{collections::HashMap, hash::Hash, net::IpAddr};
 
 use parking_lot::Mutex;
 
+use uuid::Uuid;
+
 use crate::model::{
     actor::{Act, Actor},
-    subject::Tenant,
+    subject::{Subject, Tenant},
 };
 
 /// Refusals of more kinds than this are counted together.
@@ -27,6 +29,21 @@ pub struct Denial {
     pub outside: &'static str,
     /// The error code of the response.
     pub code: &'static str,
+}
+
+/// A consent that came back when or where it must not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Replay {
+    /// Whose consent.
+    pub subject: Subject,
+    /// The provider's name on the wire.
+    pub provider_id: String,
+    /// The authorization request.
+    pub auth_id: Uuid,
+    /// Who brought it.
+    pub actor: Actor,
+    /// Why it was refused.
+    pub error: &'static str,
 }
 
 /// How often something was refused, by kind, since the counts were taken. `None`: kinds beyond those that are counted.

@@ -141,6 +141,8 @@ pub enum ApiError {
     DatabaseUnavailable(Outage),
     /// The audit log cannot be written.
     AuditUnavailable,
+    /// A secret that is to be stored cannot be sealed, so nothing was stored.
+    NotSealed,
     /// A stored secret cannot be opened: the client secret of a provider, or another one.
     NotOpened {
         /// Whether it can be set again.
@@ -295,6 +297,10 @@ impl ApiError {
             Self::DatabaseUnavailable(outage) => {
                 let detail = match outage {
                     Outage::Unreachable => "The database does not respond. Try again in a moment.",
+                    Outage::Busy => {
+                        "Other requests were changing the same records for too long, so nothing was changed. Try again in a \
+                         moment."
+                    }
                     Outage::ReadOnly => "The database is read-only at the moment. Try again in a moment.",
                     Outage::Denied => "The database denies access to this server. Its operator has to grant it.",
                     Outage::Full => "The database is full. Its operator has to make space.",
@@ -305,6 +311,12 @@ impl ApiError {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "audit_unavailable",
                 "Nothing was done, because it could not be recorded in the audit log. Try again in a moment.",
+            ),
+            Self::NotSealed => table(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "encryption_unavailable",
+                "A secret cannot be encrypted with the encryption key of this server, so nothing was stored. Its operator has \
+                 to change the key; the server's log has the reason under the x-request-id of this response.",
             ),
             Self::NotOpened { is_client_secret } => {
                 table(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", not_opened(*is_client_secret))
@@ -320,9 +332,10 @@ impl ApiError {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::LangSmith(Refusal::Unavailable { retry_after }) => Some(retry_after.as_secs().max(1)),
-            Self::AuditUnavailable | Self::DatabaseUnavailable(Outage::Unreachable | Outage::ReadOnly) => Some(1),
+            Self::AuditUnavailable
+            | Self::DatabaseUnavailable(Outage::Unreachable | Outage::Busy | Outage::ReadOnly) => Some(1),
             // Until somebody acts, more attempts change nothing.
-            Self::DatabaseUnavailable(Outage::Denied | Outage::Full) => Some(10),
+            Self::NotSealed | Self::DatabaseUnavailable(Outage::Denied | Outage::Full) => Some(10),
             Self::TooManyDiscoveries { retry_after, .. } => Some(retry_after.as_secs()),
             Self::TooMany(_, wait) => Some(wait.as_secs() + 1),
             Self::Provider(FailureKind::Unavailable | FailureKind::RateLimited | FailureKind::TimedOut, _, wait) => {
@@ -440,6 +453,13 @@ impl From<BrokerError> for ApiError {
                     Outage::Unreachable => {
                         tracing::warn!(event = "database.unavailable", reason, "the database is unavailable");
                     }
+                    Outage::Busy => {
+                        tracing::warn!(
+                            event = "database.busy",
+                            reason,
+                            "other writers held the same records for too long"
+                        );
+                    }
                     Outage::ReadOnly => {
                         tracing::error!(event = "database.read_only", reason, "the database accepts no writes");
                     }
@@ -465,8 +485,15 @@ impl From<BrokerError> for ApiError {
                 );
                 Self::NotOpened { is_client_secret: error.is_of_provider() }
             }
+            BrokerError::NotSealed(error) => {
+                tracing::error!(
+                    event = "sealed_value.not_sealed", %error,
+                    "a secret cannot be encrypted; add an encryption key and promote it (agent-auth keys add, keys promote)"
+                );
+                Self::NotSealed
+            }
             BrokerError::Store(error) => {
-                tracing::error!(event = "database.failed", %error, "a statement failed, or a value cannot be sealed");
+                tracing::error!(event = "database.failed", %error, "a statement failed");
                 Self::Internal
             }
             BrokerError::Internal(reason) => {

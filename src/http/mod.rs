@@ -18,8 +18,10 @@ mod health;
 pub mod limits;
 mod observe;
 mod repoll;
+mod request_id;
 pub mod serve;
 mod socket;
+mod unread;
 
 use std::sync::Arc;
 

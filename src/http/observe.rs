@@ -13,14 +13,13 @@ use axum::{
 };
 use futures_util::FutureExt;
 use tracing::Instrument;
-use uuid::Builder;
 
 use super::{
     app::App,
-    browser::request_id::{REQUEST_ID, is_safe},
     checks::check,
     denial::Denied,
     error::{ApiError, ErrorCode},
+    request_id::{self, REQUEST_ID, is_safe},
 };
 use crate::{
     broker::refusals::Denial,
@@ -39,7 +38,9 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = Method::of(request.method().as_str());
-    let id = request.headers().get(REQUEST_ID).filter(|id| is_safe(id)).cloned().unwrap_or_else(new_id);
+    // As the client sent it: before the id is added.
+    let checked = check(&request);
+    let id = request.headers().get(REQUEST_ID).filter(|id| is_safe(id)).cloned().unwrap_or_else(request_id::new);
     request.headers_mut().insert(REQUEST_ID, id.clone());
     let template = route.as_ref().map_or(NONE, MatchedPath::as_str);
     // Log lines of this request carry its id and its route.
@@ -51,7 +52,7 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
         route = template
     );
     let answer = async {
-        let mut response = match check(&request).and_then(|()| limit(&app, &request)) {
+        let mut response = match checked.and_then(|()| limit(&app, &request)) {
             Ok(()) => {
                 let response = AssertUnwindSafe(next.run(request)).catch_unwind();
                 response.await.unwrap_or_else(|_| ApiError::Internal.into_response())
@@ -77,14 +78,6 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
     response
-}
-
-fn new_id() -> HeaderValue {
-    // Unlike that of `Uuid::new_v4`, this randomness takes no system call.
-    let id = Builder::from_random_bytes(rand::random()).into_uuid();
-    let mut text = [0; 36];
-    // A UUID in text is always a header value.
-    HeaderValue::from_str(id.hyphenated().encode_lower(&mut text)).unwrap_or_else(|_| HeaderValue::from_static("none"))
 }
 
 fn limit(app: &App, request: &Request) -> Result<(), ApiError> {

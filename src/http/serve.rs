@@ -3,6 +3,7 @@
 //! Must not know: routes.
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
     sync::{
@@ -16,7 +17,6 @@ use axum::{
     Router,
     http::{HeaderValue, header::CONNECTION},
 };
-use futures_util::TryFutureExt;
 use hyper::{
     body::Incoming,
     server::conn::http1,
@@ -36,21 +36,21 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     address::Peer,
+    checks::HEAD_MAX,
     repoll::Repoll,
     socket::{ClientStream, UNSENT_MAX},
+    unread::Unread,
 };
 
 /// How long a client may take to send the head of its request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKLOG: i32 = 4096;
 const HEADERS_MAX: usize = 64;
-/// The largest head of a request.
-const BUFFER_BYTES: usize = 32 * 1024;
 /// The pause after a failed accept, doubled each time up to the longest: without file descriptors, trying again at once
 /// would only use CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How long, and how much, is read of a client whose request was refused: a connection that is closed with unread data is
+/// How long, and how much, is read of a client whose request was not read to its end: a connection that is closed with unread data is
 /// reset, and the client would not see why.
 const DRAIN_FOR: Duration = Duration::from_secs(2);
 const DRAIN_BYTES: u64 = 1024 * 1024;
@@ -140,22 +140,23 @@ async fn serve_connection(
     // Responses are small and sent at once; waiting to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
     let mut server = http1::Builder::new();
-    server
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(BUFFER_BYTES);
+    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_headers(HEADERS_MAX).max_buf_size(HEAD_MAX);
     let (router, peer) = (TowerToHyperService::new(router), Peer(peer.ip()));
+    let unread = Unread::default();
+    let current = unread.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        let (places, leaving) = (Arc::clone(&places), leaving.load(Ordering::Relaxed));
-        router.call(request).map_ok(move |mut response| {
+        let (places, leaving, unread) = (Arc::clone(&places), leaving.load(Ordering::Relaxed), current.clone());
+        let response = router.call(unread.track(request));
+        async move {
+            let mut response = response.await?;
+            let is_reusable = unread.finish(response.status()).await;
             // Others wait for a place: this client may not keep its own for its next request.
-            if leaving || places.available_permits() == 0 {
+            if leaving || !is_reusable || places.available_permits() == 0 {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            response
-        })
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut connection = Repoll::new(server.serve_connection(TokioIo::new(ClientStream::new(stream)), service));
     let ended = tokio::select! {
@@ -165,12 +166,13 @@ async fn serve_connection(
             (&mut connection).await
         }
     };
+    let was_refused = ended.as_ref().is_err_and(hyper::Error::is_parse);
     if let Err(error) = ended {
         tracing::debug!(event = "connection.ended_early", %error, "a connection ended early");
-        if error.is_parse() {
-            // Boxed: a waiting connection should not carry the state of this.
-            Box::pin(drain(connection.into_inner().into_parts().io.into_inner())).await;
-        }
+    }
+    if was_refused || unread.is_lost() {
+        // Boxed: a waiting connection should not carry the state of this.
+        Box::pin(drain(connection.into_inner().into_parts().io.into_inner())).await;
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::error::of_malformed_request;
+use super::{error::of_malformed_request, request_id};
 
 /// How long a write may make no progress.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -61,10 +61,12 @@ fn replacement(head: &[u8]) -> Option<Vec<u8>> {
     }
     let (status, body) = of_malformed_request(StatusCode::from_bytes(status).ok()?);
     let reason = status.canonical_reason().unwrap_or_default();
+    let (status, id) = (status.as_u16(), request_id::new());
+    let id = id.to_str().unwrap_or_default();
+    tracing::debug!(event = "connection.request_refused", request_id = id, status, "a request is not valid HTTP/1.1");
     let response = format!(
-        "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\ncache-control: no-store\r\nconnection: close\r\n\
-         content-length: {}\r\n\r\n{body}",
-        status.as_u16(),
+        "HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
+         x-content-type-options: nosniff\r\nx-request-id: {id}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     Some(response.into_bytes())

@@ -8,6 +8,9 @@ pub enum Outage {
     /// It cannot be reached, does not respond, or gave up.
     #[error("the database is unavailable")]
     Unreachable,
+    /// Other writers held the same records for too long, or met this one in a deadlock.
+    #[error("the database is busy")]
+    Busy,
     /// It accepts no writes: a standby, or a server that was made read-only.
     #[error("the database is read-only")]
     ReadOnly,

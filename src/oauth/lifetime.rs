@@ -14,7 +14,8 @@ const EPOCH_SECONDS: Range<i64> = 1_000_000_000..100_000_000_000;
 /// What a local time looks like; it counts as UTC.
 const LOCAL_TIMES: [&str; 2] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
 
-/// Seconds as a number, a fraction or text. What is not a positive, sane number is unknown.
+/// Seconds as a number, a fraction or text. What is not a positive, sane number is unknown: providers send 0 or a negative
+/// number also for a token that does not expire, and to believe that it has expired would mean a refresh at every use.
 pub(super) fn lifetime(value: Option<&Value>) -> Option<Duration> {
     let seconds = match value? {
         Value::Number(number) => number.as_f64()?,
@@ -24,8 +25,8 @@ pub(super) fn lifetime(value: Option<&Value>) -> Option<Duration> {
     (1.0..=LIFETIME_MAX_SECONDS).contains(&seconds).then(|| Duration::from_secs_f64(seconds.floor()))
 }
 
-/// How long it is until the time that `expires_at` names: seconds or milliseconds since 1970, as a number or as text, or
-/// a date of RFC 3339 or its relatives. Zero if it has passed; unknown if it is not a time of this age.
+/// How long it is until the time that `expires_at` names: seconds, milliseconds, microseconds or nanoseconds since 1970, as a
+/// number or as text, or a date of RFC 3339 or its relatives. Zero if it has passed; unknown if it is not a time of this age.
 pub(super) fn left_until(value: &Value, now: DateTime<Utc>) -> Option<Duration> {
     let at = match value {
         Value::Number(number) => of_epoch(number.as_f64()?)?,
@@ -39,10 +40,11 @@ pub(super) fn left_until(value: &Value, now: DateTime<Utc>) -> Option<Duration> 
     (left.as_secs_f64() <= LIFETIME_MAX_SECONDS).then_some(left)
 }
 
+/// The magnitude says which unit it is: for times of this age, no two units overlap.
 fn of_epoch(number: f64) -> Option<DateTime<Utc>> {
     #[expect(clippy::cast_possible_truncation, reason = "what is too large for an integer is not a time either")]
-    let number = number.floor() as i64;
-    let seconds = [number, number / 1000].into_iter().find(|seconds| EPOCH_SECONDS.contains(seconds))?;
+    let in_seconds = |units_per_second: f64| (number / units_per_second).floor() as i64;
+    let seconds = [1.0, 1e3, 1e6, 1e9].into_iter().map(in_seconds).find(|seconds| EPOCH_SECONDS.contains(seconds))?;
     DateTime::from_timestamp(seconds, 0)
 }
 
@@ -65,6 +67,9 @@ mod tests {
             ("1795777200", Some(3600)),
             ("1795777200.9", Some(3600)),
             ("1795777200000", Some(3600)),
+            ("1795777200000000", Some(3600)),
+            ("1795777200000000000", Some(3600)),
+            ("\"1795777200000000\"", Some(3600)),
             ("\"1795777200\"", Some(3600)),
             ("\" 1795777200000 \"", Some(3600)),
             ("\"2026-11-27T11:00:00Z\"", Some(3600)),
@@ -77,13 +82,15 @@ mod tests {
             ("\"Fri, 27 Nov 2026 11:00:00 GMT\"", Some(3600)),
             // Expired already.
             ("1795773599", Some(0)),
+            ("1795773599000000000", Some(0)),
             ("\"2001-09-10T00:00:00Z\"", Some(0)),
             // Not a time, or not one of this age.
             ("0", None),
             ("-1", None),
             ("3600", None),
             ("1e300", None),
-            ("1795777200000000", None),
+            ("179577720000", None),
+            ("1795777200000000000000", None),
             ("\"1970-01-01T00:00:00Z\"", None),
             ("\"9999-12-31T23:59:59Z\"", None),
             ("\"2126-11-27T11:00:00Z\"", None),

@@ -2,7 +2,7 @@
 //! Owns: in which forms a provider may repeat a secret, and the cleaning of a provider's text before it is kept or shown.
 //! Must not know: what is requested, or where the text goes.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
 use base64::{
     Engine,
@@ -22,6 +22,8 @@ const SECRET_MIN: usize = 4;
 const REPEATED_MIN: usize = 8;
 /// Providers cut what they repeat. So long a piece of a secret counts as the secret.
 const PIECE: usize = 16;
+/// In a text, also so long a beginning or end of one counts, if it has letters and digits, which words and numbers have not.
+const END_MIN: usize = 8;
 
 /// What one request sent, and its response brought, that must not be read anywhere else.
 #[derive(Default)]
@@ -76,7 +78,8 @@ impl Redaction {
     #[must_use]
     pub fn printable(&self, text: &str, max: usize) -> String {
         let text: String = text.chars().filter(|c| !c.is_control()).collect();
-        let secret = self.bytes_of_secrets(&text, SECRET_MIN);
+        let mut secret = self.bytes_of_secrets(&text, SECRET_MIN);
+        self.mark_ends(&text, &mut secret);
         let (mut printable, mut is_inside) = (String::new(), false);
         for (at, c) in text.char_indices() {
             let is_secret = (at..at + c.len_utf8()).any(|byte| secret.get(byte) == Some(&true));
@@ -110,6 +113,33 @@ impl Redaction {
             }
         }
         secret
+    }
+
+    /// Marks the bytes of the text that begin or end a secret.
+    fn mark_ends(&self, text: &str, secret: &mut [bool]) {
+        let text = Zeroizing::new(text.as_bytes().to_ascii_lowercase());
+        let mut mark = |range: Range<usize>| {
+            let piece = &text[range.clone()];
+            if piece.iter().any(u8::is_ascii_digit) && piece.iter().any(u8::is_ascii_alphabetic) {
+                secret[range].fill(true);
+            }
+        };
+        for form in &self.forms {
+            let (Some(first), Some(last)) = (form.first_chunk::<END_MIN>(), form.last_chunk::<END_MIN>()) else {
+                continue;
+            };
+            for (at, window) in text.windows(END_MIN).enumerate() {
+                if window == first {
+                    let same = text[at..].iter().zip(form.iter()).take_while(|(a, b)| a == b).count();
+                    mark(at..at + same);
+                }
+                if window == last {
+                    let end = at + END_MIN;
+                    let same = text[..end].iter().rev().zip(form.iter().rev()).take_while(|(a, b)| a == b).count();
+                    mark(end - same..end);
+                }
+            }
+        }
     }
 }
 
@@ -159,6 +189,24 @@ mod tests {
     fn a_secret_that_a_provider_cut_is_taken_out() {
         assert_eq!(redacted(&format!("no token {}...", &SECRET[..20])), "no token [redacted]...");
         assert_eq!(redacted(&format!("no token {}", &SECRET[4..22])), "no token [redacted]");
+    }
+
+    #[test]
+    fn also_a_short_beginning_or_end_of_a_secret_is_taken_out_but_no_word() {
+        let secret = "github_pat_11ABCdef9876543210zyxWVUtoken-refresh";
+        let redaction = Redaction::of([&SecretString::from(secret)]);
+        for (text, shown) in [
+            ("bad token github_pat_11AB...", "bad token [redacted]..."),
+            ("bad token GITHUB_PAT_11ab.", "bad token [redacted]."),
+            ("it ends with 0zyxWVUtoken-refresh", "it ends with [redacted]"),
+            ("github_pat_ tokens need a token-refresh", "github_pat_ tokens need a token-refresh"),
+            ("the token 11ABCde", "the token 11ABCde"),
+        ] {
+            assert_eq!(redaction.printable(text, 300), shown);
+        }
+        let number = Redaction::of([&SecretString::from("1234567890|a-secret-of-an-app")]);
+        assert_eq!(number.printable("app 1234567890 is disabled", 300), "app 1234567890 is disabled");
+        assert!(!number.is_repeated_in("1234567890"));
     }
 
     #[test]

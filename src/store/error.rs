@@ -114,9 +114,11 @@ fn outage_of_postgres(code: &str) -> Option<Outage> {
         "53100" => Some(Outage::Full),
         "25006" => Some(Outage::ReadOnly),
         "42501" => Some(Outage::Denied),
-        // 55P03: lock time-out. 58030: the disk fails. 25P03 and 25P04: a transaction was idle or took too long.
-        "55P03" | "58030" | "25P03" | "25P04" => Some(Outage::Unreachable),
-        // 08: connection, 40: serialization and deadlock, 53: resources, 57: operator.
+        // Lock time-out, serialization, deadlock.
+        "55P03" | "40001" | "40P01" => Some(Outage::Busy),
+        // 58030: the disk fails. 25P03 and 25P04: a transaction was idle or took too long.
+        "58030" | "25P03" | "25P04" => Some(Outage::Unreachable),
+        // 08: connection, 40: roll-back, 53: resources, 57: operator.
         _ if ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class)) => Some(Outage::Unreachable),
         _ => None,
     }
@@ -125,8 +127,10 @@ fn outage_of_postgres(code: &str) -> Option<Outage> {
 /// By the primary code, which is the lowest byte of an extended one (<https://sqlite.org/rescode.html>).
 fn outage_of_sqlite(code: u32) -> Option<Outage> {
     match code & 0xff {
-        // SQLITE_BUSY, SQLITE_LOCKED, SQLITE_NOMEM, SQLITE_IOERR, SQLITE_CANTOPEN.
-        5 | 6 | 7 | 10 | 14 => Some(Outage::Unreachable),
+        // SQLITE_BUSY, SQLITE_LOCKED.
+        5 | 6 => Some(Outage::Busy),
+        // SQLITE_NOMEM, SQLITE_IOERR, SQLITE_CANTOPEN.
+        7 | 10 | 14 => Some(Outage::Unreachable),
         // SQLITE_READONLY.
         8 => Some(Outage::ReadOnly),
         // SQLITE_PERM, SQLITE_AUTH.
@@ -165,7 +169,10 @@ mod tests {
         assert_eq!(outage_of_postgres("53100"), Some(Outage::Full));
         assert_eq!(outage_of_postgres("25006"), Some(Outage::ReadOnly));
         assert_eq!(outage_of_postgres("42501"), Some(Outage::Denied));
-        for code in ["57P03", "53300", "08006", "40001", "55P03", "58030", "57014"] {
+        for code in ["40001", "40P01", "55P03"] {
+            assert_eq!(outage_of_postgres(code), Some(Outage::Busy), "{code}");
+        }
+        for code in ["57P03", "53300", "08006", "40003", "58030", "57014"] {
             assert_eq!(outage_of_postgres(code), Some(Outage::Unreachable), "{code}");
         }
         for code in ["23505", "42P01", "22021", "XX000"] {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     completion::{Completion, ErrorResponse, Source},
-    exchange::{check_issuer, record_replay},
+    exchange::{check_issuer, note_replay},
     interaction::{browser_hash, check_source, connect_url},
     request::{ConsentOptions, Pending, new_request, store_request},
     state::{hash, new_state},
@@ -127,7 +127,7 @@ pub async fn refuse(
     let ErrorResponse { error, error_description, iss } = response;
     if let Some(begun) = broker.store.authorization_request_of_state(hash(state)).await? {
         if let Err(refused) = check_source(broker, provider_id, &begun, source) {
-            record_replay(broker, &begun, &refused, act).await?;
+            note_replay(broker, &begun, &refused, act);
             return Ok(refused);
         }
         if check_issuer(&begun, iss).is_err() {

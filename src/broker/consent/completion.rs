@@ -103,6 +103,9 @@ pub enum Completion {
     OtherBrowser,
     /// An application brought what only the browser of the request may bring.
     NotTheBrowser,
-    /// The application says that another user consented than the one whose token it would have been. The request has ended.
+    /// The application says that another user consented than the one whose token it would have been. The request has ended,
+    /// without a token.
     OtherUser,
+    /// The same, but the request had ended before, with a token or without, or its code is being exchanged.
+    OtherUserTooLate,
 }

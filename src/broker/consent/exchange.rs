@@ -19,16 +19,15 @@ use super::{
 };
 use crate::{
     broker::{
-        audit::record,
         clients::registration::{client_is_unknown, reregister},
         context::Broker,
         error::BrokerError,
         persist::{persist, stored},
+        refusals::Replay,
         tokens::{response::grant_from_response, revoke::queue_revocation},
     },
     model::{
         actor::Act,
-        audit::{EventName, EventResult},
         authorization_request::{AuthorizationRequest, Status},
         consent::Consent,
         failure::{FailureKind, TokenFailure},
@@ -78,7 +77,7 @@ pub async fn complete(
     let known = broker.store.authorization_request_of_state(state_hash).await?;
     let Some(known) = known else { return Ok(Completion::InvalidState) };
     if let Err(refused) = check_source(broker, provider_id, &known, source) {
-        record_replay(broker, &known, &refused, act).await?;
+        note_replay(broker, &known, &refused, act);
         return Ok(refused);
     }
     if known.client.options.grant_type == GrantType::ApiKey {
@@ -115,7 +114,7 @@ pub async fn complete(
         }
         None => {
             let completion = completed_before(broker, &known, is_same).await?;
-            record_replay(broker, &known, &completion, act).await?;
+            note_replay(broker, &known, &completion, act);
             Ok(completion)
         }
     }
@@ -136,22 +135,24 @@ pub(super) async fn run_exchange(
     stored(&broker.unstored, id, deadline, exchange).await?.ok_or_else(late)
 }
 
-/// Records that a state came back with another code, at another provider's callback, or in another browser.
-pub(super) async fn record_replay(
-    broker: &Broker,
-    request: &AuthorizationRequest,
-    completion: &Completion,
-    act: &Act,
-) -> Result<(), BrokerError> {
+/// Notes that a state came back with another code, at another provider's callback, or in another browser. It is counted: an
+/// event for each would let a caller in a loop fill the database.
+pub(super) fn note_replay(broker: &Broker, request: &AuthorizationRequest, completion: &Completion, act: &Act) {
     let error = match completion {
         Completion::StateUsed => "state_used",
         Completion::WrongProvider => "wrong_provider",
         Completion::OtherBrowser => "other_browser",
         Completion::NotTheBrowser => "not_the_browser",
-        _ => return Ok(()),
+        _ => return,
     };
-    let event = request.event(EventName::ConsentReplayed, act, broker.clock.now());
-    record(broker, event.ended(EventResult::Refused, error)).await
+    let replay = Replay {
+        subject: request.wanted.subject.clone(),
+        provider_id: request.provider_id.clone(),
+        auth_id: request.id,
+        actor: act.actor.clone(),
+        error,
+    };
+    broker.replays.note(Some(replay), act);
 }
 
 /// What a caller finds whose request can no longer be taken. `is_same`: the caller brings what it was taken with.

@@ -315,7 +315,8 @@ pub(super) async fn await_confirmation(
     Ok(Some(Completion::AwaitingConfirmation { id: request.id, return_url, reference }))
 }
 
-/// Ends a request whose application says that somebody else consented: this code must never become a token here.
+/// Ends a request whose application says that somebody else consented: this code must never become a token here. What the
+/// application confirmed before stays.
 pub(super) async fn other_user(
     broker: &Broker,
     request: &AuthorizationRequest,
@@ -331,5 +332,5 @@ pub(super) async fn other_user(
         );
         broker.notifications.wake(request.id).await;
     }
-    Ok(Completion::OtherUser)
+    Ok(if ended { Completion::OtherUser } else { Completion::OtherUserTooLate })
 }

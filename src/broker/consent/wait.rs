@@ -104,7 +104,11 @@ async fn look(broker: &Arc<Broker>, reach: Reach<'_>, id: Uuid, act: &Act) -> Re
             let token = match ensure_fresh(broker, &token, None, act).await? {
                 Usable::Current => Box::new(token),
                 Usable::Refreshed(token) => token,
-                Usable::ConsentNeeded => return Ok(nothing(None, None)),
+                Usable::ConsentNeeded => {
+                    let description = "the token that this consent led to has expired or is dead, and cannot be refreshed; \
+                                       authenticate again";
+                    return Ok(nothing(Some("token_expired".into()), Some(description.into())));
+                }
             };
             Ok(Look::Ended(Waited::Completed(token)))
         }

@@ -59,9 +59,11 @@ pub async fn ensure_fresh(
             Ok(Refreshed::ConsentNeeded) => Usable::ConsentNeeded,
             Ok(Refreshed::Failed(_)) if !expired => Usable::Current,
             Ok(Refreshed::Failed(failure)) => return Err(BrokerError::Provider(failure)),
-            // The database can be read, or there would be no token here, but not written; or a secret that the refresh needs
-            // cannot be opened.
-            Err(error @ (BrokerError::Unavailable(..) | BrokerError::NotOpened(_))) if !expired => {
+            // The database can be read, or there would be no token here, but it or its audit log cannot be written; or a secret
+            // that the refresh needs cannot be opened.
+            Err(error @ (BrokerError::Unavailable(..) | BrokerError::Audit(_) | BrokerError::NotOpened(_)))
+                if !expired =>
+            {
                 tracing::warn!(event = "token.refresh_postponed", token_id = %token.id, %error, "a due token is handed out without a refresh");
                 Usable::Current
             }

@@ -25,9 +25,9 @@ use crate::{
     telemetry::metrics::Trigger,
 };
 
-/// A token that was replaced less than this ago is not refreshed again: the report is about the one before, or a refresh
+/// A token that was issued less than this ago is not refreshed again: the report is about the one before, or a refresh
 /// does not help. An API that refuses everybody for a while must not cause a storm of refreshes.
-const JUST_REPLACED: TimeDelta = TimeDelta::seconds(30);
+const JUST_ISSUED: TimeDelta = TimeDelta::seconds(30);
 
 /// Which grants without a refresh token a reporter may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub enum Reported {
     Refreshed(Box<Token>),
     /// It had been replaced before; this is the current one.
     ReplacedBefore(Box<Token>),
+    /// This one, the current one, was issued a moment ago. Whether the report is about it or about the one before may be unknown.
+    JustIssued(Box<Token>),
     /// Only a new consent helps.
     ConsentNeeded,
 }
@@ -69,9 +71,12 @@ pub async fn report_invalid(
         return Ok(Reported::ConsentNeeded);
     }
     let is_old = refused.is_some_and(|refused| digest(refused) != digest(&token.access_token));
-    let just_replaced = token.generation > 1 && token.obtained_at + JUST_REPLACED > broker.clock.now();
-    if is_old || just_replaced {
-        return current(broker, token, act).await;
+    let just_issued = token.generation > 1 && token.obtained_at + JUST_ISSUED > broker.clock.now();
+    if is_old {
+        return current(broker, token, Reported::ReplacedBefore, act).await;
+    }
+    if just_issued {
+        return current(broker, token, Reported::JustIssued, act).await;
     }
     if !token.has_refresh_token && refused.is_none() && may_end == MayEnd::OfRejectedToken {
         let problem = "Field required: this token cannot be refreshed, so the report ends its grant. With the role agent, \
@@ -94,7 +99,7 @@ pub async fn report_invalid(
         return Ok(Reported::ConsentNeeded);
     }
     match broker.store.token_within(reach, id).await? {
-        Some(token) => current(broker, token, act).await,
+        Some(token) => current(broker, token, Reported::ReplacedBefore, act).await,
         None => Ok(Reported::ConsentNeeded),
     }
 }
@@ -108,10 +113,17 @@ async fn mark_workspace_key(broker: &Broker, token: &Token) -> Result<(), Broker
     Ok(())
 }
 
-async fn current(broker: &Arc<Broker>, token: Token, act: &Act) -> Result<Reported, BrokerError> {
+/// What is handed out without a refresh for the report, and why: `reported`.
+async fn current(
+    broker: &Arc<Broker>,
+    token: Token,
+    reported: fn(Box<Token>) -> Reported,
+    act: &Act,
+) -> Result<Reported, BrokerError> {
     Ok(match ensure_fresh(broker, &token, None, act).await? {
-        Usable::Current => Reported::ReplacedBefore(Box::new(token)),
-        Usable::Refreshed(token) => Reported::ReplacedBefore(token),
+        Usable::Current => reported(Box::new(token)),
+        // It was due anyway.
+        Usable::Refreshed(token) => Reported::Refreshed(token),
         Usable::ConsentNeeded => Reported::ConsentNeeded,
     })
 }

@@ -24,6 +24,7 @@ use crate::{
     broker::{audit, context::Broker, error::BrokerError},
     http::{
         app::App,
+        checks::{not_doubled, readable},
         error::{ApiError, ErrorBody, Fault, Faults},
     },
     identity::Caller,
@@ -80,6 +81,12 @@ pub struct EventList {
     /// Pass it as `cursor` for the next page. A page can be short, or empty, and have a next one. Null on the last page.
     next_cursor: Option<String>,
 }
+
+/// The parameters of the query.
+const PARAMETERS: [&str; 10] =
+    ["event", "provider_id", "user_id", "agent_id", "actor", "from", "to", "limit", "cursor", "format"];
+/// The longest name or id to look for, in bytes. No record has a longer one.
+const TEXT_MAX: usize = 512;
 
 /// How events are sent.
 #[derive(Clone, Copy, Default, PartialEq, Eq, ToSchema)]
@@ -143,7 +150,7 @@ pub async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     caller.reads_the_audit_log()?;
-    let query = Query::read(query.as_deref().unwrap_or_default())?;
+    let query = Query::read(readable(query.as_deref())?)?;
     if query.format == EventFormat::Jsonl || accepts_json_lines(&headers) {
         return Ok(json_lines(Arc::clone(&app.broker), caller.tenant, query));
     }
@@ -191,6 +198,7 @@ fn accepts_json_lines(headers: &HeaderMap) -> bool {
 
 impl Query {
     fn read(query: &str) -> Result<Self, ApiError> {
+        not_doubled(query, &PARAMETERS)?;
         let (mut read, mut faults) = (Self::default(), Vec::new());
         for (name, value) in form_urlencoded::parse(query.as_bytes()).filter(|(_, value)| !value.is_empty()) {
             if let Err((kind, msg)) = read.take(&name, &value) {
@@ -202,18 +210,23 @@ impl Query {
     }
 
     fn take(&mut self, name: &str, value: &str) -> Result<(), (&'static str, String)> {
-        // A name that no event can have is no secret mistake: it would find nothing for ever.
-        let text = |value: &str| Some(value.replace('\0', "")).filter(|text| text.len() <= 512);
+        // No record has a NUL; PostgreSQL refuses one.
+        let text = |value: &str| match value.replace('\0', "") {
+            text if text.len() > TEXT_MAX => {
+                Err(("string_too_long", format!("String should have at most {TEXT_MAX} characters")))
+            }
+            text => Ok(Some(text)),
+        };
         let filter = &mut self.filter;
         match name {
             "event" if EventName::NAMES.contains(&value) => filter.event = Some(value.to_owned()),
             "event" => {
                 return Err(("literal_error", format!("Input should be one of {}", EventName::NAMES.join(", "))));
             }
-            "provider_id" => filter.provider_id = text(value),
-            "user_id" => filter.user_id = text(value),
-            "agent_id" => filter.agent_id = text(value),
-            "actor" => filter.actor = text(value),
+            "provider_id" => filter.provider_id = text(value)?,
+            "user_id" => filter.user_id = text(value)?,
+            "agent_id" => filter.agent_id = text(value)?,
+            "actor" => filter.actor = text(value)?,
             "from" => filter.from = Some(time(value)?),
             "to" => filter.to = Some(time(value)?),
             "limit" => match value.parse() {

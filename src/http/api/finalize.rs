@@ -121,6 +121,10 @@ pub(super) fn finalized(completion: Completion) -> Result<Uuid, ApiError> {
         Completion::OtherUser => Err(ApiError::Forbidden(
             "Another user consented than the one whose token was requested. The code was deleted; authenticate again.",
         )),
+        Completion::OtherUserTooLate => Err(ApiError::Forbidden(
+            "The token was requested for another user, and the request has no code that waits for a confirmation. Nothing was \
+             changed.",
+        )),
         // Only a browser is answered so.
         Completion::OtherBrowser | Completion::AwaitingConfirmation { .. } => Err(ApiError::Internal),
         Completion::NotTheBrowser => invalid(

@@ -181,7 +181,7 @@ pub async fn report(
     let may_end = if caller.may(Permission::Administer) { MayEnd::Any } else { MayEnd::OfRejectedToken };
     let reported = report_invalid(&app.broker, caller.reach(), id, refused.as_ref(), may_end, &caller.act).await?;
     caller.check_after(&app, began).await?;
-    if let Reported::Refreshed(token) | Reported::ReplacedBefore(token) = &reported {
+    if let Reported::Refreshed(token) | Reported::ReplacedBefore(token) | Reported::JustIssued(token) = &reported {
         let (agent_id, now) = (&token.subject.agent_id, app.broker.clock.now());
         app.broker.handouts.record(token, agent_id, &caller.act, now).await?;
     }
@@ -192,6 +192,12 @@ pub async fn report(
             Some(token),
             "The token was replaced before this report. If the API refuses this one too, a refresh does not help: check \
              what the API says, or call POST /v2/auth/authenticate with force_new.",
+        ),
+        Reported::JustIssued(token) => (
+            TokenReportStatus::Refreshed,
+            Some(token),
+            "This access token was issued less than 30 seconds ago, so it was not refreshed again. If the API refuses it, a \
+             refresh does not help: check what the API says, or call POST /v2/auth/authenticate with force_new.",
         ),
         Reported::ConsentNeeded => (
             TokenReportStatus::ConsentNeeded,

@@ -26,6 +26,7 @@ use crate::{
     http::{
         app::App,
         body::{Fields, JsonBody},
+        checks::readable,
         error::{ApiError, ErrorBody, Faults},
     },
     identity::{Caller, Permission},
@@ -124,7 +125,7 @@ pub async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Vec<TokenSummary>>, ApiError> {
     caller.needs(Permission::List)?;
-    let provider_id = parameter(query.as_deref(), "provider_id");
+    let provider_id = parameter(query.as_deref(), "provider_id")?;
     provider_id.as_deref().map_or(Ok(()), |id| caller.reaches_provider(id))?;
     let tokens = list::list(&app.broker, caller.reach(), caller.user()?, provider_id.as_deref()).await?;
     Ok(Json(tokens.into_iter().map(TokenSummary::from).collect()))
@@ -298,13 +299,13 @@ pub(in crate::http) fn token_id(id: &str) -> Result<Uuid, ApiError> {
     Uuid::try_parse(id).map_err(|_| ApiError::no_token())
 }
 
-fn parameter(query: Option<&str>, name: &str) -> Option<String> {
-    let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    pairs.find(|(key, value)| key == name && !value.contains('\0')).map(|(_, value)| value.into_owned())
+fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, ApiError> {
+    let mut pairs = form_urlencoded::parse(readable(query)?.as_bytes());
+    Ok(pairs.find(|(key, value)| key == name && !value.contains('\0')).map(|(_, value)| value.into_owned()))
 }
 
 fn required_parameter(query: Option<&str>, name: &'static str) -> Result<String, ApiError> {
-    parameter(query, name).ok_or_else(|| ApiError::fault(["query", name], "missing", "Field required"))
+    parameter(query, name)?.ok_or_else(|| ApiError::fault(["query", name], "missing", "Field required"))
 }
 
 impl From<StoredSummary> for TokenSummary {

@@ -21,6 +21,7 @@ use crate::{
     },
     http::{
         app::App,
+        checks::readable,
         error::{ApiError, ErrorBody, Excess, Faults},
     },
     identity::{Caller, Permission},
@@ -91,7 +92,7 @@ pub async fn wait(
     RawQuery(query): RawQuery,
 ) -> Result<Json<WaitResponse>, ApiError> {
     caller.needs(Permission::Authenticate)?;
-    let timeout = timeout(query.as_deref().unwrap_or_default(), app.broker.settings.wait_max_seconds)?;
+    let timeout = timeout(readable(query.as_deref())?, app.broker.settings.wait_max_seconds)?;
     let _open = match app.broker.settings.waits_per_key {
         0 => None,
         max => {

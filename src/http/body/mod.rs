@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, OptionalFromRequest, Request},
+    extract::{
+        FromRequest, OptionalFromRequest, Request,
+        rejection::{BytesRejection, FailedToBufferBody},
+    },
 };
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -48,10 +51,12 @@ impl<S: Send + Sync> OptionalFromRequest<S> for JsonBody {
 
 /// The whole body, if it arrives in time and is not too large.
 pub(in crate::http) async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
-    tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state))
-        .await
-        .map_err(|_| ApiError::BodyTimeout)?
-        .map_err(|_| ApiError::TooLarge)
+    let read = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state));
+    read.await.map_err(|_| ApiError::BodyTimeout)?.map_err(|rejection| match rejection {
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => ApiError::TooLarge,
+        // RFC 9112 section 6.3: an invalid chunk, for example.
+        _ => ApiError::BadRequest("The request body is not valid HTTP/1.1, or ended too early.".into()),
+    })
 }
 
 fn parse(bytes: &[u8]) -> Result<JsonBody, ApiError> {

@@ -19,7 +19,6 @@ use super::{
         outcome::page,
         page::{FailureReason, Page},
     },
-    request_id::RequestId,
 };
 use crate::{
     broker::{
@@ -36,6 +35,7 @@ use crate::{
         act::BrowserAct,
         app::App,
         error::{ApiError, ErrorCode, Faults, of_provider_failure},
+        request_id::RequestId,
     },
     model::{actor::Act, authorization_request::Status, failure::FailureKind},
 };
@@ -294,9 +294,9 @@ pub(in crate::http) async fn finish(
         Ok(Completion::Completed { id, return_url: None }) => see_other(app, provider_id, id, ""),
         Ok(Completion::AlreadyCompleted { id, return_url: None }) => see_other(app, provider_id, id, "?again"),
         Ok(Completion::OtherBrowser) => failed(StatusCode::BAD_REQUEST, FailureReason::OtherBrowser, request_id),
-        Ok(Completion::InvalidState | Completion::OtherUser | Completion::NotTheBrowser) => {
-            failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id)
-        }
+        Ok(
+            Completion::InvalidState | Completion::OtherUser | Completion::OtherUserTooLate | Completion::NotTheBrowser,
+        ) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id),
         Ok(Completion::StateUsed) => failed(StatusCode::BAD_REQUEST, FailureReason::StateUsed, request_id),
         Ok(Completion::WrongProvider) => failed(StatusCode::BAD_REQUEST, FailureReason::WrongProvider, request_id),
         Ok(Completion::Failed { id, error, error_description, kind, .. }) => {

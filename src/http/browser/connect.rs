@@ -21,7 +21,6 @@ use super::{
         outcome::page,
         page::{FailureReason, Page},
     },
-    request_id::RequestId,
 };
 use crate::{
     broker::{
@@ -31,7 +30,7 @@ use crate::{
         },
         error::BrokerError,
     },
-    http::{act::BrowserAct, app::App, body::whole},
+    http::{act::BrowserAct, app::App, body::whole, request_id::RequestId},
 };
 
 /// Shows the page of a request. It changes nothing, so programs that preview links use nothing up.

@@ -16,7 +16,6 @@ use super::{
     callback::{failed, finish, internal_error_page},
     cookie::browser_cookie,
     pages::{key::key_page, page::FailureReason},
-    request_id::RequestId,
 };
 use crate::{
     broker::{
@@ -28,7 +27,7 @@ use crate::{
         },
         rules,
     },
-    http::{act::BrowserAct, app::App, body::whole, checks::doubled},
+    http::{act::BrowserAct, app::App, body::whole, checks::doubled, request_id::RequestId},
 };
 
 /// Shows the page. It can be opened any number of times.

@@ -8,5 +8,4 @@ pub mod connect;
 mod cookie;
 pub mod key_entry;
 pub mod pages;
-pub(in crate::http) mod request_id;
 pub mod start;

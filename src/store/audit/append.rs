@@ -15,6 +15,7 @@ use super::{
 use crate::{
     model::{
         audit::{Event, EventName, RecordedEvent},
+        outage::Outage,
         subject::Tenant,
     },
     store::{
@@ -265,10 +266,13 @@ async fn is_recorded(tx: &mut Tx, organization: &str, before: &Unconfirmed) -> R
     Ok(found.is_some_and(|(hash,)| hash == before.0.hash))
 }
 
-/// Whatever fails here fails the audit log, unless it is only late.
+/// Whatever fails here fails the audit log, unless the whole database does: it is late, read-only or full. A missing right is
+/// one of the audit log's own tables.
 fn not_recorded(error: StoreError) -> StoreError {
     match error {
-        error @ StoreError::Unavailable(..) => error,
+        error @ StoreError::Unavailable(Outage::Unreachable | Outage::Busy | Outage::ReadOnly | Outage::Full, _) => {
+            error
+        }
         error => {
             METRICS.audit_failures.increment();
             match error {

@@ -61,7 +61,8 @@ pub struct Verified {
 }
 
 impl Store {
-    /// Events of a workspace, newest first, from before the event with the number `before`.
+    /// Events of a workspace, newest first, from before the event with the number `before`: also those that belong to no
+    /// workspace, which are about the log of the whole organization.
     pub async fn audit_page(
         &self,
         tenant: &Tenant,
@@ -82,7 +83,7 @@ impl Store {
                 "SELECT ",
                 event_columns!(),
                 " FROM audit_events
-                 WHERE organization_id = $1 AND workspace_id = $2 AND sequence < $3 AND sequence >= $4
+                 WHERE organization_id = $1 AND workspace_id IN ($2, '') AND sequence < $3 AND sequence >= $4
                    AND ($5 IS NULL OR event = $5) AND ($6 IS NULL OR provider_id = $6)
                    AND ($7 IS NULL OR user_id = $7) AND ($8 IS NULL OR agent_id = $8)
                    AND ($9 IS NULL OR actor = $9 OR actor_id = $9)

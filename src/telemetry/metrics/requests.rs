@@ -60,12 +60,13 @@ pub const NONE: &str = "none";
 const OK: u16 = 200;
 /// What goes wrong on the server's side: these are listed from the start at every route of the API and of callbacks,
 /// because the first one is an increase only if there was a 0 before.
-const FAILURES: [(u16, &str); 8] = [
+const FAILURES: [(u16, &str); 9] = [
     (500, "internal_error"),
     (502, "provider_error"),
     (502, "provider_misconfigured"),
     (503, "audit_unavailable"),
     (503, "database_unavailable"),
+    (503, "encryption_unavailable"),
     (503, "identity_unavailable"),
     (503, "provider_unavailable"),
     (504, "provider_timeout"),

@@ -18,6 +18,7 @@ both_databases! {
     a_doubled_parameter_of_a_callback_is_refused_and_uses_nothing_up,
     a_doubled_parameter_of_an_operation_is_refused,
     a_path_that_is_not_utf8_is_refused_in_json,
+    a_query_that_is_not_utf8_is_refused,
     a_very_long_url_is_refused_in_json,
     a_short_plain_request_id_is_taken_over,
     any_other_request_id_is_replaced,
@@ -72,6 +73,9 @@ async fn a_doubled_parameter_of_an_operation_is_refused(app: TestApp) {
         app.get(path).await.expect_error(400, "bad_request");
     }
     app.delete("/v2/auth/tokens?provider_id=a&provider_id=b").await.expect_error(400, "bad_request");
+    for name in ["event", "provider_id", "user_id", "agent_id", "actor", "from", "to", "limit", "cursor", "format"] {
+        app.get(&format!("/v2/audit?{name}=1&{name}=1")).await.expect_error(400, "bad_request");
+    }
 }
 
 async fn a_path_that_is_not_utf8_is_refused_in_json(app: TestApp) {
@@ -86,6 +90,18 @@ async fn a_path_that_is_not_utf8_is_refused_in_json(app: TestApp) {
         let answer = app.get(path).await;
         answer.expect_error(400, "bad_request");
         assert_eq!(answer.header("content-type"), "application/json", "{path}");
+    }
+}
+
+async fn a_query_that_is_not_utf8_is_refused(app: TestApp) {
+    for path in [
+        "/v2/audit?actor=%ff",
+        "/v2/audit?other=%ff",
+        "/v2/auth/tokens?provider_id=%ff",
+        "/v2/auth/tokens/exists?provider_id=%c3%28",
+        "/v2/auth/wait/x?timeout=%ff",
+    ] {
+        app.get(path).await.expect_error(400, "bad_request");
     }
 }
 

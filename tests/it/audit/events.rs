@@ -119,6 +119,13 @@ async fn a_state_that_is_used_again_is_recorded(app: TestApp) {
     let events = recorded(&app).await;
     assert_eq!(names(&events, before), ["consent.replayed"]);
     assert_eq!(events[before]["error"], "state_used");
+    for _ in 0..50 {
+        app.visit(&other).await.expect_html(400);
+    }
+    let events = recorded(&app).await;
+    assert_eq!(names(&events, before + 1), ["consent.replayed"], "a loop is one event");
+    assert_eq!(events[before + 1]["details"], json!({"count": "50"}));
+    let before = before + 1;
     app.visit(&callback).await;
     assert_eq!(recorded(&app).await.len(), before + 1, "a reload is not a replay");
 }

@@ -117,6 +117,41 @@ async fn a_refresh_is_kept_when_the_audit_log_works_again(app: TestApp) {
     assert_eq!(names(&events, before), ["token.refreshed", "token.handed_out", "token.handed_out"]);
 }
 
+/// PostgreSQL refuses to add events, as after `REVOKE INSERT ON audit_events` (which does not bind the owner of the tests).
+#[tokio::test]
+async fn a_missing_right_to_the_audit_log_is_a_failure_of_the_audit_log_on_every_route() {
+    let app = TestApp::start_with(Database::postgres().await, |settings| {
+        settings.audit_handouts = "strict".into();
+    })
+    .await;
+    let provider = AuthorizationServer::start().await;
+    app.register(&provider).await;
+    let pending = app.begin(&asking("bob", &["read"])).await;
+    let token = app.connect(&provider, &question()).await;
+    let id = app.tokens().await[0]["id"].as_str().unwrap().to_owned();
+    app.database
+        .tamper(
+            "CREATE FUNCTION deny() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE insufficient_privilege USING MESSAGE = 'permission denied for table audit_events'; END $$;
+             CREATE TRIGGER deny BEFORE INSERT ON audit_events FOR EACH ROW EXECUTE FUNCTION deny()",
+        )
+        .await;
+    for answer in [
+        app.try_authenticate(&question()).await,
+        app.try_authenticate(&asking("carol", &["read"])).await,
+        app.post("/v2/auth/providers", &with(acme(), json!({"provider_id": "other"}))).await,
+        app.patch("/v2/auth/providers/acme", &json!({"name": "Other"})).await,
+        app.delete("/v2/auth/providers/acme").await,
+        app.post(&format!("/v2/auth/tokens/{id}/report-invalid"), &json!({})).await,
+        app.delete(&format!("/v2/auth/tokens/{id}")).await,
+    ] {
+        answer.expect_error(503, "audit_unavailable");
+    }
+    app.visit(&provider.consent(&pending.url)).await.expect_html(503);
+    app.database.tamper("DROP TRIGGER deny ON audit_events").await;
+    assert_eq!(app.token(&question()).await, token);
+}
+
 async fn in_strict_no_token_is_handed_out(database: Database) {
     let app = TestApp::start_with(database, |settings| settings.audit_handouts = "strict".into()).await;
     let provider = AuthorizationServer::start().await;

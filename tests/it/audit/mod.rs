@@ -19,6 +19,7 @@ use crate::support::database::Database;
 /// Everything that is recorded in the workspace of the bootstrap key, oldest first.
 async fn recorded(app: &TestApp) -> Vec<Value> {
     app.app.broker.handouts.write().await.unwrap();
+    audit::record_refusals(&app.app.broker).await.unwrap();
     let answer = app.get("/v2/audit?limit=1000").await.expect(200);
     let mut events = answer["data"].as_array().unwrap().clone();
     assert!(answer["next_cursor"].is_null(), "more than one page");

@@ -43,7 +43,11 @@ async fn old_events_are_deleted_and_the_rest_verifies(app: TestApp) {
     assert_eq!(verified_after.broken, None);
     assert_eq!(verified_after.pruned, old);
     let events = recorded(&app).await;
-    assert_eq!(names(&events, 0), ["provider.created"]);
+    assert_eq!(names(&events, 0), ["provider.created", "audit.pruned"]);
+    assert_eq!(
+        (&events[1]["workspace_id"], &events[1]["details"]["events"]),
+        (&json!(""), &json!(old.sequence.to_string()))
+    );
     let rows = "SELECT count(*) FROM audit_events";
     assert_eq!(app.database.number(rows).await, 2, "the young one, and that the others were deleted");
     let marked = "SELECT count(*) FROM audit_events WHERE event = 'audit.pruned'";

@@ -57,7 +57,7 @@ async fn an_exhausted_key_seals_nothing_more_on_any_replica_and_still_opens(app:
     app.database.tamper(&format!("UPDATE encryption_keys SET sealed = {SEALS_MAX} WHERE key_id = 'fips'")).await;
     for server in [replica(&app, &list).await, replica(&app, &list).await] {
         assert_eq!(server.token(&alice).await, token, "it still opens");
-        server.try_authenticate(&bob).await.expect_error(500, "internal_error");
+        server.try_authenticate(&bob).await.expect_error(503, "encryption_unavailable");
         server.stop().await;
     }
     let list = format!("{},{list}", encryption_key("next:aes256gcm"));

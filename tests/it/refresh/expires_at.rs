@@ -34,11 +34,14 @@ async fn connect(app: &TestApp, provider: &AuthorizationServer, expires_at: Valu
 }
 
 /// The time an hour from now, written in every way that providers write it.
-fn in_an_hour(app: &TestApp) -> [Value; 6] {
+fn in_an_hour(app: &TestApp) -> [Value; 9] {
     let at = app.clock.now() + TimeDelta::hours(1);
     [
         json!(at.timestamp()),
         json!(at.timestamp_millis()),
+        json!(at.timestamp_micros()),
+        json!(at.timestamp_nanos_opt().unwrap()),
+        json!(at.timestamp_micros().to_string()),
         json!(at.timestamp().to_string()),
         json!(at.timestamp_millis().to_string()),
         json!(at.to_rfc3339()),
@@ -58,7 +61,7 @@ async fn a_token_is_refreshed_when_its_time_of_expiry_has_come(app: TestApp) {
         assert_eq!(provider.refreshes().len(), way + 1, "it had expired");
     }
     app.token(&question()).await;
-    assert_eq!(provider.refreshes().len(), 6);
+    assert_eq!(provider.refreshes().len(), in_an_hour(&app).len());
 }
 
 async fn a_time_that_makes_no_sense_means_unknown(app: TestApp) {
@@ -81,7 +84,13 @@ async fn a_token_that_came_expired_is_refreshed_before_it_is_given(app: TestApp)
 }
 
 async fn a_token_that_came_expired_and_cannot_be_refreshed_needs_consent(app: TestApp) {
-    let _provider = connected(&app, json!("2020-01-01T00:00:00Z"), None).await;
+    let provider = AuthorizationServer::start().await;
+    app.register(&provider).await;
+    let response = json!({"access_token": "first", "expires_at": "2020-01-01T00:00:00Z"});
+    let (pending, _) = app.exchange(&provider, question(), Reply::json(response)).await;
+    let waited = app.wait(&pending.auth_id).await;
+    assert_eq!((&waited["status"], &waited["error"]), (&json!("not_found"), &json!("token_expired")), "{waited}");
+    assert!(waited["error_description"].as_str().unwrap().contains("authenticate again"), "{waited}");
     app.begin(&question()).await;
 }
 

@@ -20,4 +20,5 @@ mod soak;
 mod sockets;
 mod stored_types;
 mod sweep;
+mod unread_bodies;
 mod upgrades;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::support::app::TestApp;
 use crate::support::authorization_server::{AuthorizationServer, identity};
@@ -25,7 +26,7 @@ const OUTAGES: [(&str, &str); 8] = [
     ("53300", "database.unavailable"),
     ("57P03", "database.unavailable"),
     ("58030", "database.unavailable"),
-    ("40P01", "database.unavailable"),
+    ("40P01", "database.busy"),
 ];
 
 fn question() -> Value {
@@ -59,6 +60,25 @@ async fn whatever_the_database_refuses_with_is_503_and_logged_with_its_reason() 
     }
     database.tamper("DROP TRIGGER refuse ON authorization_requests").await;
     assert_eq!(server.post(key, "/v2/auth/authenticate", &question()).await["status"], "pending");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_behind_another_writer_says_so_and_the_deletion_of_a_provider_is_tried_again() {
+    let app = TestApp::start(Database::postgres().await).await;
+    let provider = AuthorizationServer::start().await;
+    app.register(&provider).await;
+    let url = &app.database.postgres.as_ref().expect("PostgreSQL").url;
+    let mut writer = PgConnection::connect(url).await.expect("connects");
+    sqlx::raw_sql("BEGIN; SELECT id FROM providers FOR UPDATE").execute(&mut writer).await.expect("locks");
+    let refused = app.patch("/v2/auth/providers/acme", &serde_json::json!({"name": "Other"})).await;
+    let refused = refused.expect_error(503, "database_unavailable");
+    assert!(refused["detail"].as_str().expect("a detail").contains("changing the same records"), "{refused}");
+    let (deleted, ()) = tokio::join!(app.delete("/v2/auth/providers/acme"), async {
+        // Longer than one attempt waits for a lock.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        sqlx::raw_sql("ROLLBACK").execute(&mut writer).await.expect("unlocks");
+    });
+    deleted.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,6 +106,12 @@ async fn a_client_that_reads_slowly_gets_everything_and_a_waiter_waits_longer_th
     assert!(answer.contains(r#""status":"timeout""#), "{answer}");
 }
 
+/// A request whose head has this many bytes.
+fn head_of(bytes: usize) -> String {
+    let (start, end) = ("GET /ok HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-large: ", "\r\n\r\n");
+    format!("{start}{}{end}", "y".repeat(bytes - start.len() - end.len()))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_http_forbids_is_refused_in_json() {
     let database = Database::sqlite();
@@ -122,6 +128,9 @@ async fn a_request_that_http_forbids_is_refused_in_json() {
         ),
         ("GET /ok HTTP/1.1\r\nconnection: close\r\n\r\n".into(), 400, "bad_request"),
         ("GET /ok HTTP/1.1\r\nhost: x\r\nhost: x\r\nconnection: close\r\n\r\n".into(), 400, "bad_request"),
+        (head_of(32 * 1024 + 1), 431, "headers_too_large"),
+        (head_of(40_000), 431, "headers_too_large"),
+        ("GET /ok HTTP/1.1\r\nhost: a b\r\nconnection: close\r\n\r\n".into(), 400, "bad_request"),
         ("GET /ok HTTP/1.1\r\nhost x\r\n\r\n".into(), 400, "bad_request"),
         ("GET /o k HTTP/1.1\r\nhost: x\r\n\r\n".into(), 400, "bad_request"),
         ("\u{1}\u{2} / HTTP/1.1\r\nhost: x\r\n\r\n".into(), 400, "bad_request"),
@@ -134,9 +143,15 @@ async fn a_request_that_http_forbids_is_refused_in_json() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{shown}: {answer}");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.contains("content-type: application/json"), "{shown}: {answer}");
+        assert!(head.contains("x-content-type-options: nosniff"), "{shown}: {answer}");
+        assert!(head.contains("x-request-id: "), "{shown}: {answer}");
         let body: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"));
         assert_eq!(body["code"], code, "{shown}");
     }
+    let mut connection = connect(&server);
+    connection.write_all(head_of(32 * 1024).as_bytes()).unwrap();
+    let answer = whole_answer(connection).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "the largest head: {answer}");
     let old = b"GET /ok HTTP/1.0\r\n\r\n";
     let mut connection = connect(&server);
     connection.write_all(old).unwrap();

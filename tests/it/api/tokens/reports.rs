@@ -80,6 +80,14 @@ async fn a_report_of_a_token_just_refreshed_does_not_refresh_again(app: TestApp)
         token = stage.refreshed(Some(json!({"token": token}))).await;
     }
     assert_eq!(stage.provider.refreshes().len(), 1, "an agent that loops makes no storm");
+    for (body, said) in [
+        (Some(json!({"token": token})), "was issued less than 30 seconds ago"),
+        (None, "was issued less than 30 seconds ago"),
+        (Some(json!({"token": "first"})), "was replaced before this report"),
+    ] {
+        let answer = stage.try_report(body).await.expect(200);
+        assert!(answer["detail"].as_str().unwrap().contains(said), "{answer}");
+    }
     assert_eq!(stage.state().await["state"], "active", "and costs no grant");
 }
 

@@ -81,13 +81,17 @@ async fn the_application_confirms_before_any_token_request(database: Database) {
     assert_eq!(app.token(&asked).await, waited["token"].as_str().unwrap());
     assert_eq!(confirm(&app, &pending.auth_id, "alice", &reference).await.expect(200)["status"], "completed");
     assert_eq!(provider.exchanges().len(), 1, "once");
+    let other = confirm(&app, &pending.auth_id, "bob", &reference).await.expect_error(403, "forbidden");
+    assert!(other["detail"].as_str().unwrap().contains("Nothing was changed"), "{other}");
+    assert_eq!(app.wait(&pending.auth_id).await["token"], waited["token"], "its token stays");
 }
 
 async fn another_user_ends_the_request_and_nothing_is_exchanged(database: Database) {
     let (app, provider) = verifying(database).await;
     let pending = app.begin(&asking("mallory", &["read"])).await;
     let reference = consented(&app, &provider, &pending).await;
-    confirm(&app, &pending.auth_id, "alice", &reference).await.expect_error(403, "forbidden");
+    let other = confirm(&app, &pending.auth_id, "alice", &reference).await.expect_error(403, "forbidden");
+    assert!(other["detail"].as_str().unwrap().contains("The code was deleted"), "{other}");
     let waited = app.wait(&pending.auth_id).await;
     assert_eq!((&waited["status"], &waited["error"]), (&"not_found".into(), &"user_mismatch".into()), "{waited}");
     // Not even with the right name afterwards.
