@@ -86,6 +86,14 @@ install_python() { # what the Python suites need, in .venv
     cp tests/sdk/requirements.txt .venv/requirements.txt
 }
 
+install_node() { # FOLDER WHAT: the packages that the folder's package-lock.json names, in its node_modules
+    local installed=$1/node_modules/installed-package-lock.json
+    cmp -s "$1/package-lock.json" "$installed" && return
+    say "Installing $2"
+    (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+    cp "$1/package-lock.json" "$installed"
+}
+
 install_helm() { # puts the Helm that tests/deploy/helm.txt names into .venv/bin
     cmp -s tests/deploy/helm.txt .venv/helm.txt && return
     say "Installing Helm into .venv"

@@ -23,12 +23,15 @@ class Registration:
     client_secret: str
     authorization_url: str
     token_url: str
+    device_authorization_url: str
     granted_scopes: Optional[str] = None  # None: all that were asked for
     denies: bool = False
     authorizations: list = field(default_factory=list)  # the parameters of each authorization request
     token_requests: list = field(default_factory=list)  # (status, form) of each token request
     access_tokens: list = field(default_factory=list)  # each one that was issued
     codes: dict = field(default_factory=dict)  # those that were not used yet
+    devices: dict = field(default_factory=dict)  # device codes: [user code, scopes, whether the person approved]
+    refresh_tokens: dict = field(default_factory=dict)  # those that were not used yet, with their scopes
 
 
 class AuthorizationServer:
@@ -48,6 +51,7 @@ class AuthorizationServer:
             client_secret=f"s3cret +/%&=:{secrets.token_urlsafe(9)}",
             authorization_url=f"{self.url}/{name}/authorize",
             token_url=f"{self.url}/{name}/token",
+            device_authorization_url=f"{self.url}/{name}/device",
         )
         self._registrations[name] = registration
         return registration
@@ -63,19 +67,24 @@ class AuthorizationServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 url = urlsplit(self.path)
-                registration = self._registration(url.path, "authorize")
-                if registration:
+                query = {name: values[0] for name, values in parse_qs(url.query).items()}
+                if url.path.endswith("/enter-code"):  # where a person enters a device's code, and approves
+                    self._enter_code(self._registration(url.path, "enter-code"), query.get("user_code"))
+                elif registration := self._registration(url.path, "authorize"):
                     with lock:
-                        self._authorize(registration, {name: values[0] for name, values in parse_qs(url.query).items()})
+                        self._authorize(registration, query)
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("content-length", "0"))).decode()
-                registration = self._registration(urlsplit(self.path).path, "token")
+                path = urlsplit(self.path).path
+                endpoint = "device" if path.endswith("/device") else "token"
+                registration = self._registration(path, endpoint)
                 if registration:
                     form = {name: values[0] for name, values in parse_qs(body, keep_blank_values=True).items()}
                     with lock:
-                        status, answer = self._token(registration, form)
-                        registration.token_requests.append((status, form))
+                        status, answer = getattr(self, f"_{endpoint}")(registration, form)
+                        if endpoint == "token":
+                            registration.token_requests.append((status, form))
                     self._answer(status, json.dumps(answer).encode(), {"content-type": "application/json"})
 
             def _registration(self, path, endpoint):
@@ -100,9 +109,27 @@ class AuthorizationServer:
                 query = urlencode(answer | {"state": asked["state"]})
                 self._answer(302, b"", {"location": f"{asked['redirect_uri']}?{query}"})
 
+            def _device(self, registration, form):
+                code, user_code = secrets.token_urlsafe(16), secrets.token_hex(4)
+                registration.devices[code] = [user_code, form.get("scope", ""), False]
+                page = registration.device_authorization_url.removesuffix("device") + "enter-code"
+                answer = {"device_code": code, "user_code": user_code, "verification_uri": page}
+                return 200, answer | {"expires_in": 60, "interval": 1}
+
+            def _enter_code(self, registration, user_code):
+                for device in registration.devices.values():
+                    device[2] = device[2] or device[0] == user_code
+                self._answer(200, b"Approved", {})
+
             def _token(self, registration, form):
                 if (form.get("client_id"), form.get("client_secret")) != (registration.client_id, registration.client_secret):
                     return 401, {"error": "invalid_client"}
+                if form.get("grant_type") == "refresh_token":
+                    scope = registration.refresh_tokens.pop(form.get("refresh_token"), None)
+                    return self._issue(registration, scope) if scope is not None else (400, {"error": "invalid_grant"})
+                if form.get("grant_type") == "urn:ietf:params:oauth:grant-type:device_code":
+                    _, scope, approved = registration.devices[form["device_code"]]
+                    return self._issue(registration, scope) if approved else (400, {"error": "authorization_pending"})
                 if form.get("grant_type") != "authorization_code":
                     return 400, {"error": "unsupported_grant_type"}
                 asked, scope = registration.codes.pop(form.get("code"), (None, None))
@@ -112,13 +139,17 @@ class AuthorizationServer:
                     return 400, {"error": "invalid_grant", "error_description": "another redirect_uri"}
                 if not verifies(form.get("code_verifier"), asked):
                     return 400, {"error": "invalid_grant", "error_description": "PKCE verification failed"}
-                token = f"at-{secrets.token_urlsafe(24)}"
+                return self._issue(registration, scope)
+
+            def _issue(self, registration, scope):
+                token, refresh_token = f"at-{secrets.token_urlsafe(24)}", f"rt-{secrets.token_urlsafe(24)}"
                 registration.access_tokens.append(token)
+                registration.refresh_tokens[refresh_token] = scope
                 return 200, {
                     "access_token": token,
                     "token_type": "Bearer",
                     "expires_in": 3600,
-                    "refresh_token": f"rt-{secrets.token_urlsafe(24)}",
+                    "refresh_token": refresh_token,
                     "scope": scope,
                 }
 

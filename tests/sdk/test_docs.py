@@ -10,7 +10,13 @@ import pytest
 
 from broker import ROOT, run
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(ROOT.glob("clients/*/README.md")),
+    ROOT / "examples/README.md",
+]
 
 
 def prose(page):

@@ -156,3 +156,19 @@ def test_the_programs_get_a_token(program, broker, github):
         output, _ = running.communicate("\n", timeout=60)
     assert running.returncode == 0
     assert f"The token has {len(github.access_tokens[0])} characters" in output
+
+
+def test_the_langgraph_program_survives_an_early_enter(broker, github):
+    text, env = pointed_at(broker, blocks("python")[1])
+    with subprocess.Popen(
+        [sys.executable, "-c", text], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
+        for early in range(3):
+            [url] = re.findall(r"Please open (\S+)$", running.stdout.readline(), re.MULTILINE)
+            if early < 2:
+                running.stdin.write("\n")
+                running.stdin.flush()
+        assert browse(url).status_code == 200
+        output, _ = running.communicate("\n", timeout=60)
+    assert running.returncode == 0
+    assert f"The token has {len(github.access_tokens[0])} characters" in output

@@ -1,0 +1,35 @@
+// LangGraph.js: a graph is interrupted with the URL for the person, and resumed after the consent.
+
+import { createInterface } from "node:readline/promises";
+import { Annotation, Command, END, INTERRUPT, isInterrupted, MemorySaver, START, StateGraph } from "@langchain/langgraph";
+import { Client } from "agent-auth";
+
+const client = new Client(); // LANGSMITH_API_URL and LANGSMITH_API_KEY
+
+const State = Annotation.Root({ name: Annotation<string> });
+
+async function readProfile(): Promise<typeof State.Update> {
+  // The node runs again from its start after an interrupt: do nothing before this that must happen only once.
+  const { token } = await client.authenticate({ provider: "sample", scopes: ["profile.read"], userId: "you" });
+  const { authUrl } = await client.getOAuthProvider("sample");
+  const response = await fetch(authUrl.replace("/authorize", "/me"), { headers: { authorization: `Bearer ${token}` } });
+  // The result goes into the state, the token does not: the checkpointer stores the state.
+  return { name: (await response.json()).name };
+}
+
+const graph = new StateGraph(State)
+  .addNode("readProfile", readProfile)
+  .addEdge(START, "readProfile")
+  .addEdge("readProfile", END)
+  .compile({ checkpointer: new MemorySaver() });
+
+const terminal = createInterface({ input: process.stdin, output: process.stdout });
+const thread = { configurable: { thread_id: "1" } };
+let state = await graph.invoke({}, thread);
+while (isInterrupted<{ auth_url: string }>(state)) {
+  console.log("Please open", state[INTERRUPT][0]?.value?.auth_url);
+  await terminal.question("Approve, then press Enter. ");
+  state = await graph.invoke(new Command({ resume: true }), thread);
+}
+terminal.close();
+console.log("You are", state.name);
