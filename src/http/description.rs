@@ -164,7 +164,7 @@ fn describe_responses(operation: &mut Operation) {
         let RefOr::T(response) = response else { continue };
         let Some((_, meaning, codes)) = STATUSES.iter().find(|(known, ..)| known == status) else { continue };
         if response.description.is_empty() {
-            response.description = (*meaning).to_owned();
+            (*meaning).clone_into(&mut response.description);
         }
         if !codes.is_empty() {
             let codes: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();

@@ -171,13 +171,7 @@ impl<'a> World<'a> {
                 let label = json!({"provider_account_label": Uuid::new_v4()});
                 alice.patch(&format!("/v2/auth/tokens/{}/metadata", text(&id)), &label).await.expect(200);
             }
-            Change::Default => {
-                self.token_of("alice").await;
-                let tokens = alice.tokens().await;
-                let token = tokens.choose(&mut self.random).unwrap();
-                let change = json!({"is_default": self.random.random::<bool>()});
-                alice.patch(&format!("/v2/auth/tokens/{}/metadata", text(&token["id"])), &change).await.expect(200);
-            }
+            Change::Default => self.change_default(&alice).await,
             Change::DeleteOne => {
                 let id = self.token_of("alice").await;
                 alice.delete(&format!("/v2/auth/tokens/{}", text(&id))).await.expect(204);
@@ -219,6 +213,14 @@ impl<'a> World<'a> {
                 agent_auth::broker::jobs::sweep::run_once(&self.app.app.broker).await.unwrap();
             }
         }
+    }
+
+    async fn change_default(&mut self, alice: &Caller) {
+        self.token_of("alice").await;
+        let tokens = alice.tokens().await;
+        let token = tokens.choose(&mut self.random).unwrap();
+        let change = json!({"is_default": self.random.random::<bool>()});
+        alice.patch(&format!("/v2/auth/tokens/{}/metadata", text(&token["id"])), &change).await.expect(200);
     }
 
     /// Refreshes what is due or soon will be, so that no caller begins a refresh in the background.
