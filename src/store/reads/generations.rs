@@ -2,9 +2,9 @@
 //! Owns: what is forgotten, and when.
 //! Must not know: what is remembered.
 //!
-//! A cache that notes each look-up, to forget what was used least, takes longer for that than for the look-up. Everything
-//! here is good for a while only. So it is kept in two generations: new values go to the younger one; when that is full, or
-//! as old as a value may be, it becomes the older one, and the older one is forgotten.
+//! A cache that notes each look-up, to forget what was used least, takes about as long for that as for the look-up.
+//! Everything here is good for a while only. So it is kept in two generations: new values go to the younger one; when that
+//! is full, or as old as a value may be, it becomes the older one, and the older one is forgotten.
 
 use std::{
     collections::HashMap,
