@@ -12,7 +12,7 @@ use super::{
 use crate::{
     model::{
         actor::{Act, ActorKind},
-        audit::{Event, EventFilter, EventName, EventResult, RecordedEvent},
+        audit::{Event, EventFields, EventFilter, EventName, EventResult, RecordedEvent},
         subject::Tenant,
     },
     store::{
@@ -35,9 +35,10 @@ pub async fn record(broker: &Broker, event: Event) -> Result<(), BrokerError> {
 
 /// Records events of one organization.
 pub(super) async fn record_all(store: &Store, events: Vec<Event>) -> Result<(), StoreError> {
-    let mut events: Vec<RecordedEvent> = events.into_iter().map(RecordedEvent::new).collect();
-    let Some(organization) = events.first().map(|event| event.organization_id.clone()) else { return Ok(()) };
-    let recorded = store.record_alone(&organization, &mut events, None).await;
+    let events: Vec<RecordedEvent> = events.into_iter().map(RecordedEvent::new).collect();
+    let events: Vec<EventFields<'_>> = events.iter().map(RecordedEvent::fields).collect();
+    let Some(organization) = events.first().map(|event| event.organization_id) else { return Ok(()) };
+    let recorded = store.record_alone(organization, &events, None).await;
     recorded.map_err(|NotRecorded { error, .. }| error)
 }
 

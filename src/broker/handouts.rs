@@ -7,7 +7,7 @@
 //! process is written at a time, so that hand-outs that come meanwhile make up the next one.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -22,11 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::error::BrokerError;
 use crate::{
-    model::{
-        actor::Act,
-        audit::{Event, EventName, RecordedEvent},
-        token::Token,
-    },
+    model::{actor::Act, audit::EventFields, handed_out::HandedOut, token::Token},
     store::{
         audit::append::{NotRecorded, Unconfirmed},
         error::StoreError,
@@ -65,26 +61,37 @@ struct Inner {
     tasks: TaskTracker,
     /// A permit for each that may still be gathered.
     room: Semaphore,
-    gathered: Mutex<Vec<Handout>>,
+    gathered: Mutex<Gathered>,
     /// When the oldest was handed out of those that are being written, or could not be.
     oldest_taken: Mutex<Option<DateTime<Utc>>>,
     /// Locked by the one that writes; what it could not write, and is to be written first.
     writing: tokio::sync::Mutex<Vec<Batch>>,
 }
 
-struct Handout {
-    event: RecordedEvent,
-    /// Who waits for the commit.
-    written: Option<oneshot::Sender<Result<(), String>>>,
+/// What nobody has taken yet to write it.
+#[derive(Default)]
+struct Gathered {
+    /// Each has [`BATCH`] hand-outs.
+    full: Vec<Batch>,
+    /// By their organization.
+    others: HashMap<String, Batch>,
 }
 
 /// Hand-outs in one organization that are written together.
 struct Batch {
-    organization: String,
-    events: Vec<RecordedEvent>,
+    handed_out: HandedOut,
+    /// Those who wait for the commit: nobody, or one for each hand-out.
     waiting: Vec<oneshot::Sender<Result<(), String>>>,
     /// An earlier attempt whose commit was not confirmed.
     unconfirmed: Option<Unconfirmed>,
+}
+
+/// What is written at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// What makes up a whole batch. The rest waits: under load, many small batches would cost more than a few large ones.
+    FullBatches,
+    Everything,
 }
 
 impl Handouts {
@@ -116,36 +123,25 @@ impl Handouts {
         act: &Act,
         now: DateTime<Utc>,
     ) -> Result<(), BrokerError> {
-        let event = || {
-            let event = Event::of_token(EventName::TokenHandedOut, token, act, now);
-            RecordedEvent::new(event.of(&token.subject.user_id, agent_id))
-        };
         match self.0.mode {
             Mode::Off => Ok(()),
-            Mode::Batched => self.gather(event()).await,
-            Mode::Strict => Box::pin(self.write_now(event())).await,
+            Mode::Batched => {
+                self.take_room().await?;
+                if self.0.gathered.lock().add(token, agent_id, act, now, None) {
+                    self.write_in_background(Due::FullBatches);
+                }
+                Ok(())
+            }
+            Mode::Strict => Box::pin(self.write_now(token, agent_id, act, now)).await,
         }
     }
 
-    async fn gather(&self, event: RecordedEvent) -> Result<(), BrokerError> {
-        self.take_room().await?;
-        let is_batch = {
-            let mut gathered = self.0.gathered.lock();
-            gathered.push(Handout { event, written: None });
-            gathered.len().is_multiple_of(BATCH)
-        };
-        if is_batch {
-            self.write_in_background();
-        }
-        Ok(())
-    }
-
-    async fn write_now(&self, event: RecordedEvent) -> Result<(), BrokerError> {
+    async fn write_now(&self, token: &Token, agent_id: &str, act: &Act, now: DateTime<Utc>) -> Result<(), BrokerError> {
         self.take_room().await?;
         let (written, is_written) = oneshot::channel();
-        self.0.gathered.lock().push(Handout { event, written: Some(written) });
+        self.0.gathered.lock().add(token, agent_id, act, now, Some(written));
         // A task of its own: a caller that disconnects does not stop the batch of others.
-        self.write_in_background();
+        self.write_in_background(Due::Everything);
         match is_written.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(problem)) => Err(BrokerError::Audit(problem)),
@@ -168,10 +164,10 @@ impl Handouts {
         Ok(())
     }
 
-    fn write_in_background(&self) {
+    fn write_in_background(&self, due: Due) {
         let handouts = self.clone();
         self.0.tasks.spawn(async move {
-            if let Err(error) = handouts.write().await {
+            if let Err(error) = handouts.write_due(due).await {
                 tracing::warn!(event = "audit.handouts_not_written", %error, "hand-outs could not be recorded yet; will retry");
             }
         });
@@ -182,23 +178,20 @@ impl Handouts {
     /// # Errors
     /// Why something was not written.
     pub async fn write(&self) -> Result<(), StoreError> {
+        self.write_due(Due::Everything).await
+    }
+
+    async fn write_due(&self, due: Due) -> Result<(), StoreError> {
         let mut unwritten = self.0.writing.lock().await;
         let mut round = Round::default();
         for batch in std::mem::take(&mut *unwritten) {
             self.write_batch(batch, &mut round).await;
         }
-        loop {
-            let some = self.take(BATCH);
-            if some.is_empty() {
-                break;
-            }
-            for batch in by_organization(some) {
-                self.write_batch(batch, &mut round).await;
-            }
+        for batch in self.take(due) {
+            self.write_batch(batch, &mut round).await;
         }
         *unwritten = round.unwritten;
-        let events = unwritten.iter().flat_map(|batch| &batch.events);
-        *self.0.oldest_taken.lock() = events.map(|event| event.at).min();
+        *self.0.oldest_taken.lock() = unwritten.iter().filter_map(|batch| batch.handed_out.since()).min();
         if !unwritten.is_empty() {
             // The one that failed is the last to be tried next time, so that it does not keep the others waiting.
             unwritten.rotate_left(1);
@@ -220,37 +213,38 @@ impl Handouts {
 
     /// Measures what is not written yet.
     pub fn measure(&self, now: DateTime<Utc>) {
-        let gathered = self.0.gathered.lock().first().map(|handout| handout.event.at);
+        let gathered = self.0.gathered.lock().batches().filter_map(|batch| batch.handed_out.since()).min();
         let oldest = gathered.into_iter().chain(*self.0.oldest_taken.lock()).min();
         let waited = oldest.and_then(|at| (now - at).to_std().ok()).unwrap_or_default();
         METRICS.handouts_waiting.set(self.waiting() as u64);
         METRICS.handouts_oldest.set(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
     }
 
-    fn take(&self, many: usize) -> Vec<Handout> {
+    fn take(&self, due: Due) -> Vec<Batch> {
         let mut gathered = self.0.gathered.lock();
-        let many = many.min(gathered.len());
-        let taken: Vec<Handout> = gathered.drain(..many).collect();
-        if let Some(first) = taken.first() {
-            self.0.oldest_taken.lock().get_or_insert(first.event.at);
+        let mut taken = std::mem::take(&mut gathered.full);
+        if due == Due::Everything {
+            taken.extend(std::mem::take(&mut gathered.others).into_values());
         }
+        let since = taken.iter().filter_map(|batch| batch.handed_out.since()).min();
+        let mut oldest = self.0.oldest_taken.lock();
+        *oldest = oldest.into_iter().chain(since).min();
         taken
     }
 
     /// Writes a batch, and answers those who wait for it. Nobody gets the tokens of a batch that failed while they waited,
     /// so that one is not written later either. What failed in this round is not tried again in it.
     async fn write_batch(&self, mut batch: Batch, round: &mut Round) {
-        let many = batch.events.len();
-        if !round.is_hopeless(&batch.organization) {
-            let before = batch.unconfirmed.as_ref();
-            match self.0.store.record_alone(&batch.organization, &mut batch.events, before).await {
+        let many = batch.handed_out.len();
+        if !round.is_hopeless(batch.handed_out.organization()) {
+            match self.record_alone(&batch).await {
                 Ok(()) => {
                     self.0.room.add_permits(many);
                     return batch.answer(&Ok(()));
                 }
                 Err(NotRecorded { error, unconfirmed }) => {
                     batch.unconfirmed = unconfirmed.or(batch.unconfirmed);
-                    round.failed.insert(batch.organization.clone());
+                    round.failed.insert(batch.handed_out.organization().to_owned());
                     round.error = Some(error);
                 }
             }
@@ -264,19 +258,55 @@ impl Handouts {
         }
     }
 
+    async fn record_alone(&self, batch: &Batch) -> Result<(), NotRecorded> {
+        let events: Vec<EventFields<'_>> = batch.handed_out.events();
+        self.0.store.record_alone(batch.handed_out.organization(), &events, batch.unconfirmed.as_ref()).await
+    }
+
     /// Answers everybody who waits that nothing can be written.
     fn refuse_waiting(&self, error: &StoreError) {
-        let refused = {
-            let mut gathered = self.0.gathered.lock();
-            let (waiting, others) = gathered.drain(..).partition(|handout: &Handout| handout.written.is_some());
-            *gathered = others;
-            waiting
-        };
-        let refused: Vec<Handout> = refused;
-        self.0.room.add_permits(refused.len());
-        for written in refused.into_iter().filter_map(|handout| handout.written) {
-            drop(written.send(Err(error.to_string())));
+        let refused = self.0.gathered.lock().take_waiting();
+        self.0.room.add_permits(refused.iter().map(|batch| batch.handed_out.len()).sum());
+        for batch in refused {
+            batch.answer(&Err(error.to_string()));
         }
+    }
+}
+
+impl Gathered {
+    /// Adds a hand-out, and returns whether it was the last one of a batch.
+    fn add(
+        &mut self,
+        token: &Token,
+        agent_id: &str,
+        act: &Act,
+        now: DateTime<Utc>,
+        written: Option<oneshot::Sender<Result<(), String>>>,
+    ) -> bool {
+        let organization = &token.subject.tenant.organization;
+        if !self.others.contains_key(organization) {
+            self.others.insert(organization.clone(), Batch::new(organization));
+        }
+        let Some(batch) = self.others.get_mut(organization) else { return false };
+        batch.handed_out.add(token, agent_id, act, now);
+        batch.waiting.extend(written);
+        let is_full = batch.handed_out.len() >= BATCH;
+        if is_full {
+            self.full.extend(self.others.remove(organization));
+        }
+        is_full
+    }
+
+    fn batches(&self) -> impl Iterator<Item = &Batch> {
+        self.full.iter().chain(self.others.values())
+    }
+
+    /// Takes the batches that somebody waits for.
+    fn take_waiting(&mut self) -> Vec<Batch> {
+        let is_waited_for = |batch: &Batch| !batch.waiting.is_empty();
+        let full = self.full.extract_if(.., |batch| is_waited_for(batch));
+        let others = self.others.extract_if(|_, batch| is_waited_for(batch)).map(|(_, batch)| batch);
+        full.chain(others).collect()
     }
 }
 
@@ -296,23 +326,11 @@ impl Round {
     }
 }
 
-fn by_organization(some: Vec<Handout>) -> impl Iterator<Item = Batch> {
-    let mut batches: BTreeMap<String, Batch> = BTreeMap::new();
-    for Handout { event, written } in some {
-        let organization = event.organization_id.clone();
-        let batch = batches.entry(organization.clone()).or_insert_with(|| Batch {
-            organization,
-            events: Vec::new(),
-            waiting: Vec::new(),
-            unconfirmed: None,
-        });
-        batch.events.push(event);
-        batch.waiting.extend(written);
-    }
-    batches.into_values()
-}
-
 impl Batch {
+    fn new(organization: &str) -> Self {
+        Self { handed_out: HandedOut::new(organization), waiting: Vec::new(), unconfirmed: None }
+    }
+
     fn answer(self, result: &Result<(), String>) {
         self.waiting.into_iter().for_each(|written| drop(written.send(result.clone())));
     }

@@ -323,6 +323,71 @@ impl RecordedEvent {
     }
 }
 
+/// What an event says, borrowed from where it is kept: everything but its place in the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventFields<'e> {
+    /// Its organization, to whose chain it belongs.
+    pub organization_id: &'e str,
+    /// When it happened.
+    pub at: DateTime<Utc>,
+    /// What was done.
+    pub event: &'e str,
+    /// How it ended.
+    pub result: &'e str,
+    /// The kind of who did it ...
+    pub actor: &'e str,
+    /// ... and which one.
+    pub actor_id: Option<&'e str>,
+    /// Its workspace.
+    pub workspace_id: &'e str,
+    /// Whose token.
+    pub user_id: Option<&'e str>,
+    /// The agent the token is for.
+    pub agent_id: Option<&'e str>,
+    /// The provider's name on the wire.
+    pub provider_id: Option<&'e str>,
+    /// The token.
+    pub token_id: Option<Uuid>,
+    /// The authorization request.
+    pub auth_id: Option<Uuid>,
+    /// The scopes that were requested or granted.
+    pub scopes: Vec<&'e str>,
+    /// Why it failed: an error code.
+    pub error: Option<&'e str>,
+    /// What else there is to say.
+    pub details: &'e BTreeMap<String, String>,
+    /// The id of the request.
+    pub request_id: Option<&'e str>,
+    /// The client's address.
+    pub address: Option<&'e str>,
+}
+
+impl RecordedEvent {
+    /// What it says.
+    #[must_use]
+    pub fn fields(&self) -> EventFields<'_> {
+        EventFields {
+            organization_id: &self.organization_id,
+            at: self.at,
+            event: &self.event,
+            result: &self.result,
+            actor: &self.actor,
+            actor_id: self.actor_id.as_deref(),
+            workspace_id: &self.workspace_id,
+            user_id: self.user_id.as_deref(),
+            agent_id: self.agent_id.as_deref(),
+            provider_id: self.provider_id.as_deref(),
+            token_id: self.token_id,
+            auth_id: self.auth_id,
+            scopes: self.scopes.0.iter().map(String::as_str).collect(),
+            error: self.error.as_deref(),
+            details: &self.details.0,
+            request_id: self.request_id.as_deref(),
+            address: self.address.as_deref(),
+        }
+    }
+}
+
 /// Which events are read. `None`: all.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {

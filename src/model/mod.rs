@@ -11,6 +11,7 @@ pub mod client;
 pub mod consent;
 pub mod failure;
 pub mod grant;
+pub mod handed_out;
 pub mod key_limits;
 pub mod options;
 pub mod outage;

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
+use deadpool::managed::{Manager, Metrics, Object, Pool, QueueMode, RecycleError, RecycleResult};
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
@@ -45,6 +45,8 @@ const LISTEN_URL_SETTING: &str = "AGENT_AUTH_LISTEN_DATABASE_URL";
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(6);
 /// How long a caller waits for a connection, free or new, before the database counts as unavailable.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that was unused for longer is not used again.
+const UNUSED_MAX: Duration = Duration::from_mins(5);
 /// A connection that is younger says nothing about the older ones: after a failover the name may lead to the old server
 /// for a while, and each of its connections is discarded alone.
 const YOUNG: Duration = Duration::from_secs(1);
@@ -144,9 +146,11 @@ impl Manager for OpenSession {
         Ok(Session { connection, opened_at: Instant::now(), generation, keeps_statements, waiting_since: None })
     }
 
-    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<sqlx::Error> {
+    async fn recycle(&self, session: &mut Session, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
         let is_silent = session.waiting_since.is_some_and(|since| since.elapsed() >= RESPONSE_TIMEOUT);
-        if is_silent || session.generation != self.generation.load(Ordering::Relaxed) {
+        // What is between us and the server may have forgotten it.
+        let is_old = metrics.last_used() >= UNUSED_MAX;
+        if is_silent || is_old || session.generation != self.generation.load(Ordering::Relaxed) {
             return Err(RecycleError::message("discarded"));
         }
         Ok(())
@@ -214,7 +218,9 @@ impl Postgres {
             failed_at: Mutex::new(None),
             generation: AtomicU64::new(0),
         };
-        let pool = Pool::builder(open).max_size(location.connections as usize).build();
+        // The one that was used last is used next. In PostgreSQL each connection is a process; one that is busy has what it
+        // needs in the processor's caches, while a statement for each in turn costs twice as much.
+        let pool = Pool::builder(open).max_size(location.connections as usize).queue_mode(QueueMode::Lifo).build();
         let pool = pool.map_err(|error| StoreError::Location(error.to_string()))?;
         Ok(Self { pool, own_sessions: Arc::new(own_sessions) })
     }

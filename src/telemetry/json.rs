@@ -86,19 +86,28 @@ struct Members<'writer> {
 }
 
 impl Members<'_> {
-    fn add(&mut self, field: &Field, value: &Value) {
-        let comma = if std::mem::replace(&mut self.written, true) { "," } else { "" };
-        self.result = self.result.and_then(|()| write!(self.writer, "{comma}\"{}\":{value}", field.name()));
+    fn add(&mut self, field: &Field, value: &str) {
+        let begin = if std::mem::replace(&mut self.written, true) { ",\"" } else { "\"" };
+        let is_plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
+        // Nearly every value is plain text, which needs no formatting.
+        self.result = self.result.and_then(|()| {
+            [begin, field.name(), "\":"].into_iter().try_for_each(|part| self.writer.write_str(part))?;
+            if is_plain {
+                ["\"", value, "\""].into_iter().try_for_each(|part| self.writer.write_str(part))
+            } else {
+                write!(self.writer, "{}", Value::from(value))
+            }
+        });
     }
 }
 
 impl Visit for Members<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, &value.into());
+        self.add(field, value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, &format!("{value:?}").into());
+        self.add(field, &format!("{value:?}"));
     }
 }
 

@@ -2,7 +2,7 @@
 //! Owns: the types of values, and the names of their faults (those of pydantic, which clients expect).
 //! Must not know: what the fields are for.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -11,6 +11,7 @@ use axum::{
         rejection::{BytesRejection, FailedToBufferBody},
     },
 };
+use futures_util::FutureExt;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -51,8 +52,13 @@ impl<S: Send + Sync> OptionalFromRequest<S> for JsonBody {
 
 /// The whole body, if it arrives in time and is not too large.
 pub(in crate::http) async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
-    let read = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state));
-    read.await.map_err(|_| ApiError::BodyTimeout)?.map_err(|rejection| match rejection {
+    let mut body = pin!(Bytes::from_request(request, state));
+    let whole = match body.as_mut().now_or_never() {
+        // Most bodies come with their heads; then nothing has to be timed.
+        Some(whole) => whole,
+        None => tokio::time::timeout(BODY_TIMEOUT, body).await.map_err(|_| ApiError::BodyTimeout)?,
+    };
+    whole.map_err(|rejection| match rejection {
         BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => ApiError::TooLarge,
         // RFC 9112 section 6.3: an invalid chunk, for example.
         _ => ApiError::BadRequest("The request body is not valid HTTP/1.1, or ended too early.".into()),

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use secrecy::SecretString;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     model::{
-        audit::{Event, EventName, RecordedEvent},
+        audit::{Event, EventFields, EventName, RecordedEvent},
         outage::Outage,
         subject::Tenant,
     },
@@ -128,10 +129,11 @@ impl Store {
         for event in events.into_iter().map(RecordedEvent::new) {
             of_organization.entry(event.organization_id.clone()).or_default().push(event);
         }
-        for (organization, mut events) in of_organization {
+        for (organization, events) in of_organization {
             let appended = async {
                 let chain = self.lock_chain(tx, &organization).await?;
-                append(tx, chain, &mut events).await
+                let events: Vec<EventFields<'_>> = events.iter().map(RecordedEvent::fields).collect();
+                append(tx, chain, &events).await
             };
             appended.await.map_err(not_recorded)?;
         }
@@ -146,7 +148,7 @@ impl Store {
     pub async fn record_alone(
         &self,
         organization: &str,
-        events: &mut [RecordedEvent],
+        events: &[EventFields<'_>],
         before: Option<&Unconfirmed>,
     ) -> Result<(), NotRecorded> {
         let mut tx = self.db.begin().await?;
@@ -223,17 +225,21 @@ impl Store {
 }
 
 /// Gives the events their places in the chain and inserts them.
-async fn append(tx: &mut Tx, mut chain: LockedChain, events: &mut [RecordedEvent]) -> Result<ChainEnd, StoreError> {
-    for event in events.iter_mut() {
-        event.sequence = chain.last.sequence + 1;
-        event.hash = chain.key.hash(&chain.last.hash, event);
-        chain.last = ChainEnd { sequence: event.sequence, hash: event.hash.clone() };
-    }
+async fn append(tx: &mut Tx, mut chain: LockedChain, events: &[EventFields<'_>]) -> Result<ChainEnd, StoreError> {
     let added = if tx.is_postgres() && events.len() >= COPIED_FROM {
-        let rows = copy::rows(events).map_err(|error| StoreError::Audit(error.to_string()))?;
-        tx.copy_in(copy::STATEMENT, rows).await?
+        let mut rows = copy::Rows::new(events.len());
+        for event in events {
+            chain.last = chain.key.next(&chain.last, event);
+            rows.add(event, &chain.last).map_err(|error| StoreError::Audit(error.to_string()))?;
+        }
+        tx.copy_in(copy::STATEMENT, rows.finish()).await?
     } else {
-        insert(tx, events).await?
+        let mut placed = Vec::with_capacity(events.len());
+        for event in events {
+            chain.last = chain.key.next(&chain.last, event);
+            placed.push((event, chain.last.clone()));
+        }
+        insert(tx, &placed).await?
     };
     // A trigger can leave out a row without an error.
     if added != events.len() as u64 {
@@ -243,8 +249,11 @@ async fn append(tx: &mut Tx, mut chain: LockedChain, events: &mut [RecordedEvent
     Ok(chain.last)
 }
 
+/// An event, and where it is in the chain.
+type Placed<'e> = (&'e EventFields<'e>, ChainEnd);
+
 /// Inserts the events, and counts them.
-async fn insert(tx: &mut Tx, mut rest: &[RecordedEvent]) -> Result<u64, StoreError> {
+async fn insert(tx: &mut Tx, mut rest: &[Placed<'_>]) -> Result<u64, StoreError> {
     let mut added = 0;
     for (many, statement) in &*INSERTS {
         while let Some((some, others)) = rest.split_at_checked(*many) {
@@ -336,28 +345,29 @@ pub(super) async fn move_ends(tx: &mut Tx, chain: &LockedChain) -> Result<(), St
     if moved == 1 { Ok(()) } else { Err(StoreError::Audit("the end of its chain did not move".into())) }
 }
 
-fn bind_event<'q>(query: Query<'q>, event: &RecordedEvent) -> Query<'q> {
-    let event = event.clone();
+fn bind_event<'q>(query: Query<'q>, (event, place): &Placed<'_>) -> Query<'q> {
+    let some = |text: Option<&str>| text.map(ToOwned::to_owned);
+    let scopes: Vec<String> = event.scopes.iter().map(|&scope| scope.to_owned()).collect();
     query
-        .bind(event.organization_id)
-        .bind(event.sequence)
+        .bind(event.organization_id.to_owned())
+        .bind(place.sequence)
         .bind(event.at)
-        .bind(event.event)
-        .bind(event.result)
-        .bind(event.actor)
-        .bind(event.actor_id)
-        .bind(event.workspace_id)
-        .bind(event.user_id)
-        .bind(event.agent_id)
-        .bind(event.provider_id)
+        .bind(event.event.to_owned())
+        .bind(event.result.to_owned())
+        .bind(event.actor.to_owned())
+        .bind(some(event.actor_id))
+        .bind(event.workspace_id.to_owned())
+        .bind(some(event.user_id))
+        .bind(some(event.agent_id))
+        .bind(some(event.provider_id))
         .bind(event.token_id)
         .bind(event.auth_id)
-        .bind(event.scopes)
-        .bind(event.error)
-        .bind(event.details)
-        .bind(event.request_id)
-        .bind(event.address)
-        .bind(event.hash)
+        .bind(Json(scopes))
+        .bind(some(event.error))
+        .bind(Json(event.details.clone()))
+        .bind(some(event.request_id))
+        .bind(some(event.address))
+        .bind(place.hash.clone())
 }
 
 #[cfg(test)]
@@ -373,8 +383,8 @@ mod tests {
         let store = Store::open(&location, keys, now).await.unwrap();
         let tenant = Tenant { organization: "org".into(), workspace: "ws".into() };
         let event = RecordedEvent::new(Event::new(EventName::TokenHandedOut, &Act::service(), &tenant, now));
-        let mut events = vec![event; 3];
-        store.record_alone("org", &mut events, None).await.unwrap();
+        let events = vec![event.fields(); 3];
+        store.record_alone("org", &events, None).await.unwrap();
         let last = store.verify_audit("org").await.unwrap().unwrap().last;
         let attempts = [
             (Unconfirmed(last.clone()), 3),
@@ -382,7 +392,7 @@ mod tests {
             (Unconfirmed(ChainEnd { sequence: 100, ..last }), 9),
         ];
         for (before, expected) in attempts {
-            store.record_alone("org", &mut events, Some(&before)).await.unwrap();
+            store.record_alone("org", &events, Some(&before)).await.unwrap();
             let verified = store.verify_audit("org").await.unwrap().unwrap();
             assert_eq!((verified.events, verified.broken), (expected, None));
         }

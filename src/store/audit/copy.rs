@@ -2,9 +2,8 @@
 //! Owns: the encoding of each column, in the order of its statement.
 //! Must not know: when events are copied, or what their hashes cover.
 
-use sqlx::types::Json;
-
-use crate::model::audit::RecordedEvent;
+use super::chain::ChainEnd;
+use crate::model::audit::EventFields;
 
 /// The rows that follow are encoded for it.
 pub(super) const STATEMENT: &str = "COPY audit_events (organization_id, sequence, at, event, result, actor, actor_id, \
@@ -22,15 +21,22 @@ const JSONB_VERSION: u8 = 1;
 /// About the size of a row.
 const ROW_BYTES: usize = 512;
 
-/// The events as the data of one COPY.
-pub(super) fn rows(events: &[RecordedEvent]) -> Result<Vec<u8>, serde_json::Error> {
-    let mut data = Vec::with_capacity(HEADER.len() + events.len() * ROW_BYTES);
-    data.extend_from_slice(HEADER);
-    for event in events {
+/// The data of one COPY.
+pub(super) struct Rows(Vec<u8>);
+
+impl Rows {
+    /// With room for about so many.
+    pub(super) fn new(many: usize) -> Self {
+        let mut data = Vec::with_capacity(HEADER.len() + many * ROW_BYTES);
+        data.extend_from_slice(HEADER);
+        Self(data)
+    }
+
+    /// Adds an event at its place in the chain.
+    pub(super) fn add(&mut self, event: &EventFields<'_>, place: &ChainEnd) -> Result<(), serde_json::Error> {
         // By name, so that a column that is added is not forgotten here.
-        let RecordedEvent {
+        let EventFields {
             organization_id,
-            sequence,
             at,
             event: name,
             result,
@@ -42,44 +48,48 @@ pub(super) fn rows(events: &[RecordedEvent]) -> Result<Vec<u8>, serde_json::Erro
             provider_id,
             token_id,
             auth_id,
-            scopes: Json(scopes),
+            scopes,
             error,
-            details: Json(details),
+            details,
             request_id,
             address,
-            hash,
         } = event;
+        let Self(data) = self;
         data.extend_from_slice(&COLUMNS.to_be_bytes());
-        field(&mut data, organization_id.as_bytes());
-        field(&mut data, &sequence.to_be_bytes());
-        field(&mut data, &(at.timestamp_micros() - YEAR_2000).to_be_bytes());
+        field(data, organization_id.as_bytes());
+        field(data, &place.sequence.to_be_bytes());
+        field(data, &(at.timestamp_micros() - YEAR_2000).to_be_bytes());
         for text in [name, result, actor] {
-            field(&mut data, text.as_bytes());
+            field(data, text.as_bytes());
         }
-        optional(&mut data, actor_id.as_ref().map(String::as_bytes));
-        field(&mut data, workspace_id.as_bytes());
+        optional(data, actor_id.map(str::as_bytes));
+        field(data, workspace_id.as_bytes());
         for text in [user_id, agent_id, provider_id] {
-            optional(&mut data, text.as_ref().map(String::as_bytes));
+            optional(data, text.map(str::as_bytes));
         }
         for id in [token_id, auth_id] {
-            optional(&mut data, id.as_ref().map(|id| &id.as_bytes()[..]));
+            optional(data, id.as_ref().map(|id| &id.as_bytes()[..]));
         }
-        json(&mut data, scopes)?;
-        optional(&mut data, error.as_ref().map(String::as_bytes));
-        json(&mut data, details)?;
+        json(data, scopes)?;
+        optional(data, error.map(str::as_bytes));
+        json(data, details)?;
         for text in [request_id, address] {
-            optional(&mut data, text.as_ref().map(String::as_bytes));
+            optional(data, text.map(str::as_bytes));
         }
-        field(&mut data, hash);
+        field(data, &place.hash);
+        Ok(())
     }
-    data.extend_from_slice(&TRAILER.to_be_bytes());
-    Ok(data)
+
+    /// All of it.
+    pub(super) fn finish(self) -> Vec<u8> {
+        let Self(mut data) = self;
+        data.extend_from_slice(&TRAILER.to_be_bytes());
+        data
+    }
 }
 
 fn field(data: &mut Vec<u8>, bytes: &[u8]) {
-    // A value is far below the two gigabytes that PostgreSQL takes.
-    let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
-    data.extend_from_slice(&length.to_be_bytes());
+    data.extend_from_slice(&length(bytes.len()).to_be_bytes());
     data.extend_from_slice(bytes);
 }
 
@@ -92,8 +102,17 @@ fn optional(data: &mut Vec<u8>, bytes: Option<&[u8]>) {
 }
 
 fn json(data: &mut Vec<u8>, value: &impl serde::Serialize) -> Result<(), serde_json::Error> {
-    let mut bytes = vec![JSONB_VERSION];
-    serde_json::to_writer(&mut bytes, value)?;
-    field(data, &bytes);
+    let at = data.len();
+    field(data, &[JSONB_VERSION]);
+    serde_json::to_writer(&mut *data, value)?;
+    // It is known only now.
+    let begin = at + size_of::<i32>();
+    let length = length(data.len() - begin);
+    data[at..begin].copy_from_slice(&length.to_be_bytes());
     Ok(())
+}
+
+/// A value is far below the two gigabytes that PostgreSQL takes.
+fn length(bytes: usize) -> i32 {
+    i32::try_from(bytes).unwrap_or(i32::MAX)
 }

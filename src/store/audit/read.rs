@@ -211,7 +211,7 @@ impl Store {
                 let expected = before.sequence + 1;
                 let problem = if event.sequence != expected {
                     "the event is missing"
-                } else if chain.key.hash(&before.hash, &event) != event.hash {
+                } else if chain.key.hash(&before.hash, event.sequence, &event.fields()) != event.hash {
                     "the event, or the hash before it, was changed"
                 } else if event.sequence == chain.last.sequence && event.hash != chain.last.hash {
                     "the event is not the one that was recorded last"

@@ -8,18 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moka::sync::Cache;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::stored_token::StoredToken;
+use super::{generations::Generations, stored_token::StoredToken};
 use crate::{
     model::subject::Subject,
     store::token_changes::{Stamp, TokenChanges},
 };
 
 /// Remembered at most, by estimate.
-const BYTES_MAX: u64 = 64 * 1024 * 1024;
+const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What an entry and a token take, besides their texts. So there are less than 70,000 entries.
 const ENTRY_BYTES: usize = 600;
 const TOKEN_BYTES: usize = 400;
@@ -35,7 +34,7 @@ pub(in crate::store) struct RememberedTokens {
     hasher: RandomState,
     remembered_for: Duration,
     /// By the hash of whose they are, so that a look-up allocates nothing. An entry is compared in full.
-    entries: Cache<u64, Arc<Entry>>,
+    entries: Arc<Generations<Arc<Entry>>>,
 }
 
 /// All usable tokens of a subject at a provider.
@@ -58,17 +57,13 @@ impl RememberedTokens {
     /// Nothing is remembered before `changes` are counted. `is_reported`: also those that other processes make.
     pub(in crate::store) fn new(changes: TokenChanges, is_reported: bool) -> Self {
         let remembered_for = if is_reported { REPORTED_FOR } else { UNREPORTED_FOR };
-        let entries = Cache::builder()
-            .max_capacity(BYTES_MAX)
-            .weigher(|_, entry: &Arc<Entry>| u32::try_from(entry.bytes()).unwrap_or(u32::MAX))
-            .time_to_live(remembered_for)
-            .build();
+        let entries = Arc::new(Generations::new(BYTES_MAX, remembered_for));
         Self { changes, hasher: RandomState::new(), remembered_for, entries }
     }
 
     /// The record of the provider and the tokens of the subject, if they are remembered and were not changed.
     pub(in crate::store) fn get(&self, subject: &Subject, provider_id: &str) -> Option<(Uuid, Arc<[StoredToken]>)> {
-        let entry = self.entries.get(&self.key(subject, provider_id))?;
+        let entry = self.entries.get(self.key(subject, provider_id))?;
         let now = Instant::now();
         let is_good = now.saturating_duration_since(entry.read_at) < self.remembered_for
             && self.changes.is_current(entry.stamp, now)
@@ -103,7 +98,8 @@ impl RememberedTokens {
             stamp: reading.stamp,
             tokens: Arc::clone(tokens),
         };
-        self.entries.insert(self.key(subject, provider_id), Arc::new(entry));
+        let bytes = entry.bytes();
+        self.entries.keep(self.key(subject, provider_id), Arc::new(entry), bytes, reading.begun);
     }
 
     fn key(&self, subject: &Subject, provider_id: &str) -> u64 {
