@@ -298,7 +298,8 @@ macro_rules! on_connection {
                         // Boxed, like opening a connection: every query would otherwise carry its state.
                         Box::pin(async {
                             let mut slot = Some(postgres.connection().await?);
-                            on_session!(&mut slot, is_read, |$connection, $args, $keep| bound, $run).map_err(StoreError::from)
+                            on_session!(&mut slot, is_read, |$connection, $args, $keep| bound, $run)
+                                .map_err(StoreError::from)
                         })
                         .await
                     }
@@ -311,7 +312,8 @@ macro_rules! on_connection {
                 Box::pin($run).await.map_err(StoreError::from)
             }
             (Target::Tx(Tx(TxConnection::Postgres(transaction))), Args::Postgres(bound)) => {
-                on_session!(&mut transaction.0, is_read, |$connection, $args, $keep| bound, $run).map_err(StoreError::from)
+                on_session!(&mut transaction.0, is_read, |$connection, $args, $keep| bound, $run)
+                    .map_err(StoreError::from)
             }
             (Target::Tx(Tx(TxConnection::Sqlite(transaction))), Args::Sqlite(bound)) => {
                 let _timed = time(is_read);
