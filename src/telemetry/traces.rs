@@ -16,9 +16,9 @@ use opentelemetry_sdk::{
     trace::{SdkTracerProvider, SpanExporter},
 };
 use reqwest::header::{HeaderMap, HeaderValue};
-use tracing::{Span, Subscriber};
+use tracing::{Span, Subscriber, span::Id};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
+use tracing_subscriber::{Layer, Registry, filter::filter_fn, registry::LookupSpan};
 
 use super::metrics::NONE;
 
@@ -120,6 +120,16 @@ impl RequestTrace {
     }
 }
 
+/// The [`RequestTrace`] that the current span is inside of. It is not entered itself, and what goes on in a task of its own
+/// has only the span of the log.
+fn request_trace() -> Option<Id> {
+    let found = Span::current().with_subscriber(|(id, subscriber)| {
+        let mut spans = subscriber.downcast_ref::<Registry>()?.span(id)?.scope();
+        spans.find(|span| span.metadata().target() == TARGET).map(|span| span.id())
+    });
+    found.flatten()
+}
+
 /// The span of a call to another server. It ends when this is dropped.
 pub struct CallTrace(Span);
 
@@ -127,11 +137,13 @@ impl CallTrace {
     /// Begins the span, if a request of ours is being served: calls of background jobs have no trace.
     #[must_use]
     pub fn begin(endpoint: &'static str, provider: Option<&str>) -> Self {
-        if EXPORTED.get().is_none() || Span::current().is_none() {
+        if EXPORTED.get().is_none() {
             return Self(Span::none());
         }
+        let Some(request) = request_trace() else { return Self(Span::none()) };
         Self(tracing::error_span!(
             target: TARGET,
+            parent: request,
             "call_trace",
             otel.name = endpoint,
             otel.kind = "client",
