@@ -9,15 +9,13 @@ pub mod traces;
 
 use std::io::IsTerminal;
 
+pub use self::json::REQUEST_SPAN;
 use self::{json::json_layer, traces::Traces};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Crates whose fine-grained logs hold headers, bodies or bound values.
 const CAPPED: [&str; 9] =
     ["hyper", "hyper_util", "reqwest", "rustls", "sqlx", "tower_http", "h2", "axum", "tokio_util"];
-
-/// The span of a request, and its target. It is enabled whatever is logged: the lines inside it need its fields.
-pub const REQUEST_SPAN: &str = "request";
 
 /// Starts logging to standard error, plain lines on a terminal and JSON elsewhere, and exporting `traces`.
 ///

@@ -39,7 +39,10 @@ const ROOMS: &[(&str, &str)] = &[
         "rules backoff persist error usage limits pending notifications handouts refusals sights key_ring open < context < \
          audit < clients < tokens < providers consent connections rotation < authenticate < jobs",
     ),
-    ("store", "error key_limits postgres pooler sqlite db seal < client reads sealed_rows < key_check < handle < *"),
+    (
+        "store",
+        "error key_limits token_changes postgres pooler sqlite db seal < client reads sealed_rows < key_check < handle < *",
+    ),
     ("http", "denial error address cors checks limits socket repoll app < act body < caller < browser api"),
 ];
 

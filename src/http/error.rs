@@ -39,7 +39,7 @@ pub struct Fault {
 
 /// The body of a 422.
 #[derive(Serialize, ToSchema)]
-#[schema(as = HTTPValidationError)]
+#[schema(as = HTTPValidationError, example = json!({"detail": [{"loc": ["body", "provider"], "msg": "Field required", "type": "missing"}]}))]
 pub struct Faults {
     /// Every fault of the request.
     pub detail: Vec<Fault>,
@@ -47,6 +47,7 @@ pub struct Faults {
 
 /// The body of every other error.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({"detail": "There is no provider with that id in this workspace.", "code": "not_found"}))]
 pub struct ErrorBody {
     /// A sentence for people.
     pub detail: String,

@@ -12,6 +12,7 @@ mod caller;
 mod checks;
 pub mod cors;
 mod denial;
+mod description;
 mod error;
 mod health;
 pub mod limits;
@@ -31,10 +32,7 @@ use axum::{
 };
 use tower::ServiceBuilder;
 use tower_http::set_header::SetResponseHeaderLayer;
-use utoipa::{
-    Modify, OpenApi,
-    openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
-};
+use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -51,7 +49,7 @@ const BODY_LIMIT: usize = 256 * 1024;
 
 /// Every operation of the API, served below `/v2/auth` and below `/api-host/v2/auth`.
 fn api() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::with_openapi(Description::openapi())
+    OpenApiRouter::with_openapi(description::Start::openapi())
         .routes(routes!(authenticate::authenticate))
         .routes(routes!(wait::wait))
         .routes(routes!(callback::get, finalize::post))
@@ -76,6 +74,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
 /// The whole server.
 pub fn router(app: Arc<App>) -> Router {
     let (api, description) = api().split_for_parts();
+    let description = description::complete(description);
     METRICS.requests.know(routes_to_count(&description));
     let cors = app.cors.clone();
     let router = Router::new()
@@ -159,7 +158,7 @@ fn routes_to_count(description: &utoipa::openapi::OpenApi) -> Vec<KnownRoute> {
 /// The OpenAPI description of every operation.
 #[must_use]
 pub fn description() -> utoipa::openapi::OpenApi {
-    api().into_openapi()
+    description::complete(api().into_openapi())
 }
 
 /// The description as JSON and as pages. Nothing is loaded from elsewhere.
@@ -173,36 +172,4 @@ fn docs(description: utoipa::openapi::OpenApi) -> Router<Arc<App>> {
 
 fn not_found() -> ApiError {
     ApiError::NotFound("Not found. See /docs for the API.".into())
-}
-
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "agent-auth",
-        description = "Get a person's consent once, then valid access tokens for agents.",
-        license(name = "MIT OR Apache-2.0")
-    ),
-    modifiers(&Keys)
-)]
-struct Description;
-
-/// How callers authenticate.
-struct Keys;
-
-impl Modify for Keys {
-    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
-        let components = description.components.get_or_insert_default();
-        let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Api-Key")));
-        components.add_security_scheme("API Key", key);
-        let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-        components.add_security_scheme("Bearer Auth", bearer);
-        let service_key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
-            "X-Service-Key",
-            "A service key of LangSmith, where the server identifies callers through LangSmith.",
-        )));
-        components.add_security_scheme("Service Key", service_key);
-        let either =
-            ["API Key", "Bearer Auth", "Service Key"].map(|name| SecurityRequirement::new(name, Vec::<String>::new()));
-        description.security = Some(either.to_vec());
-    }
 }

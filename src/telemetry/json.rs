@@ -20,7 +20,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::REQUEST_SPAN;
+/// The span of a request, and its target. It is enabled whatever is logged: the lines inside it need its fields.
+pub const REQUEST_SPAN: &str = "request";
 
 /// The lines, written to `writer`.
 pub(super) fn json_layer<S, W>(writer: W) -> impl Layer<S>
@@ -140,17 +141,17 @@ mod tests {
     #[test]
     fn a_line_has_the_id_of_its_request_at_the_top_however_deep_it_is() {
         let lines = Lines::of(|| {
-            tracing::info!(event = "a.b", number = 1, "outside");
+            tracing::info!(event = "server.listening", number = 1, "outside");
             let request = tracing::error_span!(target: "request", "request", request_id = "x\"y", route = "/a/{b}");
             let _in_request = request.enter();
-            tracing::warn!(event = "c.d", "inside");
+            tracing::warn!(event = "database.unavailable", "inside");
             let _deeper = tracing::info_span!("upstream", provider = "acme", request_id = "another").entered();
-            tracing::warn!(event = "e.f", provider = "other", "deeper");
+            tracing::warn!(event = "server.few_files", provider = "other", "deeper");
         });
-        assert_eq!(lines[0]["event"], "a.b");
+        assert_eq!(lines[0]["event"], "server.listening");
         assert_eq!((&lines[0]["number"], &lines[0]["message"]), (&1.into(), &"outside".into()));
         assert!(lines[0].get("request_id").is_none() && lines[0].get("span").is_none(), "{}", lines[0]);
-        for (line, event) in lines[1..].iter().zip(["c.d", "e.f"]) {
+        for (line, event) in lines[1..].iter().zip(["database.unavailable", "server.few_files"]) {
             assert_eq!(line["event"], event);
             assert_eq!(line["request_id"], "x\"y");
             assert_eq!(line["span"], serde_json::json!({"name": "request", "route": "/a/{b}"}));

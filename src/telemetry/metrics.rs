@@ -84,6 +84,8 @@ label! {
         Identities = "identities",
         /// Which record a provider's name refers to.
         ProviderNames = "provider_names",
+        /// Tokens that were handed out a moment ago.
+        Tokens = "tokens",
     }
 }
 

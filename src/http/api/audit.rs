@@ -102,20 +102,40 @@ struct Query {
 }
 
 /// Lists what was done in the workspace, newest first.
-#[utoipa::path(get, path = "/v2/audit", tag = "Audit",
-    params(("event" = Option<String>, Query, description = "Only events of this name."),
-           ("provider_id" = Option<String>, Query), ("user_id" = Option<String>, Query),
-           ("agent_id" = Option<String>, Query),
-           ("actor" = Option<String>, Query, description = "A kind of actor, or the id of one."),
-           ("from" = Option<DateTime<Utc>>, Query, description = "Events at this time or later."),
-           ("to" = Option<DateTime<Utc>>, Query, description = "Events before this time."),
-           ("limit" = Option<i64>, Query, minimum = 1, maximum = 1000,
-            description = "From 1 to 1000, by default 100. With JSON lines, by default all."),
-           ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before."),
-           ("format" = inline(Option<EventFormat>), Query,
-            description = "`jsonl`: one event a line, all of them in one response. So does `Accept: application/x-ndjson`.")),
-    responses((status = 200, content((EventList = "application/json"), (String = "application/x-ndjson"))),
-              (status = 403, body = ErrorBody), (status = 422, body = Faults)))]
+#[utoipa::path(
+    get,
+    operation_id = "listAuditEvents",
+    path = "/v2/audit",
+    tag = "Audit",
+    params(
+        ("event" = Option<String>, Query, description = "Only events of this name."),
+        ("provider_id" = Option<String>, Query),
+        ("user_id" = Option<String>, Query),
+        ("agent_id" = Option<String>, Query),
+        ("actor" = Option<String>, Query, description = "A kind of actor, or the id of one."),
+        ("from" = Option<DateTime<Utc>>, Query, description = "Events at this time or later."),
+        ("to" = Option<DateTime<Utc>>, Query, description = "Events before this time."),
+        (
+            "limit" = Option<i64>,
+            Query,
+            minimum = 1,
+            maximum = 1000,
+            description = "From 1 to 1000, by default 100. With JSON lines, by default all.",
+        ),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before."),
+        (
+            "format" = inline(Option<EventFormat>),
+            Query,
+            description = "`jsonl`: one event a line, all of them in one response. So does `Accept: \
+                application/x-ndjson`.",
+        ),
+    ),
+    responses(
+        (status = 200, content((EventList = "application/json"), (String = "application/x-ndjson"))),
+        (status = 403, body = ErrorBody),
+        (status = 422, body = Faults),
+    ),
+)]
 pub async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,

@@ -34,6 +34,7 @@ use crate::{
 #[derive(ToSchema)]
 #[schema(as = AuthAuthenticateRequest)]
 #[expect(clippy::struct_excessive_bools, reason = "the published fields")]
+#[schema(example = json!({"provider": "github", "scopes": ["repo"], "user_id": "alice", "agent_id": "triage"}))]
 pub struct AuthenticateRequest {
     /// The provider's id.
     provider: String,
@@ -91,7 +92,14 @@ impl AuthGrant {
 
 /// The response.
 #[derive(Default, Serialize, ToSchema)]
-#[schema(as = AuthAuthenticateResponse)]
+#[schema(
+    as = AuthAuthenticateResponse,
+    example = json!({
+        "status": "pending",
+        "url": "https://auth.example.com/connect/6Jx0",
+        "auth_id": "0192d3a4-5b6c-7d8e-9fa0-b1c2d3e4f5a6",
+    }),
+)]
 pub struct AuthenticateResponse<'t> {
     status: AuthStatus,
     /// Where to send the person.
@@ -134,9 +142,32 @@ pub enum AuthStatus {
 }
 
 /// Returns a valid access token, or begins a consent.
-#[utoipa::path(post, path = "/v2/auth/authenticate", tag = "Authentication", request_body = AuthenticateRequest,
-    responses((status = 200, body = AuthenticateResponse), (status = 404, body = ErrorBody),
-              (status = 422, body = Faults), (status = 502, body = ErrorBody), (status = 503, body = ErrorBody)))]
+#[utoipa::path(
+    post,
+    operation_id = "authenticate",
+    path = "/v2/auth/authenticate",
+    tag = "Authentication",
+    request_body = AuthenticateRequest,
+    responses(
+        (status = 200, body = AuthenticateResponse),
+        (status = 404, body = ErrorBody),
+        (status = 422, body = Faults),
+        (
+            status = 429,
+            body = ErrorBody,
+            description = "The workspace or the user has too many pending authorization requests \
+                (`too_many_pending_requests`), or there are too many requests",
+        ),
+        (status = 502, body = ErrorBody),
+        (
+            status = 503,
+            body = ErrorBody,
+            description = "The provider is down or limits requests (`provider_unavailable`), or something that this \
+                server depends on is unavailable",
+        ),
+        (status = 504, body = ErrorBody),
+    ),
+)]
 pub async fn authenticate(State(app): State<Arc<App>>, caller: Caller, body: JsonBody) -> Result<Response, ApiError> {
     caller.needs(Permission::Authenticate)?;
     let began = Instant::now();

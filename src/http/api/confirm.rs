@@ -29,7 +29,10 @@ use crate::{
 
 /// Who consented.
 #[derive(ToSchema)]
-#[schema(as = AuthorizationConfirmRequest)]
+#[schema(
+    as = AuthorizationConfirmRequest,
+    example = json!({"user_id": "alice", "reference": "reference from the return URL"}),
+)]
 pub struct ConfirmRequest {
     /// The user who is signed in to the application in the browser that came back.
     user_id: String,
@@ -45,11 +48,28 @@ pub struct Confirmed {
 }
 
 /// Confirms a consent in the mode `verify`: there is a token only after this.
-#[utoipa::path(post, path = "/v2/auth/authorizations/{auth_id}/confirm", tag = "Authentication",
-    params(("auth_id" = String, Path)), request_body = ConfirmRequest,
-    responses((status = 200, body = Confirmed),
-              (status = 403, body = ErrorBody, description = "Another user consented; the request has ended"),
-              (status = 404, body = ErrorBody), (status = 422, body = Faults), (status = 502, body = ErrorBody)))]
+#[utoipa::path(
+    post,
+    operation_id = "confirmAuthentication",
+    path = "/v2/auth/authorizations/{auth_id}/confirm",
+    tag = "Authentication",
+    params(("auth_id" = String, Path)),
+    request_body = ConfirmRequest,
+    responses(
+        (status = 200, body = Confirmed),
+        (status = 403, body = ErrorBody, description = "Another user consented; the request has ended"),
+        (status = 404, body = ErrorBody),
+        (status = 422, body = Faults),
+        (status = 502, body = ErrorBody),
+        (
+            status = 503,
+            body = ErrorBody,
+            description = "The provider is down or limits requests (`provider_unavailable`), or something that this \
+                server depends on is unavailable",
+        ),
+        (status = 504, body = ErrorBody),
+    ),
+)]
 pub async fn confirm(
     State(app): State<Arc<App>>,
     caller: Caller,

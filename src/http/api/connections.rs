@@ -49,15 +49,23 @@ pub struct ConnectionList {
 
 /// A token to connect.
 #[derive(ToSchema)]
-#[schema(as = CreateAgentConnectionRequest)]
+#[schema(
+    as = CreateAgentConnectionRequest,
+    example = json!({"oauth_token_id": "0192d3a4-5b6c-7d8e-9fa0-b1c2d3e4f5a6"}),
+)]
 pub struct CreateConnectionRequest {
     oauth_token_id: String,
 }
 
 /// Lists the connections of an agent. Without the role admin: only those with tokens of the current user.
-#[utoipa::path(get, path = "/v2/auth/agents/{agent_id}/connections", tag = "Agent connections",
+#[utoipa::path(
+    get,
+    operation_id = "listAgentConnections",
+    path = "/v2/auth/agents/{agent_id}/connections",
+    tag = "Agent connections",
     params(("agent_id" = String, Path)),
-    responses((status = 200, body = ConnectionList), (status = 422, body = Faults)))]
+    responses((status = 200, body = ConnectionList), (status = 422, body = Faults)),
+)]
 pub async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -72,9 +80,19 @@ pub async fn list(
 }
 
 /// Connects a token of the current user to an agent.
-#[utoipa::path(post, path = "/v2/auth/agents/{agent_id}/connections", tag = "Agent connections",
-    params(("agent_id" = String, Path)), request_body = CreateConnectionRequest,
-    responses((status = 201, body = ConnectionResponse), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
+#[utoipa::path(
+    post,
+    operation_id = "createAgentConnection",
+    path = "/v2/auth/agents/{agent_id}/connections",
+    tag = "Agent connections",
+    params(("agent_id" = String, Path)),
+    request_body = CreateConnectionRequest,
+    responses(
+        (status = 201, body = ConnectionResponse),
+        (status = 404, body = ErrorBody),
+        (status = 422, body = Faults),
+    ),
+)]
 pub async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -96,9 +114,14 @@ pub async fn create(
 }
 
 /// Deletes a connection. The token is kept.
-#[utoipa::path(delete, path = "/v2/auth/agents/{agent_id}/connections/{connection_id}", tag = "Agent connections",
+#[utoipa::path(
+    delete,
+    operation_id = "deleteAgentConnection",
+    path = "/v2/auth/agents/{agent_id}/connections/{connection_id}",
+    tag = "Agent connections",
     params(("agent_id" = String, Path), ("connection_id" = String, Path)),
-    responses((status = 204), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
+    responses((status = 204), (status = 404, body = ErrorBody), (status = 422, body = Faults)),
+)]
 pub async fn delete(
     State(app): State<Arc<App>>,
     caller: Caller,

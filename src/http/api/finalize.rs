@@ -32,7 +32,10 @@ use crate::{
 
 /// A code that an application received.
 #[derive(ToSchema)]
-#[schema(as = OAuthFinalizeRequest)]
+#[schema(
+    as = OAuthFinalizeRequest,
+    example = json!({"code": "code from the redirect", "state": "state from the redirect"}),
+)]
 pub struct FinalizeRequest {
     code: String,
     state: String,
@@ -52,10 +55,32 @@ pub struct Finalized {
 }
 
 /// Completes a consent with a code that an application received itself.
-#[utoipa::path(post, path = "/v2/auth/callback/{provider_id}", tag = "Callbacks",
-    params(("provider_id" = String, Path)), request_body = FinalizeRequest,
-    responses((status = 200, body = Finalized), (status = 400, body = ErrorBody), (status = 422, body = Faults),
-              (status = 502, body = ErrorBody)))]
+#[utoipa::path(
+    post,
+    operation_id = "finalizeAuthentication",
+    path = "/v2/auth/callback/{provider_id}",
+    tag = "Callbacks",
+    params(("provider_id" = String, Path)),
+    request_body = FinalizeRequest,
+    responses(
+        (status = 200, body = Finalized),
+        (
+            status = 400,
+            body = ErrorBody,
+            description = "The state belongs to no pending request that can be completed here (`invalid_state`), or \
+                the request is malformed",
+        ),
+        (status = 422, body = Faults),
+        (status = 502, body = ErrorBody),
+        (
+            status = 503,
+            body = ErrorBody,
+            description = "The provider is down or limits requests (`provider_unavailable`), or something that this \
+                server depends on is unavailable",
+        ),
+        (status = 504, body = ErrorBody),
+    ),
+)]
 pub async fn post(
     State(app): State<Arc<App>>,
     caller: Caller,

@@ -29,7 +29,10 @@ use crate::{
 
 /// An MCP server to connect.
 #[derive(ToSchema)]
-#[schema(as = MCPOAuthProviderCreateRequest)]
+#[schema(
+    as = MCPOAuthProviderCreateRequest,
+    example = json!({"provider_id": "linear", "name": "Linear", "mcp_server_url": "https://mcp.linear.app/mcp"}),
+)]
 pub struct McpDiscoverRequest {
     /// Plain characters; unique in the workspace. Part of the callback address.
     #[schema(value_type = String, required = true)]
@@ -54,13 +57,37 @@ pub struct McpDiscoverRequest {
 }
 
 /// Discovers an MCP server and its authorization server, registers a client there, and stores it as a provider.
-#[utoipa::path(post, path = "/v2/auth/providers/mcp-discover", tag = "Providers", request_body = McpDiscoverRequest,
-    responses((status = 200, body = ProviderResponse),
-              (status = 409, body = RegistrationRequired, description = "The name is taken (`conflict`), or a client has \
-               to be registered by hand (`registration_required`): then set its `client_id` on the provider with PATCH"),
-              (status = 422, body = Faults),
-              (status = 429, body = ErrorBody, description = "Four discoveries of this workspace are running"),
-              (status = 502, body = ErrorBody), (status = 504, body = ErrorBody)))]
+#[utoipa::path(
+    post,
+    operation_id = "discoverMcpProvider",
+    path = "/v2/auth/providers/mcp-discover",
+    tag = "Providers",
+    request_body = McpDiscoverRequest,
+    responses(
+        (status = 200, body = ProviderResponse),
+        (
+            status = 409,
+            body = RegistrationRequired,
+            description = "The name is taken (`conflict`), or a client has to be registered by hand \
+                (`registration_required`): then set its `client_id` on the provider with PATCH",
+        ),
+        (status = 422, body = Faults),
+        (
+            status = 429,
+            body = ErrorBody,
+            description = "Four discoveries of this workspace are running (`too_many_discoveries`), or there are \
+                too many requests",
+        ),
+        (status = 502, body = ErrorBody),
+        (
+            status = 503,
+            body = ErrorBody,
+            description = "The provider is down or limits requests (`provider_unavailable`), or something that this \
+                server depends on is unavailable",
+        ),
+        (status = 504, body = ErrorBody),
+    ),
+)]
 pub async fn discover(
     State(app): State<Arc<App>>,
     caller: Caller,

@@ -25,7 +25,17 @@ use crate::{
 
 /// A provider to create.
 #[derive(ToSchema)]
-#[schema(as = OAuthProviderCreateRequest)]
+#[schema(
+    as = OAuthProviderCreateRequest,
+    example = json!({
+        "provider_id": "github",
+        "name": "GitHub",
+        "client_id": "Iv1.8a61f9b3a7aba766",
+        "client_secret": "secret from the provider",
+        "auth_url": "https://github.com/login/oauth/authorize",
+        "token_url": "https://github.com/login/oauth/access_token",
+    }),
+)]
 pub struct ProviderCreateRequest {
     /// Plain characters; unique in the workspace. Part of the callback address.
     #[schema(value_type = String, required = true)]
@@ -103,7 +113,7 @@ pub struct ProviderCreateRequest {
 
 /// A change of a provider. Fields that are absent or null keep their values.
 #[derive(ToSchema)]
-#[schema(as = OAuthProviderUpdateRequest)]
+#[schema(as = OAuthProviderUpdateRequest, example = json!({"client_secret": "the new secret"}))]
 pub struct ProviderUpdateRequest {
     token_endpoint_auth_method: Option<ClientAuthentication>,
     name: Option<String>,

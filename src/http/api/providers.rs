@@ -37,7 +37,7 @@ pub struct DeletedProvider {
 }
 
 /// Lists the workspace's providers.
-#[utoipa::path(get, path = "/v2/auth/providers", tag = "Providers",
+#[utoipa::path(get, operation_id = "listProviders", path = "/v2/auth/providers", tag = "Providers",
     responses((status = 200, body = Vec<ProviderResponse>), (status = 401, body = ErrorBody)))]
 pub async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Vec<ProviderResponse>>, ApiError> {
     caller.needs(Permission::List)?;
@@ -47,10 +47,32 @@ pub async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Ve
 }
 
 /// Registers a provider.
-#[utoipa::path(post, path = "/v2/auth/providers", tag = "Providers", request_body = ProviderCreateRequest,
-    responses((status = 200, body = ProviderResponse), (status = 409, body = ErrorBody), (status = 422, body = Faults),
-              (status = 429, body = ErrorBody, description = "Four discoveries of this workspace are running"),
-              (status = 502, body = ErrorBody), (status = 504, body = ErrorBody)))]
+#[utoipa::path(
+    post,
+    operation_id = "createProvider",
+    path = "/v2/auth/providers",
+    tag = "Providers",
+    request_body = ProviderCreateRequest,
+    responses(
+        (status = 200, body = ProviderResponse),
+        (status = 409, body = ErrorBody),
+        (status = 422, body = Faults),
+        (
+            status = 429,
+            body = ErrorBody,
+            description = "Four discoveries of this workspace are running (`too_many_discoveries`), or there are \
+                too many requests",
+        ),
+        (status = 502, body = ErrorBody),
+        (
+            status = 503,
+            body = ErrorBody,
+            description = "The provider is down or limits requests (`provider_unavailable`), or something that this \
+                server depends on is unavailable",
+        ),
+        (status = 504, body = ErrorBody),
+    ),
+)]
 pub async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -64,9 +86,14 @@ pub async fn create(
 }
 
 /// Returns a provider.
-#[utoipa::path(get, path = "/v2/auth/providers/{provider_id}", tag = "Providers",
+#[utoipa::path(
+    get,
+    operation_id = "getProvider",
+    path = "/v2/auth/providers/{provider_id}",
+    tag = "Providers",
     params(("provider_id" = String, Path)),
-    responses((status = 200, body = ProviderResponse), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
+    responses((status = 200, body = ProviderResponse), (status = 404, body = ErrorBody), (status = 422, body = Faults)),
+)]
 pub async fn get(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -80,12 +107,25 @@ pub async fn get(
 }
 
 /// Changes a provider. Its tokens are kept, and refreshed with the new settings.
-#[utoipa::path(patch, path = "/v2/auth/providers/{provider_id}", tag = "Providers",
-    params(("provider_id" = String, Path)), request_body = ProviderUpdateRequest,
-    responses((status = 200, body = ProviderResponse), (status = 404, body = ErrorBody),
-              (status = 409, body = ConfirmationRequired, description = "The change moves an endpoint, and neither brings \
-               the `client_secret` again nor confirms how many grants that exposes"),
-              (status = 422, body = Faults)))]
+#[utoipa::path(
+    patch,
+    operation_id = "updateProvider",
+    path = "/v2/auth/providers/{provider_id}",
+    tag = "Providers",
+    params(("provider_id" = String, Path)),
+    request_body = ProviderUpdateRequest,
+    responses(
+        (status = 200, body = ProviderResponse),
+        (status = 404, body = ErrorBody),
+        (
+            status = 409,
+            body = ConfirmationRequired,
+            description = "The change moves an endpoint, and neither brings the `client_secret` again nor confirms \
+                how many grants that exposes",
+        ),
+        (status = 422, body = Faults),
+    ),
+)]
 pub async fn update(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -101,7 +141,7 @@ pub async fn update(
 }
 
 /// Deletes a provider with all of its tokens, and revokes their grants.
-#[utoipa::path(delete, path = "/v2/auth/providers/{provider_id}", tag = "Providers",
+#[utoipa::path(delete, operation_id = "deleteProvider", path = "/v2/auth/providers/{provider_id}", tag = "Providers",
     params(("provider_id" = String, Path)),
     responses((status = 200, body = DeletedProvider), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
 pub async fn delete(

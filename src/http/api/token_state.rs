@@ -84,6 +84,7 @@ pub enum TokenCondition {
 
 /// A report of a token that an API rejected.
 #[derive(ToSchema)]
+#[schema(example = json!({"token": "gho_16C7e42F292c6912E7"}))]
 pub struct TokenReportRequest {
     /// The access token that was rejected. If it is given, a late report has no effect on a newer token. Required with an
     /// agent's key if the token cannot be refreshed, because the report then ends the grant.
@@ -115,9 +116,18 @@ pub enum TokenReportStatus {
 }
 
 /// Explains the state of a token of the current user, and what to do.
-#[utoipa::path(get, path = "/v2/auth/tokens/{token_id}", tag = "Tokens", params(("token_id" = String, Path)),
-    responses((status = 200, body = TokenStateResponse), (status = 404, body = ErrorBody),
-              (status = 422, body = Faults)))]
+#[utoipa::path(
+    get,
+    operation_id = "getToken",
+    path = "/v2/auth/tokens/{token_id}",
+    tag = "Tokens",
+    params(("token_id" = String, Path)),
+    responses(
+        (status = 200, body = TokenStateResponse),
+        (status = 404, body = ErrorBody),
+        (status = 422, body = Faults),
+    ),
+)]
 pub async fn get(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -131,11 +141,27 @@ pub async fn get(
 
 /// Takes an agent's report that an API rejected a token: refreshes the token once, or reports that a new consent is
 /// needed.
-#[utoipa::path(post, path = "/v2/auth/tokens/{token_id}/report-invalid", tag = "Tokens",
-    params(("token_id" = String, Path)), request_body = Option<TokenReportRequest>,
-    responses((status = 200, body = TokenReportResponse), (status = 404, body = ErrorBody),
-              (status = 422, body = Faults), (status = 502, body = ErrorBody), (status = 503, body = ErrorBody),
-              (status = 504, body = ErrorBody)))]
+#[utoipa::path(
+    post,
+    operation_id = "reportInvalidToken",
+    path = "/v2/auth/tokens/{token_id}/report-invalid",
+    tag = "Tokens",
+    params(("token_id" = String, Path)),
+    request_body = Option<TokenReportRequest>,
+    responses(
+        (status = 200, body = TokenReportResponse),
+        (status = 404, body = ErrorBody),
+        (status = 422, body = Faults),
+        (status = 502, body = ErrorBody),
+        (
+            status = 503,
+            body = ErrorBody,
+            description = "The provider is down or limits requests (`provider_unavailable`), or something that this \
+                server depends on is unavailable",
+        ),
+        (status = 504, body = ErrorBody),
+    ),
+)]
 pub async fn report(
     State(app): State<Arc<App>>,
     caller: Caller,

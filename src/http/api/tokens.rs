@@ -56,14 +56,14 @@ pub struct TokenSummary {
 
 /// Whether there is a token.
 #[derive(Serialize, ToSchema)]
-#[schema(as = OAuthTokenStatusResponse)]
+#[schema(as = OAuthTokenStatusResponse, example = json!({"has_token": true}))]
 pub struct TokenStatus {
     has_token: bool,
 }
 
 /// The providers to check.
 #[derive(ToSchema)]
-#[schema(as = OAuthTokenStatusBatchRequest)]
+#[schema(as = OAuthTokenStatusBatchRequest, example = json!({"provider_ids": ["github", "slack"]}))]
 pub struct TokenStatusBatchRequest {
     provider_ids: Vec<String>,
 }
@@ -77,7 +77,7 @@ pub struct TokenStatusBatch {
 
 /// A change of a token. Absent fields keep their values; a `label` of null removes the label.
 #[derive(ToSchema)]
-#[schema(as = OAuthTokenUpdateRequest)]
+#[schema(as = OAuthTokenUpdateRequest, example = json!({"provider_account_label": "work"}))]
 pub struct TokenUpdateRequest {
     provider_account_label: Option<String>,
     is_default: Option<bool>,
@@ -110,8 +110,14 @@ impl Deleted {
 }
 
 /// Lists the current user's tokens.
-#[utoipa::path(get, path = "/v2/auth/tokens", tag = "Tokens", params(("provider_id" = Option<String>, Query)),
-    responses((status = 200, body = Vec<TokenSummary>), (status = 422, body = Faults)))]
+#[utoipa::path(
+    get,
+    operation_id = "listTokens",
+    path = "/v2/auth/tokens",
+    tag = "Tokens",
+    params(("provider_id" = Option<String>, Query)),
+    responses((status = 200, body = Vec<TokenSummary>), (status = 422, body = Faults)),
+)]
 pub async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -125,8 +131,14 @@ pub async fn list(
 }
 
 /// Checks whether the current user has a token at a provider.
-#[utoipa::path(get, path = "/v2/auth/tokens/exists", tag = "Tokens", params(("provider_id" = String, Query)),
-    responses((status = 200, body = TokenStatus), (status = 422, body = Faults)))]
+#[utoipa::path(
+    get,
+    operation_id = "tokenExists",
+    path = "/v2/auth/tokens/exists",
+    tag = "Tokens",
+    params(("provider_id" = String, Query)),
+    responses((status = 200, body = TokenStatus), (status = 422, body = Faults)),
+)]
 pub async fn exists(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -140,8 +152,14 @@ pub async fn exists(
 }
 
 /// Checks several providers at once.
-#[utoipa::path(post, path = "/v2/auth/tokens/exists/batch", tag = "Tokens", request_body = TokenStatusBatchRequest,
-    responses((status = 200, body = TokenStatusBatch), (status = 422, body = Faults)))]
+#[utoipa::path(
+    post,
+    operation_id = "tokensExist",
+    path = "/v2/auth/tokens/exists/batch",
+    tag = "Tokens",
+    request_body = TokenStatusBatchRequest,
+    responses((status = 200, body = TokenStatusBatch), (status = 422, body = Faults)),
+)]
 pub async fn exists_batch(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -159,8 +177,14 @@ pub async fn exists_batch(
 }
 
 /// Deletes the current user's tokens at a provider, and revokes their grants.
-#[utoipa::path(delete, path = "/v2/auth/tokens", tag = "Tokens", params(("provider_id" = String, Query)),
-    responses((status = 200, body = Deleted), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
+#[utoipa::path(
+    delete,
+    operation_id = "deleteTokensOfUser",
+    path = "/v2/auth/tokens",
+    tag = "Tokens",
+    params(("provider_id" = String, Query)),
+    responses((status = 200, body = Deleted), (status = 404, body = ErrorBody), (status = 422, body = Faults)),
+)]
 pub async fn delete_for_user(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -177,10 +201,21 @@ pub async fn delete_for_user(
 }
 
 /// Deletes one token of the current user, and revokes its grant at the provider.
-#[utoipa::path(delete, path = "/v2/auth/tokens/{token_id}", tag = "Tokens", params(("token_id" = String, Path)),
+#[utoipa::path(
+    delete,
+    operation_id = "deleteToken",
+    path = "/v2/auth/tokens/{token_id}",
+    tag = "Tokens",
+    params(("token_id" = String, Path)),
     responses(
-        (status = 204, headers(("X-Upstream-Revoked" = bool, description = "Whether its grant has been revoked at the provider"))),
-        (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
+        (
+            status = 204,
+            headers(("X-Upstream-Revoked" = bool, description = "Whether its grant has been revoked at the provider")),
+        ),
+        (status = 404, body = ErrorBody),
+        (status = 422, body = Faults),
+    ),
+)]
 pub async fn delete(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -195,9 +230,15 @@ pub async fn delete(
 }
 
 /// Changes the label or the default mark of a token.
-#[utoipa::path(patch, path = "/v2/auth/tokens/{token_id}/metadata", tag = "Tokens",
-    params(("token_id" = String, Path)), request_body = TokenUpdateRequest,
-    responses((status = 200, body = TokenSummary), (status = 404, body = ErrorBody), (status = 422, body = Faults)))]
+#[utoipa::path(
+    patch,
+    operation_id = "updateTokenMetadata",
+    path = "/v2/auth/tokens/{token_id}/metadata",
+    tag = "Tokens",
+    params(("token_id" = String, Path)),
+    request_body = TokenUpdateRequest,
+    responses((status = 200, body = TokenSummary), (status = 404, body = ErrorBody), (status = 422, body = Faults)),
+)]
 pub async fn update_metadata(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -222,8 +263,13 @@ pub async fn update_metadata(
 }
 
 /// Checks whether the workspace has a token at a Slack provider.
-#[utoipa::path(get, path = "/v2/auth/tokens/workspace/slack/exists", tag = "Tokens",
-    responses((status = 200, body = TokenStatus)))]
+#[utoipa::path(
+    get,
+    operation_id = "workspaceSlackTokenExists",
+    path = "/v2/auth/tokens/workspace/slack/exists",
+    tag = "Tokens",
+    responses((status = 200, body = TokenStatus)),
+)]
 pub async fn workspace_slack_exists(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -233,7 +279,13 @@ pub async fn workspace_slack_exists(
 }
 
 /// Deletes every Slack token of the workspace, and revokes their grants at Slack.
-#[utoipa::path(delete, path = "/v2/auth/tokens/workspace/slack", tag = "Tokens", responses((status = 200, body = Deleted)))]
+#[utoipa::path(
+    delete,
+    operation_id = "deleteWorkspaceSlackTokens",
+    path = "/v2/auth/tokens/workspace/slack",
+    tag = "Tokens",
+    responses((status = 200, body = Deleted)),
+)]
 pub async fn delete_workspace_slack(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Deleted>, ApiError> {
     caller.needs(Permission::Administer)?;
     let deletion = revoke::delete_tokens_of_workspace(&app.broker, caller.reach(), SLACK, &caller.act).await?;

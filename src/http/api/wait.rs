@@ -32,7 +32,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The response.
 #[derive(Serialize, ToSchema)]
-#[schema(as = AuthWaitResponse)]
+#[schema(as = AuthWaitResponse, example = json!({"status": "completed", "token": "gho_16C7e42F292c6912E7"}))]
 pub struct WaitResponse {
     status: AuthWaitStatus,
     /// The access token.
@@ -60,11 +60,37 @@ pub enum AuthWaitStatus {
 }
 
 /// Waits until a consent has ended.
-#[utoipa::path(get, path = "/v2/auth/wait/{auth_id}", tag = "Authentication",
-    params(("auth_id" = String, Path),
-           ("timeout" = Option<i64>, Query, description = "Seconds, from 0 to the server's WAIT_MAX_SECONDS, its default.")),
-    responses((status = 200, body = WaitResponse), (status = 401, body = ErrorBody), (status = 422, body = Faults),
-              (status = 429, body = ErrorBody, description = "The API key, or the user of LangSmith, has too many waits open")))]
+#[utoipa::path(
+    get,
+    operation_id = "waitForAuthentication",
+    path = "/v2/auth/wait/{auth_id}",
+    tag = "Authentication",
+    params(
+        ("auth_id" = String, Path),
+        (
+            "timeout" = Option<i64>,
+            Query,
+            description = "Seconds, from 0 to the server's WAIT_MAX_SECONDS, its default.",
+        ),
+    ),
+    responses(
+        (status = 200, body = WaitResponse),
+        (status = 401, body = ErrorBody),
+        (status = 422, body = Faults),
+        (
+            status = 429,
+            body = ErrorBody,
+            description = "The API key, or the user of LangSmith, has too many waits open (`too_many_waits`), or \
+                sends too many requests",
+        ),
+        (
+            status = 503,
+            body = ErrorBody,
+            description = "This server holds as many waits as it has connections for (`too_many_waiters`), or something \
+                that it depends on is unavailable",
+        ),
+    ),
+)]
 pub async fn wait(
     State(app): State<Arc<App>>,
     caller: Caller,

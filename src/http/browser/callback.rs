@@ -98,13 +98,30 @@ impl CallbackQuery {
 }
 
 /// The redirect URI: completes a consent.
-#[utoipa::path(get, path = "/v2/auth/callback/{provider_id}", tag = "Callbacks",
-    params(("provider_id" = String, Path), ("code" = Option<String>, Query), ("state" = Option<String>, Query),
-           ("error" = Option<String>, Query), ("error_description" = Option<String>, Query)),
-    responses((status = 200, description = "The page after a consent, the target of the redirect", content_type = "text/html"),
-              (status = 303, description = "Redirect to the page after a consent, at an address without code and state"),
-              (status = 400, description = "A page with the reason why there is no token", content_type = "text/html"),
-              (status = 422, body = Faults)))]
+#[utoipa::path(
+    get,
+    operation_id = "receiveCallback",
+    security(()),
+    path = "/v2/auth/callback/{provider_id}",
+    tag = "Callbacks",
+    params(
+        ("provider_id" = String, Path),
+        ("code" = Option<String>, Query),
+        ("state" = Option<String>, Query),
+        ("error" = Option<String>, Query),
+        ("error_description" = Option<String>, Query),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "The page after a consent, the target of the redirect",
+            content_type = "text/html",
+        ),
+        (status = 303, description = "Redirect to the page after a consent, at an address without code and state"),
+        (status = 400, description = "A page with the reason why there is no token", content_type = "text/html"),
+        (status = 422, body = Faults),
+    ),
+)]
 pub async fn get(
     State(app): State<Arc<App>>,
     method: Method,
@@ -146,12 +163,27 @@ pub async fn tagged(
 }
 
 /// The setup URL of a GitHub App. An `installation_id` alone proves nothing: anyone can put one into a link.
-#[utoipa::path(get, path = "/v2/auth/setup/{provider_id}", tag = "Callbacks",
-    params(("provider_id" = String, Path), ("code" = Option<String>, Query), ("state" = Option<String>, Query),
-           ("setup_action" = Option<String>, Query), ("installation_id" = Option<i64>, Query),
-           ("error" = Option<String>, Query), ("error_description" = Option<String>, Query)),
-    responses((status = 200, description = "A page", content_type = "text/html"),
-              (status = 303, description = "Redirect to the page after a consent"), (status = 422, body = Faults)))]
+#[utoipa::path(
+    get,
+    operation_id = "receiveSetup",
+    security(()),
+    path = "/v2/auth/setup/{provider_id}",
+    tag = "Callbacks",
+    params(
+        ("provider_id" = String, Path),
+        ("code" = Option<String>, Query),
+        ("state" = Option<String>, Query),
+        ("setup_action" = Option<String>, Query),
+        ("installation_id" = Option<i64>, Query),
+        ("error" = Option<String>, Query),
+        ("error_description" = Option<String>, Query),
+    ),
+    responses(
+        (status = 200, description = "A page", content_type = "text/html"),
+        (status = 303, description = "Redirect to the page after a consent"),
+        (status = 422, body = Faults),
+    ),
+)]
 pub async fn setup(
     State(app): State<Arc<App>>,
     method: Method,

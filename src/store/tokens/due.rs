@@ -71,7 +71,7 @@ struct CandidateRow {
 macro_rules! refreshable {
     ($reason:literal, $order:literal) => {
         concat!(
-            "SELECT * FROM (
+            "SELECT organization_id, workspace_id, id, provider, generation, refresh_failures, refresh_due_at FROM (
                 SELECT t.organization_id, t.workspace_id, t.id, t.provider, t.generation, t.refresh_failures,
                        t.refresh_due_at
                 FROM tokens t
@@ -98,7 +98,8 @@ macro_rules! candidates {
     ($($refreshable:expr),+) => {
         concat!(
             "SELECT organization_id, workspace_id, id, provider, generation FROM (
-                SELECT t.*, row_number() OVER (
+                SELECT t.organization_id, t.workspace_id, t.id, t.provider, t.generation, t.refresh_failures,
+                       row_number() OVER (
                            PARTITION BY t.provider ORDER BY t.refresh_failures, t.refresh_due_at, t.id) AS turn
                 FROM (",
             $($refreshable),+,

@@ -20,6 +20,7 @@ use crate::{
             stored_token::StoredToken,
         },
     },
+    telemetry::metrics::{Cached, METRICS},
 };
 
 impl Store {
@@ -27,7 +28,11 @@ impl Store {
     /// It is never empty.
     #[must_use]
     pub fn remembered_tokens(&self, subject: &Subject, provider_id: &str) -> Option<Vec<Token>> {
-        let (provider, stored) = self.remembered_tokens.get(subject, provider_id)?;
+        let remembered = self.remembered_tokens.get(subject, provider_id);
+        if self.token_changes.is_counting() {
+            METRICS.looked_up(Cached::Tokens, remembered.is_some());
+        }
+        let (provider, stored) = remembered?;
         // What cannot be opened is not there: the database may say why.
         self.open_tokens(subject, (provider, provider_id), &stored).ok()
     }

@@ -1,5 +1,7 @@
 //! `/openapi.json` describes everything of the published API (`published_wire.json`); additions are allowed.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::support::app::TestApp;
@@ -11,6 +13,9 @@ both_databases! {
     every_published_body_field_is_described,
     every_published_answer_is_described,
     the_description_is_openapi_3_1_and_names_the_key_header,
+    each_operation_has_a_name_of_its_own_and_describes_every_response,
+    each_operation_that_needs_a_key_lists_its_headers_and_common_errors,
+    examples_are_of_their_schema,
     the_documentation_loads_nothing_from_elsewhere,
 }
 
@@ -199,6 +204,72 @@ async fn the_description_is_openapi_3_1_and_names_the_key_header(app: TestApp) {
     assert!(version.starts_with("3.1"), "{version}");
     let schemes = document["components"]["securitySchemes"].to_string();
     assert!(schemes.to_lowercase().contains("x-api-key"), "{schemes}");
+}
+
+/// The name of each operation and what is described of it.
+fn described_operations(document: &Value) -> Vec<(String, Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    let all = paths.iter().flat_map(|(path, item)| {
+        let operations = item.as_object().unwrap().iter();
+        operations.map(move |(method, operation)| (format!("{method} {path}"), operation.clone()))
+    });
+    all.collect()
+}
+
+async fn each_operation_has_a_name_of_its_own_and_describes_every_response(app: TestApp) {
+    let document = app.anonymous().get("/openapi.json").await.expect(200);
+    let mut names = BTreeSet::new();
+    for (operation, described) in described_operations(&document) {
+        let name = described["operationId"].as_str().unwrap();
+        assert!(name.chars().all(|character| character.is_ascii_alphabetic()), "{operation}: {name}");
+        assert!(names.insert(name.to_owned()), "{operation}: {name} is also another operation");
+        for (status, response) in described["responses"].as_object().unwrap() {
+            assert!(!response["description"].as_str().unwrap_or_default().is_empty(), "{operation}: {status}");
+        }
+    }
+    assert!(names.contains("listProviders") && names.contains("waitForAuthentication"), "{names:?}");
+}
+
+async fn each_operation_that_needs_a_key_lists_its_headers_and_common_errors(app: TestApp) {
+    let document = app.anonymous().get("/openapi.json").await.expect(200);
+    let mut open = Vec::new();
+    for (operation, described) in described_operations(&document) {
+        if described["security"].is_array() {
+            open.push(described["operationId"].as_str().unwrap().to_owned());
+            continue;
+        }
+        let parameters = described["parameters"].as_array().unwrap();
+        for header in ["X-User-Id", "X-Tenant-Id"] {
+            let found = parameters.iter().find(|parameter| parameter["name"] == header && parameter["in"] == "header");
+            assert!(found.is_some_and(|found| found["required"] != true), "{operation}: {header}");
+        }
+        for (status, code) in [("401", "unauthorized"), ("429", "rate_limited"), ("503", "database_unavailable")] {
+            let response = &described["responses"][status];
+            let body = &response["content"]["application/json"]["schema"];
+            assert!(properties(&document, body).contains_key("code"), "{operation}: {status} has no body");
+            assert!(response["description"].as_str().unwrap().contains(code), "{operation}: {status} {response}");
+        }
+    }
+    open.sort();
+    assert_eq!(open, ["receiveCallback", "receiveSetup"]);
+}
+
+async fn examples_are_of_their_schema(app: TestApp) {
+    let document = app.anonymous().get("/openapi.json").await.expect(200);
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let mut seen = 0;
+    for (name, schema) in schemas.iter().filter(|(_, schema)| schema["example"].is_object()) {
+        let example = schema["example"].as_object().unwrap();
+        let properties = properties(&document, schema);
+        assert!(example.keys().all(|field| properties.contains_key(field)), "{name}: {example:?}");
+        let required = required(&document, schema);
+        assert!(
+            required.iter().all(|field| example.contains_key(field)),
+            "{name}: {example:?} lacks some of {required:?}"
+        );
+        seen += 1;
+    }
+    assert!(seen >= 15, "{seen}");
 }
 
 async fn the_documentation_loads_nothing_from_elsewhere(app: TestApp) {
