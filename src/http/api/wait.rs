@@ -107,9 +107,10 @@ pub async fn wait(
         }
     };
     // One who does not wait needs no place.
-    let _place = match timeout.is_zero() {
-        true => None,
-        false => Some(app.waiting_places.try_acquire().map_err(|_| ApiError::NoPlaceToWait)?),
+    let _place = if timeout.is_zero() {
+        None
+    } else {
+        Some(app.waiting_places.try_acquire().map_err(|_| ApiError::NoPlaceToWait)?)
     };
     let waited = match Uuid::try_parse(&auth_id) {
         Ok(id) => wait_for(&app.broker, caller.reach(), id, timeout, &caller.act).await?,
