@@ -37,6 +37,7 @@ pub struct Traces(SdkTracerProvider);
 
 impl Traces {
     /// Spans go to `exporter`, in batches.
+    #[must_use]
     pub fn to(exporter: impl SpanExporter + 'static) -> Self {
         let resource = Resource::builder()
             .with_service_name("agent-auth")
