@@ -4,6 +4,8 @@
 #![expect(clippy::print_stdout, reason = "figures are what this program is for")]
 #![expect(clippy::disallowed_methods, reason = "it asks PostgreSQL for its process")]
 
+#[path = "load/bare.rs"]
+mod bare;
 #[path = "load/client.rs"]
 mod client;
 #[path = "load/consent.rs"]
@@ -20,6 +22,8 @@ mod seed;
 mod targets;
 #[path = "load/waiters.rs"]
 mod waiters;
+#[path = "load/waiting.rs"]
+mod waiting;
 #[path = "load/wakes.rs"]
 mod wakes;
 #[path = "load/yardstick.rs"]
@@ -42,6 +46,8 @@ async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--short", database_url] => measure_shortly(database_url).await,
+        ["--waiters", database_url] => measure_waiting(database_url).await,
+        [bare::ARGUMENT, slots] => bare::serve(slots.parse()?).await,
         [yardstick::ARGUMENT, database_url] => yardstick::serve(database_url).await,
         [database_url] => measure(database_url).await,
         _ => bail!("expected the URL of an empty PostgreSQL database; scripts/bench starts one and gives it"),
@@ -52,18 +58,17 @@ async fn measure(database_url: &str) -> anyhow::Result<()> {
     let keys = KeyRing::generate();
     let _provider = seeded(database_url, &keys, hits::FULL.users).await?;
     let levels = measure_hits(database_url, &keys, &hits::FULL).await?;
-    println!("Opening {} waiters", waiters::WAITERS);
-    let waiters = {
-        let replica = Replica::start(database_url, &keys).await?;
-        waiters::measure(&replica).await.context("waiters")?
-    };
-    println!("Waking waiters across two replicas");
-    let wakes = {
-        let (here, there) = (Replica::start(database_url, &keys).await?, Replica::start(database_url, &keys).await?);
-        wakes::measure(&here, &there).await.context("wakes")?
-    };
+    let waiting = waiting::measure(database_url, &keys).await?;
     targets::print(&levels);
-    print_rest(&waiters, &wakes);
+    waiting.print();
+    Ok(())
+}
+
+/// Only the part about waiting, for which a few tokens suffice.
+async fn measure_waiting(database_url: &str) -> anyhow::Result<()> {
+    let keys = KeyRing::generate();
+    let _provider = seeded(database_url, &keys, hits::SHORT.users).await?;
+    waiting::measure(database_url, &keys).await?.print();
     Ok(())
 }
 
@@ -105,21 +110,4 @@ async fn postmaster(database_url: &str) -> anyhow::Result<u32> {
     let mut connection = PgConnection::connect(database_url).await?;
     let session: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
     cpu::parent(u32::try_from(session)?)
-}
-
-fn print_rest(waiters: &waiters::Figures, wakes: &wakes::Figures) {
-    println!("\n{:<58} | {:>12} | target", "GET /v2/auth/wait", "figure");
-    let line = |what: &str, figure: String, target: &str| println!("{what:<58} | {figure:>12} | {target}");
-    line("memory before (KiB)", waiters.before_kib.to_string(), "");
-    line(&format!("memory with {} waiters (KiB)", waiters::WAITERS), waiters.with_kib.to_string(), "");
-    line("memory for each waiter (KiB)", format!("{:.1}", waiters.kib_each()), "at most 16");
-    line("opening all of them (s)", format!("{:.2}", waiters.opening.as_secs_f64()), "");
-    line(
-        &format!("answering all of them, by {} callbacks (s)", waiters::CONSENTS),
-        format!("{:.2}", waiters.answering.as_secs_f64()),
-        "",
-    );
-    line("callback on one replica to answer on another, median (ms)", format!("{:.1}", wakes.median), "below 50");
-    line("the same, slowest (ms)", format!("{:.1}", wakes.slowest), "");
-    line("of which the callback itself, median (ms)", format!("{:.1}", wakes.callback), "");
 }

@@ -26,8 +26,9 @@ const ALIKE: f64 = 0.85;
 const SECRETS: [&str; 5] =
     ["database_url", "listen_database_url", "encryption_keys", "vault_token", "bootstrap_api_key"];
 /// The smallest and the largest value of each number.
-const RANGES: [(&str, i64, i64); 17] = [
+const RANGES: [(&str, i64, i64); 18] = [
     ("database_connections", 1, 100),
+    ("database_wait_seconds", 0, 3600),
     ("authorization_ttl_seconds", 60, 3600),
     ("wait_max_seconds", 1, 3600),
     ("provider_timeout_seconds", 1, 60),
@@ -65,6 +66,7 @@ pub struct Settings {
     pub database_pooler: String,
     #[serde(deserialize_with = "secret_unset_when_empty")]
     pub listen_database_url: Option<SecretString>,
+    pub database_wait_seconds: u64,
     pub data_dir: PathBuf,
     #[serde(deserialize_with = "secret_unset_when_empty")]
     pub encryption_keys: Option<SecretString>,
@@ -110,6 +112,9 @@ pub struct Settings {
     pub pending_requests_per_workspace: usize,
     pub pending_requests_per_user: usize,
     pub log: String,
+    #[serde(deserialize_with = "unset_when_empty")]
+    pub otlp_endpoint: Option<String>,
+    pub trace_context_to_providers: String,
 }
 
 /// Why the settings were refused: one line that names the setting.
@@ -184,6 +189,13 @@ impl Settings {
         }
         if !["on", "off"].contains(&self.token_cache.as_str()) {
             return refuse("token_cache", "expected `on` or `off`");
+        }
+        if !["on", "off"].contains(&self.trace_context_to_providers.as_str()) {
+            return refuse("trace_context_to_providers", "expected `on` or `off`");
+        }
+        if self.trace_context_to_providers == "on" && self.otlp_endpoint.is_none() {
+            let problem = "has no effect without AGENT_AUTH_OTLP_ENDPOINT; set that, or remove this setting";
+            return refuse("trace_context_to_providers", problem);
         }
         let langsmith = [
             ("langsmith_endpoint", self.langsmith_endpoint.is_some()),
@@ -343,7 +355,7 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert!(settings.database_url.is_none());
-        assert_eq!(DEFAULTS.len(), 42);
+        assert_eq!(DEFAULTS.len(), 45);
         for (key, default) in &*DEFAULTS {
             let has_range = RANGES.iter().any(|(name, ..)| name == key);
             assert_eq!(default.is_integer(), has_range, "{key}");

@@ -3,6 +3,7 @@
 //! Must not know: routes.
 
 mod first_key;
+mod traces;
 
 use std::{
     fs::File,
@@ -11,7 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
@@ -19,6 +20,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::Semaphore,
 };
 
 use crate::{
@@ -42,6 +44,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(25);
 
 /// Files that are open besides connections of clients and of the database: SQLite's, calls to providers, and the like.
 const OTHER_FILES: u64 = 32;
+/// How long a start waits before it tries again to open a database that it could not reach.
+const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A server for fewer connections would be of no use.
 const CONNECTIONS_MIN: u64 = 8;
 
@@ -50,12 +54,21 @@ const CONNECTIONS_MIN: u64 = 8;
 /// # Errors
 /// One line that says what is wrong and what to do.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
-    telemetry::log(&settings.log)?;
+    begin_telemetry(&settings)?;
     protect_memory();
     check(&settings)?;
     let listener = listen(&settings.listen).await?;
     let _lock = settings.database_url.is_none().then(|| lock_folder(&settings)).transpose()?;
     run(start(settings, Clock::system()).await?, listener).await
+}
+
+/// Starts the log, and traces if the settings say where they go.
+///
+/// # Errors
+/// One line that names the setting that is wrong.
+pub fn begin_telemetry(settings: &Settings) -> anyhow::Result<()> {
+    let traces = traces::open(settings)?;
+    Ok(telemetry::log(&settings.log, traces)?)
 }
 
 /// Opens the broker, creates the first API key if the database has no key, and starts the jobs.
@@ -66,17 +79,39 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Arc<App>>
     let langsmith = LangSmith::open(&settings)?;
     let limits = Limits::new(&settings).map_err(|problem| OpenError::Setting("TRUSTED_PROXIES", problem))?;
     let cors = cors(&settings.cors_origins).map_err(|problem| OpenError::Setting("CORS_ORIGINS", problem))?;
-    let broker = Broker::open_server(settings, clock).await?;
+    let connections_max = connections_max(&settings);
+    let broker = open(settings, clock).await?;
     broker.end_leases_of_other_processes().await?;
     jobs::encryption_keys::announce(&broker).await?;
     first_key::create(&broker).await?;
     record_start(&broker).await?;
     let remember = Duration::from_secs(broker.settings.api_key_cache_seconds);
     let api_keys = ApiKeys::new(broker.store().clone(), remember);
-    let app = App { api_keys, langsmith, limits, cors, leaving: Arc::new(AtomicBool::new(false)), broker };
+    let waiting_places = Semaphore::new(waiting_places(connections_max));
+    let leaving = Arc::new(AtomicBool::new(false));
+    let app = App { api_keys, langsmith, limits, cors, leaving, connections_max, waiting_places, broker };
     let _ = METRICS.database.set(database_kind(&app.broker));
     jobs::schedule::start(&app.broker);
     Ok(Arc::new(app))
+}
+
+/// Opens the broker. While the database cannot be reached it waits, as long as the settings say: a machine or a cluster that
+/// starts as a whole starts the database at the same time.
+async fn open(settings: Settings, clock: Clock) -> Result<Arc<Broker>, OpenError> {
+    let until = Instant::now() + Duration::from_secs(settings.database_wait_seconds);
+    loop {
+        match Broker::open_server(settings.clone(), clock.clone()).await {
+            Err(error) if error.may_pass() && Instant::now() < until => {
+                let seconds = until.saturating_duration_since(Instant::now()).as_secs();
+                tracing::warn!(
+                    event = "database.awaited", %error, seconds,
+                    "the server cannot start without its database; it will try again every second, for this time"
+                );
+                tokio::time::sleep(OPEN_AGAIN_AFTER).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Stops the broker of an application: finishes work in progress, writes the recorded uses of tokens, and no longer counts
@@ -96,6 +131,7 @@ pub async fn stop(app: &App) {
         tracing::warn!(event = "usage.not_written", %error, "could not write when tokens were last used");
     }
     jobs::encryption_keys::end(&app.broker).await;
+    telemetry::traces::end().await;
 }
 
 /// Binds the address before anything else is opened, so that a port in use is reported at once.
@@ -153,11 +189,10 @@ pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
         }
         stopping.broker.shutdown.cancel();
     });
-    let connections_max = connections_max(&app.broker.settings);
     let serving = tokio::spawn(serve::serve(
         listener,
         http::router(Arc::clone(&app)),
-        connections_max,
+        app.connections_max,
         Arc::clone(&app.leaving),
         app.broker.shutdown.clone(),
     ));
@@ -209,6 +244,11 @@ fn connections_max(settings: &Settings) -> usize {
         );
     }
     settings.max_connections.min(possible)
+}
+
+/// How many of the connections may wait for a consent at the same time.
+fn waiting_places(connections: usize) -> usize {
+    connections.saturating_sub((connections / 20).clamp(4, 500)).clamp(1, Semaphore::MAX_PERMITS)
 }
 
 /// Says at start what the settings, or records of earlier versions, leave open.
@@ -264,6 +304,7 @@ mod tests {
     fn no_more_connections_are_accepted_than_settings_and_open_files_permit() {
         let few = Settings { max_connections: 3, ..Settings::default() };
         assert_eq!(connections_max(&few), 3);
+        assert_eq!([1, 8, 24, 20_000].map(waiting_places), [1, 4, 20, 19_500]);
         let many = Settings { max_connections: usize::MAX, ..Settings::default() };
         if let Some(files) = getrlimit(Resource::Nofile).maximum {
             assert!(u64::try_from(connections_max(&many)).unwrap() < files);

@@ -1,33 +1,37 @@
-//! Logs and metrics.
+//! Logs, metrics and traces.
 //! Owns: their formats, and the cap on libraries whose detailed logs can hold secrets.
 //! Must not know: what is logged.
 
 mod json;
 pub mod metrics;
+#[cfg_attr(not(feature = "otlp"), path = "telemetry/no_traces.rs")]
+pub mod traces;
 
 use std::io::IsTerminal;
 
 pub use self::json::REQUEST_SPAN;
-use self::json::json_layer;
+use self::{json::json_layer, traces::Traces};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Crates whose fine-grained logs hold headers, bodies or bound values.
 const CAPPED: [&str; 9] =
     ["hyper", "hyper_util", "reqwest", "rustls", "sqlx", "tower_http", "h2", "axum", "tokio_util"];
 
-/// Starts logging to standard error: plain lines on a terminal, JSON elsewhere.
+/// Starts logging to standard error, plain lines on a terminal and JSON elsewhere, and exporting `traces`.
 ///
 /// # Errors
 /// [`LogFilterError`] names the part of `filter` that is wrong.
-pub fn log(filter: &str) -> Result<(), LogFilterError> {
+pub fn log(filter: &str, traces: Option<Traces>) -> Result<(), LogFilterError> {
     let mut filter = parse(filter)?;
     let capped = CAPPED.map(|target| format!("{target}=warn"));
-    for directive in capped.into_iter().chain([format!("{REQUEST_SPAN}=error")]) {
+    // `server/traces.rs` reports what OpenTelemetry's own lines say, once and not with every batch.
+    let own = [format!("{REQUEST_SPAN}=error"), format!("{}=error", traces::TARGET), "opentelemetry=off".to_owned()];
+    for directive in capped.into_iter().chain(own) {
         if let Ok(directive) = directive.parse() {
             filter = filter.add_directive(directive);
         }
     }
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(traces::layer(traces));
     if std::io::stderr().is_terminal() {
         registry.with(fmt::layer().with_writer(std::io::stderr)).init();
     } else {

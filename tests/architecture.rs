@@ -36,7 +36,7 @@ const EVERYTHING: &str = "*";
 const ROOMS: &[(&str, &str)] = &[
     (
         "broker",
-        "rules backoff persist error usage limits pending notifications handouts refusals key_ring open < context < \
+        "rules backoff persist error usage limits pending notifications handouts refusals sights key_ring open < context < \
          audit < clients < tokens < providers consent connections rotation < authenticate < jobs",
     ),
     (

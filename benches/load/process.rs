@@ -14,8 +14,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::{
+    bare,
     client::{self, Answer, Sent},
-    seed, yardstick,
+    seed, waiters, yardstick,
 };
 
 /// The administrator's key of every replica. It guards nothing but made-up tokens on this machine.
@@ -39,8 +40,17 @@ impl Drop for Process {
 impl Process {
     /// This program again, as the yardstick, which tells its address on its first line.
     pub fn start_yardstick(database_url: &str) -> anyhow::Result<Self> {
+        Self::start_this([yardstick::ARGUMENT, database_url])
+    }
+
+    /// The same as the yardstick of waiting, with room for so many waiters.
+    pub fn start_bare_long_poll(waiters: usize) -> anyhow::Result<Self> {
+        Self::start_this([bare::ARGUMENT, &waiters::slots(waiters).to_string()])
+    }
+
+    fn start_this(arguments: [&str; 2]) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args([yardstick::ARGUMENT, database_url])
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .context("starting the yardstick")?;

@@ -15,6 +15,7 @@ use super::{
     open::{OpenError, address_guard, consent, handout_mode, open_store, open_store_of_server, public_url},
     persist::Unstored,
     refusals::{Denial, Refusals, Replay},
+    sights::Sights,
     usage::Usage,
 };
 use crate::{
@@ -48,6 +49,8 @@ pub struct Broker {
     pub outbound: Outbound,
     /// Who waits for what.
     pub notifications: Notifications,
+    /// What those who wait see.
+    pub sights: Sights,
     /// What runs at a time, and what was refused a moment ago.
     pub limits: Limits,
     /// Which grants cannot be stored for now.
@@ -85,6 +88,7 @@ impl Broker {
         let catalog = Catalog::load(settings.catalog_file.as_deref())?;
         let timeout = Duration::from_secs(settings.provider_timeout_seconds);
         let outbound = Outbound::new(address_guard(&settings)?, timeout).map_err(OpenError::Trust)?;
+        let outbound = outbound.with_trace_context(settings.trace_context_to_providers == "on");
         let store = if is_server {
             open_store_of_server(&settings, &clock).await?
         } else {
@@ -104,6 +108,7 @@ impl Broker {
             clock,
             catalog,
             outbound,
+            sights: Sights::default(),
             limits: Limits::default(),
             unstored: Unstored::default(),
             usage: Usage::default(),

@@ -127,6 +127,7 @@ impl From<StoreError> for BrokerError {
         match error {
             StoreError::Unavailable(outage, reason) => Self::Unavailable(outage, reason),
             // While the server runs, not its settings are wrong: the password or the rights were changed.
+            StoreError::NotReached(reason) => Self::Unavailable(Outage::Unreachable, reason),
             StoreError::Location(reason) => Self::Unavailable(Outage::Denied, reason),
             StoreError::Audit(reason) => Self::Audit(reason),
             StoreError::Conflict => Self::Conflict("It was changed at the same moment. Try again.".into()),

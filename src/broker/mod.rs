@@ -25,5 +25,6 @@ pub mod providers;
 pub mod refusals;
 pub mod rotation;
 pub mod rules;
+pub mod sights;
 pub mod tokens;
 pub mod usage;

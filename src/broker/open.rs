@@ -15,7 +15,7 @@ use crate::{
     cipher::KeyRing,
     clock::Clock,
     config::Settings,
-    model::{consent::Consent, web_address},
+    model::{consent::Consent, outage::Outage, web_address},
     outbound::address::AddressGuard,
     store::{db::Location, error::StoreError, handle::Store, postgres::PostgresLocation},
 };
@@ -45,6 +45,14 @@ pub enum OpenError {
         root_cause(.0)
     )]
     Trust(reqwest::Error),
+}
+
+impl OpenError {
+    /// True when the database cannot be reached, which may pass.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Store(StoreError::NotReached(_) | StoreError::Unavailable(Outage::Unreachable, _)))
+    }
 }
 
 /// Opens the database the settings name, with the keys they name.

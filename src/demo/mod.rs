@@ -23,7 +23,6 @@ use crate::{
     http::serve,
     model::{actor::Act, client::ClientAuthentication},
     server::{self, lock_folder, protect_memory},
-    telemetry,
     terminal::print,
 };
 
@@ -45,7 +44,7 @@ pub async fn demo(mut settings: Settings, keep_folder: bool) -> anyhow::Result<(
     if settings.log == "info" {
         settings.log = "warn".into();
     }
-    telemetry::log(&settings.log)?;
+    server::begin_telemetry(&settings)?;
     protect_memory();
     let listener = server::listen(&settings.listen).await?;
     // With port 0 the operating system chooses the port, which is known only now.

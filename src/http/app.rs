@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
+use tokio::sync::Semaphore;
 use tower_http::cors::CorsLayer;
 
 use super::limits::Limits;
@@ -26,4 +27,9 @@ pub struct App {
     pub cors: Option<CorsLayer>,
     /// True when the process stops soon: it is not ready any more, and still serves.
     pub leaving: Arc<AtomicBool>,
+    /// How many connections are accepted at the same time.
+    pub connections_max: usize,
+    /// The places of those who wait for a consent. A few connections fewer, so that others are still served when all of
+    /// them are taken.
+    pub waiting_places: Semaphore,
 }

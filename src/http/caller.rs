@@ -84,7 +84,8 @@ async fn identify(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
         // A key of our own is never sent to LangSmith, whatever else the request has.
         Some(langsmith) => match keys.find(|key| is_generated(key)) {
             Some(key) => key,
-            None => return of_langsmith(langsmith, parts, app).await,
+            // Boxed: no waiter should carry the state of a request to LangSmith.
+            None => return Box::pin(of_langsmith(langsmith, parts, app)).await,
         },
     };
     let record = look_up(key, app).await?.ok_or_else(|| {

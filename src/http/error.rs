@@ -128,6 +128,8 @@ pub enum ApiError {
     HeadTooLarge,
     /// More than the limits allow; the next try makes sense after this time.
     TooMany(Excess, Duration),
+    /// As many wait for a consent as this process can hold.
+    NoPlaceToWait,
     /// The workspace is running as many discoveries as allowed.
     TooManyDiscoveries {
         /// How many may run.
@@ -285,6 +287,11 @@ impl ApiError {
                 "A request may have at most 64 headers, and with its request line at most 32 KiB.",
             ),
             Self::TooMany(excess, _) => table(StatusCode::TOO_MANY_REQUESTS, excess.code(), excess.detail()),
+            Self::NoPlaceToWait => table(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too_many_waiters",
+                "This server has no place for another waiting request. Try again after the time in Retry-After.",
+            ),
             Self::TooManyDiscoveries { limit, .. } => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_discoveries",
@@ -332,6 +339,7 @@ impl ApiError {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::LangSmith(Refusal::Unavailable { retry_after }) => Some(retry_after.as_secs().max(1)),
+            Self::NoPlaceToWait => Some(2),
             Self::AuditUnavailable
             | Self::DatabaseUnavailable(Outage::Unreachable | Outage::Busy | Outage::ReadOnly) => Some(1),
             // Until somebody acts, more attempts change nothing.

@@ -26,6 +26,7 @@ use crate::{
     telemetry::{
         REQUEST_SPAN,
         metrics::{METRICS, Method, NONE},
+        traces::RequestTrace,
     },
 };
 
@@ -44,13 +45,16 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     request.headers_mut().insert(REQUEST_ID, id.clone());
     let template = route.as_ref().map_or(NONE, MatchedPath::as_str);
     // Log lines of this request carry its id and its route.
-    let span = tracing::error_span!(
-        target: REQUEST_SPAN,
-        REQUEST_SPAN,
-        request_id = id.to_str().ok(),
-        method = method.as_str(),
-        route = template
-    );
+    let trace = RequestTrace::begin(request.headers(), method.as_str(), template, &id);
+    let span = trace.within(|| {
+        tracing::error_span!(
+            target: REQUEST_SPAN,
+            REQUEST_SPAN,
+            request_id = id.to_str().ok(),
+            method = method.as_str(),
+            route = template
+        )
+    });
     let answer = async {
         let mut response = match checked.and_then(|()| limit(&app, &request)) {
             Ok(()) => {
@@ -69,6 +73,7 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
         tracing::debug!(event = "request.finished", status, milliseconds, "request finished");
         let code = response.extensions().get::<ErrorCode>().map_or(NONE, |code| code.0);
         METRICS.requests.count(template, method, status, code, took);
+        trace.end(status, code);
         response
     };
     let mut response = answer.instrument(span).await;

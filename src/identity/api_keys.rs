@@ -97,7 +97,9 @@ impl ApiKeys {
         if let Some(known) = known {
             return Ok(Some(known).filter(|key| key.is_valid(now)));
         }
-        let Some(key) = self.store.api_key(digest).await?.map(Arc::new) else { return Ok(None) };
+        // Boxed, because it is rare: no waiter should carry the state of a query.
+        let read = Box::pin(self.store.api_key(digest)).await?;
+        let Some(key) = read.map(Arc::new) else { return Ok(None) };
         if let Some(remembered) = &self.remembered {
             remembered.insert(digest, Arc::clone(&key));
         }

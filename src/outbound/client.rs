@@ -18,7 +18,10 @@ use reqwest::{
 use url::Url;
 
 use super::address::{AddressGuard, Refusal};
-use crate::telemetry::metrics::{Endpoint, METRICS, Provider, UpstreamOutcome};
+use crate::telemetry::{
+    metrics::{Endpoint, Label, METRICS, Provider, UpstreamOutcome},
+    traces::CallTrace,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// No valid response of an authorization server is larger.
@@ -33,6 +36,9 @@ pub struct Outbound {
     guard: AddressGuard,
     /// Under which name its requests are measured.
     provider: Arc<Provider>,
+    /// The provider whose servers it calls.
+    provider_id: Option<Arc<str>>,
+    sends_trace_context: bool,
 }
 
 /// A response of any status.
@@ -101,13 +107,22 @@ impl Outbound {
             .timeout(timeout)
             .dns_resolver(std::sync::Arc::new(guard.clone()));
         let client = trust(client)?.build()?;
-        Ok(Self { client, guard, provider: METRICS.providers.none() })
+        let provider = METRICS.providers.none();
+        Ok(Self { client, guard, provider, provider_id: None, sends_trace_context: false })
+    }
+
+    /// The same client. With `sends` its requests carry the trace context of the request that is being served, if there
+    /// is a trace.
+    #[must_use]
+    pub fn with_trace_context(self, sends: bool) -> Self {
+        Self { sends_trace_context: sends, ..self }
     }
 
     /// The same client, for requests to the servers of this provider.
     #[must_use]
     pub fn of_provider(&self, provider_id: &str) -> Self {
-        Self { provider: METRICS.providers.of(provider_id), ..self.clone() }
+        let provider = METRICS.providers.of(provider_id);
+        Self { provider, provider_id: Some(provider_id.into()), ..self.clone() }
     }
 
     /// The guard of this client.
@@ -139,8 +154,9 @@ impl Outbound {
     /// # Errors
     /// [`CallError`]. A response of any status is not an error.
     pub async fn head_of(&self, endpoint: Endpoint, request: RequestBuilder) -> Result<(u16, Vec<String>), CallError> {
-        let mut call = Call::begin(&self.provider, endpoint);
-        let response = call.settle(request.send().await.map_err(|error| call_error(&error)))?;
+        let mut call = self.begin(endpoint);
+        let response =
+            call.settle(self.with_context(&call, request).send().await.map_err(|error| call_error(&error)))?;
         call.outcome = outcome_of(response.status().as_u16());
         let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
         let challenges = challenges.filter_map(|value| value.to_str().ok()).map(ToOwned::to_owned).collect();
@@ -157,10 +173,24 @@ impl Outbound {
         request: RequestBuilder,
         now: DateTime<Utc>,
     ) -> Result<Answer, CallError> {
-        let mut call = Call::begin(&self.provider, endpoint);
-        let answer = call.settle(receive(request, now).await)?;
+        let mut call = self.begin(endpoint);
+        let answer = call.settle(receive(self.with_context(&call, request), now).await)?;
         call.outcome = outcome_of(answer.status);
         Ok(answer)
+    }
+
+    fn begin(&self, endpoint: Endpoint) -> Call<'_> {
+        Call {
+            provider: &self.provider,
+            endpoint,
+            outcome: UpstreamOutcome::Abandoned,
+            began: Instant::now(),
+            trace: CallTrace::begin(endpoint.name(), self.provider_id.as_deref()),
+        }
+    }
+
+    fn with_context(&self, call: &Call<'_>, request: RequestBuilder) -> RequestBuilder {
+        if self.sends_trace_context { request.headers(call.trace.headers()) } else { request }
     }
 }
 
@@ -184,13 +214,10 @@ struct Call<'p> {
     endpoint: Endpoint,
     outcome: UpstreamOutcome,
     began: Instant,
+    trace: CallTrace,
 }
 
-impl<'p> Call<'p> {
-    fn begin(provider: &'p Provider, endpoint: Endpoint) -> Self {
-        Self { provider, endpoint, outcome: UpstreamOutcome::Abandoned, began: Instant::now() }
-    }
-
+impl Call<'_> {
     /// Notes why there is no response.
     fn settle<T>(&mut self, result: Result<T, CallError>) -> Result<T, CallError> {
         result.inspect_err(|error| {
@@ -210,6 +237,7 @@ impl Drop for Call<'_> {
         let upstream = self.provider.upstream.of(self.endpoint);
         upstream.requests.of(self.outcome).increment();
         upstream.seconds.record(self.began.elapsed());
+        self.trace.note(self.outcome.name(), self.outcome != UpstreamOutcome::Ok);
     }
 }
 

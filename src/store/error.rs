@@ -49,6 +49,9 @@ pub enum StoreError {
     /// A sealed value cannot be opened.
     #[error(transparent)]
     NotOpened(#[from] NotOpened),
+    /// A first connection could not be opened: the database is not there, or not yet.
+    #[error("{0}")]
+    NotReached(String),
     /// The settings do not name a usable database.
     #[error("{0}")]
     Location(String),

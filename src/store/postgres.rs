@@ -193,15 +193,19 @@ impl Target {
                 "the host name cannot be resolved. Check its spelling and the DNS".to_owned()
             }
             sqlx::Error::Io(io) => io.to_string(),
-            sqlx::Error::Tls(tls) => format!("TLS failed: {tls}"),
+            sqlx::Error::Tls(tls) => return StoreError::Location(self.failed(&format!("TLS failed: {tls}"))),
             sqlx::Error::Database(refusal) if refusal.code().is_some_and(|code| is_bad_login(&code)) => {
                 let reason = refusal.message();
                 return StoreError::Location(format!("{}: PostgreSQL refused the connection: {reason}", self.setting));
             }
             _ => return error.into(),
         };
+        StoreError::NotReached(self.failed(&problem))
+    }
+
+    fn failed(&self, problem: &str) -> String {
         let (host, port) = (self.options.get_host(), self.options.get_port());
-        StoreError::Location(format!("cannot connect to the database at {host}:{port} ({}): {problem}", self.setting))
+        format!("cannot connect to the database at {host}:{port} ({}): {problem}", self.setting)
     }
 }
 

@@ -23,7 +23,7 @@ pub use self::{
     },
     requests::{KnownRoute, Method, NONE},
     text::CONTENT_TYPE,
-    value::{Counted, Counter, Each, Gauge, Histogram, Timed},
+    value::{Counted, Counter, Each, Gauge, Histogram, Label, Timed},
 };
 
 /// The metrics of this process.

@@ -12,9 +12,11 @@ use crate::{
     broker::{
         context::Broker,
         error::BrokerError,
+        sights::Seen,
         tokens::fresh::{Usable, ensure_fresh},
     },
     model::{actor::Act, authorization_request::Status, key_limits::Reach, token::Token},
+    store::error::StoreError,
     telemetry::metrics::METRICS,
 };
 
@@ -80,29 +82,45 @@ enum Look {
     Open(Duration),
 }
 
+async fn see(broker: &Broker, reach: Reach<'_>, id: Uuid) -> Result<Option<Seen>, StoreError> {
+    let Some(request) = broker.store.authorization_request(reach, id).await? else { return Ok(None) };
+    let token = match (request.status, request.token) {
+        (Status::Completed, Some(token)) => broker.store.token(reach.tenant, token).await?,
+        _ => None,
+    };
+    Ok(Some(Seen { request, token }))
+}
+
 async fn look(broker: &Arc<Broker>, reach: Reach<'_>, id: Uuid, act: &Act) -> Result<Look, BrokerError> {
     let nothing = |error, error_description| Look::Ended(Waited::NotFound { error, error_description });
+    let seen = match reach.limits {
+        None => {
+            let see = || async { Arc::new(see(broker, reach, id).await) };
+            broker.sights.get((reach.tenant.clone(), id), see).await
+        }
+        // What a limited key reaches is in the statement.
+        Some(_) => Arc::new(see(broker, reach, id).await),
+    };
     let now = broker.clock.now();
-    let request = broker.store.authorization_request(reach, id).await?.filter(|request| request.expires_at > now);
-    let Some(request) = request else { return Ok(nothing(None, None)) };
-    if is_interrupted(&request, now) {
+    let seen = seen.as_ref().as_ref().map_err(Clone::clone)?.as_ref().filter(|seen| seen.request.expires_at > now);
+    let Some(Seen { request, token }) = seen else { return Ok(nothing(None, None)) };
+    if is_interrupted(request, now) {
         let description = "the server stopped while the code was exchanged; authenticate again";
         return Ok(nothing(Some("server_error".into()), Some(description.into())));
     }
-    match (request.status, request.token) {
+    match (request.status, token) {
         (Status::Pending | Status::Exchanging, _) => {
             // The end of a server in the middle of an exchange wakes nobody. The request is looked at while the exchange
             // may still run, and at the moment from which on it counts as interrupted.
             let next =
-                interrupted_at(&request).unwrap_or_else(|| now + EXCHANGE_MAX * rand::random_range(600..900) / 1000);
+                interrupted_at(request).unwrap_or_else(|| now + EXCHANGE_MAX * rand::random_range(600..900) / 1000);
             // A moment longer, so that the look after it finds the request interrupted or expired.
             let left = (next.min(request.expires_at) - now).to_std().unwrap_or_default();
             Ok(Look::Open(left + Duration::from_millis(10)))
         }
         (Status::Completed, Some(token)) => {
-            let Some(token) = broker.store.token(reach.tenant, token).await? else { return Ok(nothing(None, None)) };
-            let token = match ensure_fresh(broker, &token, None, act).await? {
-                Usable::Current => Box::new(token),
+            let token = match ensure_fresh(broker, token, None, act).await? {
+                Usable::Current => Box::new(token.clone()),
                 Usable::Refreshed(token) => token,
                 Usable::ConsentNeeded => {
                     let description = "the token that this consent led to has expired or is dead, and cannot be refreshed; \
@@ -113,6 +131,6 @@ async fn look(broker: &Arc<Broker>, reach: Reach<'_>, id: Uuid, act: &Act) -> Re
             Ok(Look::Ended(Waited::Completed(token)))
         }
         (Status::Completed, None) => Ok(nothing(None, None)),
-        (Status::Failed, _) => Ok(nothing(request.error, request.error_description)),
+        (Status::Failed, _) => Ok(nothing(request.error.clone(), request.error_description.clone())),
     }
 }

@@ -25,6 +25,7 @@ use crate::{
         error::{ApiError, ErrorBody, Excess, Faults},
     },
     identity::{Caller, Permission},
+    model::token::Token,
 };
 
 /// When another try makes sense after too many waits.
@@ -83,6 +84,12 @@ pub enum AuthWaitStatus {
             description = "The API key, or the user of LangSmith, has too many waits open (`too_many_waits`), or \
                 sends too many requests",
         ),
+        (
+            status = 503,
+            body = ErrorBody,
+            description = "This server holds as many waits as it has connections for (`too_many_waiters`), or something \
+                that it depends on is unavailable",
+        ),
     ),
 )]
 pub async fn wait(
@@ -100,6 +107,12 @@ pub async fn wait(
             Some(app.broker.limits.begin(key).ok_or(ApiError::TooMany(Excess::Waits, RETRY_AFTER))?)
         }
     };
+    // One who does not wait needs no place.
+    let _place = if timeout.is_zero() {
+        None
+    } else {
+        Some(app.waiting_places.try_acquire().map_err(|_| ApiError::NoPlaceToWait)?)
+    };
     let waited = match Uuid::try_parse(&auth_id) {
         Ok(id) => wait_for(&app.broker, caller.reach(), id, timeout, &caller.act).await?,
         Err(_) => Waited::NotFound { error: None, error_description: None },
@@ -107,10 +120,8 @@ pub async fn wait(
     let answer = |status, token| WaitResponse { status, token, error: None, error_description: None };
     Ok(Json(match waited {
         Waited::Completed(token) => {
-            // Who waited for minutes may have lost the key meanwhile.
-            caller.check_again(&app).await?;
-            let (agent_id, now) = (&token.subject.agent_id, app.broker.clock.now());
-            app.broker.handouts.record(&token, agent_id, &caller.act, now).await?;
+            // Boxed: those who sleep should not carry the state of what comes after.
+            Box::pin(hand_out(&app, &caller, &token)).await?;
             answer(AuthWaitStatus::Completed, Some(token.access_token.expose_secret().to_owned()))
         }
         Waited::Pending => answer(AuthWaitStatus::Pending, None),
@@ -119,6 +130,13 @@ pub async fn wait(
             WaitResponse { error, error_description, ..answer(AuthWaitStatus::NotFound, None) }
         }
     }))
+}
+
+async fn hand_out(app: &App, caller: &Caller, token: &Token) -> Result<(), ApiError> {
+    // Who waited for minutes may have lost the key meanwhile.
+    caller.check_again(app).await?;
+    let (agent_id, now) = (&token.subject.agent_id, app.broker.clock.now());
+    Ok(app.broker.handouts.record(token, agent_id, &caller.act, now).await?)
 }
 
 fn timeout(query: &str, max: i64) -> Result<Duration, ApiError> {

@@ -125,6 +125,8 @@ label! {
         Identity = "identity",
         /// Vault, which decrypts encryption keys.
         Vault = "vault",
+        /// The collector of traces.
+        Traces = "traces",
     }
 }
 

@@ -37,6 +37,11 @@ pub trait Label: Copy + 'static {
 
     /// Which of them it is.
     fn index(self) -> usize;
+
+    /// Its text.
+    fn name(self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
 }
 
 /// One value for each value of a label.

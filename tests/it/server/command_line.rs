@@ -97,11 +97,22 @@ async fn a_value_that_makes_no_sense_is_refused_by_name() {
         ("ALLOW_PRIVATE_UPSTREAMS", "10.0.0.0/99"),
         ("CONSENT", "perhaps"),
         ("IDENTITY", "nobody"),
+        ("OTLP_ENDPOINT", "collector:4318"),
+        ("TRACE_CONTEXT_TO_PROVIDERS", "on"),
     ] {
         let refused = serve(&[(name, value)]).await;
         let line = refused.expect_refusal();
         assert!(line.to_uppercase().contains(name), "{name}: {line}");
     }
+}
+
+#[cfg(not(feature = "otlp"))]
+#[tokio::test]
+async fn an_address_for_traces_is_refused_by_a_build_that_has_none() {
+    let refused = serve(&[("OTLP_ENDPOINT", "http://127.0.0.1:4318")]).await;
+    let line = refused.expect_refusal();
+    assert!(line.contains("AGENT_AUTH_OTLP_ENDPOINT: this build has no traces;"), "{line}");
+    assert!(line.contains("--features otlp") && line.ends_with("or remove this setting"), "{line}");
 }
 
 #[tokio::test]
@@ -116,8 +127,9 @@ async fn a_taken_port_is_refused_in_one_line_that_names_it() {
 #[tokio::test]
 async fn a_database_that_is_not_there_is_refused_without_its_password() {
     let key = encryption_key("first");
-    let refused =
-        serve(&[("DATABASE_URL", "postgres://someone:hunter2@127.0.0.1:1/nothing"), ("ENCRYPTION_KEYS", &key)]).await;
+    let url = "postgres://someone:hunter2@127.0.0.1:1/nothing";
+    let refused = serve(&[("DATABASE_URL", url), ("ENCRYPTION_KEYS", &key), ("DATABASE_WAIT_SECONDS", "1")]).await;
+    assert!(refused.stderr.contains("database.awaited"), "{refused:?}");
     let line = refused.expect_refusal();
     for part in ["127.0.0.1:1 ", "AGENT_AUTH_DATABASE_URL", "the connection was refused", "is running"] {
         assert!(line.contains(part), "{part}: {line}");
@@ -130,7 +142,7 @@ async fn a_database_that_is_not_there_is_refused_without_its_password() {
 async fn a_database_host_that_does_not_exist_is_refused_by_name() {
     let key = encryption_key("first");
     let url = "postgres://someone:hunter2@no-such-host.invalid/nothing";
-    let refused = serve(&[("DATABASE_URL", url), ("ENCRYPTION_KEYS", &key)]).await;
+    let refused = serve(&[("DATABASE_URL", url), ("ENCRYPTION_KEYS", &key), ("DATABASE_WAIT_SECONDS", "0")]).await;
     let line = refused.expect_refusal();
     for part in ["no-such-host.invalid:5432", "AGENT_AUTH_DATABASE_URL", "cannot be resolved"] {
         assert!(line.contains(part), "{part}: {line}");

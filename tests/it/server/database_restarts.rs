@@ -7,9 +7,11 @@ use serde_json::Value;
 
 use crate::support::app::TestApp;
 use crate::support::authorization_server::{AuthorizationServer, identity};
+use crate::support::binary::Server;
 use crate::support::caller::{Caller, asking};
 use crate::support::cluster::Cluster;
 use crate::support::database::Database;
+use crate::support::eventually::eventually;
 
 const HOUR: u64 = 3600;
 
@@ -140,5 +142,23 @@ async fn a_restart_in_the_middle_of_a_thousand_waits_ends_all_of_them_rightly() 
         } else {
             assert_eq!(told["status"], "completed", "{told}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_are_started_before_their_database_wait_for_it_and_serve() {
+    let cluster = Cluster::start();
+    let database = Database::postgres_on(cluster.url()).await;
+    cluster.crash();
+    let servers = [Server::launch(&database.environment()), Server::launch(&database.environment())];
+    eventually(Duration::from_secs(20), async || {
+        servers.iter().all(|server| server.said_so_far().contains("database.awaited"))
+    })
+    .await;
+    cluster.start_again();
+    for server in servers {
+        server.ready().await;
+        let (status, said) = server.stop().await;
+        assert!(status.success(), "{said}");
     }
 }

@@ -229,6 +229,7 @@ async fn a_start_against_a_silent_server_ends_with_the_reason() {
     let address = silent.local_addr().expect("an address");
     let mut settings = Database::sqlite().settings();
     settings.database_url = Some(SecretString::from(format!("postgres://postgres@{address}/postgres")));
+    settings.database_wait_seconds = 0;
     let started = tokio::time::timeout(ANSWERED_WITHIN, server::start(settings, Clock::system())).await;
     let error = started.expect("it ends").err().expect("it cannot start").to_string();
     assert!(error.contains(&address.to_string()) && error.contains("no response"), "{error}");

@@ -11,6 +11,7 @@ use crate::support::authorization_server::AuthorizationServer;
 use crate::support::binary::Server;
 use crate::support::caller::asking;
 use crate::support::database::Database;
+use crate::support::eventually::eventually;
 
 fn environment(database: &Database, more: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut environment = database.environment();
@@ -157,6 +158,46 @@ async fn a_request_that_http_forbids_is_refused_in_json() {
     connection.write_all(old).unwrap();
     let answer = whole_answer(connection).await;
     assert!(answer.starts_with("HTTP/1.0 200"), "HTTP/1.0 needs no Host: {answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_places_are_taken_new_waiters_are_sent_away_and_others_are_served() {
+    let database = Database::postgres().await;
+    let server = Server::start_with_files(&database.environment(), 64).await;
+    let provider = AuthorizationServer::start().await;
+    let key = database.bootstrap_key.clone();
+    server.post(&key, "/v2/auth/providers", &provider.definition("acme")).await;
+    let begun = server.post(&key, "/v2/auth/authenticate", &asking("alice", &["read"])).await;
+    let auth_id = begun["auth_id"].as_str().expect("an id");
+    let request = format!(
+        "GET /v2/auth/wait/{auth_id}?timeout=60 HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\nconnection: close\r\n\r\n"
+    );
+    // Sixty-four files less thirty-two for others and eight for the database, of which four are for those who do not wait.
+    let waiting: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut connection = connect(&server);
+            connection.write_all(request.as_bytes()).expect("sent");
+            connection
+        })
+        .collect();
+    let metrics = async || server.get("/metrics").await.expect("metrics").1;
+    eventually(Duration::from_secs(20), async || metrics().await.contains("agent_auth_waiters 20\n")).await;
+    for _ in 0..30 {
+        let mut connection = connect(&server);
+        connection.write_all(request.as_bytes()).expect("sent");
+        let answer = whole_answer(connection).await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 2\r\n"), "{answer}");
+        assert!(answer.contains(r#""code":"too_many_waiters""#), "{answer}");
+    }
+    let (status, now) = server.get_with_key(&key, &format!("/v2/auth/wait/{auth_id}?timeout=0")).await.expect("served");
+    assert!(status == 200 && now.contains("pending"), "{status} {now}");
+    // Whoever disconnects leaves a place.
+    drop(waiting);
+    eventually(Duration::from_secs(20), async || metrics().await.contains("agent_auth_waiters 0\n")).await;
+    let mut connection = connect(&server);
+    connection.write_all(request.replace("timeout=60", "timeout=1").as_bytes()).expect("sent");
+    let answer = whole_answer(connection).await;
+    assert!(answer.contains(r#""status":"timeout""#), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
