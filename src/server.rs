@@ -89,7 +89,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Arc<App>>
     let api_keys = ApiKeys::new(broker.store().clone(), remember);
     let waiting_places = Semaphore::new(waiting_places(connections_max));
     let leaving = Arc::new(AtomicBool::new(false));
-    let app = App { api_keys, langsmith, limits, cors, leaving, connections_max, waiting_places, broker };
+    let app = App { broker, api_keys, langsmith, limits, cors, leaving, connections_max, waiting_places };
     let _ = METRICS.database.set(database_kind(&app.broker));
     jobs::schedule::start(&app.broker);
     Ok(Arc::new(app))

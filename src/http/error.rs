@@ -302,17 +302,7 @@ impl ApiError {
                 table(status, code, detail)
             }
             Self::DatabaseUnavailable(outage) => {
-                let detail = match outage {
-                    Outage::Unreachable => "The database does not respond. Try again in a moment.",
-                    Outage::Busy => {
-                        "Other requests were changing the same records for too long, so nothing was changed. Try again in a \
-                         moment."
-                    }
-                    Outage::ReadOnly => "The database is read-only at the moment. Try again in a moment.",
-                    Outage::Denied => "The database denies access to this server. Its operator has to grant it.",
-                    Outage::Full => "The database is full. Its operator has to make space.",
-                };
-                table(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", detail)
+                table(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", of_outage(*outage))
             }
             Self::AuditUnavailable => table(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -352,6 +342,19 @@ impl ApiError {
             }
             _ => None,
         }
+    }
+}
+
+/// Why the database cannot be used, and what helps.
+fn of_outage(outage: Outage) -> &'static str {
+    match outage {
+        Outage::Unreachable => "The database does not respond. Try again in a moment.",
+        Outage::Busy => {
+            "Other requests were changing the same records for too long, so nothing was changed. Try again in a moment."
+        }
+        Outage::ReadOnly => "The database is read-only at the moment. Try again in a moment.",
+        Outage::Denied => "The database denies access to this server. Its operator has to grant it.",
+        Outage::Full => "The database is full. Its operator has to make space.",
     }
 }
 

@@ -124,7 +124,7 @@ impl Race {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_gets_a_token_whose_replacement_was_reported_before() {
-    let race = Race::begin().await;
+    let race = Box::pin(Race::begin()).await;
     race.run().await;
     assert_eq!(race.outdated.load(Ordering::SeqCst), 0, "of {}", race.answers.load(Ordering::SeqCst));
     race.delete().await;
@@ -135,7 +135,7 @@ async fn nobody_gets_a_token_whose_replacement_was_reported_before() {
 /// The same race with the reports taken away: it must be noticed, or the test above would show nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_reports_the_race_shows_outdated_tokens() {
-    let race = Race::begin().await;
+    let race = Box::pin(Race::begin()).await;
     change_quietly(&race.here.database, "ALTER TABLE tokens DISABLE TRIGGER tokens_changed").await;
     race.run().await;
     assert!(race.outdated.load(Ordering::SeqCst) > 0, "of {}", race.answers.load(Ordering::SeqCst));
