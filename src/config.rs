@@ -3,6 +3,7 @@
 //! Must not know: what a setting is used for.
 
 mod service_links;
+pub mod shown;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,10 +12,11 @@ use std::{
 };
 
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use service_links::is_service_link;
+use shown::masked;
 
 /// The embedded defaults, which are also the documentation of every setting.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
@@ -52,32 +54,32 @@ static DEFAULTS: LazyLock<Table> = LazyLock::new(|| {
 });
 
 /// Every setting. `config/default.toml` describes each of them.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "config/default.toml documents each of them")]
 pub struct Settings {
     pub listen: String,
     #[serde(deserialize_with = "unset_when_empty")]
     pub public_url: Option<String>,
-    #[serde(deserialize_with = "secret_unset_when_empty")]
+    #[serde(deserialize_with = "secret_unset_when_empty", serialize_with = "masked")]
     pub database_url: Option<SecretString>,
     pub database_connections: u32,
     pub database_pooler: String,
-    #[serde(deserialize_with = "secret_unset_when_empty")]
+    #[serde(deserialize_with = "secret_unset_when_empty", serialize_with = "masked")]
     pub listen_database_url: Option<SecretString>,
     pub data_dir: PathBuf,
-    #[serde(deserialize_with = "secret_unset_when_empty")]
+    #[serde(deserialize_with = "secret_unset_when_empty", serialize_with = "masked")]
     pub encryption_keys: Option<SecretString>,
     #[serde(deserialize_with = "unset_when_empty")]
     pub vault_address: Option<String>,
     pub vault_transit_key: String,
-    #[serde(deserialize_with = "secret_unset_when_empty")]
+    #[serde(deserialize_with = "secret_unset_when_empty", serialize_with = "masked")]
     pub vault_token: Option<SecretString>,
     #[serde(deserialize_with = "unset_when_empty")]
     pub vault_namespace: Option<String>,
     #[serde(deserialize_with = "path_unset_when_empty")]
     pub vault_ca_file: Option<PathBuf>,
-    #[serde(deserialize_with = "secret_unset_when_empty")]
+    #[serde(deserialize_with = "secret_unset_when_empty", serialize_with = "masked")]
     pub bootstrap_api_key: Option<SecretString>,
     pub allow_private_upstreams: String,
     #[serde(deserialize_with = "path_unset_when_empty")]
@@ -103,6 +105,7 @@ pub struct Settings {
     pub shutdown_delay_seconds: u64,
     pub trusted_proxies: String,
     pub cors_origins: String,
+    pub console: String,
     pub key_requests_per_second: u32,
     pub address_requests_per_second: u32,
     pub failed_keys_per_minute: u32,
@@ -182,8 +185,10 @@ impl Settings {
         if !["admin", "agent"].contains(&self.langsmith_role.as_str()) {
             return refuse("langsmith_role", "expected `admin` or `agent`");
         }
-        if !["on", "off"].contains(&self.token_cache.as_str()) {
-            return refuse("token_cache", "expected `on` or `off`");
+        for (key, value) in [("token_cache", &self.token_cache), ("console", &self.console)] {
+            if !["on", "off"].contains(&value.as_str()) {
+                return refuse(key, "expected `on` or `off`");
+            }
         }
         let langsmith = [
             ("langsmith_endpoint", self.langsmith_endpoint.is_some()),

@@ -43,7 +43,7 @@ const ROOMS: &[(&str, &str)] = &[
         "store",
         "error key_limits token_changes postgres pooler sqlite db seal < client reads sealed_rows < key_check < handle < *",
     ),
-    ("http", "denial error address cors checks limits socket repoll app < act body < caller < browser api"),
+    ("http", "denial error address cors checks limits socket repoll app < act body < caller < browser api < console"),
 ];
 
 #[test]
