@@ -1,15 +1,10 @@
 //! Settings as they are shown to those who run the server: every one with its value and its meaning, no secret.
-//! Owns: what stands for a secret.
+//! Owns: the order, and the meanings.
 //! Must not know: where they are shown.
 
-use secrecy::SecretString;
-use serde::Serializer;
 use toml::{Table, Value};
 
 use super::{DEFAULT, Settings};
-
-/// What is shown for a secret that is set.
-const SECRET: &str = "set, not shown";
 
 /// A setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,14 +48,14 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// Writes that a secret is set, and nothing of it.
-pub(super) fn masked<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(if secret.is_some() { SECRET } else { "" })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{super::DEFAULTS, *};
+    use secrecy::SecretString;
+
+    use super::{
+        super::{DEFAULTS, SECRET},
+        *,
+    };
 
     #[test]
     fn every_setting_is_shown_with_its_meaning_and_no_secret() {

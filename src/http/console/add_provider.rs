@@ -15,7 +15,8 @@ use secrecy::SecretString;
 use super::{
     failure::{Failure, with_facts_of},
     form::{AdminForm, AnyForm},
-    frame::{Frame, show},
+    frame::Frame,
+    page::show,
     session::Session,
     words::{parameter, query},
 };

@@ -13,7 +13,8 @@ use axum::{
 
 use super::{
     failure::Failure,
-    frame::{Frame, show},
+    frame::Frame,
+    page::show,
     session::Session,
     words::{Moment, moment, parameter, query, shown, shown_if_any},
 };

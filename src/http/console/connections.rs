@@ -15,7 +15,8 @@ use uuid::Uuid;
 use super::{
     failure::Failure,
     form::AdminForm,
-    frame::{Frame, show},
+    frame::Frame,
+    page::show,
     session::Session,
     words::{Moment, condition, moment, parameter, query, shown, shown_if_any},
 };

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::frame::show;
+use super::page::show;
 use crate::{
     broker::error::BrokerError,
     http::{browser::callback::redirect, error::ApiError},

@@ -1,24 +1,9 @@
-//! The frame of every page: navigation, who is signed in, the look, and the headers.
-//! Owns: the stylesheet of the console, and the notices after a form was taken.
+//! The frame of every page: navigation, and who is signed in.
+//! Owns: the notices after a form was taken.
 //! Must not know: what a page shows.
 
-use std::sync::LazyLock;
-
-use askama::Template;
-use axum::{
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-};
-
 use super::{session::Session, words::shown};
-use crate::{
-    http::browser::pages::render::{headers_with_style, source_of},
-    identity::Permission,
-};
-
-/// The stylesheet that the layout inlines. The policy admits exactly these bytes.
-pub(super) const STYLE: &str = include_str!("style.css");
-static STYLE_SOURCE: LazyLock<String> = LazyLock::new(|| source_of(STYLE));
+use crate::identity::Permission;
 
 /// What every page of somebody who is signed in has.
 pub(super) struct Frame {
@@ -93,13 +78,4 @@ impl Frame {
         self.notice = NOTICES.iter().find(|(name, _)| Some(*name) == done).map(|(_, notice)| *notice);
         self
     }
-}
-
-/// A page, with its headers.
-pub(super) fn show(status: StatusCode, page: &impl Template) -> Response {
-    let Ok(body) = page.render() else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    let mut headers = headers_with_style(&STYLE_SOURCE, "'self'");
-    // Without the origin in it, a browser that sends no Sec-Fetch-Site could not be distinguished from another site.
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    (status, headers, body).into_response()
 }

@@ -17,7 +17,8 @@ use uuid::Uuid;
 use super::{
     failure::Failure,
     form::{AdminForm, AnyForm},
-    frame::{Frame, show},
+    frame::Frame,
+    page::show,
     session::Session,
     words::{Moment, moment, parameter, shown},
 };

@@ -10,6 +10,7 @@ mod form;
 mod frame;
 pub mod keys;
 pub mod overview;
+mod page;
 pub mod providers;
 pub mod requests;
 pub mod session;

@@ -13,7 +13,8 @@ use axum::{
 
 use super::{
     failure::Failure,
-    frame::{Frame, show},
+    frame::Frame,
+    page::show,
     session::Session,
     words::{condition, shown},
 };

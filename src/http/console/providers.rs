@@ -14,7 +14,8 @@ use axum::{
 use super::{
     failure::Failure,
     form::AdminForm,
-    frame::{Frame, show},
+    frame::Frame,
+    page::show,
     session::Session,
     words::{Moment, moment, parameter, shown},
 };

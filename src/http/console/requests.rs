@@ -9,7 +9,8 @@ use axum::{extract::State, http::StatusCode, response::Response};
 
 use super::{
     failure::Failure,
-    frame::{Frame, show},
+    frame::Frame,
+    page::show,
     session::Session,
     words::{Moment, moment, shown, shown_if_any},
 };

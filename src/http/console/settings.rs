@@ -7,11 +7,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 
-use super::{
-    failure::Failure,
-    frame::{Frame, show},
-    session::Session,
-};
+use super::{failure::Failure, frame::Frame, page::show, session::Session};
 use crate::{
     config::shown::Shown,
     http::{app::App, error::ApiError},

@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use super::{
     failure::{Failure, with_facts_of},
     form::{AnyForm, fields, require_same_origin, value_of},
-    frame::show,
+    page::show,
     session::Session,
 };
 use crate::{

@@ -57,7 +57,7 @@ impl Operator {
     /// Sends a form as the session's own pages do.
     async fn submit(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let token = hidden(&self.page("").await, "form_token");
-        let fields = [&[("form_token", &*token)], fields].concat();
+        let fields = [&[("form_token", &*token)][..], fields].concat();
         self.send(&at(path), &fields).await
     }
 

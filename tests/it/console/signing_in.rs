@@ -70,7 +70,7 @@ async fn nobody_sees_a_page_without_a_session(app: TestApp) {
     let made_up = Browser::new(&app);
     made_up.plant("__Host-agent-auth-console", "dGhpcy1pcy1ub3QtYS1zZXNzaW9uLW9mLW91cnMtMTIzNDU2Nzg");
     let plain = Browser::new(&app);
-    plain.plant("agent-auth-console", &cookie(&Operator::admin(&app).await));
+    plain.plant("agent-auth-console", &cookie(&*Operator::admin(&app).await));
     for browser in [Browser::new(&app), made_up, plain] {
         for path in PAGES.map(str::to_owned).iter().chain(&more) {
             let answer = browser.open(&at(path)).await;
@@ -89,7 +89,7 @@ async fn an_agents_key_and_an_unknown_one_do_not_sign_in(app: TestApp) {
     let agent = app.new_key(&["--role", "agent"]).await.key();
     let browser = Browser::new(&app);
     for (key, status, said) in [
-        (&*agent, 403, "an agent's key"),
+        (&*agent, 403, "an agent&#39;s key"),
         ("aauth_not-a-key-of-this-server", 401, "not a valid API key"),
         ("", 401, "not a valid API key"),
         ("<script>alert(1)</script>", 401, "not a valid API key"),
@@ -102,7 +102,7 @@ async fn an_agents_key_and_an_unknown_one_do_not_sign_in(app: TestApp) {
     }
     assert!(!is_signed_in(&browser).await);
     let viewer = app.new_key(&["--role", "viewer"]).await.key();
-    assert!(is_signed_in(&Operator::new(&app, &viewer).await).await);
+    assert!(is_signed_in(&*Operator::new(&app, &viewer).await).await);
 }
 
 async fn failed_sign_ins_are_throttled_and_audited(database: Database) {
