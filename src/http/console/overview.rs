@@ -34,7 +34,7 @@ const NAMED_MAX: i64 = 10;
 struct Count {
     name: &'static str,
     label: &'static str,
-    count: i64,
+    tokens: i64,
 }
 
 struct Attention {
@@ -63,7 +63,7 @@ pub async fn get(State(app): State<Arc<App>>, session: Session) -> Result<Respon
     let counts = Condition::NAMES.map(|(name, which)| Count {
         name,
         label: condition(which),
-        count: overview.counts.get(name).copied().unwrap_or_default(),
+        tokens: overview.counts.get(name).copied().unwrap_or_default(),
     });
     let providers = list::list(broker, reach).await?;
     let mut attention: Vec<Attention> = Vec::new();
