@@ -27,3 +27,4 @@ pub mod rotation;
 pub mod rules;
 pub mod tokens;
 pub mod usage;
+pub mod webhooks;

@@ -110,6 +110,14 @@ events! {
     TokenRevocationFailed = "token.revocation_failed",
     /// A deleted grant was revoked at its provider.
     TokenRevoked = "token.revoked",
+    /// A webhook was added.
+    WebhookCreated = "webhook.created",
+    /// A webhook was removed.
+    WebhookDeleted = "webhook.deleted",
+    /// A webhook is sent nothing any more: its server answered that it is gone.
+    WebhookDisabled = "webhook.disabled",
+    /// A webhook that was disabled is sent events again.
+    WebhookEnabled = "webhook.enabled",
 }
 
 /// How it ended.
@@ -164,6 +172,10 @@ pub struct Event {
     pub error: Option<String>,
     /// What else there is to say.
     pub details: BTreeMap<String, String>,
+    /// The account at the provider, for people. Webhooks are sent it; it is not recorded.
+    pub account_label: Option<String>,
+    /// Whether a refresh failed after others that succeeded, or succeeded after others that failed. Not recorded.
+    pub is_turn: bool,
 }
 
 impl Event {
@@ -184,6 +196,8 @@ impl Event {
             scopes: Vec::new(),
             error: None,
             details: BTreeMap::new(),
+            account_label: None,
+            is_turn: false,
         }
     }
 
@@ -191,7 +205,8 @@ impl Event {
     #[must_use]
     pub fn of_token(name: EventName, token: &Token, act: &Act, at: DateTime<Utc>) -> Self {
         let event = Self::new(name, act, &token.subject.tenant, at).of_subject(&token.subject);
-        event.at_provider(&token.provider_id).about_token(token.id).with_scopes(&token.scopes)
+        let event = event.at_provider(&token.provider_id).about_token(token.id).with_scopes(&token.scopes);
+        event.of_account(token.account_label.as_deref())
     }
 
     /// For this subject.
@@ -219,6 +234,20 @@ impl Event {
     #[must_use]
     pub fn about_token(mut self, token: Uuid) -> Self {
         self.token = Some(token);
+        self
+    }
+
+    /// Of the account that people know by this label.
+    #[must_use]
+    pub fn of_account(mut self, label: Option<&str>) -> Self {
+        self.account_label = label.map(ToOwned::to_owned);
+        self
+    }
+
+    /// A refresh that failed after others that succeeded, or the other way round.
+    #[must_use]
+    pub fn turning(mut self, is_turn: bool) -> Self {
+        self.is_turn = is_turn;
         self
     }
 

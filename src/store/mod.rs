@@ -35,3 +35,4 @@ mod sqlite;
 pub mod stock;
 mod token_changes;
 pub mod tokens;
+pub mod webhooks;

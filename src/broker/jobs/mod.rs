@@ -13,3 +13,4 @@ pub mod schedule;
 pub mod stock;
 pub mod sweep;
 pub mod usage;
+pub mod webhooks;

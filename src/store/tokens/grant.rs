@@ -45,6 +45,7 @@ impl Store {
         let subject = &wanted.subject;
         let event = Event::new(EventName::TokenIssued, act, &subject.tenant, now).of_subject(subject);
         let event = event.at_provider(provider_id).about_token(id).with_scopes(granted_scopes(wanted, grant));
+        let event = event.of_account(grant.account_label.as_deref());
         self.record(&mut tx, vec![event]).await?;
         tx.commit().await?;
         Ok(id)
@@ -71,7 +72,7 @@ impl Store {
             return self.completed_before(request).await;
         }
         let mut event = request.event(EventName::ConsentCompleted, act, now).about_token(id);
-        event = event.with_scopes(granted_scopes(&request.wanted, grant));
+        event = event.with_scopes(granted_scopes(&request.wanted, grant)).of_account(grant.account_label.as_deref());
         if let Some(account) = &grant.account_id {
             event = event.with("account_id", account);
         }

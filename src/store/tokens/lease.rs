@@ -244,7 +244,7 @@ impl Store {
             .execute()
             .await?;
         if written > 0 {
-            let event = Event::of_token(EventName::TokenRefreshed, token, act, now);
+            let event = Event::of_token(EventName::TokenRefreshed, token, act, now).turning(lease.failures > 0);
             let scopes = grant.scopes.as_ref().unwrap_or(&token.scopes);
             self.record(&mut tx, vec![event.with_scopes(scopes)]).await?;
         }
@@ -266,6 +266,7 @@ impl Store {
             State::ConsentNeeded => EventName::TokenConsentNeeded,
         };
         let event = Event::of_token(name, token, act, now).ended(EventResult::Failed, &failure.error);
+        let event = event.turning(lease.failures == 0);
         let _changing = self.token_changes.of(token.provider, &token.subject.user_id);
         let mut tx = self.db.begin().await?;
         let released = tx

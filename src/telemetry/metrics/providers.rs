@@ -125,6 +125,8 @@ label! {
         Identity = "identity",
         /// Vault, which decrypts encryption keys.
         Vault = "vault",
+        /// A webhook of an application.
+        Webhook = "webhook",
     }
 }
 
