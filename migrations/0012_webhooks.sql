@@ -41,3 +41,7 @@ CREATE INDEX webhook_deliveries_of_webhook ON webhook_deliveries (webhook, creat
 CREATE INDEX webhook_deliveries_oldest ON webhook_deliveries (created_at) WHERE due_at IS NOT NULL;
 CREATE INDEX webhook_deliveries_delivered ON webhook_deliveries (delivered_at) WHERE delivered_at IS NOT NULL;
 CREATE INDEX webhook_deliveries_dead ON webhook_deliveries (dead_at) WHERE dead_at IS NOT NULL;
+
+-- Whether refreshes move the end of the refresh token, and whether its end was reported since the last consent.
+ALTER TABLE tokens ADD COLUMN refresh_token_extends BOOLEAN NOT NULL DEFAULT FALSE;
+ALTER TABLE tokens ADD COLUMN ending_reported_at TIMESTAMPTZ;

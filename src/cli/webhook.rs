@@ -68,7 +68,7 @@ pub(super) enum WebhookCommand {
         #[command(flatten)]
         one: One,
         /// This message, as `deliveries` lists it
-        #[arg(long, value_name = "MESSAGE_ID", conflicts_with_all = ["since", "dead"], required_unless_present = "since")]
+        #[arg(long, value_name = "MESSAGE_ID", conflicts_with_all = ["since", "dead"])]
         message: Option<String>,
         /// Events since this time, e.g. 2026-01-31T00:00:00Z
         #[arg(long, value_name = "TIME")]

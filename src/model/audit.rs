@@ -88,6 +88,10 @@ events! {
     ProviderDeleted = "provider.deleted",
     /// A provider was created from what its server says of itself.
     ProviderDiscovered = "provider.discovered",
+    /// A provider does not accept our client.
+    ProviderFailing = "provider.failing",
+    /// A provider accepts our client again, or was corrected.
+    ProviderRecovered = "provider.recovered",
     /// A server was started.
     ServerStarted = "server.started",
     /// A token's label or default mark was changed.
@@ -96,6 +100,8 @@ events! {
     TokenConsentNeeded = "token.consent_needed",
     /// A token was deleted.
     TokenDeleted = "token.deleted",
+    /// A refresh token is about to expire; only where a webhook is sent it.
+    TokenEndingSoon = "token.ending_soon",
     /// An access token was handed out.
     TokenHandedOut = "token.handed_out",
     /// A token was obtained without a person.

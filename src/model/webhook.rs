@@ -61,7 +61,10 @@ impl EventType {
             EventName::TokenConsentNeeded => Some(Self::TokenConsentNeeded),
             EventName::TokenRefreshFailed => event.is_turn.then_some(Self::TokenRefreshFailed),
             EventName::TokenRefreshed => event.is_turn.then_some(Self::TokenRecovered),
+            EventName::TokenEndingSoon => Some(Self::TokenEndingSoon),
             EventName::TokenDeleted => Some(Self::TokenRevoked),
+            EventName::ProviderFailing => Some(Self::ProviderFailing),
+            EventName::ProviderRecovered => Some(Self::ProviderRecovered),
             _ => None,
         }
     }

@@ -56,8 +56,7 @@ async fn delete(broker: &Broker) -> Result<Swept, BrokerError> {
             None => 0,
         };
         let [delivered_before, given_up_before] = deliveries_before(now);
-        let deliveries =
-            broker.store.delete_old_deliveries(delivered_before, given_up_before, BATCH.into()).await?;
+        let deliveries = broker.store.delete_old_deliveries(delivered_before, given_up_before, BATCH.into()).await?;
         swept.authorization_requests += requests;
         swept.dead_tokens += dead;
         swept.webhook_deliveries += deliveries;

@@ -82,9 +82,7 @@ async fn deliver(broker: &Broker, webhook: &Webhook) -> Result<(), StoreError> {
 async fn attempt(broker: &Broker, webhook: &Webhook, delivery: Delivery) -> Result<bool, StoreError> {
     // Read for each attempt, because it may have been removed, or the secret resealed.
     let sent = match broker.store.webhook_secret(webhook).await {
-        Ok(Some(secret)) => {
-            send(broker, webhook, &secret, delivery.id, &delivery.payload, broker.clock.now()).await
-        }
+        Ok(Some(secret)) => send(broker, webhook, &secret, delivery.id, &delivery.payload, broker.clock.now()).await,
         Ok(None) => return Ok(false),
         Err(error @ StoreError::NotOpened(_)) => Err(error.into()),
         Err(error) => return Err(error),

@@ -170,7 +170,8 @@ impl Store {
                      refresh_token = $8, scopes = $9, metadata = $10, is_default = (is_default OR $11),
                      state = 'active', expires_at = $12, refresh_due_at = $13, refresh_token_expires_at = $14,
                      generation = $15, refresh_owner = NULL, refresh_until = NULL, last_refreshed_at = $16,
-                     refresh_failures = 0, last_error = NULL, last_error_at = NULL, retry_at = NULL, updated_at = $16
+                     refresh_failures = 0, last_error = NULL, last_error_at = NULL, retry_at = NULL, updated_at = $16,
+                     ending_reported_at = NULL
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $17",
             )
             .within(tenant)
