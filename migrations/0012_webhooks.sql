@@ -35,7 +35,7 @@ CREATE TABLE webhook_deliveries (
     delivered_at    TIMESTAMPTZ,
     dead_at         TIMESTAMPTZ
 );
-CREATE INDEX webhook_deliveries_due ON webhook_deliveries (webhook, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (webhook, due_at, sequence) WHERE due_at IS NOT NULL;
 CREATE INDEX webhook_deliveries_waiting ON webhook_deliveries (webhook, ordering_key, sequence) WHERE due_at IS NOT NULL;
 CREATE INDEX webhook_deliveries_of_webhook ON webhook_deliveries (webhook, created_at);
 CREATE INDEX webhook_deliveries_oldest ON webhook_deliveries (created_at) WHERE due_at IS NOT NULL;

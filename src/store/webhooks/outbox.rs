@@ -11,7 +11,7 @@ use super::records::{WebhookRow, webhook_columns};
 use crate::{
     model::{subject::Tenant, webhook::Report},
     store::{
-        db::{Query, Tx, insert_into},
+        db::{Query, Tx},
         error::StoreError,
     },
 };
@@ -33,14 +33,27 @@ const COLUMNS: [&str; 10] = [
 /// The statements that insert so many rows at once, the largest first.
 static INSERTS: LazyLock<[(usize, String); 2]> = LazyLock::new(|| [50, 1].map(|rows| (rows, insert_rows(rows))));
 
+/// What must wait for an earlier delivery is due with the last of those.
 fn insert_rows(rows: usize) -> String {
-    let width = COLUMNS.len();
     let row = |row: usize| {
-        let places: Vec<String> = (1..=width).map(|column| format!("${}", row * width + column)).collect();
-        format!("({})", places.join(", "))
+        let place = |column: &str| {
+            let index = COLUMNS.iter().position(|name| *name == column).unwrap_or_default();
+            format!("${}", row * COLUMNS.len() + index + 1)
+        };
+        let value = |column: &&str| match *column {
+            "due_at" => format!(
+                "COALESCE((SELECT max(due_at) FROM webhook_deliveries
+                    WHERE webhook = {} AND ordering_key = {} AND due_at > {due}), {due})",
+                place("webhook"),
+                place("ordering_key"),
+                due = place("due_at"),
+            ),
+            column => place(column),
+        };
+        format!("({})", COLUMNS.iter().map(value).collect::<Vec<_>>().join(", "))
     };
-    let one = insert_into("webhook_deliveries", &[&COLUMNS]);
-    [vec![one], (1..rows).map(row).collect()].concat().join(", ")
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    format!("INSERT INTO webhook_deliveries ({}) VALUES {}", COLUMNS.join(", "), rows.join(", "))
 }
 
 /// A report with its place in the order of the organization's events.

@@ -67,16 +67,19 @@ impl Store {
     ) -> Result<Vec<Delivery>, StoreError> {
         self.db
             .query(
-                // The conditions on the row itself are checked again when another replica had it locked.
+                // The conditions on the row itself are checked again when another replica had it locked. Of a large
+                // backlog only the longest due are looked at; what must wait for another one is not due before it.
                 "UPDATE webhook_deliveries
                  SET attempts = attempts + 1, owner = $5, leased_until = (SELECT now_ms FROM database_clock) + $6
                  WHERE due_at <= $4
                    AND (leased_until IS NULL OR leased_until < (SELECT now_ms FROM database_clock))
                    AND id IN (
-                    SELECT d.id FROM webhook_deliveries d
-                    WHERE d.organization_id = $1 AND d.workspace_id = $2 AND d.webhook = $3 AND d.due_at <= $4
-                      AND (d.leased_until IS NULL OR d.leased_until < (SELECT now_ms FROM database_clock))
-                      AND NOT EXISTS (
+                    SELECT d.id FROM (
+                        SELECT id, webhook, ordering_key, sequence, due_at FROM webhook_deliveries
+                        WHERE organization_id = $1 AND workspace_id = $2 AND webhook = $3 AND due_at <= $4
+                          AND (leased_until IS NULL OR leased_until < (SELECT now_ms FROM database_clock))
+                        ORDER BY due_at, sequence LIMIT 1000) d
+                    WHERE NOT EXISTS (
                         SELECT 1 FROM webhook_deliveries e
                         WHERE e.webhook = d.webhook AND e.ordering_key = d.ordering_key AND e.due_at IS NOT NULL
                           AND e.sequence < d.sequence)
@@ -151,7 +154,8 @@ impl Store {
         Ok(())
     }
 
-    /// What must wait for a delivery is due with it, so that a look for what is due does not read it in vain.
+    /// What must wait for a delivery is due with it, so that a look for what is due does not read it in vain. What comes
+    /// later is written so.
     async fn move_followers(
         &self,
         webhook: &Webhook,
