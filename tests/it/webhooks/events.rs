@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Hook, PATH, count, with_provider};
+use super::{Hook, OF_TOKENS, PATH, count, with_provider};
 use crate::support::app::TestApp;
 use crate::support::authorization_server::Reply;
 use crate::support::both_databases;
@@ -46,7 +46,7 @@ async fn an_event_is_delivered_once_and_signed(app: TestApp) {
 }
 
 async fn the_life_of_a_token_is_reported_in_order(app: TestApp) {
-    let (provider, hook) = (with_provider(&app).await, Hook::add(&app.database, &[]).await);
+    let (provider, hook) = (with_provider(&app).await, Hook::add(&app.database, &OF_TOKENS).await);
     app.connect(&provider, &question()).await;
     app.advance(3600);
     provider.answer_token(Reply::json(json!({"error": "unsupported_grant_type"})).status(400));
@@ -76,7 +76,7 @@ async fn the_life_of_a_token_is_reported_in_order(app: TestApp) {
 }
 
 async fn only_the_first_failure_of_a_series_is_reported(app: TestApp) {
-    let (provider, hook) = (with_provider(&app).await, Hook::add(&app.database, &[]).await);
+    let (provider, hook) = (with_provider(&app).await, Hook::add(&app.database, &OF_TOKENS).await);
     app.connect(&provider, &question()).await;
     app.advance(3600);
     for _ in 0..3 {

@@ -20,6 +20,9 @@ use crate::support::database::Database;
 use crate::support::eventually::eventually;
 
 const PATH: &str = "/webhook";
+/// Without what is reported of the provider.
+const OF_TOKENS: [&str; 2] =
+    ["--events", "token.connected,token.consent_needed,token.refresh_failed,token.recovered,token.revoked"];
 const SOON: Duration = Duration::from_secs(20);
 
 /// A webhook, and the application that receives its events.
