@@ -174,7 +174,7 @@ fn print_each<T>(
     line: impl Fn(&T) -> String,
 ) -> anyhow::Result<()> {
     if as_array {
-        return print(&Value::from_iter(rows.iter().map(as_json)).to_string());
+        return print(&rows.iter().map(as_json).collect::<Value>().to_string());
     }
     rows.iter().try_for_each(|row| print(&line(row)))
 }

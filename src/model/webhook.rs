@@ -130,7 +130,7 @@ impl Report {
         if event.token.is_some() {
             data.insert("scopes".to_owned(), json!(event.scopes));
         }
-        Some(Self { kind, tenant: event.tenant.clone(), ordering_key, payload: payload(kind, event.at, data) })
+        Some(Self { kind, tenant: event.tenant.clone(), ordering_key, payload: payload(kind, event.at, &data) })
     }
 }
 
@@ -139,7 +139,7 @@ impl Report {
 pub fn test_payload(webhook: &Webhook, now: DateTime<Utc>) -> String {
     let mut data = data_of(&webhook.tenant);
     data.insert("webhook_id".to_owned(), json!(webhook.id));
-    payload(EventType::WebhookTest, now, data)
+    payload(EventType::WebhookTest, now, &data)
 }
 
 fn data_of(tenant: &Tenant) -> Map<String, Value> {
@@ -147,7 +147,7 @@ fn data_of(tenant: &Tenant) -> Map<String, Value> {
     ids.into_iter().map(|(name, id)| (name.to_owned(), json!(id))).collect()
 }
 
-fn payload(kind: EventType, at: DateTime<Utc>, data: Map<String, Value>) -> String {
+fn payload(kind: EventType, at: DateTime<Utc>, data: &Map<String, Value>) -> String {
     let timestamp = at.to_rfc3339_opts(SecondsFormat::Micros, true);
     json!({"type": kind.as_str(), "timestamp": timestamp, "data": data}).to_string()
 }

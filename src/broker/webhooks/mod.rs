@@ -140,7 +140,7 @@ pub(in crate::broker) async fn send(
     let url = Url::parse(&webhook.url).map_err(|_| SendError::Url)?;
     let message_id = signature::message_id(delivery);
     let headers = signature::headers(secret, &message_id, now, payload).ok_or(SendError::Secret)?;
-    let mut request = broker.outbound.post(&url).map_err(CallError::from)?.header(CONTENT_TYPE, "application/json");
+    let mut request = broker.outbound.post(&url)?.header(CONTENT_TYPE, "application/json");
     for (name, value) in headers {
         request = request.header(name, value);
     }
