@@ -2,10 +2,7 @@
 //! Owns: the format of a key, its digest, and the cache of look-ups.
 //! Must not know: routes or headers.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
@@ -21,10 +18,9 @@ use crate::{
         api_key::{ApiKey, Kind, NewApiKey, Role},
         consent::Consent,
         key_limits::KeyLimits,
-        outage::Outage,
         subject::Tenant,
     },
-    store::{error::StoreError, handle::Store},
+    store::{error::StoreError, handle::Store, joined_reads::JoinedReads},
     telemetry::metrics::{Cached, METRICS},
 };
 
@@ -34,9 +30,6 @@ const KEY_PREFIX: &str = "aauth_";
 const VISIBLE_CHARACTERS: usize = 10;
 /// The largest number of cached keys.
 const REMEMBERED_KEYS: u64 = 10_000;
-/// For how long, and for how many keys at most, the reads past the cache are shared.
-const SHARED_FOR: Duration = Duration::from_mins(1);
-const SHARED_KEYS: u64 = 10_000;
 /// The user of keys that the server creates on its own.
 const FIRST_USER: &str = "admin";
 
@@ -51,14 +44,8 @@ pub fn is_generated(key: &str) -> bool {
 pub struct ApiKeys {
     store: Store,
     remembered: Option<Cache<[u8; 32], Arc<ApiKey>>>,
-    last_reads: Cache<Uuid, Arc<tokio::sync::Mutex<Option<LastRead>>>>,
-}
-
-/// What was read of a key, past the cache.
-struct LastRead {
-    began: Instant,
-    /// The error is that the database did not respond; those who share the read need not know more.
-    key: Result<Option<ApiKey>, ()>,
+    /// Those past the cache.
+    reads: Arc<JoinedReads<Uuid, Result<Option<ApiKey>, StoreError>>>,
 }
 
 impl ApiKeys {
@@ -67,26 +54,14 @@ impl ApiKeys {
     pub fn new(store: Store, remember: Duration) -> Self {
         let remembered = (!remember.is_zero())
             .then(|| Cache::builder().max_capacity(REMEMBERED_KEYS).time_to_live(remember).build());
-        let last_reads = Cache::builder().max_capacity(SHARED_KEYS).time_to_idle(SHARED_FOR).build();
-        Self { store, remembered, last_reads }
+        Self { store, remembered, reads: Arc::default() }
     }
 
     /// Whether a key is still valid, according to the database and not to the cache. Callers that ask at the same moment
     /// for the same key share a read: each gets the result of one that began after it asked.
     pub async fn is_still_valid(&self, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        let asked = Instant::now();
-        let last_read = self.last_reads.get_with(id, Arc::default);
-        let mut last_read = last_read.lock().await;
-        if last_read.as_ref().is_none_or(|read| read.began < asked) {
-            let began = Instant::now();
-            let read = self.store.api_key_of_id(id).await;
-            *last_read = Some(LastRead { began, key: read.clone().map_err(|_| ()) });
-            read?;
-        }
-        match last_read.as_ref().and_then(|read| read.key.as_ref().ok()) {
-            Some(key) => Ok(key.as_ref().is_some_and(|key| key.is_valid(now))),
-            None => Err(StoreError::Unavailable(Outage::Unreachable, "the API key could not be read".into())),
-        }
+        let key = self.reads.get(id, || self.store.api_key_of_id(id)).await?;
+        Ok(key.is_some_and(|key| key.is_valid(now)))
     }
 
     /// The record of a valid key.

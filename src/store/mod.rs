@@ -20,6 +20,7 @@ pub mod error;
 pub mod handle;
 mod installation;
 mod jobs;
+pub mod joined_reads;
 mod key_check;
 mod key_limits;
 mod links;
