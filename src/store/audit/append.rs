@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     chain::{ChainEnd, ChainKey},
-    copy,
+    copy::{self, event_columns},
 };
 use crate::{
     model::{
@@ -28,29 +28,6 @@ use crate::{
     telemetry::metrics::{Consent, DeathCause, METRICS, NO_PROVIDER},
 };
 
-/// In the order in which they are bound.
-const COLUMNS: [&str; 19] = [
-    "organization_id",
-    "sequence",
-    "at",
-    "event",
-    "result",
-    "actor",
-    "actor_id",
-    "workspace_id",
-    "user_id",
-    "agent_id",
-    "provider_id",
-    "token_id",
-    "auth_id",
-    "scopes",
-    "error",
-    "details",
-    "request_id",
-    "address",
-    "hash",
-];
-
 /// From so many rows on, PostgreSQL copies them: it takes one more round trip, and less for each row.
 const COPIED_FROM: usize = 25;
 
@@ -59,12 +36,13 @@ static INSERTS: LazyLock<[(usize, String); 4]> =
     LazyLock::new(|| [250, 25, 5, 1].map(|rows| (rows, insert_rows(rows))));
 
 fn insert_rows(rows: usize) -> String {
-    let width = COLUMNS.len();
+    let columns: Vec<&str> = event_columns!().split(',').map(str::trim).collect();
+    let width = columns.len();
     let row = |row: usize| {
         let places: Vec<String> = (1..=width).map(|column| format!("${}", row * width + column)).collect();
         format!("({})", places.join(", "))
     };
-    let one = insert_into("audit_events", &[&COLUMNS]);
+    let one = insert_into("audit_events", &[&columns]);
     let more: Vec<String> = (1..rows).map(row).collect();
     [vec![one], more].concat().join(", ")
 }

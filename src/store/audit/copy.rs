@@ -5,10 +5,17 @@
 use super::chain::ChainEnd;
 use crate::model::audit::EventFields;
 
+/// The columns of a [`RecordedEvent`](crate::model::audit::RecordedEvent), in the order in which every statement has them.
+macro_rules! event_columns {
+    () => {
+        "organization_id, sequence, at, event, result, actor, actor_id, workspace_id, user_id, agent_id, provider_id,
+         token_id, auth_id, scopes, error, details, request_id, address, hash"
+    };
+}
+pub(super) use event_columns;
+
 /// The rows that follow are encoded for it.
-pub(super) const STATEMENT: &str = "COPY audit_events (organization_id, sequence, at, event, result, actor, actor_id, \
-     workspace_id, user_id, agent_id, provider_id, token_id, auth_id, scopes, error, details, request_id, address, hash) \
-     FROM STDIN (FORMAT binary)";
+pub(super) const STATEMENT: &str = concat!("COPY audit_events (", event_columns!(), ") FROM STDIN (FORMAT binary)");
 const COLUMNS: i16 = 19;
 /// The signature, no flags and no extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";

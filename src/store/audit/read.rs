@@ -9,19 +9,14 @@ use crate::{
         subject::Tenant,
     },
     store::{
-        audit::append::{HeadRow, head_columns},
+        audit::{
+            append::{HeadRow, head_columns},
+            copy::event_columns,
+        },
         error::StoreError,
         handle::Store,
     },
 };
-
-/// The columns of a [`RecordedEvent`].
-macro_rules! event_columns {
-    () => {
-        "organization_id, sequence, at, event, result, actor, actor_id, workspace_id, user_id, agent_id, provider_id,
-         token_id, auth_id, scopes, error, details, request_id, address, hash"
-    };
-}
 
 /// How many events one page examines at most: there is no index for each filter, which would slow down every append. A
 /// page may be shorter than its limit, or empty, although there are more.
