@@ -71,6 +71,9 @@ const STATUSES: [(&str, &str, &[&str]); 18] = [
 
 /// Errors of every operation that needs a key.
 const COMMON: [&str; 8] = ["400", "401", "403", "414", "429", "431", "500", "503"];
+/// What a 503 means where a provider is called.
+const PROVIDER_UNAVAILABLE: &str = "The provider is down or limits requests (`provider_unavailable`), or something that \
+                                    this server depends on is unavailable";
 /// Further errors of those that read a body.
 const WITH_BODY: [&str; 3] = ["408", "413", "422"];
 
@@ -90,13 +93,22 @@ pub(super) fn complete(mut document: Document) -> Document {
     document.security = Some(SCHEMES.map(|name| SecurityRequirement::new(name, Vec::<String>::new())).to_vec());
     for item in document.paths.paths.values_mut() {
         for operation in [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten() {
+            // An operation that lists 502 calls a provider.
+            if operation.responses.responses.contains_key("502") {
+                add_error(operation, "503", PROVIDER_UNAVAILABLE);
+                add_error(operation, "504", "");
+            }
             // An operation that is open to browsers says so: `security(())`.
             if operation.security.is_none() {
                 add_headers(operation);
-                add_errors(operation, &COMMON);
+                for status in COMMON {
+                    add_error(operation, status, "");
+                }
             }
             if operation.request_body.is_some() {
-                add_errors(operation, &WITH_BODY);
+                for status in WITH_BODY {
+                    add_error(operation, status, "");
+                }
             }
             describe_responses(operation);
         }
@@ -149,13 +161,13 @@ fn add_headers(operation: &mut Operation) {
     ]);
 }
 
-fn add_errors(operation: &mut Operation, statuses: &[&str]) {
-    for status in statuses {
-        let body = if *status == "422" { "HTTPValidationError" } else { "ErrorBody" };
-        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(body))).build();
-        let response = || ResponseBuilder::new().content("application/json", content).build().into();
-        operation.responses.responses.entry((*status).to_owned()).or_insert_with(response);
-    }
+/// Adds an error, unless the operation describes it itself. An empty description is replaced by that of the status.
+fn add_error(operation: &mut Operation, status: &str, description: &str) {
+    let body = if status == "422" { "HTTPValidationError" } else { "ErrorBody" };
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(body))).build();
+    let response =
+        || ResponseBuilder::new().description(description).content("application/json", content).build().into();
+    operation.responses.responses.entry(status.to_owned()).or_insert_with(response);
 }
 
 /// Says what each response means, and which codes any operation may return with it; further ones are in its own words.

@@ -159,13 +159,6 @@ pub enum AuthStatus {
                 (`too_many_pending_requests`), or there are too many requests",
         ),
         (status = 502, body = ErrorBody),
-        (
-            status = 503,
-            body = ErrorBody,
-            description = "The provider is down or limits requests (`provider_unavailable`), or something that this \
-                server depends on is unavailable",
-        ),
-        (status = 504, body = ErrorBody),
     ),
 )]
 pub async fn authenticate(State(app): State<Arc<App>>, caller: Caller, body: JsonBody) -> Result<Response, ApiError> {

@@ -61,13 +61,6 @@ pub struct Confirmed {
         (status = 404, body = ErrorBody),
         (status = 422, body = Faults),
         (status = 502, body = ErrorBody),
-        (
-            status = 503,
-            body = ErrorBody,
-            description = "The provider is down or limits requests (`provider_unavailable`), or something that this \
-                server depends on is unavailable",
-        ),
-        (status = 504, body = ErrorBody),
     ),
 )]
 pub async fn confirm(

@@ -72,13 +72,6 @@ pub struct Finalized {
         ),
         (status = 422, body = Faults),
         (status = 502, body = ErrorBody),
-        (
-            status = 503,
-            body = ErrorBody,
-            description = "The provider is down or limits requests (`provider_unavailable`), or something that this \
-                server depends on is unavailable",
-        ),
-        (status = 504, body = ErrorBody),
     ),
 )]
 pub async fn post(

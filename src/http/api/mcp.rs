@@ -79,13 +79,6 @@ pub struct McpDiscoverRequest {
                 too many requests",
         ),
         (status = 502, body = ErrorBody),
-        (
-            status = 503,
-            body = ErrorBody,
-            description = "The provider is down or limits requests (`provider_unavailable`), or something that this \
-                server depends on is unavailable",
-        ),
-        (status = 504, body = ErrorBody),
     ),
 )]
 pub async fn discover(
