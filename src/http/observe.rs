@@ -25,13 +25,10 @@ use crate::{
     broker::refusals::Denial,
     telemetry::{
         REQUEST_SPAN,
-        metrics::{METRICS, Method, NONE},
+        metrics::{METRICS, MONITORED, Method, NONE},
         traces::RequestTrace,
     },
 };
-
-/// The routes that are not counted: a monitor must get its answer.
-const UNLIMITED: [&str; 4] = ["/livez", "/readyz", "/ok", "/metrics"];
 
 /// Checks, logs and counts a request. In one place, because each layer around the routes costs every request and every
 /// waiter some allocations.
@@ -86,7 +83,8 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
 }
 
 fn limit(app: &App, request: &Request) -> Result<(), ApiError> {
-    if UNLIMITED.contains(&request.uri().path()) {
+    // A monitor must get its answer.
+    if MONITORED.contains(&request.uri().path()) {
         return Ok(());
     }
     app.limits.count_address(request.extensions(), request.headers())

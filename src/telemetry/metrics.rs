@@ -21,7 +21,7 @@ pub use self::{
     providers::{
         DeathCause, Endpoint, NAMED_PROVIDERS_MAX, NO_PROVIDER, Provider, RefreshOutcome, Trigger, UpstreamOutcome,
     },
-    requests::{KnownRoute, Method, NONE},
+    requests::{KnownRoute, MONITORED, Method, NONE},
     text::CONTENT_TYPE,
     value::{Counted, Counter, Each, Gauge, Histogram, Label, Timed},
 };

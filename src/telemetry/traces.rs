@@ -20,12 +20,10 @@ use tracing::{Span, Subscriber, span::Id};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Layer, Registry, filter::filter_fn, registry::LookupSpan};
 
-use super::metrics::NONE;
+use super::metrics::{MONITORED, NONE};
 
 /// The target of the spans that are exported. No other span and no log line is, so nothing leaves by accident.
 pub(super) const TARGET: &str = "otlp";
-/// What monitors call all the time.
-const UNTRACED: [&str; 4] = ["/livez", "/readyz", "/ok", "/metrics"];
 /// How long a stop waits for the last spans to be sent.
 const FLUSH_WITHIN: Duration = Duration::from_secs(3);
 
@@ -80,7 +78,7 @@ impl RequestTrace {
     /// Begins the span, in the trace that the caller's `traceparent` names if there is one.
     #[must_use]
     pub fn begin(headers: &HeaderMap, method: &'static str, route: &str, request_id: &HeaderValue) -> Self {
-        if EXPORTED.get().is_none() || UNTRACED.contains(&route) {
+        if EXPORTED.get().is_none() || MONITORED.contains(&route) {
             return Self(Span::none());
         }
         let span = tracing::error_span!(

@@ -54,6 +54,8 @@ impl Method {
     }
 }
 
+/// The routes that monitors call all the time.
+pub const MONITORED: [&str; 4] = ["/livez", "/readyz", "/ok", "/metrics"];
 /// The route and the code of requests that have none.
 pub const NONE: &str = "none";
 /// The status of most requests.
