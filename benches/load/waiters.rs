@@ -180,7 +180,7 @@ async fn answered(sent: Sent) -> anyhow::Result<(Answer, Instant)> {
 
 fn check(answer: &Answer) -> anyhow::Result<()> {
     let answer = answer.json()?;
-    ensure!(answer["status"] == "completed" && answer["token"] == "granted", "a waiter was told: {answer}");
+    ensure!(answer["status"] == "completed" && answer["token"] == "granted", "a waiter got {answer}");
     Ok(())
 }
 

@@ -41,7 +41,7 @@ impl Wake for State {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // While it is polled, or was woken already, whoever polls it sees it.
+        // While it is being polled, or was woken already, its next poll sees it.
         if self.phase.swap(WOKEN, Ordering::AcqRel) == IDLE {
             self.task.wake();
         }

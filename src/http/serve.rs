@@ -50,8 +50,8 @@ const HEADERS_MAX: usize = 64;
 /// would only use CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How long, and how much, is read of a client whose request was not read to its end: a connection that is closed with unread data is
-/// reset, and the client would not see why.
+/// How long, and how much, is read of a client whose request was not read to its end: a connection that is closed with
+/// unread data is reset, and the client would not see why.
 const DRAIN_FOR: Duration = Duration::from_secs(2);
 const DRAIN_BYTES: u64 = 1024 * 1024;
 

@@ -25,7 +25,7 @@ pub struct HandedOut {
     handouts: Vec<Handout>,
     /// The texts of all hand-outs, one after the other: those that each has, then its scopes.
     texts: String,
-    /// How many bytes each text has; `None` where there is none.
+    /// How many bytes each text has; `None` for a text that is missing.
     lengths: Vec<Option<u32>>,
 }
 
@@ -81,7 +81,7 @@ impl HandedOut {
         self.handouts.len()
     }
 
-    /// True when there is none.
+    /// True without any.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.handouts.is_empty()

@@ -202,8 +202,8 @@ impl Drop for Listening {
     }
 }
 
-/// A change that this process makes. It counts when this is dropped, whether it was committed or not: whoever is answered
-/// after that must not get what was before. Other processes learn of it from PostgreSQL.
+/// A change that this process makes. It counts when this is dropped, whether it was committed or not: a
+/// response after that must not show what was before. Other processes learn of it from PostgreSQL.
 #[must_use]
 pub(super) struct Changing {
     changes: TokenChanges,

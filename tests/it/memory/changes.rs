@@ -109,7 +109,7 @@ impl<'a> World<'a> {
         (user, self.service.clone())
     }
 
-    /// A token of the user at `acme`, made now if there is none.
+    /// A token of the user at `acme`, made now if it is missing.
     async fn token_of(&self, user: &str) -> Value {
         let answer = self.service.authenticate(&with(asking(user, &["read"]), json!({"check_only": true}))).await;
         if answer["status"] != "completed" {
