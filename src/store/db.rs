@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use sqlx::{
     Arguments, Connection, Encode, Executor, FromRow, Postgres as PostgresDatabase, Sqlite, SqlitePool, Type,
     migrate::Migrator,
-    postgres::{PgArguments, PgListener, PgRow},
+    postgres::{PgArguments, PgHasArrayType, PgListener, PgRow},
     query_as_with, query_with,
     sqlite::{SqliteArguments, SqliteRow},
 };
@@ -18,7 +18,7 @@ use super::{
     error::StoreError,
     key_limits, pooler,
     postgres::{
-        Connections, NO_LIMITS, OpenTransaction, Pooled, Postgres, PostgresLocation, copy_in, in_time,
+        Connections, NO_LIMITS, OpenTransaction, Pooled, Postgres, PostgresLocation, in_time,
         is_worth_another_connection, settle,
     },
     sqlite::{self, SqliteTransaction},
@@ -196,19 +196,10 @@ impl Tx {
         Query { sql, args, broken: None, is_read: false, target: Target::Tx(self) }
     }
 
-    /// True where [`Self::copy_in`] can be used.
+    /// True where [`Query::bind_array`] can be used.
     #[must_use]
     pub fn is_postgres(&self) -> bool {
         matches!(self.0, TxConnection::Postgres(_))
-    }
-
-    /// Sends `rows` to a `COPY ... FROM STDIN`, which only PostgreSQL has, and counts the rows that were added.
-    pub async fn copy_in(&mut self, sql: &'static str, rows: Vec<u8>) -> Result<u64, StoreError> {
-        let _timed = time(false);
-        match &mut self.0 {
-            TxConnection::Postgres(transaction) => Ok(copy_in(&mut transaction.0, sql, rows).await?),
-            TxConnection::Sqlite(_) => Err(ended()),
-        }
     }
 
     /// Makes the transaction's writes durable.
@@ -342,6 +333,23 @@ impl Query<'_> {
         };
         if let Err(error) = bound {
             self.broken = Some(sqlx::Error::Encode(error));
+        }
+        self
+    }
+
+    /// Binds the next `$n` to an array, which only PostgreSQL has.
+    #[must_use]
+    pub fn bind_array<'v, T>(mut self, values: Vec<T>) -> Self
+    where
+        T: Encode<'v, PostgresDatabase> + Type<PostgresDatabase> + PgHasArrayType,
+    {
+        match &mut self.args {
+            Args::Postgres(args) => {
+                if let Err(error) = args.add(values) {
+                    self.broken = Some(sqlx::Error::Encode(error));
+                }
+            }
+            Args::Sqlite(_) => self.broken = Some(sqlx::Error::Encode("SQLite has no arrays".into())),
         }
         self
     }

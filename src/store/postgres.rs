@@ -32,10 +32,10 @@ use crate::{model::outage::Outage, telemetry::metrics::METRICS};
 /// The limits of a session: how long PostgreSQL may work on a statement, by its own clock, and the like. A statement and
 /// not a parameter of the start-up message, which PgBouncer refuses.
 const SESSION_LIMITS: &str = "SET statement_timeout = '5s'; SET lock_timeout = '2s'; \
-                              SET idle_in_transaction_session_timeout = '10s'";
+                              SET idle_in_transaction_session_timeout = '5s'";
 /// The same limits where a session is shared: they end with the transaction, and no other client of the pooler has them.
 const BEGIN_WITH_LIMITS: &str = "BEGIN; SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '2s'; \
-                                 SET LOCAL idle_in_transaction_session_timeout = '10s'";
+                                 SET LOCAL idle_in_transaction_session_timeout = '5s'";
 /// For work that takes as long as it needs, whatever limits the role has.
 pub(super) const NO_LIMITS: &str = "SET statement_timeout = 0; SET lock_timeout = 0";
 const URL_SETTING: &str = "AGENT_AUTH_DATABASE_URL";
@@ -339,23 +339,6 @@ pub(super) async fn execute(slot: &mut Option<Pooled>, statement: &'static str) 
     let result = in_time(connection.wait().execute(statement)).await;
     settle(slot, result.as_ref().err());
     result.map(drop)
-}
-
-/// Sends rows to a `COPY ... FROM STDIN`, and counts those that were added.
-pub(super) async fn copy_in(
-    slot: &mut Option<Pooled>,
-    statement: &'static str,
-    rows: Vec<u8>,
-) -> Result<u64, sqlx::Error> {
-    let Some(connection) = slot else { return Err(no_response()) };
-    let result = in_time(async {
-        let mut copy = connection.wait().copy_in_raw(statement).await?;
-        copy.send(rows).await?;
-        copy.finish().await
-    })
-    .await;
-    settle(slot, result.as_ref().err());
-    result
 }
 
 /// What the server responds to one statement, or an error when it says nothing.

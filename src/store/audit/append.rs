@@ -7,11 +7,15 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use secrecy::SecretString;
 use sqlx::types::Json;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task::block_in_place,
+};
 use uuid::Uuid;
 
 use super::{
     chain::{ChainEnd, ChainKey},
-    copy::{self, event_columns},
+    columns::{self, Columns, event_columns},
 };
 use crate::{
     model::{
@@ -28,10 +32,10 @@ use crate::{
     telemetry::metrics::{Consent, DeathCause, METRICS, NO_PROVIDER},
 };
 
-/// From so many rows on, PostgreSQL copies them: it takes one more round trip, and less for each row.
-const COPIED_FROM: usize = 25;
+/// The work for so many events takes about a tenth of a millisecond.
+const LONG: usize = 50;
 
-/// The statements that insert so many rows at once, the largest first.
+/// The statements that insert so many rows at once on SQLite, the largest first.
 static INSERTS: LazyLock<[(usize, String); 4]> =
     LazyLock::new(|| [250, 25, 5, 1].map(|rows| (rows, insert_rows(rows))));
 
@@ -204,19 +208,17 @@ impl Store {
 
 /// Gives the events their places in the chain and inserts them.
 async fn append(tx: &mut Tx, mut chain: LockedChain, events: &[EventFields<'_>]) -> Result<ChainEnd, StoreError> {
-    let added = if tx.is_postgres() && events.len() >= COPIED_FROM {
-        let mut rows = copy::Rows::new(events.len());
-        for event in events {
-            chain.last = chain.key.next(&chain.last, event);
-            rows.add(event, &chain.last).map_err(|error| StoreError::Audit(error.to_string()))?;
-        }
-        tx.copy_in(copy::STATEMENT, rows.finish()).await?
+    let mut placed = Vec::with_capacity(events.len());
+    let added = if tx.is_postgres() {
+        let insert = at_length(events.len(), || {
+            place(&mut chain, events, &mut placed);
+            let mut columns = Columns::default();
+            placed.iter().for_each(|(event, place)| columns.add(event, place));
+            columns.bind(tx.query(columns::INSERT).bind(chain.organization.clone()))
+        });
+        insert.execute().await?
     } else {
-        let mut placed = Vec::with_capacity(events.len());
-        for event in events {
-            chain.last = chain.key.next(&chain.last, event);
-            placed.push((event, chain.last.clone()));
-        }
+        at_length(events.len(), || place(&mut chain, events, &mut placed));
         insert(tx, &placed).await?
     };
     // A trigger can leave out a row without an error.
@@ -230,7 +232,20 @@ async fn append(tx: &mut Tx, mut chain: LockedChain, events: &[EventFields<'_>])
 /// An event, and where it is in the chain.
 type Placed<'e> = (&'e EventFields<'e>, ChainEnd);
 
-/// Inserts the events, and counts them.
+fn place<'e>(chain: &mut LockedChain, events: &'e [EventFields<'e>], placed: &mut Vec<Placed<'e>>) {
+    for event in events {
+        chain.last = chain.key.next(&chain.last, event);
+        placed.push((event, chain.last.clone()));
+    }
+}
+
+/// Does the work for so many events. For a batch that is milliseconds, in which the thread would serve no request.
+fn at_length<T>(events: usize, work: impl FnOnce() -> T) -> T {
+    let may_block = || Handle::try_current().is_ok_and(|this| this.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if events >= LONG && may_block() { block_in_place(work) } else { work() }
+}
+
+/// Inserts the events on SQLite, and counts them.
 async fn insert(tx: &mut Tx, mut rest: &[Placed<'_>]) -> Result<u64, StoreError> {
     let mut added = 0;
     for (many, statement) in &*INSERTS {

@@ -9,6 +9,6 @@
 
 pub mod append;
 pub mod chain;
-mod copy;
+mod columns;
 pub mod read;
 mod retention;

@@ -11,7 +11,7 @@ use crate::{
     store::{
         audit::{
             append::{HeadRow, head_columns},
-            copy::event_columns,
+            columns::event_columns,
         },
         error::StoreError,
         handle::Store,

@@ -66,7 +66,8 @@ async fn ten_thousand_hand_outs_over_two_replicas_are_ten_thousand_events(app: T
     let acts = async {
         for number in 0..30 {
             let replica = if number % 2 == 0 { &app } else { &there };
-            replica.begin(&asking("bob", &["read"])).await;
+            // On SQLite a batch of the other replica can keep it waiting for too long: then it is to be repeated.
+            while replica.try_authenticate(&asking("bob", &["read"])).await.status == 503 {}
         }
     };
     let (callers, ()) = tokio::join!(join_all(callers), acts);

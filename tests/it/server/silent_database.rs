@@ -223,6 +223,32 @@ async fn silence_during_an_exchange_costs_no_consent() {
     .await;
 }
 
+/// The writer has locked the chain of its organization by then, which every other writer needs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_cut_off_while_it_sends_audit_events_does_not_hold_up_the_others() {
+    let story = Story::begin().await;
+    let url = story.app.database.postgres.as_ref().expect("PostgreSQL").url.clone();
+    let there = story.app.replica_with(|settings| settings.database_url = Some(url.into())).await;
+    for _ in 0..100 {
+        story.app.token(&question()).await;
+    }
+    story.wire.silence_amid("token.handed_out");
+    let broker = story.app.app.broker.clone();
+    let cut_off = tokio::spawn(async move { broker.handouts.write().await });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                   AND wait_event = 'ClientRead' AND xact_start IS NOT NULL";
+    eventually(SOON, async || story.app.database.number(waiting).await > 0).await;
+    let begun = Instant::now();
+    let body = json!({"name": "Other"});
+    eventually(Duration::from_secs(15), async || {
+        answered(&there, Method::PATCH, "/v2/auth/providers/acme", &body).await.status == 200
+    })
+    .await;
+    println!("held up for {:?}", begun.elapsed());
+    story.wire.restore();
+    cut_off.await.expect("no panic").ok();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_against_a_silent_server_ends_with_the_reason() {
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -22,6 +22,8 @@ enum State {
     Silent,
     ListenersSilent,
     ListenersCut,
+    /// What comes after half of a message with this text.
+    SilentAmid(&'static str),
 }
 
 impl Wire {
@@ -62,6 +64,11 @@ impl Wire {
     /// Such connections are closed.
     pub fn cut_listeners(&self) {
         self.state.send_replace(State::ListenersCut);
+    }
+
+    /// The next connection on which the client sends this text becomes silent in the middle of that message.
+    pub fn silence_amid(&self, text: &'static str) {
+        self.state.send_replace(State::SilentAmid(text));
     }
 
     /// New connections work again.
@@ -124,14 +131,22 @@ async fn forward(
             (true, length) => &sent[..length],
             (false, length) => &returned[..length],
         };
-        listens |= from_client && message.windows(7).any(|bytes| bytes == b"LISTEN ");
+        listens |= from_client && contains(message, "LISTEN ");
         let now = *state.borrow_and_update();
         match now {
             State::Silent => return Ok(Ended::Silent),
             State::ListenersSilent if listens => return Ok(Ended::Silent),
             State::ListenersCut if listens => return Ok(Ended::Closed),
+            State::SilentAmid(text) if from_client && contains(message, text) => {
+                upstream.write_all(&message[..message.len() / 2]).await?;
+                return Ok(Ended::Silent);
+            }
             _ if from_client => upstream.write_all(message).await?,
             _ => client.write_all(message).await?,
         }
     }
+}
+
+fn contains(message: &[u8], text: &str) -> bool {
+    message.windows(text.len()).any(|bytes| bytes == text.as_bytes())
 }
