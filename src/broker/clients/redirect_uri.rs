@@ -5,6 +5,8 @@
 //! No two providers have the same callback address. Otherwise one workspace could copy the endpoint and the client id of
 //! another one's provider, with a token endpoint of its own, and get the codes of people who consent there.
 
+use url::{Host, Url};
+
 use crate::{
     broker::{context::Broker, error::BrokerError},
     model::provider::Provider,
@@ -50,10 +52,62 @@ pub fn is_ours(broker: &Broker, provider_id: &str, tag: &str, redirect_uri: &str
         || (tag.is_empty() && ["/v2/auth/callback/", "/api-host/v2/auth/callback/"].into_iter().any(spelled))
 }
 
-/// Whether a browser that comes back with a code comes to this server, and not to an application.
+/// Whether a browser that comes back with a code comes to this server, and not to an application, however the address is
+/// spelled: as the browser reads it, with another name of this machine, or with a detour in its path.
 #[must_use]
-pub fn leads_here(broker: &Broker, redirect_uri: &str) -> bool {
-    let paths = ["/host-oauth-callback/", "/v2/auth/callback/", "/api-host/v2/auth/callback/"];
-    let path = redirect_uri.strip_prefix(&*broker.public_url);
-    path.is_some_and(|path| paths.iter().any(|ours| path.starts_with(ours)))
+pub fn leads_here(public_url: &str, redirect_uri: &str) -> bool {
+    const PATHS: [&str; 4] = ["/host-oauth-callback/", "/v2/", "/api-host/", "/connect/"];
+    let (Ok(ours), Ok(theirs)) = (Url::parse(public_url), Url::parse(redirect_uri)) else { return false };
+    let is_same_host = ours.host() == theirs.host() || (is_this_machine(&ours) && is_this_machine(&theirs));
+    let path = theirs.path().strip_prefix(ours.path().trim_end_matches('/'));
+    is_same_host
+        && ours.port_or_known_default() == theirs.port_or_known_default()
+        && path.is_some_and(|path| PATHS.iter().any(|ours| path.starts_with(ours)))
+}
+
+/// Whether the host is a loopback address, or the name of one.
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_this_server_is_recognized_in_every_spelling() {
+        let server = "http://127.0.0.1:8080";
+        for ours in [
+            "http://127.0.0.1:8080/host-oauth-callback/acme",
+            "http://localhost:8080/host-oauth-callback/acme",
+            "http://127.1:8080/v2/auth/callback/acme",
+            "http://2130706433:8080/v2/auth/callback/acme",
+            "http://[::1]:8080/api-host/v2/auth/callback/acme",
+            "http://[::ffff:127.0.0.1]:8080/v2/auth/setup/acme",
+            "HTTP://127.0.0.1:8080/x/../host-oauth-callback/acme",
+            "http://127.0.0.1:8080/x/%2e%2e/host-oauth-callback/acme",
+            "http://127.0.0.1:8080/connect/x",
+        ] {
+            assert!(leads_here(server, ours), "{ours}");
+        }
+        for theirs in [
+            "http://127.0.0.1:8081/host-oauth-callback/acme",
+            "http://127.0.0.1:8080/callback",
+            "https://app.example/host-oauth-callback/acme",
+            "not a URL",
+        ] {
+            assert!(!leads_here(server, theirs), "{theirs}");
+        }
+        let behind_a_path = "https://example.com/auth";
+        for ours in ["https://EXAMPLE.com:443/auth/v2/auth/callback/acme", "https://example.com/auth/../auth/connect/x"]
+        {
+            assert!(leads_here(behind_a_path, ours), "{ours}");
+        }
+        assert!(!leads_here(behind_a_path, "https://example.com/v2/auth/callback/acme"));
+    }
 }

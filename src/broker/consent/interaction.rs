@@ -128,7 +128,7 @@ pub(super) fn check_source(
         _ if request.provider_id != provider_id => Completion::WrongProvider,
         // Otherwise the redirect that another browser's callback refused could be completed with any key of the workspace.
         Source::Application { .. }
-            if request.consent != Consent::Direct && leads_here(broker, &request.redirect_uri) =>
+            if request.consent != Consent::Direct && leads_here(&broker.public_url, &request.redirect_uri) =>
         {
             Completion::NotTheBrowser
         }
