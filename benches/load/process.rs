@@ -65,10 +65,19 @@ impl Process {
         self.child.id()
     }
 
-    /// Resident memory in KiB.
+    /// Resident memory in KiB, with those pages of the program that are in memory.
     pub fn memory_kib(&self) -> anyhow::Result<u64> {
+        self.status_kib("VmRSS:")
+    }
+
+    /// What of it is no file's, in KiB: the pages of a program can be read again, and processes share them.
+    pub fn own_memory_kib(&self) -> anyhow::Result<u64> {
+        self.status_kib("RssAnon:")
+    }
+
+    fn status_kib(&self, field: &'static str) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).context(field)?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 }

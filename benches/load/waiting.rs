@@ -13,7 +13,7 @@ use super::{
 };
 
 pub struct Figures {
-    idle_kib: u64,
+    idle_kib: (u64, u64),
     /// Of the server and of the yardstick, with so many waiters.
     pairs: Vec<(waiters::Figures, waiters::Figures)>,
     /// KiB more, and waiters that are still counted.
@@ -22,13 +22,13 @@ pub struct Figures {
 }
 
 pub async fn measure(database_url: &str, keys: &SecretString) -> anyhow::Result<Figures> {
-    let mut idle_kib = 0;
+    let mut idle_kib = (0, 0);
     let mut pairs = Vec::new();
     for waiters in [WAITERS, MANY_WAITERS] {
         println!("Opening {waiters} waiters");
         let server = {
             let replica = Replica::start(database_url, keys).await?;
-            idle_kib = replica.process.memory_kib()?;
+            idle_kib = (replica.process.own_memory_kib()?, replica.process.memory_kib()?);
             waiters::measure(&Side::server(&replica, waiters).await?, waiters).await.context("waiters")?
         };
         let bare = Process::start_bare_long_poll(waiters)?;
@@ -48,7 +48,9 @@ impl Figures {
         let line = |what: &str, server: String, bare: String, target: &str| {
             println!("{what:<60} | {server:>10} | {bare:>10} | {target}");
         };
-        line("memory of a replica that just started (KiB)", self.idle_kib.to_string(), String::new(), "at most 12288");
+        let (own, resident) = self.idle_kib;
+        line("own memory of a replica that just started (KiB)", own.to_string(), String::new(), "at most 12288");
+        line("  with the pages of its program", resident.to_string(), String::new(), "");
         for (server, bare) in &self.pairs {
             let many = server.waiters;
             let kib = |figures: &waiters::Figures| format!("{:.1}", figures.kib_each());
