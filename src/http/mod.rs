@@ -101,7 +101,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/ok", get(health::ok))
         .route("/metrics", get(health::metrics))
         .merge(docs(description))
-        .merge(console_pages(&app))
+        .merge(console_pages(Arc::clone(&app)))
         .fallback(async || not_found())
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         // One combined layer: separate layers would cost every request and every waiter extra allocations.
@@ -118,14 +118,16 @@ pub fn router(app: Arc<App>) -> Router {
 }
 
 /// The operators' console, unless it is off.
-fn console_pages(app: &App) -> Router<Arc<App>> {
-    use console::{add_provider, audit, connections, keys, overview, providers, requests, settings, sign_in};
+fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
+    use console::{add_provider, audit, connections, failure, keys, overview, providers, requests, settings, sign_in};
 
     if app.broker.settings.console == "off" {
         return Router::new();
     }
     Router::new()
         .route("/console", get(overview::get))
+        .route("/console/", get(failure::without_slash))
+        .route("/console/{*rest}", get(failure::not_found))
         .route("/console/sign-in", get(sign_in::get).post(sign_in::post))
         .route("/console/sign-out", post(sign_in::sign_out))
         .route("/console/connections", get(connections::list))
@@ -141,10 +143,11 @@ fn console_pages(app: &App) -> Router<Arc<App>> {
         .route("/console/audit", get(audit::list))
         .route("/console/audit/export", get(audit::export))
         .route("/console/settings", get(settings::get))
+        .layer(middleware::from_fn_with_state(app, failure::in_page))
 }
 
 /// The routes outside the API.
-const PAGES: [(Method, &str); 44] = [
+const PAGES: [(Method, &str); 46] = [
     (Method::Get, "/host-oauth-callback/{provider_id}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/at/{callback_tag}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/{auth_id}"),
@@ -158,6 +161,8 @@ const PAGES: [(Method, &str); 44] = [
     (Method::Get, "/oauth/client-metadata.json/{provider_id}/{callback_tag}"),
     (Method::Get, "/"),
     (Method::Get, "/console"),
+    (Method::Get, "/console/"),
+    (Method::Get, "/console/{*rest}"),
     (Method::Get, "/console/sign-in"),
     (Method::Post, "/console/sign-in"),
     (Method::Post, "/console/sign-out"),

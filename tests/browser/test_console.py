@@ -3,7 +3,6 @@
 TEST_SCREENSHOTS  a folder to write a picture of every page to
 """
 
-import base64
 import os
 from pathlib import Path
 
@@ -160,18 +159,15 @@ def pages(demo, browser, another_browser):
 @pytest.mark.parametrize("size", SCREENS, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_every_page_fits_its_screen_and_colour_scheme(demo, pages, browser, scheme, size):
     width, height = size
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
-    )
+    resize(browser, width, height)
     browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     )
     pictures = os.environ.get("TEST_SCREENSHOTS")
     for page in pages():
         if pictures:
-            name = f"{page}-{scheme}-{width}.png"
-            Path(pictures, name).write_bytes(picture(browser))
+            Path(pictures, f"{page}-{scheme}-{width}.png").write_bytes(picture(browser, width))
+            resize(browser, width, height)
         scroll_width = browser.execute_script("return document.documentElement.scrollWidth")
         assert scroll_width <= width, f"{page} is {scroll_width} wide"
         background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
@@ -182,7 +178,15 @@ def test_every_page_fits_its_screen_and_colour_scheme(demo, pages, browser, sche
         assert all(address.startswith(demo.base) for address in loaded(browser)), page
 
 
-def picture(browser):
-    """The whole page, not only what is on the screen."""
-    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "format": "png"})
-    return base64.b64decode(shot["data"])
+def picture(browser, width):
+    """The whole page, not only what is on the screen: on a screen that is as high as the page."""
+    height = browser.execute_script("return document.documentElement.scrollHeight")
+    resize(browser, width, height)
+    return browser.get_screenshot_as_png()
+
+
+def resize(browser, width, height):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
+    )

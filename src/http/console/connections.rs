@@ -171,7 +171,7 @@ pub async fn get(
     ];
     let row = Row::of(&token, &explanation, now);
     let page = TokenPage {
-        frame: Frame::new(&session, "/connections", format!("{} of {}", row.provider, row.user))
+        frame: Frame::new(&session, "/connections", format!("{} at {}", row.user, row.provider))
             .after(Some(&parameter(asked.as_deref(), "done"))),
         why: explanation.why.as_deref().map(shown),
         what_to_do: explanation.what_to_do,

@@ -5,7 +5,7 @@
 pub mod add_provider;
 pub mod audit;
 pub mod connections;
-mod failure;
+pub mod failure;
 mod form;
 mod frame;
 pub mod keys;

@@ -82,9 +82,9 @@ pub async fn get(State(app): State<Arc<App>>, session: Session) -> Result<Respon
     attention.extend(overview.in_trouble.into_iter().map(|(token, explanation)| Attention {
         href: format!("/connections/{}", token.state.id),
         title: format!(
-            "{} of {}: {}",
-            shown(&token.state.provider_id),
+            "{} at {}: {}",
             shown(&token.user_id),
+            shown(&token.state.provider_id),
             condition(explanation.condition)
         ),
         what: explanation.why.unwrap_or(explanation.what_to_do),

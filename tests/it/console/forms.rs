@@ -138,7 +138,7 @@ async fn a_failed_refresh_keeps_the_grant_and_says_so(app: TestApp) {
     let page = operator.done(&path, &[("action", "refresh")]).await;
     assert!(page.contains("The grant is kept") && page.contains("The last refresh failed"), "{page}");
     let overview = operator.page("").await;
-    assert!(overview.contains("acme of alice: Failing"), "{overview}");
+    assert!(overview.contains("alice at acme: Failing"), "{overview}");
     app.advance(60);
     provider.answer_token(Reply::json(json!({"error": "invalid_grant"})).status(400));
     let page = operator.done(&path, &[("action", "refresh")]).await;

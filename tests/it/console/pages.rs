@@ -23,6 +23,7 @@ both_databases! {
     settings_are_shown_without_secrets,
     no_page_shows_a_secret,
     texts_of_others_are_never_markup,
+    an_address_without_a_page_leads_back_to_the_console,
 }
 
 /// Every page, also those of a connection, a provider and a key.
@@ -141,8 +142,8 @@ async fn the_overview_counts_and_says_what_needs_attention_first(app: TestApp) {
     };
     assert_eq!(["active", "failing", "consent_needed"].map(count), ["1", "1", "1"].map(str::to_owned));
     let refuses = page.find("Acme Inc. refuses this server&#39;s client").unwrap();
-    let dead = page.find("acme of bob: Needs consent").unwrap();
-    let failing = page.find("acme of carol: Failing").unwrap();
+    let dead = page.find("bob at acme: Needs consent").unwrap();
+    let failing = page.find("carol at acme: Failing").unwrap();
     assert!(refuses < dead && dead < failing, "what affects most comes first");
     assert!(page.contains("1 provider<") && page.contains("1 authorization request under way"), "{page}");
 }
@@ -334,5 +335,15 @@ async fn texts_of_others_are_never_markup(app: TestApp) {
         }
         assert_eq!(page.matches("</style>").count(), 1, "{path}");
         assert!(!page.contains(">49<") && !page.contains("\"49\""), "{path}");
+    }
+}
+
+async fn an_address_without_a_page_leads_back_to_the_console(app: TestApp) {
+    let operator = Operator::admin(&app).await;
+    let with_slash = operator.open(&at("/")).await;
+    assert_eq!((with_slash.status.as_u16(), with_slash.header("location")), (303, "/console"));
+    for path in ["/nowhere", "/providers/acme/and/more", "/connections/x", "/providers/nobody"] {
+        let page = operator.open(&at(path)).await.expect_html(404);
+        assert!(page.contains("<h1>Not found</h1>") && page.contains("<a href=\"/console\">"), "{path}: {page}");
     }
 }

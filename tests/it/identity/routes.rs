@@ -68,7 +68,7 @@ pub const OPERATIONS: [(&str, &str, Needs); 29] = [
 ];
 
 /// What is outside the API. None of it takes a key; the console takes its own cookie.
-pub const OTHERS: [&str; 29] = [
+pub const OTHERS: [&str; 31] = [
     "/host-oauth-callback/{provider_id}",
     "/host-oauth-callback/{provider_id}/at/{callback_tag}",
     "/host-oauth-callback/{provider_id}/{auth_id}",
@@ -79,6 +79,8 @@ pub const OTHERS: [&str; 29] = [
     "/oauth/client-metadata.json/{provider_id}/{callback_tag}",
     "/",
     "/console",
+    "/console/",
+    "/console/{*rest}",
     "/console/sign-in",
     "/console/sign-out",
     "/console/connections",
