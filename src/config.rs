@@ -3,6 +3,7 @@
 //! Must not know: what a setting is used for.
 
 mod service_links;
+pub mod shown;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +12,7 @@ use std::{
 };
 
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use toml::{Table, Value};
 
 use service_links::is_service_link;
@@ -47,39 +48,42 @@ const RANGES: [(&str, i64, i64); 18] = [
     ("pending_requests_per_user", 0, i64::MAX),
 ];
 
+/// What is written for a secret that is set.
+const SECRET: &str = "set, not shown";
+
 static DEFAULTS: LazyLock<Table> = LazyLock::new(|| {
     #[expect(clippy::expect_used, reason = "the embedded text never changes at run time, and a test reads it")]
     toml::from_str(DEFAULT).expect("config/default.toml is valid")
 });
 
 /// Every setting. `config/default.toml` describes each of them.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "config/default.toml documents each of them")]
 pub struct Settings {
     pub listen: String,
     #[serde(deserialize_with = "unset_when_empty")]
     pub public_url: Option<String>,
-    #[serde(deserialize_with = "secret_unset_when_empty")]
+    #[serde(deserialize_with = "secret_unset_when_empty", serialize_with = "masked")]
     pub database_url: Option<SecretString>,
     pub database_connections: u32,
     pub database_pooler: String,
-    #[serde(deserialize_with = "secret_unset_when_empty")]
+    #[serde(deserialize_with = "secret_unset_when_empty", serialize_with = "masked")]
     pub listen_database_url: Option<SecretString>,
     pub database_wait_seconds: u64,
     pub data_dir: PathBuf,
-    #[serde(deserialize_with = "secret_unset_when_empty")]
+    #[serde(deserialize_with = "secret_unset_when_empty", serialize_with = "masked")]
     pub encryption_keys: Option<SecretString>,
     #[serde(deserialize_with = "unset_when_empty")]
     pub vault_address: Option<String>,
     pub vault_transit_key: String,
-    #[serde(deserialize_with = "secret_unset_when_empty")]
+    #[serde(deserialize_with = "secret_unset_when_empty", serialize_with = "masked")]
     pub vault_token: Option<SecretString>,
     #[serde(deserialize_with = "unset_when_empty")]
     pub vault_namespace: Option<String>,
     #[serde(deserialize_with = "path_unset_when_empty")]
     pub vault_ca_file: Option<PathBuf>,
-    #[serde(deserialize_with = "secret_unset_when_empty")]
+    #[serde(deserialize_with = "secret_unset_when_empty", serialize_with = "masked")]
     pub bootstrap_api_key: Option<SecretString>,
     pub allow_private_upstreams: String,
     #[serde(deserialize_with = "path_unset_when_empty")]
@@ -105,6 +109,7 @@ pub struct Settings {
     pub shutdown_delay_seconds: u64,
     pub trusted_proxies: String,
     pub cors_origins: String,
+    pub console: String,
     pub key_requests_per_second: u32,
     pub address_requests_per_second: u32,
     pub failed_keys_per_minute: u32,
@@ -187,8 +192,10 @@ impl Settings {
         if !["admin", "agent"].contains(&self.langsmith_role.as_str()) {
             return refuse("langsmith_role", "expected `admin` or `agent`");
         }
-        if !["on", "off"].contains(&self.token_cache.as_str()) {
-            return refuse("token_cache", "expected `on` or `off`");
+        for (key, value) in [("token_cache", &self.token_cache), ("console", &self.console)] {
+            if !["on", "off"].contains(&value.as_str()) {
+                return refuse(key, "expected `on` or `off`");
+            }
         }
         if !["on", "off"].contains(&self.trace_context_to_providers.as_str()) {
             return refuse("trace_context_to_providers", "expected `on` or `off`");
@@ -231,6 +238,12 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// Writes that a secret is set, and nothing of it.
+#[expect(clippy::ref_option, reason = "serde passes a field like this")]
+fn masked<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(if secret.is_some() { SECRET } else { "" })
 }
 
 impl Default for Settings {
@@ -355,7 +368,7 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert!(settings.database_url.is_none());
-        assert_eq!(DEFAULTS.len(), 45);
+        assert_eq!(DEFAULTS.len(), 46);
         for (key, default) in &*DEFAULTS {
             let has_range = RANGES.iter().any(|(name, ..)| name == key);
             assert_eq!(default.is_integer(), has_range, "{key}");

@@ -45,7 +45,7 @@ const ROOMS: &[(&str, &str)] = &[
     ),
     (
         "http",
-        "denial error address cors checks limits request_id repoll < socket unread app < act body < caller < browser api",
+        "denial error address cors checks limits request_id repoll < socket unread app < act body < caller < browser api < console",
     ),
 ];
 

@@ -55,13 +55,15 @@ pub const PARAMETERS_MAX: usize = 50;
 pub const BATCH_MAX: usize = 200;
 /// The largest `min_ttl`, in seconds.
 pub const MIN_TTL_MAX: i64 = 86_400;
+/// The longest name for people, in characters.
+pub const DISPLAY_NAME_MAX: usize = 256;
 const URL_MAX: usize = 2048;
 /// What stands in the place of a provider's id in a path of the API.
 const RESERVED_IDS: [&str; 1] = ["mcp-discover"];
 
 /// A name for people.
 pub fn display_name(text: &str) -> Result<(), Problem> {
-    printable(text, 1, 256)
+    printable(text, 1, DISPLAY_NAME_MAX)
 }
 
 /// An id that others made: of a user, an agent, a client.

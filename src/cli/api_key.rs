@@ -30,7 +30,11 @@ pub(super) enum ApiKeyCommand {
     /// Create a key and print it once
     Create(Create),
     /// List all keys, without the keys themselves
-    List,
+    List {
+        /// Print each key's record as a line of JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Revoke a key; servers stop accepting it within AGENT_AUTH_API_KEY_CACHE_SECONDS
     Revoke {
         /// The key's id, as `list` prints it
@@ -112,7 +116,7 @@ pub(super) async fn run(command: ApiKeyCommand, settings: &Settings) -> anyhow::
     let now = clock.now();
     match command {
         ApiKeyCommand::Create(create) => make(create, &store, now).await,
-        ApiKeyCommand::List => list(&store, now).await,
+        ApiKeyCommand::List { json } => list(json, &store, now).await,
         ApiKeyCommand::Revoke { id } => {
             let Ok(id) = Uuid::try_parse(&id) else {
                 bail!("`{id}` is not the id of a key; `agent-auth api-key list` shows the ids");
@@ -182,8 +186,16 @@ fn options(key: &ApiKey) -> String {
     if options.is_empty() { String::new() } else { format!("\t{}", options.join(" ")) }
 }
 
-async fn list(store: &Store, now: DateTime<Utc>) -> anyhow::Result<()> {
-    for key in api_keys::list(store).await? {
+async fn list(json: bool, store: &Store, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let keys = api_keys::list(store).await?;
+    if !json {
+        explain("ID\tBEGINS WITH\tROLE\tKIND\tSTATE\tORGANIZATION/WORKSPACE\tNAME")?;
+    }
+    for key in keys {
+        if json {
+            print(&json_of(&key, now).to_string())?;
+            continue;
+        }
         let role = key.role.as_str();
         let kind = match (key.kind, &key.user_id) {
             (Kind::Personal, Some(user)) => format!("personal {user}"),
@@ -206,4 +218,23 @@ async fn list(store: &Store, now: DateTime<Utc>) -> anyhow::Result<()> {
         ))?;
     }
     Ok(())
+}
+
+fn json_of(key: &ApiKey, now: DateTime<Utc>) -> serde_json::Value {
+    serde_json::json!({
+        "id": key.id,
+        "prefix": key.prefix,
+        "name": key.name,
+        "role": key.role.as_str(),
+        "kind": key.kind.as_str(),
+        "user_id": key.user_id,
+        "organization_id": key.organization_id,
+        "workspace_id": key.workspace_id,
+        "limits": key.limits,
+        "consent": key.consent.map(Consent::as_str),
+        "is_active": key.is_valid(now),
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "revoked_at": key.revoked_at,
+    })
 }

@@ -93,6 +93,7 @@ fn print_commands(url: &str, key: &SecretString) -> anyhow::Result<()> {
         r#"agent-auth demo: {url} (API documentation: {url}/docs)
 
 API key:  {key}
+Console:  {url}/console (sign in with this key)
 
 1. An agent requests a token. The response is "pending", with a "url" for the person and an "auth_id":
 

@@ -188,6 +188,13 @@ impl Caller {
         self.is_inside(KeyLimits::include_everyone, Outside::Everyone)
     }
 
+    /// Checks that the caller may see the tokens of all users of the workspace. LangSmith does not say which of its users run
+    /// a workspace, and the setting for their role counts for every one of them.
+    pub fn oversees_the_workspace(&self) -> Result<(), ApiError> {
+        self.needs(Permission::Oversee)?;
+        if matches!(self.id, CallerId::ApiKey(_)) { Ok(()) } else { Err(denied(self, Outside::OwnKeys)) }
+    }
+
     /// Checks that the caller may read the audit log, which no limit narrows.
     pub fn reads_the_audit_log(&self) -> Result<(), ApiError> {
         self.needs(Permission::Administer)?;

@@ -22,6 +22,8 @@ pub(super) enum Outside {
     Everyone,
     /// It reads what everybody did.
     AuditLog,
+    /// It needs a key of this server.
+    OwnKeys,
 }
 
 /// A denial, as the response carries it to where its route is known.
@@ -49,6 +51,9 @@ impl Denied {
         let (forbidden, limits) = ("forbidden", "outside_key_limits");
         let (outside, code, detail) = match outside {
             Outside::Role(Permission::Administer) => ("role", forbidden, "This needs an API key with the role admin."),
+            Outside::Role(Permission::Oversee) => {
+                ("role", forbidden, "This needs an API key with the role viewer or admin.")
+            }
             Outside::Role(_) => ("role", forbidden, "This needs an API key with the role agent or admin."),
             Outside::Workspace => {
                 ("workspace", forbidden, "X-Tenant-Id names a workspace that this API key does not belong to.")
@@ -76,6 +81,12 @@ impl Denied {
                 limits,
                 "All agents and users of the workspace share its providers: an API key that is limited to some agents or \
                  users cannot change them.",
+            ),
+            Outside::OwnKeys => (
+                "own_keys",
+                forbidden,
+                "The tokens of all users are shown only to API keys of this server: LangSmith does not say which of its users \
+                 run the workspace. `agent-auth api-key create` makes a key.",
             ),
             Outside::AuditLog => (
                 "audit_log",

@@ -225,6 +225,20 @@ impl ApiError {
         Self::NotFound("The current user has no token with that id.".into())
     }
 
+    /// What is wrong, as a page says it.
+    pub(super) fn for_people(&self) -> String {
+        match self {
+            Self::Faults(faults) => {
+                let said = |fault: &Fault| {
+                    let at: Vec<&str> = fault.loc.iter().skip(1).filter_map(Value::as_str).collect();
+                    format!("{}: {}.", at.join(" "), fault.msg.trim_end_matches('.'))
+                };
+                faults.iter().map(said).collect::<Vec<_>>().join(" ")
+            }
+            _ => self.status_code_detail().2,
+        }
+    }
+
     /// True when the caller sent no valid credentials.
     #[must_use]
     pub fn is_unauthorized(&self) -> bool {

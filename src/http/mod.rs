@@ -10,6 +10,7 @@ pub mod body;
 pub mod browser;
 mod caller;
 mod checks;
+pub mod console;
 pub mod cors;
 mod denial;
 mod description;
@@ -30,7 +31,7 @@ use axum::{
     extract::DefaultBodyLimit,
     http::{HeaderValue, header},
     middleware,
-    routing::get,
+    routing::{get, post},
 };
 use tower::ServiceBuilder;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -39,7 +40,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
 use self::{
-    api::{audit, authenticate, confirm, connections, finalize, mcp, providers, token_state, tokens, wait},
+    api::{
+        admin_tokens, audit, authenticate, confirm, connections, finalize, mcp, providers, token_state, tokens, wait,
+    },
     app::App,
     browser::{callback, client_metadata, connect, key_entry, start},
     error::ApiError,
@@ -71,6 +74,8 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(connections::list, connections::create))
         .routes(routes!(connections::delete))
         .routes(routes!(audit::list))
+        .routes(routes!(admin_tokens::list))
+        .routes(routes!(admin_tokens::get, admin_tokens::delete))
 }
 
 /// The whole server.
@@ -96,6 +101,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/ok", get(health::ok))
         .route("/metrics", get(health::metrics))
         .merge(docs(description))
+        .merge(console_pages(Arc::clone(&app)))
         .fallback(async || not_found())
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         // One combined layer: separate layers would cost every request and every waiter extra allocations.
@@ -111,8 +117,37 @@ pub fn router(app: Arc<App>) -> Router {
     }
 }
 
+/// The operators' console, unless it is off.
+fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
+    use console::{add_provider, audit, connections, failure, keys, overview, providers, requests, settings, sign_in};
+
+    if app.broker.settings.console == "off" {
+        return Router::new();
+    }
+    Router::new()
+        .route("/console", get(overview::get))
+        .route("/console/", get(failure::without_slash))
+        .route("/console/{*rest}", get(failure::not_found))
+        .route("/console/sign-in", get(sign_in::get).post(sign_in::post))
+        .route("/console/sign-out", post(sign_in::sign_out))
+        .route("/console/connections", get(connections::list))
+        .route("/console/connections/{token_id}", get(connections::get).post(connections::post))
+        .route("/console/connections/{token_id}/revoke", get(connections::ask).post(connections::revoke))
+        .route("/console/requests", get(requests::get))
+        .route("/console/providers", get(providers::list))
+        .route("/console/providers/{provider_id}", get(providers::get).post(providers::check_now))
+        .route("/console/providers/{provider_id}/delete", get(providers::ask).post(providers::remove))
+        .route("/console/add-provider", get(add_provider::get).post(add_provider::post))
+        .route("/console/keys", get(keys::list).post(keys::create))
+        .route("/console/keys/{key_id}/revoke", get(keys::ask).post(keys::revoke))
+        .route("/console/audit", get(audit::list))
+        .route("/console/audit/export", get(audit::export))
+        .route("/console/settings", get(settings::get))
+        .layer(middleware::from_fn_with_state(app, failure::in_page))
+}
+
 /// The routes outside the API.
-const PAGES: [(Method, &str); 20] = [
+const PAGES: [(Method, &str); 46] = [
     (Method::Get, "/host-oauth-callback/{provider_id}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/at/{callback_tag}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/{auth_id}"),
@@ -125,6 +160,32 @@ const PAGES: [(Method, &str); 20] = [
     (Method::Get, "/oauth/client-metadata.json/{provider_id}"),
     (Method::Get, "/oauth/client-metadata.json/{provider_id}/{callback_tag}"),
     (Method::Get, "/"),
+    (Method::Get, "/console"),
+    (Method::Get, "/console/"),
+    (Method::Get, "/console/{*rest}"),
+    (Method::Get, "/console/sign-in"),
+    (Method::Post, "/console/sign-in"),
+    (Method::Post, "/console/sign-out"),
+    (Method::Get, "/console/connections"),
+    (Method::Get, "/console/connections/{token_id}"),
+    (Method::Post, "/console/connections/{token_id}"),
+    (Method::Get, "/console/connections/{token_id}/revoke"),
+    (Method::Post, "/console/connections/{token_id}/revoke"),
+    (Method::Get, "/console/requests"),
+    (Method::Get, "/console/providers"),
+    (Method::Get, "/console/providers/{provider_id}"),
+    (Method::Post, "/console/providers/{provider_id}"),
+    (Method::Get, "/console/providers/{provider_id}/delete"),
+    (Method::Post, "/console/providers/{provider_id}/delete"),
+    (Method::Get, "/console/add-provider"),
+    (Method::Post, "/console/add-provider"),
+    (Method::Get, "/console/keys"),
+    (Method::Post, "/console/keys"),
+    (Method::Get, "/console/keys/{key_id}/revoke"),
+    (Method::Post, "/console/keys/{key_id}/revoke"),
+    (Method::Get, "/console/audit"),
+    (Method::Get, "/console/audit/export"),
+    (Method::Get, "/console/settings"),
     (Method::Get, "/livez"),
     (Method::Get, "/readyz"),
     (Method::Get, "/ok"),

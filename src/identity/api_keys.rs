@@ -127,7 +127,24 @@ pub async fn list(store: &Store) -> Result<Vec<ApiKey>, StoreError> {
     store.api_keys().await
 }
 
-/// Revokes a key, and returns whether there was one to revoke. Servers may still accept it until their cached record
+/// The keys of a tenant, newest first.
+pub async fn list_of(store: &Store, tenant: &Tenant) -> Result<Vec<ApiKey>, StoreError> {
+    store.api_keys_of(tenant).await
+}
+
+/// Revokes a key of a tenant, and returns whether there was one to revoke. Servers may still accept it until their cached
+/// record expires.
+pub async fn revoke_of(
+    store: &Store,
+    tenant: &Tenant,
+    id: Uuid,
+    act: &Act,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    store.revoke_api_key_of(tenant, id, act, now).await
+}
+
+/// Revokes a key of any tenant, and returns whether there was one to revoke. Servers may still accept it until their cached record
 /// expires.
 pub async fn revoke(store: &Store, id: Uuid, act: &Act, now: DateTime<Utc>) -> Result<bool, StoreError> {
     store.revoke_api_key(id, act, now).await

@@ -3,6 +3,7 @@
 //! Must not know: routes or headers.
 
 pub mod api_keys;
+pub mod console;
 pub mod langsmith;
 
 use reqwest::header::HeaderMap;
@@ -59,6 +60,8 @@ pub enum Permission {
     Authenticate,
     /// List and read.
     List,
+    /// List and read what all users of the workspace have.
+    Oversee,
 }
 
 impl Caller {
@@ -126,8 +129,8 @@ impl Caller {
     pub fn may(&self, permission: Permission) -> bool {
         match self.role {
             Role::Admin => true,
-            Role::Agent => permission != Permission::Administer,
-            Role::Viewer => permission == Permission::List,
+            Role::Agent => matches!(permission, Permission::Authenticate | Permission::List),
+            Role::Viewer => matches!(permission, Permission::List | Permission::Oversee),
         }
     }
 }

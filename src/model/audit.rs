@@ -68,6 +68,10 @@ events! {
     ConsentReplayed = "consent.replayed",
     /// The person came back: the state was taken, or the code is kept until the application confirms.
     ConsentReturned = "consent.returned",
+    /// Somebody signed in to the console.
+    ConsoleSignedIn = "console.signed_in",
+    /// Somebody signed out of the console.
+    ConsoleSignedOut = "console.signed_out",
     /// A new encryption key was listed.
     EncryptionKeyAdded = "encryption_key.added",
     /// An encryption key is to seal from now on.

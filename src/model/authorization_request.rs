@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{
@@ -67,6 +68,33 @@ impl AuthorizationRequest {
         let event = Event::new(name, act, &subject.tenant, now).of_subject(subject);
         event.at_provider(&self.provider_id).in_request(self.id).with_scopes(&self.wanted.scopes)
     }
+}
+
+/// A request under way, as it is listed. No secret is opened for it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct RequestSummary {
+    /// The record's id.
+    pub id: Uuid,
+    /// The provider's name on the wire.
+    pub provider_id: String,
+    /// The user who is asked.
+    pub user_id: String,
+    /// The agent it is for; an empty text is none in particular.
+    pub agent_id: String,
+    /// The requested scopes.
+    pub scopes: Json<Vec<String>>,
+    /// How strictly it is bound to its person.
+    pub consent: Consent,
+    /// Its status.
+    pub status: Status,
+    /// Whether the person consents on another device.
+    pub is_for_device: bool,
+    /// Whether a browser went on from our page to the provider.
+    pub has_gone_on: bool,
+    /// When it was begun.
+    pub created_at: DateTime<Utc>,
+    /// Until when the person may come back.
+    pub expires_at: DateTime<Utc>,
 }
 
 /// How the token endpoint is polled for a person who consents on another device.

@@ -1,5 +1,5 @@
 //! The state of a token: what is known of its grant and its refreshes, without any secret.
-//! Owns: these facts.
+//! Owns: these facts, the names of a token's conditions, and how tokens are selected by them.
 //! Must not know: what follows from them; that is `broker/tokens/explain.rs`.
 
 use chrono::{DateTime, Utc};
@@ -7,6 +7,41 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::token::State;
+
+/// The condition of a token, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It is handed out, and refreshed when it is due.
+    Active,
+    /// A refresh is running.
+    Refreshing,
+    /// The last refresh failed; the grant is kept.
+    Failing,
+    /// Only a new consent helps.
+    ConsentNeeded,
+}
+
+impl Condition {
+    /// Every condition with its name.
+    pub const NAMES: [(&'static str, Self); 4] = [
+        ("active", Self::Active),
+        ("refreshing", Self::Refreshing),
+        ("failing", Self::Failing),
+        ("consent_needed", Self::ConsentNeeded),
+    ];
+
+    /// The condition of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, condition)| *condition)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, condition)| *condition == self).map_or("active", |(name, _)| name)
+    }
+}
 
 /// What is known of a token.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -53,4 +88,31 @@ pub struct TokenState {
     pub client_error: Option<String>,
     /// Since when.
     pub client_error_at: Option<DateTime<Utc>>,
+}
+
+/// A token of a workspace, with whose it is.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct OwnedToken {
+    /// The user.
+    pub user_id: String,
+    /// The user in LangSmith, if the application named one.
+    pub ls_user_id: Option<String>,
+    /// The agent it is for; an empty text is none in particular.
+    pub agent_id: String,
+    /// What is known of it.
+    #[sqlx(flatten)]
+    pub state: TokenState,
+}
+
+/// Which tokens of a workspace. `None` is no filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenFilter {
+    /// Those of this user (as `user_id` or `ls_user_id`).
+    pub user_id: Option<String>,
+    /// Those for this agent.
+    pub agent_id: Option<String>,
+    /// Those at this provider, by its name on the wire.
+    pub provider_id: Option<String>,
+    /// Those in this condition.
+    pub condition: Option<Condition>,
 }

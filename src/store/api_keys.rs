@@ -11,6 +11,7 @@ use crate::model::{
     actor::Act,
     api_key::{ApiKey, NewApiKey},
     audit::{Event, EventName},
+    subject::Tenant,
 };
 
 /// Inserts a key, unless it is already stored.
@@ -101,7 +102,49 @@ impl Store {
             .await
     }
 
-    /// Revokes a key, and returns whether there was one to revoke.
+    /// The keys of a tenant, newest first.
+    pub async fn api_keys_of(&self, tenant: &Tenant) -> Result<Vec<ApiKey>, StoreError> {
+        self.db
+            .query(
+                "SELECT id, organization_id, workspace_id, prefix, name, role, kind, user_id, created_at, expires_at,
+                        revoked_at, limits, consent
+                 FROM api_keys WHERE organization_id = $1 AND workspace_id = $2 ORDER BY created_at DESC, id DESC",
+            )
+            .within(tenant)
+            .read()
+            .all()
+            .await
+    }
+
+    /// Revokes a key of a tenant, and returns whether there was one to revoke.
+    pub async fn revoke_api_key_of(
+        &self,
+        tenant: &Tenant,
+        id: Uuid,
+        act: &Act,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let revoked: Option<ApiKey> = tx
+            .query(
+                "UPDATE api_keys SET revoked_at = $4
+                 WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND revoked_at IS NULL
+                 RETURNING id, organization_id, workspace_id, prefix, name, role, kind, user_id, created_at, expires_at,
+                           revoked_at, limits, consent",
+            )
+            .within(tenant)
+            .bind(id)
+            .bind(now)
+            .optional()
+            .await?;
+        if let Some(key) = &revoked {
+            self.record(&mut tx, vec![about_key(EventName::ApiKeyRevoked, key, act, now)]).await?;
+        }
+        tx.commit().await?;
+        Ok(revoked.is_some())
+    }
+
+    /// Revokes a key of any tenant, for the operator of the database, and returns whether there was one to revoke.
     pub async fn revoke_api_key(&self, id: Uuid, act: &Act, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let mut tx = self.db.begin().await?;
         let revoked: Option<ApiKey> = tx

@@ -13,6 +13,7 @@ pub mod audit;
 pub mod authorization_requests;
 mod client;
 mod connections;
+pub mod console_sessions;
 pub mod db;
 pub mod deletions;
 pub mod encryption_keys;

@@ -4,6 +4,7 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
+from axe import has_no_barrier
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -236,6 +237,7 @@ def test_every_page_fits_its_screen_and_colour_scheme(outcomes, browser, scheme,
         background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
         brightest = max(int(part) for part in background.removeprefix("rgb(").removesuffix(")").split(","))
         assert (brightest < 64) == (scheme == DARK), f"{page}: {background}"
+        has_no_barrier(browser, page)
 
 
 def test_every_page_can_be_read_aloud(outcomes, browser):

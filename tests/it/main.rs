@@ -12,6 +12,7 @@ mod support;
 mod api;
 mod audit;
 mod consent;
+mod console;
 mod identity;
 mod keys;
 mod mcp;

@@ -15,4 +15,5 @@ pub mod link;
 pub mod request;
 pub mod state;
 pub mod static_key;
+pub mod under_way;
 pub mod wait;

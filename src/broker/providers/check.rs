@@ -2,10 +2,11 @@
 //! Owns: which endpoints are checked.
 //! Must not know: what a response means; that is `oauth/probe.rs`.
 
+pub use crate::oauth::probe::{Finding, Verdict};
 use crate::{
     broker::{clients::redirect_uri::callback_address_of, context::Broker, tokens::revoke::revocation_client},
     model::{options::GrantType, provider::Provider},
-    oauth::probe::{self, Finding},
+    oauth::probe,
 };
 
 /// Checks every endpoint of a provider.

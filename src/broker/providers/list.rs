@@ -34,6 +34,11 @@ pub async fn describe(broker: &Broker, tenant: &Tenant, provider_id: &str) -> Re
     provider.ok_or(BrokerError::NotFound("provider"))
 }
 
+/// How many grants a provider has, dead ones too: what would be deleted with it.
+pub async fn count_grants(broker: &Broker, provider: &Provider) -> Result<u64, BrokerError> {
+    Ok(broker.store.count_grants(provider).await?)
+}
+
 /// The names of providers of several workspaces that share a callback address, from before addresses were distinct.
 pub async fn shared_callbacks(broker: &Broker) -> Result<Vec<String>, BrokerError> {
     Ok(broker.store.shared_callbacks().await?)

@@ -5,7 +5,10 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::{
-    model::{token::State, token_state::TokenState},
+    model::{
+        token::State,
+        token_state::{Condition, TokenState},
+    },
     store::tokens::lease::NOT_OPENED,
 };
 
@@ -16,19 +19,6 @@ pub const REPLACED: &str = "key_replaced";
 
 /// From when on an expiring refresh token is warned of.
 const WARN_BEFORE: TimeDelta = TimeDelta::days(14);
-
-/// The condition of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// It is handed out, and refreshed when it is due.
-    Active,
-    /// A refresh is running.
-    Refreshing,
-    /// The last refresh failed; the grant is kept.
-    Failing,
-    /// Only a new consent helps.
-    ConsentNeeded,
-}
 
 /// The explanation of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]

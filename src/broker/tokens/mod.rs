@@ -10,3 +10,4 @@ pub mod refresh;
 pub mod report;
 pub mod response;
 pub mod revoke;
+pub mod workspace;

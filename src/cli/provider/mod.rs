@@ -18,8 +18,9 @@ use crate::{
     catalog::Catalog,
     clock::Clock,
     config::Settings,
+    http::api::provider_response::ProviderResponse,
     model::{actor::Act, key_limits::Reach, options::GrantType},
-    terminal::print,
+    terminal::{explain, print},
 };
 
 #[derive(Debug, Subcommand)]
@@ -47,6 +48,9 @@ pub(super) enum ProviderCommand {
     },
     /// List the providers of the workspace
     List {
+        /// Print each provider as a line of JSON, as the API returns it
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         tenant: TenantArgs,
     },
@@ -73,9 +77,18 @@ pub(super) async fn run(command: ProviderCommand, settings: Settings) -> anyhow:
             let Some(provider) = list::find(&broker, &tenant, &provider_id).await? else { bail!(none(&provider_id)) };
             check::run(&provider, &broker).await
         }
-        ProviderCommand::List { tenant } => {
+        ProviderCommand::List { json, tenant } => {
             let tenant = tenant.tenant(broker.store(), broker.clock.now()).await?;
-            for provider in list::list(&broker, Reach::whole(&tenant)).await? {
+            let providers = list::list(&broker, Reach::whole(&tenant)).await?;
+            if !json {
+                explain("ID\tNAME\tPLACE")?;
+            }
+            for provider in providers {
+                if json {
+                    let shown = ProviderResponse::of(provider, &broker.public_url);
+                    print(&serde_json::to_string(&shown).context("the provider cannot be written as JSON")?)?;
+                    continue;
+                }
                 let place = match provider.client.options.grant_type {
                     GrantType::AuthorizationCode => provider.auth_url.as_str(),
                     GrantType::ClientCredentials => provider.client.token_url.as_str(),

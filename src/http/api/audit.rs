@@ -101,9 +101,9 @@ pub enum EventFormat {
 
 /// The query.
 #[derive(Default)]
-struct Query {
-    filter: EventFilter,
-    before: Option<i64>,
+pub(in crate::http) struct Query {
+    pub(in crate::http) filter: EventFilter,
+    pub(in crate::http) before: Option<i64>,
     limit: Option<usize>,
     format: EventFormat,
 }
@@ -164,7 +164,7 @@ pub async fn list(
 }
 
 /// Every event, page by page as the client reads. No connection to the database is held in between.
-fn json_lines(broker: Arc<Broker>, tenant: Tenant, query: Query) -> Response {
+pub(in crate::http) fn json_lines(broker: Arc<Broker>, tenant: Tenant, query: Query) -> Response {
     let left = query.limit.unwrap_or(usize::MAX);
     let pages = stream::unfold(Some((query.before, left)), move |next| {
         let (broker, tenant, filter) = (Arc::clone(&broker), tenant.clone(), query.filter.clone());
@@ -197,7 +197,8 @@ fn accepts_json_lines(headers: &HeaderMap) -> bool {
 }
 
 impl Query {
-    fn read(query: &str) -> Result<Self, ApiError> {
+    /// Reads it, or says every fault.
+    pub(in crate::http) fn read(query: &str) -> Result<Self, ApiError> {
         not_doubled(query, &PARAMETERS)?;
         let (mut read, mut faults) = (Self::default(), Vec::new());
         for (name, value) in form_urlencoded::parse(query.as_bytes()).filter(|(_, value)| !value.is_empty()) {

@@ -2,6 +2,7 @@
 //! Owns: the shapes on the wire.
 //! Must not know: the rules of the broker.
 
+pub mod admin_tokens;
 pub mod audit;
 pub mod authenticate;
 pub mod confirm;

@@ -19,7 +19,7 @@ use crate::{
     broker::{
         error::BrokerError,
         tokens::{
-            explain::{Condition, Explanation},
+            explain::Explanation,
             list,
             report::{MayEnd, Reported, report_invalid},
         },
@@ -30,7 +30,7 @@ use crate::{
         error::{ApiError, ErrorBody, Faults},
     },
     identity::{Caller, Permission},
-    model::token_state::TokenState,
+    model::token_state::{Condition, TokenState},
 };
 
 /// The state of a token, without secrets.
@@ -206,17 +206,24 @@ pub async fn report(
     }))
 }
 
-fn response(token: TokenState, explanation: Explanation) -> TokenStateResponse {
+impl From<Condition> for TokenCondition {
+    fn from(condition: Condition) -> Self {
+        match condition {
+            Condition::Active => Self::Active,
+            Condition::Refreshing => Self::Refreshing,
+            Condition::Failing => Self::Failing,
+            Condition::ConsentNeeded => Self::ConsentNeeded,
+        }
+    }
+}
+
+/// The state of a token on the wire.
+pub(super) fn response(token: TokenState, explanation: Explanation) -> TokenStateResponse {
     TokenStateResponse {
         id: token.id,
         provider_id: token.provider_id,
         provider_account_label: token.account_label,
-        state: match explanation.condition {
-            Condition::Active => TokenCondition::Active,
-            Condition::Refreshing => TokenCondition::Refreshing,
-            Condition::Failing => TokenCondition::Failing,
-            Condition::ConsentNeeded => TokenCondition::ConsentNeeded,
-        },
+        state: explanation.condition.into(),
         why: explanation.why,
         what_to_do: explanation.what_to_do,
         scopes: token.scopes.0,

@@ -39,7 +39,7 @@ use crate::{
 /// The provider type of the two workspace operations.
 const SLACK: ProviderType = ProviderType::Slack;
 /// The header that says whether the grant of a deleted token has been revoked.
-const UPSTREAM_REVOKED: HeaderName = HeaderName::from_static("x-upstream-revoked");
+pub(super) const UPSTREAM_REVOKED: HeaderName = HeaderName::from_static("x-upstream-revoked");
 
 /// A token in a list.
 #[derive(Serialize, ToSchema)]

@@ -336,7 +336,7 @@ fn to_application(return_url: &str, id: Uuid, reference: Option<&SecretString>, 
 }
 
 /// A redirect after which nothing of this address stays behind.
-pub(super) fn redirect(location: String) -> Response {
+pub(in crate::http) fn redirect(location: String) -> Response {
     let headers = [
         (header::LOCATION, location),
         (header::CACHE_CONTROL, "no-store".to_owned()),

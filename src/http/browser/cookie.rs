@@ -1,5 +1,5 @@
-//! The cookie that binds a consent to a browser, and the check that a form was sent from our own page.
-//! Owns: the cookie's name and attributes, and which requests are from the same origin.
+//! The cookies that bind a consent, or the console, to a browser, and the check that a form was sent from our own page.
+//! Owns: the cookies' names and attributes, and which requests are from the same origin.
 //! Must not know: what is bound.
 
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -7,16 +7,30 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-/// Browsers accept a cookie of this name only from this very host, over https (RFC 6265bis section 4.1.3.2): no other
-/// subdomain can plant one.
-const NAME: &str = "__Host-agent-auth";
-/// Where the server is reached over plain http, as on loopback.
-const PLAIN_NAME: &str = "agent-auth";
+/// A cookie of ours.
+pub(in crate::http) struct Cookie {
+    /// Browsers accept a cookie of this name only from this very host, over https (RFC 6265bis section 4.1.3.2): no other
+    /// subdomain can plant one.
+    name: &'static str,
+    /// Its name where the server is reached over plain http, as on loopback.
+    plain_name: &'static str,
+}
+
+/// What a consent is bound to.
+const BROWSER: Cookie = Cookie { name: "__Host-agent-auth", plain_name: "agent-auth" };
+/// The session of the console.
+pub(in crate::http) const CONSOLE: Cookie =
+    Cookie { name: "__Host-agent-auth-console", plain_name: "agent-auth-console" };
 const RANDOM_BYTES: usize = 32;
 
-/// The cookie of a browser; `None` if it has none, or several of that name.
+/// The cookie that binds a consent; `None` if the browser has none, or several of that name.
 pub(super) fn browser_cookie(headers: &HeaderMap, public_url: &str) -> Option<SecretString> {
-    let name = if is_https(public_url) { NAME } else { PLAIN_NAME };
+    cookie_of(&BROWSER, headers, public_url)
+}
+
+/// This cookie of a browser; `None` if it has none, or several of that name.
+pub(in crate::http) fn cookie_of(cookie: &Cookie, headers: &HeaderMap, public_url: &str) -> Option<SecretString> {
+    let name = if is_https(public_url) { cookie.name } else { cookie.plain_name };
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let mut values = pairs.filter(|(found, _)| *found == name).map(|(_, value)| value);
@@ -35,9 +49,20 @@ pub(super) fn is_random(value: &str) -> bool {
     URL_SAFE_NO_PAD.decode(value).is_ok_and(|bytes| bytes.len() == RANDOM_BYTES)
 }
 
-/// The header that sets the cookie. `Lax`, because the provider sends the browser back from another site.
+/// The header that sets the cookie that binds a consent. `Lax`, because the provider sends the browser back from another
+/// site.
 pub(super) fn set_cookie(value: &SecretString, public_url: &str, max_age: i64) -> Option<HeaderValue> {
-    let (name, secure) = if is_https(public_url) { (NAME, "; Secure") } else { (PLAIN_NAME, "") };
+    set_cookie_of(&BROWSER, value, public_url, max_age)
+}
+
+/// The header that sets this cookie for `max_age` seconds; with zero, the one that deletes it.
+pub(in crate::http) fn set_cookie_of(
+    cookie: &Cookie,
+    value: &SecretString,
+    public_url: &str,
+    max_age: i64,
+) -> Option<HeaderValue> {
+    let (name, secure) = if is_https(public_url) { (cookie.name, "; Secure") } else { (cookie.plain_name, "") };
     let value = value.expose_secret();
     let text = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}");
     let mut header = HeaderValue::try_from(text).ok()?;
@@ -47,7 +72,7 @@ pub(super) fn set_cookie(value: &SecretString, public_url: &str, max_age: i64) -
 
 /// Whether a form was sent from a page of this server. `Sec-Fetch-Site` cannot be set by a page; where it is absent (older
 /// browsers, and plain http), `Origin` must be ours.
-pub(super) fn is_same_origin(headers: &HeaderMap, public_url: &str) -> bool {
+pub(in crate::http) fn is_same_origin(headers: &HeaderMap, public_url: &str) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let own = Url::parse(public_url).map(|url| url.origin().ascii_serialization());
     match (text("sec-fetch-site"), text("origin")) {

@@ -1,12 +1,22 @@
 //! `GET /`: what a person sees who opens the server's address.
-//! Owns: the route.
+//! Owns: the route, and the path below which the server's own pages are.
 //! Must not know: tenants or providers.
 
-use axum::{http::StatusCode, response::Response};
+use std::sync::Arc;
 
-use super::pages::{outcome::page, page::Page};
+use axum::{extract::State, response::Response};
+use url::Url;
 
-/// Shows that the server runs, and where its documentation is.
-pub async fn get() -> Response {
-    page(StatusCode::OK, &Page::Start)
+use super::pages::start::start_page;
+use crate::http::app::App;
+
+/// Shows what this server is, and the ways from here.
+pub async fn get(State(app): State<Arc<App>>) -> Response {
+    start_page(&base(&app), app.broker.settings.console == "on")
+}
+
+/// The path of the public URL, without a trailing slash, where a proxy has put the server below one.
+pub(in crate::http) fn base(app: &App) -> String {
+    let path = Url::parse(&app.broker.public_url).map(|url| url.path().trim_end_matches('/').to_owned());
+    path.unwrap_or_default()
 }

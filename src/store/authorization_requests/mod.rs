@@ -15,3 +15,4 @@ pub(in crate::store) mod outcome;
 mod polls;
 pub mod row;
 mod take;
+mod under_way;

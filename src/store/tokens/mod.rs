@@ -13,3 +13,4 @@ pub(in crate::store) mod row;
 pub(in crate::store) mod state;
 mod usable;
 pub mod usage;
+pub mod workspace;

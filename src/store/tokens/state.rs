@@ -17,18 +17,26 @@ use crate::{
     store::{db::Tx, error::StoreError, handle::Store, key_limits::usable_token_in_limits},
 };
 
+/// The columns of a [`TokenState`], from `tokens t` and `providers p`.
+macro_rules! token_state_columns {
+    () => {
+        "t.id, p.provider_id, t.account_label, t.state, t.scopes, t.is_default, t.expires_at, t.refresh_due_at,
+         t.refresh_token IS NOT NULL AS has_refresh_token, t.refresh_token_expires_at,
+         (t.refresh_until IS NOT NULL AND t.refresh_until >= (SELECT now_ms FROM database_clock)) AS is_refreshing,
+         t.last_refreshed_at, t.last_error, t.last_error_at, t.refresh_failures, t.retry_at, t.last_used_at,
+         t.created_at, t.updated_at, p.client_error, p.client_error_at"
+    };
+}
+pub(in crate::store) use token_state_columns;
+
 impl Store {
     /// The state of a token of a user (as `user_id` or `ls_user_id`).
     pub async fn token_state(&self, reach: Reach<'_>, user: &str, id: Uuid) -> Result<Option<TokenState>, StoreError> {
         self.db
             .query(concat!(
-                "SELECT t.id, p.provider_id, t.account_label, t.state, t.scopes, t.is_default, t.expires_at,
-                        t.refresh_due_at, t.refresh_token IS NOT NULL AS has_refresh_token,
-                        t.refresh_token_expires_at,
-                        (t.refresh_until IS NOT NULL AND t.refresh_until >= (SELECT now_ms FROM database_clock))
-                            AS is_refreshing,
-                        t.last_refreshed_at, t.last_error, t.last_error_at, t.refresh_failures, t.retry_at,
-                        t.last_used_at, t.created_at, t.updated_at, p.client_error, p.client_error_at
+                "SELECT ",
+                token_state_columns!(),
+                "
                  FROM tokens t JOIN providers p ON p.id = t.provider
                  WHERE t.organization_id = $1 AND t.workspace_id = $2 AND (t.user_id = $3 OR t.ls_user_id = $3)
                    AND t.id = $4 AND ",

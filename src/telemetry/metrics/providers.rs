@@ -32,6 +32,8 @@ label! {
         Resumed = "resumed",
         /// An agent reported that an API rejects the token.
         Reported = "reported",
+        /// An operator wants it now.
+        Operator = "operator",
     }
 }
 

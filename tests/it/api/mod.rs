@@ -1,5 +1,6 @@
 //! The HTTP API: bodies, queries, answers, errors and the OpenAPI description.
 
+mod admin_tokens;
 mod agents;
 mod authenticate;
 mod heads;

@@ -101,6 +101,14 @@ async fn sees_its_own(world: &mut World, key: usize, user: &str) {
         let answer = world.get(key, user, "/v2/auth/tokens/{token_id}", &[&token.id], "").await;
         assert_eq!(answer.status, if expected.contains(&token.id) { 200 } else { 404 }, "{token:?}");
     }
+    let all: Vec<Token> = world.tokens().cloned().collect();
+    let overseen = ids(world.tokens().filter(|token| world.usable(key, token)));
+    let listed = world.get(key, user, "/v2/admin/tokens", &[], "").await.expect(200);
+    assert_eq!(texts(&listed["data"], "id"), overseen, "{}", world.keys[key].name);
+    for token in all {
+        let answer = world.get(key, user, "/v2/admin/tokens/{token_id}", &[&token.id], "").await;
+        assert_eq!(answer.status, if overseen.contains(&token.id) { 200 } else { 404 }, "{token:?}");
+    }
     let slack = world.get(key, user, "/v2/auth/tokens/workspace/slack/exists", &[], "").await.expect(200);
     let has_slack = world.tokens().any(|token| world.usable(key, token) && world.is_slack(token));
     assert_eq!(slack["has_token"], has_slack);
@@ -220,6 +228,8 @@ async fn changes_nothing_of_others(world: &mut World, key: usize) {
                 if !world.owned(key, token) {
                     world.ask(key, &user, "PATCH", path, &names, "", Some(&label)).await.expect_error(404, "not_found");
                     let path = "/v2/auth/tokens/{token_id}";
+                    world.ask(key, &user, "DELETE", path, &names, "", None).await.expect_error(404, "not_found");
+                    let path = "/v2/admin/tokens/{token_id}";
                     world.ask(key, &user, "DELETE", path, &names, "", None).await.expect_error(404, "not_found");
                 }
                 if !world.usable(key, token) {

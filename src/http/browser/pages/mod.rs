@@ -7,6 +7,7 @@ pub mod key;
 pub mod outcome;
 pub mod page;
 pub mod render;
+pub mod start;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(in crate::http) mod text;

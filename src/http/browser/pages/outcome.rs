@@ -86,12 +86,6 @@ impl Outcome {
                     RETURN,
                 )
             }
-            Page::Start => Self::without_answer(
-                Mark::Done,
-                "agent-auth is running".to_owned(),
-                "This server gets people's consent and gives their agents access tokens.".to_owned(),
-                "The API documentation is at /docs. To connect a provider, open the link that your agent gives you.",
-            ),
             Page::NoConsentNeeded { provider } => {
                 let name = Name::of(Some(provider));
                 Self::without_answer(

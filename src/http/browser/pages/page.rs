@@ -28,8 +28,6 @@ pub enum Page<'a> {
         /// The id of the HTTP request, which its log lines have.
         request_id: Option<&'a str>,
     },
-    /// The server runs: what a person sees at its address.
-    Start,
     /// There is nothing to consent to: the provider needs no person.
     NoConsentNeeded {
         /// The provider's display name.

@@ -16,8 +16,12 @@ use sha2::{Digest, Sha256};
 pub(crate) const STYLE: &str = include_str!("style.css");
 
 /// The CSP source expression of [`STYLE`] (CSP Level 3, section 2.3.1).
-static STYLE_SOURCE: LazyLock<String> =
-    LazyLock::new(|| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(STYLE))));
+static STYLE_SOURCE: LazyLock<String> = LazyLock::new(|| source_of(STYLE));
+
+/// The CSP source expression of a stylesheet that a page inlines.
+pub(in crate::http) fn source_of(style: &str) -> String {
+    format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(style)))
+}
 
 /// Renders a template behind [`hardened_headers`].
 pub(crate) fn html(status: StatusCode, template: &impl Template, form_action: &str) -> Response {
@@ -31,6 +35,12 @@ pub(crate) fn html(status: StatusCode, template: &impl Template, form_action: &s
 /// redirects; `'none'` for a page without a form.
 #[must_use]
 pub fn hardened_headers(form_action: &str) -> HeaderMap {
+    headers_with_style(&STYLE_SOURCE, form_action)
+}
+
+/// The same for a page with another stylesheet, by its CSP source expression.
+#[must_use]
+pub(in crate::http) fn headers_with_style(style: &str, form_action: &str) -> HeaderMap {
     let mut headers: HeaderMap = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CACHE_CONTROL, "no-store"),
@@ -47,7 +57,6 @@ pub fn hardened_headers(form_action: &str) -> HeaderMap {
     .map(|(name, value)| (name, HeaderValue::from_static(value)))
     .into_iter()
     .collect();
-    let style = &*STYLE_SOURCE;
     let policy = format!(
         "default-src 'none'; style-src {style}; base-uri 'none'; form-action {form_action}; frame-ancestors 'none'"
     );

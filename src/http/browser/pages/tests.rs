@@ -210,7 +210,6 @@ async fn every_page_has_the_hardened_headers() {
     for (status, page) in [
         (StatusCode::OK, Page::Connected { provider: "Sample" }),
         (StatusCode::OK, Page::AlreadyConnected { provider: "Sample" }),
-        (StatusCode::OK, Page::Start),
         (StatusCode::OK, Page::Updated),
         (StatusCode::OK, Page::Installed),
         (

@@ -1,0 +1,19 @@
+//! `/console`: the pages on which operators see and change what a workspace has. Every page works without JavaScript.
+//! Owns: signing in, the pages and their forms.
+//! Must not know: the rules of the broker. A page shows and changes nothing that its API key could not through the API.
+
+pub mod add_provider;
+pub mod audit;
+pub mod connections;
+pub mod failure;
+mod form;
+mod frame;
+pub mod keys;
+pub mod overview;
+mod page;
+pub mod providers;
+pub mod requests;
+pub mod session;
+pub mod settings;
+pub mod sign_in;
+mod words;

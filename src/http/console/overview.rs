@@ -1,0 +1,103 @@
+//! `/console`: what the workspace has, and what needs attention first.
+//! Owns: the order of what needs attention.
+//! Must not know: how anything is counted.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    failure::Failure,
+    frame::Frame,
+    page::show,
+    session::Session,
+    words::{condition, shown},
+};
+use crate::{
+    broker::{
+        consent::under_way::{LISTED_MAX, under_way},
+        providers::list,
+        tokens::workspace,
+    },
+    http::app::App,
+    model::token_state::Condition,
+};
+
+/// How many tokens in a bad state are named.
+const NAMED_MAX: i64 = 10;
+
+struct Count {
+    name: &'static str,
+    label: &'static str,
+    tokens: i64,
+}
+
+struct Attention {
+    href: String,
+    title: String,
+    what: String,
+}
+
+#[derive(Template)]
+#[template(path = "http/console/overview.html")]
+struct OverviewPage {
+    frame: Frame,
+    counts: Vec<Count>,
+    is_cut: bool,
+    attention: Vec<Attention>,
+    providers: usize,
+    under_way: usize,
+    under_way_max: usize,
+    version: &'static str,
+}
+
+/// Shows the page.
+pub async fn get(State(app): State<Arc<App>>, session: Session) -> Result<Response, Failure> {
+    let (broker, reach) = (&app.broker, session.caller.reach());
+    let overview = workspace::overview(broker, reach, NAMED_MAX).await?;
+    let counts = Condition::NAMES.map(|(name, which)| Count {
+        name,
+        label: condition(which),
+        tokens: overview.counts.get(name).copied().unwrap_or_default(),
+    });
+    let providers = list::list(broker, reach).await?;
+    let mut attention: Vec<Attention> = Vec::new();
+    for provider in &providers {
+        if let Some(error) = &provider.client_error {
+            attention.push(Attention {
+                href: format!("/providers/{}", provider.provider_id),
+                title: format!("{} refuses this server's client", shown(&provider.name)),
+                what: format!(
+                    "Error {}. Correct its client id or client secret; no token of it can be refreshed.",
+                    shown(error)
+                ),
+            });
+        }
+    }
+    attention.extend(overview.in_trouble.into_iter().map(|(token, explanation)| Attention {
+        href: format!("/connections/{}", token.state.id),
+        title: format!(
+            "{} at {}: {}",
+            shown(&token.user_id),
+            shown(&token.state.provider_id),
+            condition(explanation.condition)
+        ),
+        what: explanation.why.unwrap_or(explanation.what_to_do),
+    }));
+    let page = OverviewPage {
+        counts: counts.into(),
+        is_cut: overview.is_cut,
+        attention,
+        providers: providers.len(),
+        under_way: under_way(broker, reach).await?.len(),
+        under_way_max: usize::try_from(LISTED_MAX).unwrap_or(usize::MAX),
+        version: env!("CARGO_PKG_VERSION"),
+        frame: Frame::new(&session, "", "Overview"),
+    };
+    Ok(show(StatusCode::OK, &page).into_response())
+}

@@ -1,0 +1,26 @@
+//! Rendering: the look of every page, and its headers.
+//! Owns: the stylesheet of the console.
+//! Must not know: what a page says.
+
+use std::sync::LazyLock;
+
+use askama::Template;
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use crate::http::browser::pages::render::{headers_with_style, source_of};
+
+/// The stylesheet that the layout inlines. The policy admits exactly these bytes.
+pub(super) const STYLE: &str = include_str!("style.css");
+static STYLE_SOURCE: LazyLock<String> = LazyLock::new(|| source_of(STYLE));
+
+/// A page, with its headers.
+pub(super) fn show(status: StatusCode, page: &impl Template) -> Response {
+    let Ok(body) = page.render() else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let mut headers = headers_with_style(&STYLE_SOURCE, "'self'");
+    // Without the origin in it, a browser that sends no Sec-Fetch-Site could not be distinguished from another site.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    (status, headers, body).into_response()
+}

@@ -1,0 +1,58 @@
+//! Who is signed in: from a cookie to a [`Session`].
+//! Owns: where somebody is sent who is not signed in.
+//! Must not know: how a session is stored, or what a page needs beyond it.
+
+use std::sync::Arc;
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+use secrecy::SecretString;
+
+use super::failure::Failure;
+use crate::{
+    broker::error::BrokerError,
+    http::{
+        act::through,
+        app::App,
+        browser::{
+            cookie::{CONSOLE, cookie_of},
+            start::base,
+        },
+    },
+    identity::{
+        Caller,
+        console::{act_of, form_token, session_of},
+    },
+    model::api_key::ApiKey,
+};
+
+/// Somebody who is signed in.
+pub struct Session {
+    /// What they may see and change: what their API key may.
+    pub(super) caller: Caller,
+    /// The record of that key.
+    pub(super) key: ApiKey,
+    /// What the forms of the session have.
+    pub(super) form_token: String,
+    /// The cookie.
+    pub(super) cookie: SecretString,
+    /// The path below which the server is reached, without a trailing slash.
+    pub(super) base: String,
+}
+
+impl FromRequestParts<Arc<App>> for Session {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
+        let base = base(app);
+        let Some(cookie) = cookie_of(&CONSOLE, &parts.headers, &app.broker.public_url) else {
+            return Err(Failure::signed_out(&base));
+        };
+        let now = app.broker.clock.now();
+        let session = session_of(app.broker.store(), &cookie, now).await.map_err(BrokerError::from)?;
+        let Some(session) = session else { return Err(Failure::signed_out(&base)) };
+        let caller = Caller::of_key(&session.key, None);
+        app.limits.count_caller(&caller)?;
+        let caller = Caller { act: through(parts, app, act_of(&session.key)), ..caller };
+        Ok(Self { caller, key: session.key, form_token: form_token(&cookie), cookie, base })
+    }
+}

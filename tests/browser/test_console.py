@@ -1,0 +1,192 @@
+"""The operators' console in a browser: what a newcomer does there, on every screen and in every colour scheme.
+
+TEST_SCREENSHOTS  a folder to write a picture of every page to
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from axe import has_no_barrier
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from test_pages import DARK, DESKTOP, LIGHT, PHONE, SMALL_PHONE, button, has_quiet_console, open_consent, shows
+
+SCREENS = [PHONE, SMALL_PHONE, DESKTOP]
+
+
+def sign_in(browser, demo):
+    browser.get(f"{demo.base}/")
+    browser.find_element(By.LINK_TEXT, "Console").click()
+    shows(browser, "Sign in to the console")
+    browser.switch_to.active_element.send_keys(demo.api_key, Keys.ENTER)
+    shows(browser, "Overview")
+
+
+def follow(browser, link, *headings):
+    browser.find_element(By.PARTIAL_LINK_TEXT, link).click()
+    shows(browser, *headings)
+
+
+def field(browser, name):
+    return browser.find_element(By.NAME, name)
+
+
+def main(browser):
+    return browser.find_element(By.TAG_NAME, "main").text
+
+
+def connect(demo, browser, another_browser):
+    request = demo.begin()
+    open_consent(another_browser, request)
+    button(another_browser, "Approve").click()
+    shows(another_browser, "Connected to ", "Already connected to ")
+    return request
+
+
+def loaded(browser):
+    """The addresses of everything that the page loaded, itself included."""
+    return browser.execute_script("return performance.getEntries().filter(e => e.name.includes('://')).map(e => e.name)")
+
+
+def test_a_newcomer_signs_in_adds_a_provider_and_revokes_a_connection(demo, browser, another_browser):
+    request = connect(demo, browser, another_browser)
+    sign_in(browser, demo)
+    follow(browser, "Providers", "Providers")
+    follow(browser, "Add a provider", "Add a provider")
+    field(browser, "search").send_keys("github", Keys.ENTER)
+    follow(browser, "GitHub", "Add GitHub")
+    assert f"{demo.base}/host-oauth-callback/github" in main(browser)
+    field(browser, "provider_id").clear()
+    field(browser, "provider_id").send_keys("work-github")
+    field(browser, "client_id").send_keys("Iv1.abc")
+    field(browser, "client_secret").send_keys("a-secret")
+    button(browser, "Add GitHub").click()
+    shows(browser, "GitHub")
+    assert "The provider was added." in main(browser)
+    follow(browser, "Delete", "Delete this provider?")
+    button(browser, "Delete").click()
+    shows(browser, "Providers")
+
+    follow(browser, "Connections", "Connections")
+    field(browser, "user").send_keys(request.body["user_id"], Keys.ENTER)
+    shows(browser, "Connections")
+    follow(browser, request.body["user_id"], "")
+    button(browser, "Refresh now").click()
+    shows(browser, "")
+    assert "The token was refreshed." in main(browser)
+    follow(browser, "Revoke", "Revoke this connection?")
+    button(browser, "Revoke").click()
+    shows(browser, "Connections")
+    assert request.authenticate()["status"] == "pending"
+
+    follow(browser, "Audit log", "Audit log")
+    assert "token.deleted" in main(browser) and "console user" in main(browser)
+    has_quiet_console(browser)
+    assert all(address.startswith(demo.base) for address in loaded(browser))
+    button(browser, "Sign out").click()
+    shows(browser, "Sign in to the console")
+    browser.back()
+    shows(browser, "Sign in to the console")
+
+
+def test_a_key_is_created_and_shown_once(demo, browser):
+    sign_in(browser, demo)
+    follow(browser, "API keys", "API keys")
+    field(browser, "name").send_keys("made in a browser")
+    button(browser, "Create").click()
+    shows(browser, "Copy the new API key")
+    key = browser.find_element(By.ID, "created").get_attribute("value")
+    assert key.startswith("aauth_")
+    follow(browser, "I have stored it", "API keys")
+    assert "made in a browser" in main(browser) and key not in browser.page_source
+    has_quiet_console(browser)
+
+
+def test_the_keyboard_reaches_everything(demo, browser):
+    sign_in(browser, demo)
+    browser.get(f"{demo.base}/console")
+    visited = []
+    for _ in range(30):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        visited.append(browser.switch_to.active_element.text.split("\n")[0])
+    assert visited[0] == "Skip to the content"
+    for name in ("Connections", "Providers", "API keys", "Audit log", "Settings", "Sign out"):
+        assert name in visited, visited
+    outline = browser.execute_script("return getComputedStyle(document.activeElement).outlineStyle")
+    assert outline != "none"
+
+
+@pytest.fixture
+def pages(demo, browser, another_browser):
+    """Opens every page of the console, one after the other."""
+
+    def opened():
+        browser.get(f"{demo.base}/")
+        shows(browser, "agent-auth is running")
+        yield "start"
+        browser.get(f"{demo.base}/console/sign-in")
+        shows(browser, "Sign in")
+        yield "sign-in"
+        connect(demo, browser, another_browser)
+        demo.begin()
+        sign_in(browser, demo)
+        yield "overview"
+        for path in ("connections", "requests", "providers", "add-provider", "keys", "audit", "settings"):
+            browser.get(f"{demo.base}/console/{path}")
+            yield path
+        browser.get(f"{demo.base}/console/add-provider?template=microsoft")
+        yield "add-microsoft"
+        browser.get(f"{demo.base}/console/connections")
+        browser.find_element(By.CSS_SELECTOR, "tbody a").click()
+        yield "connection"
+        browser.find_element(By.PARTIAL_LINK_TEXT, "Revoke").click()
+        yield "revoke"
+        browser.get(f"{demo.base}/console/providers")
+        browser.find_element(By.CSS_SELECTOR, "tbody a").click()
+        button(browser, "Check it now").click()
+        yield "provider"
+        browser.find_element(By.PARTIAL_LINK_TEXT, "Delete").click()
+        yield "delete"
+        browser.get(f"{demo.base}/console/connections/none")
+        yield "failure"
+
+    return opened
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK])
+@pytest.mark.parametrize("size", SCREENS, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_every_page_fits_its_screen_and_colour_scheme(demo, pages, browser, scheme, size):
+    width, height = size
+    resize(browser, width, height)
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    pictures = os.environ.get("TEST_SCREENSHOTS")
+    for page in pages():
+        if pictures:
+            Path(pictures, f"{page}-{scheme}-{width}.png").write_bytes(picture(browser, width))
+            resize(browser, width, height)
+        scroll_width = browser.execute_script("return document.documentElement.scrollWidth")
+        assert scroll_width <= width, f"{page} is {scroll_width} wide"
+        background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        brightest = max(int(part) for part in background.removeprefix("rgb(").removesuffix(")").split(","))
+        assert (brightest < 64) == (scheme == DARK), f"{page}: {background}"
+        has_no_barrier(browser, page)
+        has_quiet_console(browser, document_status=404)
+        assert all(address.startswith(demo.base) for address in loaded(browser)), page
+
+
+def picture(browser, width):
+    """The whole page, not only what is on the screen: on a screen that is as high as the page."""
+    height = browser.execute_script("return document.documentElement.scrollHeight")
+    resize(browser, width, height)
+    return browser.get_screenshot_as_png()
+
+
+def resize(browser, width, height):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
