@@ -16,6 +16,7 @@ mod keys;
 mod named;
 mod provider;
 mod sweep;
+mod webhook;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -85,6 +86,9 @@ enum Command {
     /// Look up, add, check, list and remove providers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
+    /// Send events to an application: add, list, test and remove webhooks, and send events again
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// Delete expired authorization requests and dead tokens (a running server also does this)
     Sweep {
         /// Delete nothing, only count what would be deleted
@@ -133,6 +137,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::ApiKey(command) => api_key::run(command, &settings).await,
         Command::Audit(command) => audit::run(command, &*open(settings).await?).await,
         Command::Provider(command) => provider::run(command, settings).await,
+        Command::Webhook(command) => webhook::run(command, settings).await,
         Command::Sweep { dry_run } => sweep::run(dry_run, &open(settings).await?).await,
         Command::Openapi => print(&http::description().to_pretty_json().context("the description cannot be written")?),
         Command::Healthcheck => healthcheck::run(&settings).await,

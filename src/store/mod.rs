@@ -36,3 +36,4 @@ mod sqlite;
 pub mod stock;
 mod token_changes;
 pub mod tokens;
+pub mod webhooks;
