@@ -37,7 +37,7 @@ const ROOMS: &[(&str, &str)] = &[
     (
         "broker",
         "rules backoff persist error usage limits pending notifications handouts refusals sights key_ring open < context < \
-         audit < clients < tokens < providers consent connections rotation < authenticate < jobs",
+         audit < clients < tokens < providers consent connections rotation webhooks < authenticate < jobs",
     ),
     (
         "store",

@@ -146,6 +146,7 @@ impl Broker {
     pub async fn end_leases_of_other_processes(&self) -> Result<(), BrokerError> {
         if !self.is_shared() {
             self.store.end_refresh_leases().await?;
+            self.store.end_delivery_leases().await?;
         }
         Ok(())
     }

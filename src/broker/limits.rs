@@ -30,6 +30,10 @@ pub enum LimitKey {
     DevicePoll,
     /// Requests for a token of our own client: the provider's record in that version, and the scopes.
     ClientToken(Uuid, i64, Vec<String>),
+    /// The deliveries to a webhook, all of which are one task's.
+    Webhook(Uuid),
+    /// Webhooks to which something is being delivered.
+    Webhooks,
     /// Waits of a caller.
     Wait {
         /// What the caller is counted as.
@@ -45,8 +49,8 @@ impl LimitKey {
     pub fn limit(&self) -> usize {
         match self {
             Self::Discovery(_) => 4,
-            Self::Refresh(_) | Self::BackgroundRefresh(_) | Self::ClientToken(..) => 1,
-            Self::DevicePoll => 64,
+            Self::Refresh(_) | Self::BackgroundRefresh(_) | Self::ClientToken(..) | Self::Webhook(_) => 1,
+            Self::DevicePoll | Self::Webhooks => 64,
             Self::Wait { max, .. } => *max,
         }
     }

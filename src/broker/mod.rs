@@ -28,3 +28,4 @@ pub mod rules;
 pub mod sights;
 pub mod tokens;
 pub mod usage;
+pub mod webhooks;

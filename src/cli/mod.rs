@@ -17,6 +17,7 @@ mod named;
 mod provider;
 mod sweep;
 mod token;
+mod webhook;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -89,6 +90,9 @@ enum Command {
     /// List, show and revoke the tokens of a workspace
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Send events to an application: add, list, test and remove webhooks, and send events again
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// Delete expired authorization requests and dead tokens (a running server also does this)
     Sweep {
         /// Delete nothing, only count what would be deleted
@@ -138,6 +142,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Audit(command) => audit::run(command, &*open(settings).await?).await,
         Command::Provider(command) => provider::run(command, settings).await,
         Command::Token(command) => token::run(command, &open(settings).await?).await,
+        Command::Webhook(command) => webhook::run(command, settings).await,
         Command::Sweep { dry_run } => sweep::run(dry_run, &open(settings).await?).await,
         Command::Openapi => print(&http::description().to_pretty_json().context("the description cannot be written")?),
         Command::Healthcheck => healthcheck::run(&settings).await,

@@ -19,5 +19,6 @@ pub(super) async fn run(dry_run: bool, broker: &Arc<Broker>) -> anyhow::Result<(
         ("Deleted", swept.context("a server is sweeping at the moment; nothing to do, or try again later")?)
     };
     print(&format!("{verb} {} expired authorization requests.", swept.authorization_requests))?;
-    print(&format!("{verb} {} dead tokens.", swept.dead_tokens))
+    print(&format!("{verb} {} dead tokens.", swept.dead_tokens))?;
+    print(&format!("{verb} {} old webhook deliveries.", swept.webhook_deliveries))
 }

@@ -92,6 +92,10 @@ events! {
     ProviderDeleted = "provider.deleted",
     /// A provider was created from what its server says of itself.
     ProviderDiscovered = "provider.discovered",
+    /// A provider does not accept our client.
+    ProviderFailing = "provider.failing",
+    /// A provider accepts our client again, or was corrected.
+    ProviderRecovered = "provider.recovered",
     /// A server was started.
     ServerStarted = "server.started",
     /// A token's label or default mark was changed.
@@ -100,6 +104,8 @@ events! {
     TokenConsentNeeded = "token.consent_needed",
     /// A token was deleted.
     TokenDeleted = "token.deleted",
+    /// A refresh token is about to expire; only where a webhook is sent it.
+    TokenEndingSoon = "token.ending_soon",
     /// An access token was handed out.
     TokenHandedOut = "token.handed_out",
     /// A token was obtained without a person.
@@ -114,6 +120,14 @@ events! {
     TokenRevocationFailed = "token.revocation_failed",
     /// A deleted grant was revoked at its provider.
     TokenRevoked = "token.revoked",
+    /// A webhook was added.
+    WebhookCreated = "webhook.created",
+    /// A webhook was removed.
+    WebhookDeleted = "webhook.deleted",
+    /// A webhook is sent nothing any more: its server answered that it is gone.
+    WebhookDisabled = "webhook.disabled",
+    /// A webhook that was disabled is sent events again.
+    WebhookEnabled = "webhook.enabled",
 }
 
 /// How it ended.
@@ -168,6 +182,10 @@ pub struct Event {
     pub error: Option<String>,
     /// What else there is to say.
     pub details: BTreeMap<String, String>,
+    /// The account at the provider, for people. Webhooks are sent it; it is not recorded.
+    pub account_label: Option<String>,
+    /// Whether a refresh failed after others that succeeded, or succeeded after others that failed. Not recorded.
+    pub is_turn: bool,
 }
 
 impl Event {
@@ -188,6 +206,8 @@ impl Event {
             scopes: Vec::new(),
             error: None,
             details: BTreeMap::new(),
+            account_label: None,
+            is_turn: false,
         }
     }
 
@@ -195,7 +215,8 @@ impl Event {
     #[must_use]
     pub fn of_token(name: EventName, token: &Token, act: &Act, at: DateTime<Utc>) -> Self {
         let event = Self::new(name, act, &token.subject.tenant, at).of_subject(&token.subject);
-        event.at_provider(&token.provider_id).about_token(token.id).with_scopes(&token.scopes)
+        let event = event.at_provider(&token.provider_id).about_token(token.id).with_scopes(&token.scopes);
+        event.of_account(token.account_label.as_deref())
     }
 
     /// For this subject.
@@ -223,6 +244,20 @@ impl Event {
     #[must_use]
     pub fn about_token(mut self, token: Uuid) -> Self {
         self.token = Some(token);
+        self
+    }
+
+    /// Of the account that people know by this label.
+    #[must_use]
+    pub fn of_account(mut self, label: Option<&str>) -> Self {
+        self.account_label = label.map(ToOwned::to_owned);
+        self
+    }
+
+    /// A refresh that failed after others that succeeded, or the other way round.
+    #[must_use]
+    pub fn turning(mut self, is_turn: bool) -> Self {
+        self.is_turn = is_turn;
         self
     }
 

@@ -21,3 +21,4 @@ pub mod subject;
 pub mod token;
 pub mod token_state;
 pub mod web_address;
+pub mod webhook;

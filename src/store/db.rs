@@ -4,7 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the one place that calls sqlx")]
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sqlx::{
     Arguments, Connection, Encode, Executor, FromRow, Postgres as PostgresDatabase, Sqlite, SqlitePool, Type,
@@ -13,6 +13,7 @@ use sqlx::{
     query_as_with, query_with,
     sqlite::{SqliteArguments, SqliteRow},
 };
+use tokio::sync::Notify;
 
 use super::{
     error::StoreError,
@@ -153,8 +154,8 @@ impl Db {
     /// Begins a transaction. A statement in it that fails ends it.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         match &self.0 {
-            Backend::Postgres(postgres) => Ok(Tx(TxConnection::Postgres(postgres.begin().await?))),
-            Backend::Sqlite(pool) => Ok(Tx(TxConnection::Sqlite(SqliteTransaction::begin(pool).await?))),
+            Backend::Postgres(postgres) => Ok(Tx(TxConnection::Postgres(postgres.begin().await?), None)),
+            Backend::Sqlite(pool) => Ok(Tx(TxConnection::Sqlite(SqliteTransaction::begin(pool).await?), None)),
         }
     }
 }
@@ -178,8 +179,8 @@ pub(super) fn update(table: &str, columns: &[&[&str]]) -> String {
     format!("UPDATE {table} SET {}", places.join(", "))
 }
 
-/// A transaction. Dropped without `commit` it is rolled back.
-pub struct Tx(TxConnection);
+/// A transaction, and who is woken after its commit. Dropped without `commit` it is rolled back.
+pub struct Tx(TxConnection, Option<Arc<Notify>>);
 
 enum TxConnection {
     Postgres(OpenTransaction),
@@ -202,6 +203,11 @@ impl Tx {
         matches!(self.0, TxConnection::Postgres(_))
     }
 
+    /// Wakes one who waits for this, as soon as the transaction is committed.
+    pub fn wake_after_commit(&mut self, waiting: Arc<Notify>) {
+        self.1 = Some(waiting);
+    }
+
     /// Makes the transaction's writes durable.
     ///
     /// # Errors
@@ -209,13 +215,17 @@ impl Tx {
     pub async fn commit(self) -> Result<(), StoreError> {
         let _timed = METRICS.statements.of(Statement::Commit).time();
         match self.0 {
-            TxConnection::Postgres(OpenTransaction(None)) => Err(ended()),
-            TxConnection::Postgres(transaction) => Ok(transaction.commit().await?),
+            TxConnection::Postgres(OpenTransaction(None)) => return Err(ended()),
+            TxConnection::Postgres(transaction) => transaction.commit().await?,
             TxConnection::Sqlite(mut transaction) => match transaction.connection() {
-                None => Err(ended()),
-                Some(_) => Ok(transaction.commit().await?),
+                None => return Err(ended()),
+                Some(_) => transaction.commit().await?,
             },
         }
+        if let Some(waiting) = self.1 {
+            waiting.notify_one();
+        }
+        Ok(())
     }
 }
 
@@ -302,11 +312,11 @@ macro_rules! on_connection {
                 let ($connection, $args, $keep) = (pool, bound, true);
                 Box::pin($run).await.map_err(StoreError::from)
             }
-            (Target::Tx(Tx(TxConnection::Postgres(transaction))), Args::Postgres(bound)) => {
+            (Target::Tx(Tx(TxConnection::Postgres(transaction), _)), Args::Postgres(bound)) => {
                 on_session!(&mut transaction.0, is_read, |$connection, $args, $keep| bound, $run)
                     .map_err(StoreError::from)
             }
-            (Target::Tx(Tx(TxConnection::Sqlite(transaction))), Args::Sqlite(bound)) => {
+            (Target::Tx(Tx(TxConnection::Sqlite(transaction), _)), Args::Sqlite(bound)) => {
                 let _timed = time(is_read);
                 let result = match transaction.connection() {
                     None => return Err(ended()),

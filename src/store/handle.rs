@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
@@ -36,6 +37,8 @@ pub struct Store {
     pub(super) shared_reads: Option<SharedReads>,
     pub(super) token_changes: TokenChanges,
     pub(super) remembered_tokens: RememberedTokens,
+    /// Woken when this process has written something for a webhook.
+    pub(super) outbox: Arc<Notify>,
 }
 
 /// A quarter of the connections for the hot path's reads, which leaves the others for everything else.
@@ -74,6 +77,7 @@ impl Store {
             shared_reads,
             remembered_tokens: RememberedTokens::new(token_changes.clone(), db.is_shared()),
             token_changes,
+            outbox: Arc::default(),
             db,
         })
     }
@@ -90,6 +94,11 @@ impl Store {
         if !self.is_shared() {
             self.token_changes.trust_own();
         }
+    }
+
+    /// Waits until this process has written something for a webhook.
+    pub async fn outbox_written(&self) {
+        self.outbox.notified().await;
     }
 
     /// Checks that the database responds.

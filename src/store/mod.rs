@@ -37,3 +37,4 @@ mod sqlite;
 pub mod stock;
 mod token_changes;
 pub mod tokens;
+pub mod webhooks;

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     model::{
         actor::Act,
-        audit::{Event, EventName},
+        audit::{Event, EventName, EventResult},
         key_limits::Reach,
         provider::Provider,
         subject::Tenant,
@@ -230,7 +230,8 @@ impl Store {
         let _changing = replaced_key.map(|_| self.token_changes.of_all());
         let mut tx = self.db.begin().await?;
         let mut updated = self.write_update(tx.query(&UPDATE), provider, now).await?;
-        write_client_error(tx.query(MARK), &updated.tenant, updated.id, None, now).execute().await?;
+        let was_marked =
+            write_client_error(tx.query(MARK), &updated.tenant, updated.id, None, now).execute().await? > 0;
         updated.client_error = None;
         end_cool_down(&mut tx, &updated.tenant, updated.id).await?;
         let mut event =
@@ -240,7 +241,8 @@ impl Store {
             METRICS.providers.of(&updated.provider_id).deaths.of(DeathCause::of(error)).add(ended);
             event = event.with("ended_tokens", ended);
         }
-        self.record(&mut tx, vec![event]).await?;
+        let recovered = was_marked.then(|| about_provider(EventName::ProviderRecovered, &updated, act, now));
+        self.record(&mut tx, [Some(event), recovered].into_iter().flatten().collect()).await?;
         tx.commit().await?;
         Ok(updated)
     }
@@ -322,16 +324,28 @@ impl Store {
     }
 
     /// Marks a provider with the error code of its token endpoint; without one, removes the mark. Its grants stay: the
-    /// operator has to correct the client.
+    /// operator has to correct the client. Only the first mark, and its end, are recorded.
     pub async fn mark_client_error(
         &self,
-        tenant: &Tenant,
-        provider: Uuid,
+        provider: &Provider,
         error: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        write_client_error(self.db.query(MARK), tenant, provider, error, now).execute().await?;
-        Ok(())
+        let (tenant, id) = (&provider.tenant, provider.id);
+        if error.is_some() && write_client_error(self.db.query(RENEW_MARK), tenant, id, error, now).execute().await? > 0
+        {
+            return Ok(());
+        }
+        let mut tx = self.db.begin().await?;
+        if write_client_error(tx.query(CHANGE_MARK), tenant, id, error, now).execute().await? > 0 {
+            let event = match error {
+                Some(error) => about_provider(EventName::ProviderFailing, provider, &Act::service(), now)
+                    .ended(EventResult::Failed, error),
+                None => about_provider(EventName::ProviderRecovered, provider, &Act::service(), now),
+            };
+            self.record(&mut tx, vec![event]).await?;
+        }
+        tx.commit().await
     }
 
     fn seal_provider(&self, provider: &Provider) -> Result<ProviderRow, StoreError> {
@@ -420,6 +434,12 @@ pub(super) async fn delete_provider_row(tx: &mut Tx, tenant: &Tenant, id: Uuid) 
     Ok(())
 }
 
+/// Replaces a mark that is there.
+const RENEW_MARK: &str = "UPDATE providers SET client_error = $4, client_error_at = $5
+    WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND client_error IS NOT NULL";
+/// Sets a mark where there is none, or removes one.
+const CHANGE_MARK: &str = "UPDATE providers SET client_error = $4, client_error_at = $5
+    WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND (client_error IS NULL) = ($4 IS NOT NULL)";
 const MARK: &str = "UPDATE providers SET client_error = $4, client_error_at = $5
     WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND (client_error IS NOT NULL OR $4 IS NOT NULL)";
 

@@ -49,6 +49,7 @@ sealed_columns! {
     REVOCATION_ACCESS_TOKEN = "revocations", "access_token", NOT_COUNTED;
     AUDIT_KEY = "audit_heads", "audit_key", NOT_COUNTED;
     REVOCATION_REFRESH_TOKEN = "revocations", "refresh_token", NOT_COUNTED;
+    WEBHOOK_SECRET = "webhooks", "secret", NOT_COUNTED;
 }
 
 /// A link that carries what it is for: it is in no table, and its tenant is inside.

@@ -17,6 +17,12 @@ pub struct Stock {
     pub revocations: u64,
     /// When the oldest of those was deleted. Their ids are in that order.
     pub oldest_revocation: Option<DateTime<Utc>>,
+    /// Events that are yet to be delivered to a webhook; at most a hundred thousand is counted.
+    pub webhooks_waiting: u64,
+    /// When the oldest of those happened.
+    pub oldest_webhook_delivery: Option<DateTime<Utc>>,
+    /// Deliveries that were given up; at most a hundred thousand is counted.
+    pub webhooks_dead: u64,
 }
 
 impl Store {
@@ -27,12 +33,22 @@ impl Store {
             "SELECT count(*) FROM (SELECT 1 FROM tokens WHERE state = 'consent_needed' LIMIT 1000000) AS counted";
         let revocations = "SELECT count(*) FROM (SELECT 1 FROM revocations LIMIT 100000) AS counted";
         let oldest = "SELECT created_at FROM revocations ORDER BY id LIMIT 1";
+        let waiting =
+            "SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries WHERE due_at IS NOT NULL LIMIT 100000) AS counted";
+        let given_up =
+            "SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries WHERE dead_at IS NOT NULL LIMIT 100000) AS counted";
+        let undelivered =
+            "SELECT created_at FROM webhook_deliveries WHERE due_at IS NOT NULL ORDER BY created_at LIMIT 1";
         let oldest: Option<(DateTime<Utc>,)> = self.db.query(oldest).read().optional().await?;
+        let undelivered: Option<(DateTime<Utc>,)> = self.db.query(undelivered).read().optional().await?;
         Ok(Stock {
             active_grants: self.count(active).await?,
             dead_grants: self.count(dead).await?,
             revocations: self.count(revocations).await?,
             oldest_revocation: oldest.map(|(at,)| at),
+            webhooks_waiting: self.count(waiting).await?,
+            oldest_webhook_delivery: undelivered.map(|(at,)| at),
+            webhooks_dead: self.count(given_up).await?,
         })
     }
 

@@ -64,6 +64,20 @@ label! {
 }
 
 label! {
+    /// How an attempt to deliver an event to a webhook ended.
+    WebhookOutcome {
+        /// Delivered.
+        Delivered = "delivered",
+        /// To be tried again.
+        Failed = "failed",
+        /// It failed too often.
+        Dead = "dead",
+        /// The webhook is gone.
+        Gone = "gone",
+    }
+}
+
+label! {
     /// What a statement does.
     Statement {
         /// It only reads.
@@ -138,6 +152,14 @@ pub struct Metrics {
     pub revocations_waiting: Gauge,
     /// How long the oldest of them has waited, in seconds.
     pub revocations_oldest: Gauge,
+    /// Attempts to deliver an event to a webhook.
+    pub webhooks: Each<WebhookOutcome, Counter>,
+    /// Deliveries that are yet to be made.
+    pub webhooks_waiting: Gauge,
+    /// How long the oldest of them has waited, in seconds.
+    pub webhooks_oldest: Gauge,
+    /// Deliveries that were given up and can be made again.
+    pub webhooks_dead: Gauge,
     /// The connections to the database.
     pub connections: Each<Connection, Gauge>,
     /// How many connections there may be.
@@ -174,6 +196,7 @@ impl Metrics {
         let mut text = Text::default();
         self.write_http(&mut text);
         self.write_grants(&mut text);
+        self.write_webhooks(&mut text);
         self.write_database(&mut text);
         self.write_audit(&mut text);
         self.write_process(&mut text);
@@ -258,6 +281,33 @@ impl Metrics {
             help: "How long the oldest of them has waited.",
         })
         .add(&[], self.revocations_oldest.value());
+    }
+
+    fn write_webhooks(&self, text: &mut Text) {
+        text.begin(&Metric {
+            name: "agent_auth_webhook_attempts_total",
+            kind: Kind::Counter,
+            help: "Attempts to deliver an event to a webhook, by outcome.",
+        })
+        .add_each(&[], "outcome", &self.webhooks, Counter::value);
+        text.begin(&Metric {
+            name: "agent_auth_webhook_deliveries_waiting",
+            kind: Kind::Gauge,
+            help: "Events that are yet to be delivered to a webhook; counted every minute.",
+        })
+        .add(&[], self.webhooks_waiting.value());
+        text.begin(&Metric {
+            name: "agent_auth_webhook_deliveries_oldest_seconds",
+            kind: Kind::Gauge,
+            help: "How long the oldest of them has waited.",
+        })
+        .add(&[], self.webhooks_oldest.value());
+        text.begin(&Metric {
+            name: "agent_auth_webhook_deliveries_dead",
+            kind: Kind::Gauge,
+            help: "Events whose delivery to a webhook was given up and that can be sent again; counted every minute.",
+        })
+        .add(&[], self.webhooks_dead.value());
     }
 
     fn write_database(&self, text: &mut Text) {

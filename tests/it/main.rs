@@ -21,3 +21,4 @@ mod providers;
 mod refresh;
 mod revocation;
 mod server;
+mod webhooks;

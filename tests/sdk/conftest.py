@@ -10,7 +10,7 @@ from langchain_auth import Client
 import broker as agent_auth
 from authorization_server import AuthorizationServer
 from browser import browse
-from langsmith_server import PERSONAL_KEY, LangSmith
+from langsmith_server import PERSONAL_KEY, WORKSPACE, LangSmith
 
 API_KEY = "sdk-tests-bootstrap-key-0123456789abcdef"
 
@@ -47,6 +47,10 @@ def broker(request, tmp_path_factory, langsmith):
     else:
         settings["BOOTSTRAP_API_KEY"] = API_KEY
     running = agent_auth.Broker(folder, settings)
+    running.settings = settings
+    running.workspace = []
+    if identity == "langsmith":
+        running.workspace = ["--organization", WORKSPACE["organization_id"], "--workspace", WORKSPACE["tenant_id"]]
     running.api_key = PERSONAL_KEY if identity == "langsmith" else API_KEY
     yield running
     running.stop()

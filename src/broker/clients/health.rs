@@ -24,7 +24,7 @@ pub async fn note_client(broker: &Broker, provider: &Provider, failure: Option<&
 
 /// Marks the provider's client as wrong, or as right again. A mark that cannot be written is no reason to fail.
 pub async fn mark_client(broker: &Broker, provider: &Provider, error: Option<&str>) {
-    let marked = broker.store.mark_client_error(&provider.tenant, provider.id, error, broker.clock.now()).await;
+    let marked = broker.store.mark_client_error(provider, error, broker.clock.now()).await;
     if let Err(error) = marked {
         tracing::warn!(
             event = "client.state_not_stored", provider = provider.provider_id, %error,

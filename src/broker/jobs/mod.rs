@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod device_polls;
 pub mod encryption_keys;
+pub mod ending;
 pub mod exclusive;
 pub mod keep_alive;
 pub mod reseal;
@@ -13,3 +14,4 @@ pub mod schedule;
 pub mod stock;
 pub mod sweep;
 pub mod usage;
+pub mod webhooks;

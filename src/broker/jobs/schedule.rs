@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{audit, device_polls, encryption_keys, keep_alive, resume, stock, sweep, usage};
+use super::{audit, device_polls, encryption_keys, ending, keep_alive, resume, stock, sweep, usage, webhooks};
 use crate::broker::{
     audit::record_refusals,
     context::Broker,
@@ -57,7 +57,30 @@ pub fn start(broker: &Arc<Broker>) {
         revoke::DUE_EVERY,
         |broker| async move { Ok(run_due(&broker).await?) },
     );
+    deliver_to_webhooks(broker);
+    repeat(broker, "ending", soon(), ending::EVERY, |broker| async move { ending::report(&broker).await });
     repeat(broker, "sweep", soon(), sweep::EVERY, |broker| async move { sweep::run_once(&broker).await.map(drop) });
+}
+
+/// Looks for due deliveries from time to time, and as soon as this process has written one.
+fn deliver_to_webhooks(broker: &Arc<Broker>) {
+    let woken = Arc::clone(broker);
+    repeat_when(
+        broker,
+        "webhooks",
+        move |pause| {
+            let broker = Arc::clone(&woken);
+            async move {
+                tokio::select! {
+                    () = sleep(pause) => {}
+                    () = broker.store.outbox_written() => {}
+                }
+            }
+        },
+        Duration::ZERO,
+        webhooks::EVERY,
+        |broker| async move { webhooks::begin_due(&broker).await.map(drop) },
+    );
 }
 
 /// Does `work` after `first` and then again and again, until the server stops. Neither an error nor a panic ends it. A
@@ -71,10 +94,25 @@ fn repeat<F>(
 ) where
     F: Future<Output = Result<(), BrokerError>> + Send + 'static,
 {
+    repeat_when(broker, name, sleep, first, period, work);
+}
+
+/// The same, where `wait` may end a pause early.
+fn repeat_when<F, W>(
+    broker: &Arc<Broker>,
+    name: &'static str,
+    wait: impl Fn(Duration) -> W + Send + 'static,
+    first: Duration,
+    period: Duration,
+    work: impl Fn(Arc<Broker>) -> F + Send + 'static,
+) where
+    F: Future<Output = Result<(), BrokerError>> + Send + 'static,
+    W: Future<Output = ()> + Send + 'static,
+{
     let broker = Arc::clone(broker);
     broker.tasks.clone().spawn(async move {
         let mut pause = first;
-        while broker.shutdown.run_until_cancelled(sleep(pause)).await.is_some() {
+        while broker.shutdown.run_until_cancelled(wait(pause)).await.is_some() {
             match broker.tasks.spawn(work(Arc::clone(&broker))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!(event = "job.failed", job = name, %error, "job failed; will retry"),

@@ -4,6 +4,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     broker::{context::Broker, error::BrokerError},
     telemetry::metrics::{Grant, METRICS, NAMED_PROVIDERS_MAX},
@@ -22,7 +24,11 @@ pub async fn measure(broker: &Arc<Broker>) -> Result<(), BrokerError> {
     METRICS.grants.of(Grant::Active).set(stock.active_grants);
     METRICS.grants.of(Grant::ConsentNeeded).set(stock.dead_grants);
     METRICS.revocations_waiting.set(stock.revocations);
-    let waited = stock.oldest_revocation.and_then(|at| (broker.clock.now() - at).to_std().ok());
-    METRICS.revocations_oldest.set(waited.unwrap_or_default().as_secs());
+    let now = broker.clock.now();
+    let waited = |since: Option<DateTime<Utc>>| since.and_then(|at| (now - at).to_std().ok()).unwrap_or_default();
+    METRICS.revocations_oldest.set(waited(stock.oldest_revocation).as_secs());
+    METRICS.webhooks_waiting.set(stock.webhooks_waiting);
+    METRICS.webhooks_oldest.set(waited(stock.oldest_webhook_delivery).as_secs());
+    METRICS.webhooks_dead.set(stock.webhooks_dead);
     Ok(())
 }

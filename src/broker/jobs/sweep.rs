@@ -1,4 +1,4 @@
-//! Sweeping: expired authorization requests and tokens that died long ago are deleted.
+//! Sweeping: expired authorization requests, tokens that died long ago and old webhook deliveries are deleted.
 //! Owns: how long they are kept.
 //! Must not know: when this runs.
 
@@ -21,6 +21,10 @@ const TIMEOUT: Duration = Duration::from_mins(5);
 const BATCH: u16 = 500;
 /// How long an authorization request is kept after it expired, so that a person who comes back late gets a clear answer.
 const REQUESTS_KEPT_FOR: TimeDelta = TimeDelta::hours(1);
+/// How long events that were sent to a webhook can be sent again ...
+const DELIVERED_KEPT_FOR: TimeDelta = TimeDelta::days(7);
+/// ... and those whose delivery was given up.
+const GIVEN_UP_KEPT_FOR: TimeDelta = TimeDelta::days(30);
 
 /// What was deleted, or would be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Swept {
     pub authorization_requests: u64,
     /// Tokens whose grant died long ago.
     pub dead_tokens: u64,
+    /// Webhook deliveries that ended long ago.
+    pub webhook_deliveries: u64,
 }
 
 /// Deletes what has expired, unless another process does it at the moment; stops when this process stops. `None`: another
@@ -49,9 +55,12 @@ async fn delete(broker: &Broker) -> Result<Swept, BrokerError> {
             Some(before) => broker.store.delete_dead_tokens(before, BATCH.into(), now).await?,
             None => 0,
         };
+        let [delivered_before, given_up_before] = deliveries_before(now);
+        let deliveries = broker.store.delete_old_deliveries(delivered_before, given_up_before, BATCH.into()).await?;
         swept.authorization_requests += requests;
         swept.dead_tokens += dead;
-        if requests.max(dead) < BATCH.into() {
+        swept.webhook_deliveries += deliveries;
+        if requests.max(dead).max(deliveries) < BATCH.into() {
             break;
         }
     }
@@ -60,6 +69,7 @@ async fn delete(broker: &Broker) -> Result<Swept, BrokerError> {
             event = "sweep.finished",
             authorization_requests = swept.authorization_requests,
             dead_tokens = swept.dead_tokens,
+            webhook_deliveries = swept.webhook_deliveries,
             "sweep finished"
         );
     }
@@ -69,13 +79,20 @@ async fn delete(broker: &Broker) -> Result<Swept, BrokerError> {
 /// Counts what [`run_once`] would delete, and deletes nothing.
 pub async fn count(broker: &Broker) -> Result<Swept, StoreError> {
     let now = broker.clock.now();
+    let [delivered_before, given_up_before] = deliveries_before(now);
     Ok(Swept {
         authorization_requests: broker.store.count_expired_authorization_requests(now - REQUESTS_KEPT_FOR).await?,
         dead_tokens: match dead_before(broker, now) {
             Some(before) => broker.store.count_dead_tokens(before).await?,
             None => 0,
         },
+        webhook_deliveries: broker.store.count_old_deliveries(delivered_before, given_up_before).await?,
     })
+}
+
+/// Webhook deliveries that were delivered, or given up, before these times are deleted.
+fn deliveries_before(now: DateTime<Utc>) -> [DateTime<Utc>; 2] {
+    [now - DELIVERED_KEPT_FOR, now - GIVEN_UP_KEPT_FOR]
 }
 
 /// Tokens that died before this are deleted, if the settings say so.

@@ -2,7 +2,10 @@
 //! Owns: the statements that add events and move a chain's end. An append that fails fails its whole transaction.
 //! Must not know: what the transaction does besides.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use secrecy::SecretString;
@@ -22,12 +25,14 @@ use crate::{
         audit::{Event, EventFields, EventName, RecordedEvent},
         outage::Outage,
         subject::Tenant,
+        webhook::Report,
     },
     store::{
         db::{Query, Tx, insert_into},
         error::StoreError,
         handle::Store,
         seal::AUDIT_KEY,
+        webhooks::outbox::{self, Numbered},
     },
     telemetry::metrics::{Consent, DeathCause, METRICS, NO_PROVIDER},
 };
@@ -57,6 +62,16 @@ pub(super) struct LockedChain {
     pub(super) key: ChainKey,
     pub(super) last: ChainEnd,
     pub(super) pruned: ChainEnd,
+    /// Whether there is somewhere to report what happens.
+    has_webhooks: bool,
+}
+
+/// The row of a chain that is locked.
+#[derive(sqlx::FromRow)]
+struct LockedRow {
+    #[sqlx(flatten)]
+    head: HeadRow,
+    has_webhooks: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -100,24 +115,40 @@ impl From<StoreError> for NotRecorded {
 }
 
 impl Store {
-    /// Records events in a transaction that does what they say. It is the last thing that a transaction does.
+    /// Records events in a transaction that does what they say, and reports them to the webhooks of their workspaces. It
+    /// is the last thing that a transaction does.
     ///
     /// # Errors
     /// [`StoreError::Audit`]: then the transaction must not be committed, and nothing is done. [`StoreError::Unavailable`]
     /// when another writer of the organization was in the way for too long.
     pub(in crate::store) async fn record(&self, tx: &mut Tx, events: Vec<Event>) -> Result<(), StoreError> {
         events.iter().for_each(count);
-        let mut of_organization: BTreeMap<String, Vec<RecordedEvent>> = BTreeMap::new();
-        for event in events.into_iter().map(RecordedEvent::new) {
-            of_organization.entry(event.organization_id.clone()).or_default().push(event);
+        let mut of_organization: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+        for event in events {
+            of_organization.entry(event.tenant.organization.clone()).or_default().push(event);
         }
         for (organization, events) in of_organization {
-            let appended = async {
-                let chain = self.lock_chain(tx, &organization).await?;
-                let events: Vec<EventFields<'_>> = events.iter().map(RecordedEvent::fields).collect();
-                append(tx, chain, &events).await
-            };
-            appended.await.map_err(not_recorded)?;
+            self.record_and_report(tx, &organization, events).await.map_err(not_recorded)?;
+        }
+        Ok(())
+    }
+
+    async fn record_and_report(&self, tx: &mut Tx, organization: &str, events: Vec<Event>) -> Result<(), StoreError> {
+        let chain = self.lock_chain(tx, organization).await?;
+        let numbers = chain.last.sequence + 1..;
+        let reports: Vec<Numbered> = if chain.has_webhooks {
+            let numbered = numbers
+                .zip(&events)
+                .filter_map(|(sequence, event)| Some(Numbered { report: Report::of(event)?, sequence, at: event.at }));
+            numbered.collect()
+        } else {
+            Vec::new()
+        };
+        let recorded: Vec<RecordedEvent> = events.into_iter().map(RecordedEvent::new).collect();
+        let fields: Vec<EventFields<'_>> = recorded.iter().map(RecordedEvent::fields).collect();
+        append(tx, chain, &fields).await?;
+        if outbox::write(tx, organization, &reports).await? {
+            tx.wake_after_commit(Arc::clone(&self.outbox));
         }
         Ok(())
     }
@@ -150,12 +181,15 @@ impl Store {
 
     /// Locks the chain of an organization, and begins it if it has none.
     pub(super) async fn lock_chain(&self, tx: &mut Tx, organization: &str) -> Result<LockedChain, StoreError> {
-        if let Some(head) = lock_head(tx, organization).await? {
-            return self.open_head(head);
-        }
-        self.begin_chain(tx, organization).await?;
-        match lock_head(tx, organization).await? {
-            Some(head) => self.open_head(head),
+        let locked = match lock_head(tx, organization).await? {
+            Some(locked) => Some(locked),
+            None => {
+                self.begin_chain(tx, organization).await?;
+                lock_head(tx, organization).await?
+            }
+        };
+        match locked {
+            Some(LockedRow { head, has_webhooks }) => Ok(LockedChain { has_webhooks, ..self.open_head(head)? }),
             None => Err(StoreError::Audit("its chain cannot be begun".into())),
         }
     }
@@ -192,6 +226,7 @@ impl Store {
             key: ChainKey::new(&secret)?,
             last: ChainEnd { sequence: head.sequence, hash: head.hash },
             pruned: ChainEnd { sequence: head.pruned_to, hash: head.pruned_hash },
+            has_webhooks: false,
         };
         let is_ours = head.workspace_id.is_empty();
         if is_ours && chain.key.is_mac(&chain.organization, &chain.last, &chain.pruned, &head.mac) {
@@ -310,11 +345,12 @@ fn owner_of_key(organization: &str) -> Tenant {
     Tenant { organization: organization.to_owned(), workspace: String::new() }
 }
 
-async fn lock_head(tx: &mut Tx, organization: &str) -> Result<Option<HeadRow>, StoreError> {
-    // Written, so that it is locked on both databases.
+async fn lock_head(tx: &mut Tx, organization: &str) -> Result<Option<LockedRow>, StoreError> {
+    // Written, so that it is locked on both databases. An organization without webhooks costs a look into an index.
     tx.query(concat!(
         "UPDATE audit_heads SET sequence = sequence WHERE organization_id = $1 RETURNING ",
-        head_columns!()
+        head_columns!(),
+        ", EXISTS (SELECT 1 FROM webhooks w WHERE w.organization_id = $1) AS has_webhooks"
     ))
     .bind(organization.to_owned())
     .optional()

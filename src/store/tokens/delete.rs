@@ -28,10 +28,12 @@ use crate::{
 struct DeadRow {
     id: Uuid,
     provider: Uuid,
+    provider_id: Option<String>,
     organization_id: String,
     workspace_id: String,
     user_id: String,
     agent_id: String,
+    account_label: Option<String>,
     scopes: Json<Vec<String>>,
 }
 
@@ -39,6 +41,11 @@ impl DeadRow {
     fn event(self, act: &Act, now: DateTime<Utc>) -> Event {
         let tenant = Tenant { organization: self.organization_id, workspace: self.workspace_id };
         let event = Event::new(EventName::TokenDeleted, act, &tenant, now).of(&self.user_id, &self.agent_id);
+        let event = event.of_account(self.account_label.as_deref());
+        let event = match self.provider_id {
+            Some(provider_id) => event.at_provider(&provider_id),
+            None => event,
+        };
         event.about_token(self.id).with_scopes(&self.scopes).with("reason", "dead for too long")
     }
 }
@@ -55,6 +62,7 @@ pub(in crate::store) struct DeletedRow {
     access_token: Vec<u8>,
     refresh_token: Option<Vec<u8>>,
     account_id: Option<String>,
+    account_label: Option<String>,
     generation: i64,
 }
 
@@ -67,7 +75,7 @@ impl DeletedRow {
     /// That it was deleted, for the audit log.
     pub(in crate::store) fn event(&self, tenant: &Tenant, act: &Act, now: DateTime<Utc>) -> Event {
         let event = Event::new(EventName::TokenDeleted, act, tenant, now).of(&self.user_id, &self.agent_id);
-        event.about_token(self.id).with_scopes(&self.scopes)
+        event.about_token(self.id).with_scopes(&self.scopes).of_account(self.account_label.as_deref())
     }
 }
 
@@ -82,7 +90,8 @@ pub(in crate::store) async fn one_of_user(
         "DELETE FROM tokens
          WHERE organization_id = $1 AND workspace_id = $2 AND (user_id = $3 OR ls_user_id = $3) AND id = $4 AND ",
         token_in_limits!("tokens", "$5"),
-        " RETURNING id, provider, user_id, agent_id, scopes, access_token, refresh_token, account_id, generation"
+        " RETURNING id, provider, user_id, agent_id, scopes, access_token, refresh_token, account_id, account_label,
+                    generation"
     ))
     .within(reach.tenant)
     .bind(user.to_owned())
@@ -107,7 +116,8 @@ pub(in crate::store) async fn all_of_user(
             WHERE p.organization_id = $1 AND p.workspace_id = $2 AND p.id = tokens.provider)
            AND ",
         token_in_limits!("tokens", "$5"),
-        " RETURNING id, provider, user_id, agent_id, scopes, access_token, refresh_token, account_id, generation"
+        " RETURNING id, provider, user_id, agent_id, scopes, access_token, refresh_token, account_id, account_label,
+                    generation"
     ))
     .within(reach.tenant)
     .bind(user.to_owned())
@@ -128,7 +138,8 @@ pub(in crate::store) async fn all_of_type(
             SELECT id FROM providers WHERE organization_id = $1 AND workspace_id = $2 AND provider_type = $3)
            AND ",
         token_in_limits!("tokens", "$4"),
-        " RETURNING id, provider, user_id, agent_id, scopes, access_token, refresh_token, account_id, generation"
+        " RETURNING id, provider, user_id, agent_id, scopes, access_token, refresh_token, account_id, account_label,
+                    generation"
     ))
     .within(reach.tenant)
     .bind(provider_type.to_owned())
@@ -145,7 +156,8 @@ pub(in crate::store) async fn all_of_provider(
 ) -> Result<Vec<DeletedRow>, StoreError> {
     tx.query(
         "DELETE FROM tokens WHERE organization_id = $1 AND workspace_id = $2 AND provider = $3
-         RETURNING id, provider, user_id, agent_id, scopes, access_token, refresh_token, account_id, generation",
+         RETURNING id, provider, user_id, agent_id, scopes, access_token, refresh_token, account_id, account_label,
+            generation",
     )
     .within(tenant)
     .bind(provider)
@@ -199,7 +211,8 @@ impl Store {
                  WHERE state = 'consent_needed' AND COALESCE(last_error_at, updated_at) <= $1 AND id IN (
                     SELECT id FROM tokens
                     WHERE state = 'consent_needed' AND COALESCE(last_error_at, updated_at) <= $1 ORDER BY id LIMIT $2)
-                 RETURNING id, provider, organization_id, workspace_id, user_id, agent_id, scopes",
+                 RETURNING id, provider, (SELECT provider_id FROM providers p WHERE p.id = tokens.provider) AS provider_id,
+                    organization_id, workspace_id, user_id, agent_id, account_label, scopes",
             )
             .bind(before)
             .bind(limit)

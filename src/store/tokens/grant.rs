@@ -45,6 +45,7 @@ impl Store {
         let subject = &wanted.subject;
         let event = Event::new(EventName::TokenIssued, act, &subject.tenant, now).of_subject(subject);
         let event = event.at_provider(provider_id).about_token(id).with_scopes(granted_scopes(wanted, grant));
+        let event = event.of_account(grant.account_label.as_deref());
         self.record(&mut tx, vec![event]).await?;
         tx.commit().await?;
         Ok(id)
@@ -71,7 +72,7 @@ impl Store {
             return self.completed_before(request).await;
         }
         let mut event = request.event(EventName::ConsentCompleted, act, now).about_token(id);
-        event = event.with_scopes(granted_scopes(&request.wanted, grant));
+        event = event.with_scopes(granted_scopes(&request.wanted, grant)).of_account(grant.account_label.as_deref());
         if let Some(account) = &grant.account_id {
             event = event.with("account_id", account);
         }
@@ -169,7 +170,8 @@ impl Store {
                      refresh_token = $8, scopes = $9, metadata = $10, is_default = (is_default OR $11),
                      state = 'active', expires_at = $12, refresh_due_at = $13, refresh_token_expires_at = $14,
                      generation = $15, refresh_owner = NULL, refresh_until = NULL, last_refreshed_at = $16,
-                     refresh_failures = 0, last_error = NULL, last_error_at = NULL, retry_at = NULL, updated_at = $16
+                     refresh_failures = 0, last_error = NULL, last_error_at = NULL, retry_at = NULL, updated_at = $16,
+                     ending_reported_at = NULL
                  WHERE organization_id = $1 AND workspace_id = $2 AND id = $3 AND generation = $17",
             )
             .within(tenant)

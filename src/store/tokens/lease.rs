@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -28,6 +28,9 @@ use crate::{
 /// After the database was unreachable, a lease that ran out meanwhile is not taken over for so long: its holder could
 /// not extend it, and may have the provider's response in hand, to be written as soon as the database is back.
 const SETTLED_AFTER: Duration = Duration::from_secs(3);
+
+/// An end of a refresh token that a refresh moves by less was moved by the time that the response took.
+const EXTENDED_BY: TimeDelta = TimeDelta::minutes(1);
 
 /// The error code of a token whose refresh needs a secret that cannot be opened.
 pub const NOT_OPENED: &str = "secret_not_opened";
@@ -223,6 +226,7 @@ impl Store {
                 "UPDATE tokens
                  SET access_token = $6, refresh_token = $7, scopes = COALESCE($8, scopes), expires_at = $9,
                      refresh_due_at = $10, refresh_token_expires_at = COALESCE($11, refresh_token_expires_at),
+                     refresh_token_extends = refresh_token_extends OR COALESCE(refresh_token_expires_at < $14, FALSE),
                      state = 'active', generation = $12, last_refreshed_at = $13, refresh_failures = 0,
                      last_error = NULL, last_error_at = NULL, retry_at = NULL, updated_at = $13,
                      refresh_until = CASE WHEN refresh_owner = $5 THEN NULL ELSE refresh_until END,
@@ -241,10 +245,11 @@ impl Store {
             .bind(grant.refresh_token_expires_at)
             .bind(generation)
             .bind(now)
+            .bind(grant.refresh_token_expires_at.map(|at| at - EXTENDED_BY))
             .execute()
             .await?;
         if written > 0 {
-            let event = Event::of_token(EventName::TokenRefreshed, token, act, now);
+            let event = Event::of_token(EventName::TokenRefreshed, token, act, now).turning(lease.failures > 0);
             let scopes = grant.scopes.as_ref().unwrap_or(&token.scopes);
             self.record(&mut tx, vec![event.with_scopes(scopes)]).await?;
         }
@@ -266,6 +271,7 @@ impl Store {
             State::ConsentNeeded => EventName::TokenConsentNeeded,
         };
         let event = Event::of_token(name, token, act, now).ended(EventResult::Failed, &failure.error);
+        let event = event.turning(lease.failures == 0);
         let _changing = self.token_changes.of(token.provider, &token.subject.user_id);
         let mut tx = self.db.begin().await?;
         let released = tx

@@ -129,6 +129,8 @@ label! {
         Vault = "vault",
         /// The collector of traces.
         Traces = "traces",
+        /// A webhook of an application.
+        Webhook = "webhook",
     }
 }
 

@@ -150,7 +150,10 @@ async fn a_failed_refresh_and_a_dead_grant_are_recorded(app: TestApp) {
     provider.answer_token(Reply::json(json!({"error": "invalid_grant"})).status(400));
     app.begin(&question()).await;
     let events = recorded(&app).await;
-    assert_eq!(names(&events, before), ["token.refresh_failed", "token.consent_needed", "consent.begun"]);
+    let expected = ["provider.failing", "token.refresh_failed", "token.consent_needed", "consent.begun"];
+    assert_eq!(names(&events, before), expected);
+    assert_eq!(events[before]["error"], "invalid_client");
+    let before = before + 1;
     assert_eq!(events[before]["error"], "invalid_client");
     assert_eq!(
         (&events[before + 1]["result"], &events[before + 1]["error"]),

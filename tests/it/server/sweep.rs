@@ -222,7 +222,8 @@ async fn a_dry_run_says_what_would_go_and_changes_nothing(app: TestApp) {
         let said = command(&app, &["sweep", "--dry-run"], &[]).await;
         assert!(said.status.success(), "{said:?}");
         assert_eq!(
-            said.stdout, "Would delete 3 expired authorization requests.\nWould delete 1 dead tokens.\n",
+            said.stdout,
+            "Would delete 3 expired authorization requests.\nWould delete 1 dead tokens.\nWould delete 0 old webhook deliveries.\n",
             "{said:?}"
         );
         assert_eq!(app.database.row_counts().await, before);
@@ -234,7 +235,9 @@ async fn the_command_removes_what_is_over_and_says_so(app: TestApp) {
     for (requests, dead) in [(3, 1), (0, 0)] {
         let said = command(&app, &["sweep"], &[]).await;
         assert!(said.status.success(), "{said:?}");
-        let expected = format!("Deleted {requests} expired authorization requests.\nDeleted {dead} dead tokens.\n");
+        let expected = format!(
+            "Deleted {requests} expired authorization requests.\nDeleted {dead} dead tokens.\nDeleted 0 old webhook deliveries.\n"
+        );
         assert_eq!(said.stdout, expected, "{said:?}");
         assert_eq!(app.database.authorization_requests().await, 0);
         assert_eq!(tokens(&app).await, 0);

@@ -1,0 +1,119 @@
+//! The outbox: what is reported is written in the transaction of what it reports.
+//! Owns: which webhooks of an organization get a report, and the statement that writes it.
+//! Must not know: which audit events are reported.
+
+use std::sync::LazyLock;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::records::{WebhookRow, webhook_columns};
+use crate::{
+    model::{subject::Tenant, webhook::Report},
+    store::{
+        db::{Query, Tx},
+        error::StoreError,
+    },
+};
+
+/// In the order in which they are bound.
+const COLUMNS: [&str; 10] = [
+    "id",
+    "organization_id",
+    "workspace_id",
+    "webhook",
+    "sequence",
+    "ordering_key",
+    "event",
+    "payload",
+    "due_at",
+    "created_at",
+];
+
+/// The statements that insert so many rows at once, the largest first.
+static INSERTS: LazyLock<[(usize, String); 2]> = LazyLock::new(|| [50, 1].map(|rows| (rows, insert_rows(rows))));
+
+/// What must wait for an earlier delivery is due with the last of those.
+fn insert_rows(rows: usize) -> String {
+    let row = |row: usize| {
+        let place = |column: &str| {
+            let index = COLUMNS.iter().position(|name| *name == column).unwrap_or_default();
+            format!("${}", row * COLUMNS.len() + index + 1)
+        };
+        let value = |column: &&str| match *column {
+            "due_at" => format!(
+                "COALESCE((SELECT max(due_at) FROM webhook_deliveries
+                    WHERE webhook = {} AND ordering_key = {} AND due_at > {due}), {due})",
+                place("webhook"),
+                place("ordering_key"),
+                due = place("due_at"),
+            ),
+            column => place(column),
+        };
+        format!("({})", COLUMNS.iter().map(value).collect::<Vec<_>>().join(", "))
+    };
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    format!("INSERT INTO webhook_deliveries ({}) VALUES {}", COLUMNS.join(", "), rows.join(", "))
+}
+
+/// A report with its place in the order of the organization's events.
+pub(in crate::store) struct Numbered {
+    pub(in crate::store) report: Report,
+    pub(in crate::store) sequence: i64,
+    pub(in crate::store) at: DateTime<Utc>,
+}
+
+/// A report for one webhook.
+struct Addressed<'r> {
+    webhook: Uuid,
+    numbered: &'r Numbered,
+}
+
+/// Writes reports of one organization for every webhook that wants them, and returns whether there is one. Called with the
+/// organization's chain locked, so that the numbers are in the order of the commits.
+pub(in crate::store) async fn write(tx: &mut Tx, organization: &str, reports: &[Numbered]) -> Result<bool, StoreError> {
+    if reports.is_empty() {
+        return Ok(false);
+    }
+    let webhooks: Vec<WebhookRow> = tx
+        .query(concat!(
+            "SELECT ",
+            webhook_columns!(),
+            " FROM webhooks WHERE organization_id = $1 AND disabled_at IS NULL"
+        ))
+        .bind(organization.to_owned())
+        .all()
+        .await?;
+    let mut rows = Vec::new();
+    for webhook in webhooks.into_iter().map(WebhookRow::webhook) {
+        let wanted = |numbered: &&Numbered| {
+            let Report { kind, tenant, .. } = &numbered.report;
+            *tenant == webhook.tenant && webhook.wants(*kind)
+        };
+        rows.extend(reports.iter().filter(wanted).map(|numbered| Addressed { webhook: webhook.id, numbered }));
+    }
+    let mut rest = rows.as_slice();
+    for (many, statement) in &*INSERTS {
+        while let Some((some, others)) = rest.split_at_checked(*many) {
+            some.iter().fold(tx.query(statement), bind).execute().await?;
+            rest = others;
+        }
+    }
+    Ok(!rows.is_empty())
+}
+
+fn bind<'q>(query: Query<'q>, row: &Addressed<'_>) -> Query<'q> {
+    let Addressed { webhook, numbered: Numbered { report, sequence, at } } = row;
+    let Report { kind, tenant, ordering_key, payload } = report;
+    let tenant: &Tenant = tenant;
+    query
+        .bind(Uuid::now_v7())
+        .within(tenant)
+        .bind(*webhook)
+        .bind(*sequence)
+        .bind(ordering_key.clone())
+        .bind(kind.as_str().to_owned())
+        .bind(payload.clone())
+        .bind(*at)
+        .bind(*at)
+}
