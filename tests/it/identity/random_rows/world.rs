@@ -380,7 +380,10 @@ impl World {
         query: &str,
         body: Option<&Value>,
     ) -> Answer {
-        let prefix = self.random.random_range(0..PREFIXES.len());
+        let random = self.random.random_range(0..PREFIXES.len());
+        // First one that it was not asked below yet: some are asked only a few times.
+        let asked = |prefix: &usize| self.asked.contains(&(*prefix, method, template));
+        let prefix = (0..PREFIXES.len()).find(|prefix| !asked(prefix)).unwrap_or(random);
         self.asked.insert((prefix, method, template));
         let mut names = names.iter();
         let steps = template.split('/').map(|step| {
