@@ -28,7 +28,7 @@ both_databases! {
 
 /// Half of the attempts, by their signature, which differs from attempt to attempt.
 fn fails(request: &Request) -> bool {
-    request.header("webhook-signature").as_bytes()[3] % 2 == 0
+    request.header("webhook-signature").as_bytes()[3].is_multiple_of(2)
 }
 
 fn flaky(request: &Request) -> Reply {
@@ -204,7 +204,7 @@ async fn private_addresses_are_refused_when_added_and_when_called(database: Data
     app.stop().await;
     // It was added when its address was allowed, and no server that allows it delivers any more.
     app.connect(&provider, &question("alice")).await;
-    let strict = app.replica_with(|settings| settings.allow_private_upstreams = "false".to_owned()).await;
+    let strict = app.replica_with(|settings| "false".clone_into(&mut settings.allow_private_upstreams)).await;
     deliver(&strict).await;
     let refused = "last_status IS NULL AND last_error LIKE 'the URL %'";
     eventually(super::SOON, async || count(&app.database, refused).await == 1).await;
@@ -215,7 +215,7 @@ async fn a_slow_webhook_does_not_delay_another(database: Database) {
     let app = TestApp::start_with(database, |settings| settings.provider_timeout_seconds = 60).await;
     let provider = with_provider(&app).await;
     let (slow, fast) = (Hook::add(&app.database, &[]).await, Hook::add(&app.database, &[]).await);
-    slow.receiver.show(PATH, Reply::json(json!({})).after(Duration::from_secs(120)));
+    slow.receiver.show(PATH, Reply::json(json!({})).after(Duration::from_mins(2)));
     let of = |hook: &Hook, condition: &str| {
         format!("webhook = (SELECT id FROM webhooks WHERE url = '{}') AND {condition}", hook.receiver.at(PATH))
     };
