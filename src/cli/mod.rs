@@ -12,6 +12,7 @@ mod api_key;
 mod audit;
 mod generate;
 mod healthcheck;
+mod import;
 mod keys;
 mod named;
 mod provider;
@@ -82,6 +83,9 @@ enum Command {
     /// Export and verify the audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Bring in providers and grants from a file or another program
+    #[command(subcommand, after_long_help = import::NOTES)]
+    Import(import::ImportCommand),
     /// Look up, add, check, list and remove providers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
@@ -132,6 +136,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Keys(command) => keys::run(command, settings).await,
         Command::ApiKey(command) => api_key::run(command, &settings).await,
         Command::Audit(command) => audit::run(command, &*open(settings).await?).await,
+        Command::Import(command) => import::run(command, &open(settings).await?).await,
         Command::Provider(command) => provider::run(command, settings).await,
         Command::Sweep { dry_run } => sweep::run(dry_run, &open(settings).await?).await,
         Command::Openapi => print(&http::description().to_pretty_json().context("the description cannot be written")?),

@@ -98,6 +98,8 @@ events! {
     TokenDeleted = "token.deleted",
     /// An access token was handed out.
     TokenHandedOut = "token.handed_out",
+    /// A grant was brought in from another program, or from another installation.
+    TokenImported = "token.imported",
     /// A token was obtained without a person.
     TokenIssued = "token.issued",
     /// A refresh failed; the grant is kept.

@@ -18,6 +18,7 @@ pub mod deletions;
 pub mod encryption_keys;
 pub mod error;
 pub mod handle;
+pub mod imported_grants;
 mod installation;
 mod jobs;
 pub mod joined_reads;

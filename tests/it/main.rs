@@ -20,3 +20,4 @@ mod providers;
 mod refresh;
 mod revocation;
 mod server;
+mod transfer;
