@@ -59,6 +59,8 @@ pub fn grant(fields: &Map<String, Value>, origin: &str) -> Result<MovedGrant, St
         account_label: text(fields, "account_label")?,
         access_token: text(fields, "access_token")?.map(SecretString::from),
         refresh_token: text(fields, "refresh_token")?.map(SecretString::from),
+        is_static_key: false,
+        response: None,
         scopes: scopes(fields)?,
         metadata: metadata(fields)?,
         is_default: boolean(fields, "is_default")?,

@@ -2,6 +2,7 @@
 //! Owns: reading them into records, and writing them.
 //! Must not know: what is done with a record; that is `broker/transfer`.
 
+pub mod age_file;
 pub mod fields;
 pub mod json_lines;
 pub mod table;

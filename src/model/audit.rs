@@ -112,6 +112,8 @@ events! {
     TokenRevocationFailed = "token.revocation_failed",
     /// A deleted grant was revoked at its provider.
     TokenRevoked = "token.revoked",
+    /// The providers and grants of a workspace were exported, encrypted.
+    WorkspaceExported = "workspace.exported",
 }
 
 /// How it ended.

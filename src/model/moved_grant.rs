@@ -27,6 +27,10 @@ pub struct MovedGrant {
     pub access_token: Option<SecretString>,
     /// The refresh token.
     pub refresh_token: Option<SecretString>,
+    /// True when the access token is known to be a static key.
+    pub is_static_key: bool,
+    /// The provider's token response as JSON, if it was kept: it may say more than the other fields. Holds secrets.
+    pub response: Option<SecretString>,
     /// The granted scopes.
     pub scopes: Vec<String>,
     /// Other fields of the token response that the provider's API needs. No secrets.

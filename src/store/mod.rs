@@ -17,6 +17,7 @@ pub mod db;
 pub mod deletions;
 pub mod encryption_keys;
 pub mod error;
+pub mod exported_grants;
 pub mod handle;
 pub mod imported_grants;
 mod installation;

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use super::rules::{check, usable_grant};
+use super::rules::{check, usable_grant, with_response};
 use crate::{
     broker::{
         context::Broker,
@@ -47,6 +47,13 @@ pub enum Record {
     Provider(Box<MovedProvider>),
     /// A grant.
     Grant(Box<MovedGrant>),
+    /// A provider that cannot be created from what is known of it, and why. If it is here, its grants are taken.
+    UnlessHere {
+        /// Its id here.
+        provider_id: String,
+        /// Why it cannot be created, and what to do.
+        why: String,
+    },
     /// Something that cannot be brought here, and why. No secret.
     Unusable(String),
 }
@@ -159,6 +166,7 @@ impl Import {
     pub async fn take(&mut self, place: String, record: Record) -> Result<(), BrokerError> {
         match record {
             Record::Provider(provider) => self.provider(place, *provider).await,
+            Record::UnlessHere { provider_id, why } => self.needed(place, provider_id, why).await,
             Record::Grant(grant) => match self.admit(&place, *grant).await? {
                 Ok(incoming) => {
                     self.waiting.push(Waiting { place, incoming });
@@ -204,6 +212,19 @@ impl Import {
         if let Known::Refused(why) = &known {
             self.refuse(place, format!("provider {provider_id}: {why}"));
         }
+        self.providers.insert(provider_id, known);
+        Ok(())
+    }
+
+    /// A provider that has to be here.
+    async fn needed(&mut self, place: String, provider_id: String, why: String) -> Result<(), BrokerError> {
+        let known = match list::find(&self.broker, &self.tenant, &provider_id).await? {
+            Some(here) => self.kept(here, &ProviderDraft::default()),
+            None => {
+                self.refuse(place, format!("provider {provider_id}: {why}"));
+                Known::Refused(why)
+            }
+        };
         self.providers.insert(provider_id, known);
         Ok(())
     }
@@ -260,6 +281,7 @@ impl Import {
             Known::Here(provider) | Known::Would(provider) => provider,
             Known::Refused(why) => return Ok(Err(format!("its provider {} was not taken: {why}", grant.provider_id))),
         };
+        let grant = with_response(grant, &provider, &self.broker);
         let wanted = GrantRequest {
             provider: provider.id,
             subject: Subject {
@@ -340,10 +362,8 @@ impl Import {
         // A provider that is not here yet has no grants, so all of these would be taken.
         let (_, stored): (Vec<_>, Vec<_>) = incoming.iter().cloned().partition(|one| is_new(&one.provider_id));
         let mut stored = if stored.is_empty() { Vec::new() } else { self.brought_here(&stored).await? }.into_iter();
-        let brought = incoming.iter().map(|one| match is_new(&one.provider_id) {
-            true => Some(Brought::In),
-            false => stored.next(),
-        });
+        let brought =
+            incoming.iter().map(|one| if is_new(&one.provider_id) { Some(Brought::In) } else { stored.next() });
         brought.collect::<Option<_>>().ok_or_else(|| BrokerError::Internal("a grant without a result".into()))
     }
 

@@ -6,8 +6,13 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    broker::rules::{self, Problem, SCOPES_MAX},
+    broker::{
+        context::Broker,
+        rules::{self, Problem, SCOPES_MAX},
+        tokens::response::grant_from_response,
+    },
     model::{grant::Grant, moved_grant::MovedGrant, options::GrantType, provider::Provider, token::Token},
+    oauth::token_response::stored_response,
 };
 
 /// The longest token, in bytes.
@@ -65,6 +70,22 @@ fn check_token(field: &str, token: Option<&SecretString>) -> Result<(), String> 
     Ok(())
 }
 
+/// The grant with what its token response says, where its own fields say nothing.
+pub(super) fn with_response(mut grant: MovedGrant, provider: &Provider, broker: &Broker) -> MovedGrant {
+    let Some(response) = grant.response.take() else { return grant };
+    let quirks = broker.catalog.quirks_of(&provider.client);
+    let Some(response) = stored_response(&response, quirks, broker.clock.now()) else { return grant };
+    let said = grant_from_response(broker, &provider.client, &response, &grant.scopes);
+    // What was granted counts, and not what was asked for.
+    grant.scopes = said.scopes.unwrap_or(grant.scopes);
+    grant.account_id = grant.account_id.or(said.account_id);
+    grant.account_label = grant.account_label.or(said.account_label);
+    if grant.metadata.is_empty() {
+        grant.metadata = said.metadata;
+    }
+    grant
+}
+
 /// The grant as it is stored. One with a refresh token counts as expired from this moment on: nobody gets it before it
 /// was refreshed here once. One without is what it is until it expires.
 ///
@@ -80,6 +101,9 @@ pub(super) fn usable_grant(grant: MovedGrant, provider: &Provider, now: DateTime
             return Err("this provider needs no grants: its key belongs to the workspace".into());
         }
         GrantType::ApiKey => return static_key(grant),
+        GrantType::AuthorizationCode if grant.is_static_key => {
+            return Err("it is a static key, and the provider here has OAuth clients".into());
+        }
         GrantType::AuthorizationCode => {}
     }
     // Where the access token is exchanged for a new one, it is its own refresh token.

@@ -26,6 +26,8 @@ both_databases! {
     another_workspace_is_named,
 }
 
+const SECRET: &str = "a-secret-in-the-wrong-place";
+
 /// The provider's line in a file.
 fn line_of(provider: &AuthorizationServer) -> Value {
     let mut line = provider.definition("acme");
@@ -33,7 +35,7 @@ fn line_of(provider: &AuthorizationServer) -> Value {
     line
 }
 
-fn grant(user: &str, more: Value) -> Value {
+fn grant(user: &str, more: &Value) -> Value {
     let mut grant = json!({
         "type": "grant", "provider_id": "acme", "user_id": user, "scopes": ["read"],
         "access_token": format!("access-of-{user}"), "refresh_token": format!("refresh-of-{user}"),
@@ -83,7 +85,7 @@ async fn a_table_is_imported_and_each_grant_is_refreshed_before_it_is_handed_out
 
 async fn json_lines_bring_their_provider(database: Database) {
     let provider = AuthorizationServer::start().await;
-    let done = import_lines(&database, &[line_of(&provider), grant("alice", json!({}))]).await;
+    let done = import_lines(&database, &[line_of(&provider), grant("alice", &json!({}))]).await;
     assert!(done.status.success(), "{done:?}");
     assert!(done.stdout.contains("Created provider acme."), "{done:?}");
     let server = Server::start(&database.environment()).await;
@@ -93,7 +95,7 @@ async fn json_lines_bring_their_provider(database: Database) {
 
 async fn a_grant_whose_provider_fails_is_not_handed_out(database: Database) {
     let provider = AuthorizationServer::silent().await;
-    let valid = grant("alice", json!({"expires_at": "2999-01-01T00:00:00Z"}));
+    let valid = grant("alice", &json!({"expires_at": "2999-01-01T00:00:00Z"}));
     assert!(import_lines(&database, &[line_of(&provider), valid]).await.status.success());
     let server = Server::start(&database.environment()).await;
     let key = &database.bootstrap_key;
@@ -106,9 +108,9 @@ async fn a_grant_without_a_refresh_token_is_taken_as_it_is(database: Database) {
     let provider = AuthorizationServer::start().await;
     let records = [
         line_of(&provider),
-        grant("alice", json!({"refresh_token": null, "expires_at": "2999-01-01T00:00:00Z"})),
-        grant("bob", json!({"refresh_token": null})),
-        grant("carol", json!({"refresh_token": null, "expires_at": 1_500_000_000})),
+        grant("alice", &json!({"refresh_token": null, "expires_at": "2999-01-01T00:00:00Z"})),
+        grant("bob", &json!({"refresh_token": null})),
+        grant("carol", &json!({"refresh_token": null, "expires_at": 1_500_000_000})),
     ];
     let done = import_lines(&database, &records).await;
     assert_eq!(done.status.code(), Some(1), "{done:?}");
@@ -124,7 +126,7 @@ async fn a_grant_without_a_refresh_token_is_taken_as_it_is(database: Database) {
 
 async fn a_dry_run_says_the_same_and_changes_nothing(database: Database) {
     let provider = AuthorizationServer::start().await;
-    let records = [line_of(&provider), grant("alice", json!({})), grant("bob", json!({"user_id": ""}))];
+    let records = [line_of(&provider), grant("alice", &json!({})), grant("bob", &json!({"user_id": ""}))];
     let grants = file(&database, "grants.jsonl", &lines(&records));
     // The first command of a database chooses its first workspace.
     assert!(run(&["provider", "list"], &database.environment()).await.status.success());
@@ -143,7 +145,7 @@ async fn a_dry_run_says_the_same_and_changes_nothing(database: Database) {
 async fn a_second_run_brings_nothing_twice(database: Database) {
     let provider = AuthorizationServer::start().await;
     let records =
-        [line_of(&provider), grant("alice", json!({})), grant("alice", json!({"id": "2", "refresh_token": "r2"}))];
+        [line_of(&provider), grant("alice", &json!({})), grant("alice", &json!({"id": "2", "refresh_token": "r2"}))];
     assert!(import_lines(&database, &records).await.status.success());
     let server = Server::start(&database.environment()).await;
     let token = ask(&server, &database, "alice").await;
@@ -157,7 +159,7 @@ async fn a_second_run_brings_nothing_twice(database: Database) {
 
 async fn a_deleted_grant_is_not_brought_back(database: Database) {
     let provider = AuthorizationServer::start().await;
-    let records = [line_of(&provider), grant("alice", json!({}))];
+    let records = [line_of(&provider), grant("alice", &json!({}))];
     assert!(import_lines(&database, &records).await.status.success());
     assert_eq!(database.tamper("DELETE FROM tokens").await, 1);
     let again = import_lines(&database, &records).await;
@@ -174,19 +176,19 @@ async fn a_token_that_was_obtained_here_is_kept(database: Database) {
     let path = callback.as_str().strip_prefix("https://broker.example").unwrap();
     assert_eq!(server.get(path).await.unwrap().0, 303);
     let token = ask(&server, &database, "alice").await["token"].clone();
-    let done = import_lines(&database, &[grant("alice", json!({}))]).await;
+    let done = import_lines(&database, &[grant("alice", &json!({}))]).await;
     assert_eq!(done.status.code(), Some(1), "{done:?}");
     assert!(done.stdout.contains("alice has a token of what may be the same account"), "{done:?}");
     assert_eq!(ask(&server, &database, "alice").await["token"], token);
     assert_eq!(tokens(&database).await, 1);
     // When the person's own token is gone, the grant can be brought in.
     database.tamper("DELETE FROM tokens").await;
-    assert!(import_lines(&database, &[grant("alice", json!({}))]).await.status.success());
+    assert!(import_lines(&database, &[grant("alice", &json!({}))]).await.status.success());
 }
 
 async fn two_grants_of_one_user_need_ids(database: Database) {
     let provider = AuthorizationServer::start().await;
-    let records = [line_of(&provider), grant("alice", json!({})), grant("alice", json!({"access_token": "other"}))];
+    let records = [line_of(&provider), grant("alice", &json!({})), grant("alice", &json!({"access_token": "other"}))];
     let done = import_lines(&database, &records).await;
     assert_eq!(done.status.code(), Some(1), "{done:?}");
     let why = "Not taken: line 3: line 2 has the same id. Two grants of one user at one provider need an `id` each";
@@ -198,7 +200,7 @@ async fn grants_of_another_client_are_not_taken(database: Database) {
     add_provider(&database, &provider).await;
     let mut other = line_of(&provider);
     other["client_id"] = "another-client".into();
-    let done = import_lines(&database, &[other, grant("alice", json!({}))]).await;
+    let done = import_lines(&database, &[other, grant("alice", &json!({}))]).await;
     assert_eq!(done.status.code(), Some(1), "{done:?}");
     assert!(done.stdout.contains("line 1: provider acme: the workspace has a provider of that id"), "{done:?}");
     assert!(done.stdout.contains("line 2: its provider acme was not taken"), "{done:?}");
@@ -207,16 +209,15 @@ async fn grants_of_another_client_are_not_taken(database: Database) {
 
 async fn what_cannot_be_read_is_reported_by_its_line_and_never_repeated(database: Database) {
     let provider = AuthorizationServer::start().await;
-    const SECRET: &str = "a-secret-in-the-wrong-place";
     let records = [
         line_of(&provider),
-        grant("alice", json!({"scopes": SECRET.len()})),
-        grant("alice", json!({"metadata": SECRET})),
-        grant("alice", json!({"expires_at": SECRET})),
-        grant("alice", json!({"is_default": SECRET})),
-        grant("alice", json!({"access_token": format!("{SECRET}\n")})),
-        grant("alice", json!({"refresh_token": {"it": SECRET}})),
-        grant("alice", json!({"acess_token": SECRET})),
+        grant("alice", &json!({"scopes": SECRET.len()})),
+        grant("alice", &json!({"metadata": SECRET})),
+        grant("alice", &json!({"expires_at": SECRET})),
+        grant("alice", &json!({"is_default": SECRET})),
+        grant("alice", &json!({"access_token": format!("{SECRET}\n")})),
+        grant("alice", &json!({"refresh_token": {"it": SECRET}})),
+        grant("alice", &json!({"acess_token": SECRET})),
         json!({"type": SECRET}),
         json!([SECRET]),
         json!({"type": "provider", "provider_id": "other", "client_id": "c", "options": {"template": [SECRET]}}),
@@ -244,7 +245,7 @@ async fn agents_and_accounts_come_along(database: Database) {
         "account_id": "42", "account_label": "alice@acme.example", "is_default": true, "agents": ["triage", "writer"],
         "metadata": {"instance_url": "https://eu.acme.example", "token_type": "api_key"},
     });
-    assert!(import_lines(&database, &[line_of(&provider), grant("alice", more)]).await.status.success());
+    assert!(import_lines(&database, &[line_of(&provider), grant("alice", &more)]).await.status.success());
     let server = Server::start(&database.environment()).await;
     let answer = ask(&server, &database, "alice").await;
     assert_eq!(answer["metadata"]["instance_url"], "https://eu.acme.example", "{answer}");
@@ -257,7 +258,7 @@ async fn agents_and_accounts_come_along(database: Database) {
 async fn static_keys_are_taken_for_a_provider_with_static_keys(database: Database) {
     let records = [
         json!({"type": "provider", "provider_id": "acme", "name": "Acme", "grant_type": "api_key"}),
-        grant("alice", json!({"access_token": "a-static-key", "refresh_token": null})),
+        grant("alice", &json!({"access_token": "a-static-key", "refresh_token": null})),
     ];
     let done = import_lines(&database, &records).await;
     assert!(done.status.success(), "{done:?}");
@@ -267,7 +268,7 @@ async fn static_keys_are_taken_for_a_provider_with_static_keys(database: Databas
 
 async fn another_workspace_is_named(database: Database) {
     let provider = AuthorizationServer::start().await;
-    let grants = file(&database, "grants.jsonl", &lines(&[line_of(&provider), grant("alice", json!({}))]));
+    let grants = file(&database, "grants.jsonl", &lines(&[line_of(&provider), grant("alice", &json!({}))]));
     let there = ["jsonl", &grants, "--organization", "org-a", "--workspace", "space-1"];
     assert!(import(&database, &there).await.status.success());
     assert!(import(&database, &["jsonl", &grants]).await.status.success(), "the same id in another workspace");

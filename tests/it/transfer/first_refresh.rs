@@ -50,7 +50,7 @@ async fn killed_while_it_refreshes_no_grant_is_lost(database: Database) {
     let arguments = [&["import", "jsonl", &grants], &FAST[..]].concat();
     for killed_at in [20, 70] {
         let mut running = Started::begin(&arguments, &database.environment());
-        eventually(Duration::from_secs(60), async || {
+        eventually(Duration::from_mins(1), async || {
             assert!(!running.has_ended(), "it ended too soon");
             refreshed(&database).await >= killed_at
         })
@@ -79,7 +79,7 @@ async fn dead_grants_are_reported_and_what_failed_is_tried_again(database: Datab
         "Dead: user-0 at acme: the provider refused the refresh token for good. The person has to consent again.";
     assert!(done.stdout.contains(dead), "{done:?}");
     assert!(done.stdout.contains("Not refreshed yet: user-1 at acme: "), "{done:?}");
-    eventually(Duration::from_secs(60), async || {
+    eventually(Duration::from_mins(1), async || {
         import(&database, &slowly).await.stdout.contains("Refreshed 1 imported grants.")
     })
     .await;

@@ -1,5 +1,6 @@
 //! Grants that come from elsewhere and go there: `agent-auth import` and `agent-auth export`.
 
+mod exports;
 mod files;
 mod first_refresh;
 mod ten_thousand;
@@ -19,7 +20,7 @@ fn file(database: &Database, name: &str, content: &str) -> String {
 }
 
 fn lines(records: &[Value]) -> String {
-    records.iter().map(|record| format!("{record}\n")).collect()
+    records.iter().flat_map(|record| [record.to_string(), "\n".to_owned()]).collect()
 }
 
 /// Runs `agent-auth import` to its end.

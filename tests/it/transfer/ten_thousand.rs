@@ -1,6 +1,6 @@
 //! Ten thousand grants in one import that is killed twice: none is doubled, none is lost, and none is refreshed twice.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -38,6 +38,25 @@ fn records(provider: &AuthorizationServer) -> Vec<Value> {
     std::iter::once(definition).chain(grants).collect()
 }
 
+/// The refresh token of each user.
+fn refresh_tokens(records: &[Value]) -> BTreeMap<String, String> {
+    let text = |record: &Value, name: &str| record[name].as_str().unwrap_or_default().to_owned();
+    let grants = records.iter().filter(|record| record["type"] == "grant");
+    grants.map(|grant| (text(grant, "user_id"), text(grant, "refresh_token"))).collect()
+}
+
+/// The same as it is stored: opened and exported.
+async fn every_refresh_token(database: &Database) -> BTreeMap<String, String> {
+    let identity = age::x25519::Identity::generate();
+    let exported = database.folder.path().join("export.age").display().to_string();
+    let recipient = identity.to_public().to_string();
+    let done = run(&["export", "--recipient", &recipient, "--output", &exported], &database.environment()).await;
+    assert!(done.stderr.contains("Exported 1 providers and 10000 grants."), "{done:?}");
+    let text = age::decrypt(&identity, &std::fs::read(&exported).unwrap()).expect("it is encrypted to us");
+    let lines = String::from_utf8(text).unwrap();
+    refresh_tokens(&lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>())
+}
+
 async fn imported(database: &Database) -> i64 {
     database.number("SELECT count(*) FROM imported_grants").await
 }
@@ -48,12 +67,14 @@ async fn tokens(database: &Database) -> i64 {
 
 async fn ten_thousand_grants_are_imported_in_one_run_that_is_killed_twice(database: Database) {
     let provider = AuthorizationServer::rotating(Duration::ZERO).await;
-    let grants = file(&database, "grants.jsonl", &lines(&records(&provider)));
+    let records = records(&provider);
+    let given = refresh_tokens(&records);
+    let grants = file(&database, "grants.jsonl", &lines(&records));
     let environment = database.environment();
     assert!(run(&["migrate"], &environment).await.status.success());
     for killed_at in KILLED_AT {
         let mut running = Started::begin(&["import", "jsonl", &grants], &environment);
-        eventually(Duration::from_secs(120), async || {
+        eventually(Duration::from_mins(2), async || {
             assert!(!running.has_ended(), "it ended too soon");
             imported(&database).await >= killed_at
         })
@@ -78,6 +99,8 @@ async fn ten_thousand_grants_are_imported_in_one_run_that_is_killed_twice(databa
     let verified = run(&["audit", "verify"], &environment).await;
     assert!(verified.status.success(), "{verified:?}");
     assert_eq!(provider.count(TOKEN), 0, "an import without --refresh does not call the provider");
+
+    assert_eq!(every_refresh_token(&database).await, given, "each user has the refresh token that was theirs");
 
     // The provider ends a grant whose old refresh token is used again, so one refresh too many would show.
     let server = Server::start(&environment).await;
