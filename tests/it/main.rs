@@ -21,4 +21,5 @@ mod providers;
 mod refresh;
 mod revocation;
 mod server;
+mod transfer;
 mod webhooks;

@@ -1,0 +1,8 @@
+//! Formats: how other programs write down providers and grants, and how this one does.
+//! Owns: reading them into records, and writing them.
+//! Must not know: what is done with a record; that is `broker/transfer`.
+
+pub mod age_file;
+pub mod fields;
+pub mod json_lines;
+pub mod table;
