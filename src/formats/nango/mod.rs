@@ -31,7 +31,7 @@ const PAGE: i64 = 500;
 const ENVIRONMENTS: &str = "_nango_environments";
 const CONFIGS: &str = "_nango_configs";
 const CONNECTIONS: &str = "_nango_connections";
-/// Present since version 0.50 or so.
+/// Older versions do not have it.
 const END_USERS: &str = "end_users";
 
 /// An open database of Nango.
