@@ -23,7 +23,7 @@ const MODULES: &[(&str, &str)] = &[
     ("identity", "store outbound model config clock telemetry"),
     ("broker", "vault oauth store outbound catalog model config clock cipher telemetry"),
     ("http", "broker identity catalog outbound model config clock telemetry"),
-    ("formats", "http broker outbound model"),
+    ("formats", "http broker outbound model telemetry"),
     ("server", "http broker identity store catalog config clock telemetry terminal model outbound cipher"),
     ("demo", "server http broker identity model config clock telemetry terminal"),
     ("cli", EVERYTHING),

@@ -3,6 +3,9 @@
 //! Must not know: what is done with a record; that is `broker/transfer`.
 
 pub mod age_file;
+pub mod auth0;
 pub mod fields;
 pub mod json_lines;
+pub mod langsmith;
+pub mod nango;
 pub mod table;

@@ -2,6 +2,7 @@
 //! Owns: its commands.
 //! Must not know: what is taken, or how a source is written.
 
+mod programs;
 mod running;
 
 use std::{io::BufReader, path::PathBuf, sync::Arc};
@@ -9,7 +10,10 @@ use std::{io::BufReader, path::PathBuf, sync::Arc};
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 
-use self::running::{How, Running, open};
+use self::{
+    programs::{Auth0Args, LangsmithArgs, NangoArgs},
+    running::{How, Running, open},
+};
 use crate::{
     broker::context::Broker,
     formats::{json_lines, table},
@@ -30,6 +34,12 @@ pub(super) enum ImportCommand {
     Csv(FileArgs),
     /// Providers and grants from JSON lines, as `agent-auth export` writes them
     Jsonl(FileArgs),
+    /// Integrations and connections of a self-hosted Nango, from its PostgreSQL
+    Nango(NangoArgs),
+    /// Tokens of users' identities at Auth0, as its Management API returns them. Its Token Vault has no export
+    Auth0(Auth0Args),
+    /// Providers of LangSmith's Agent Auth, by LANGSMITH_API_KEY and LANGSMITH_API_URL. It gives out no grants
+    LangsmithEnv(LangsmithArgs),
 }
 
 #[derive(Args, Debug)]
@@ -55,5 +65,8 @@ pub(super) async fn run(command: ImportCommand, broker: &Arc<Broker>) -> anyhow:
             let lines = json_lines::read(BufReader::new(open(&file, identity.as_deref())?), &guard);
             Running::begin(how, broker).await?.records(lines, &file).await
         }
+        ImportCommand::Nango(args) => programs::nango(args, broker).await,
+        ImportCommand::Auth0(args) => programs::auth0(args, broker).await,
+        ImportCommand::LangsmithEnv(args) => programs::langsmith_env(args, broker).await,
     }
 }

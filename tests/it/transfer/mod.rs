@@ -3,6 +3,7 @@
 mod exports;
 mod files;
 mod first_refresh;
+mod programs;
 mod ten_thousand;
 
 use std::path::PathBuf;
