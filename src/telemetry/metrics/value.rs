@@ -100,7 +100,8 @@ impl Gauge {
         Counted(self)
     }
 
-    pub(super) fn value(&self) -> u64 {
+    /// The value now.
+    pub fn value(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
