@@ -101,6 +101,7 @@ impl Gauge {
     }
 
     /// The value now.
+    #[must_use]
     pub fn value(&self) -> u64 {
         self.0.load(Relaxed)
     }
