@@ -101,7 +101,7 @@ fn ids<'t>(chosen: impl Iterator<Item = &'t str>) -> Result<Vec<Uuid>, ApiError>
         }
         if ids.len() > AT_ONCE_MAX {
             let detail = format!("One form can revoke at most {AT_ONCE_MAX} connections. Choose fewer.");
-            return Err(ApiError::BadRequest(detail.into()));
+            return Err(ApiError::BadRequest(detail));
         }
     }
     Ok(ids)
