@@ -4,26 +4,30 @@
 
 use std::{collections::BTreeMap, hash::Hash, net::IpAddr};
 
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+
 use super::{
     context::Broker,
     error::BrokerError,
     refusals::{Count, Counts, Denial, Refusals, Replay},
 };
+pub use crate::store::audit::read::Verified;
 use crate::{
     model::{
         actor::{Act, ActorKind},
         audit::{Event, EventFields, EventFilter, EventName, EventResult, RecordedEvent},
+        key_limits::Reach,
         subject::Tenant,
     },
     store::{
-        audit::{
-            append::NotRecorded,
-            read::{Page, Verified},
-        },
+        audit::{append::NotRecorded, read::Page},
         error::StoreError,
         handle::Store,
     },
 };
+
+/// For how many hours refreshes are counted.
+const HOURS: i64 = 24;
 
 /// Records an event that nothing else is written for.
 ///
@@ -137,6 +141,39 @@ pub async fn page(
     limit: usize,
 ) -> Result<Page, BrokerError> {
     Ok(broker.store.audit_page(tenant, filter, before, limit).await?)
+}
+
+/// What became of refreshes in one hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hour {
+    /// When it begins.
+    pub begins: DateTime<Utc>,
+    /// How many tokens were refreshed.
+    pub refreshed: i64,
+    /// How many refreshes failed, with the grant kept.
+    pub failed: i64,
+    /// How many grants ended, so that a person has to consent again.
+    pub ended: i64,
+}
+
+/// What became of refreshes in the last 24 hours, the oldest first and the one under way last; and whether the log is so long
+/// that the oldest of them were not all counted.
+pub async fn refreshes_by_hour(broker: &Broker, reach: Reach<'_>) -> Result<(Vec<Hour>, bool), BrokerError> {
+    let now = broker.clock.now();
+    let this_hour = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now);
+    let begins = |ago: i64| this_hour - TimeDelta::hours(ago);
+    let names = [EventName::TokenRefreshed, EventName::TokenRefreshFailed, EventName::TokenConsentNeeded];
+    let (counted, is_cut) = broker.store.audit_by_hour(reach, names, begins(HOURS - 1)).await?;
+    let hours = (0..HOURS).rev().map(|ago| {
+        let begins = begins(ago);
+        let count = |name: EventName| {
+            let found = counted.iter().find(|hour| hour.begins == begins && hour.event == name.as_str());
+            found.map_or(0, |hour| hour.count)
+        };
+        let [refreshed, failed, ended] = names.map(count);
+        Hour { begins, refreshed, failed, ended }
+    });
+    Ok((hours.collect(), is_cut))
 }
 
 /// The organizations that have events.

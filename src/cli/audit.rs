@@ -72,7 +72,8 @@ async fn export(organizations: Vec<String>, broker: &Broker) -> anyhow::Result<(
 async fn verify(organizations: Vec<String>, broker: &Broker) -> anyhow::Result<()> {
     let mut broken = 0;
     for organization in organizations {
-        let Some(Verified { events, pruned, last, broken: fault }) = audit::verify(broker, &organization).await? else {
+        let Some(Verified { events, pruned, last, broken: fault, .. }) = audit::verify(broker, &organization).await?
+        else {
             broken += 1;
             explain(&format!("organization {organization}: its events have no recorded end"))?;
             continue;

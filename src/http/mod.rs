@@ -119,7 +119,10 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// The operators' console, unless it is off.
 fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
-    use console::{add_provider, audit, connections, failure, keys, overview, providers, requests, settings, sign_in};
+    use console::{
+        add_provider, audit, connections, failure, keys, overview, providers, requests, revoke_many, settings, sign_in,
+        verify_audit,
+    };
 
     if app.broker.settings.console == "off" {
         return Router::new();
@@ -131,6 +134,7 @@ fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
         .route("/console/sign-in", get(sign_in::get).post(sign_in::post))
         .route("/console/sign-out", post(sign_in::sign_out))
         .route("/console/connections", get(connections::list))
+        .route("/console/connections/revoke", get(revoke_many::ask).post(revoke_many::revoke))
         .route("/console/connections/{token_id}", get(connections::get).post(connections::post))
         .route("/console/connections/{token_id}/revoke", get(connections::ask).post(connections::revoke))
         .route("/console/requests", get(requests::get))
@@ -142,12 +146,13 @@ fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
         .route("/console/keys/{key_id}/revoke", get(keys::ask).post(keys::revoke))
         .route("/console/audit", get(audit::list))
         .route("/console/audit/export", get(audit::export))
+        .route("/console/audit/verify", post(verify_audit::verify))
         .route("/console/settings", get(settings::get))
         .layer(middleware::from_fn_with_state(app, failure::in_page))
 }
 
 /// The routes outside the API.
-const PAGES: [(Method, &str); 46] = [
+const PAGES: [(Method, &str); 49] = [
     (Method::Get, "/host-oauth-callback/{provider_id}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/at/{callback_tag}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/{auth_id}"),
@@ -167,6 +172,8 @@ const PAGES: [(Method, &str); 46] = [
     (Method::Post, "/console/sign-in"),
     (Method::Post, "/console/sign-out"),
     (Method::Get, "/console/connections"),
+    (Method::Get, "/console/connections/revoke"),
+    (Method::Post, "/console/connections/revoke"),
     (Method::Get, "/console/connections/{token_id}"),
     (Method::Post, "/console/connections/{token_id}"),
     (Method::Get, "/console/connections/{token_id}/revoke"),
@@ -185,6 +192,7 @@ const PAGES: [(Method, &str); 46] = [
     (Method::Post, "/console/keys/{key_id}/revoke"),
     (Method::Get, "/console/audit"),
     (Method::Get, "/console/audit/export"),
+    (Method::Post, "/console/audit/verify"),
     (Method::Get, "/console/settings"),
     (Method::Get, "/livez"),
     (Method::Get, "/readyz"),

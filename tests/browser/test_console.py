@@ -94,6 +94,13 @@ def test_a_newcomer_signs_in_adds_a_provider_and_revokes_a_connection(demo, brow
     follow(browser, request.body["user_id"], request.body["user_id"])
     button(browser, "Refresh now").click()
     says(browser, "The token was refreshed.")
+    follow(browser, "Overview", "Overview")
+    chart = browser.find_element(By.CSS_SELECTOR, "svg[role=img]")
+    assert chart.accessible_name.startswith("Refreshes by hour") and chart.rect["height"] > 50
+    bars = chart.find_elements(By.TAG_NAME, "rect")
+    assert bars and all(bar.rect["height"] >= 1 for bar in bars)
+    browser.back()
+    shows(browser, request.body["user_id"])
     follow(browser, "Revoke", "Revoke this connection?")
     button(browser, "Revoke").click()
     shows(browser, "Connections")
@@ -101,12 +108,33 @@ def test_a_newcomer_signs_in_adds_a_provider_and_revokes_a_connection(demo, brow
 
     follow(browser, "Audit log", "Audit log")
     assert "token.deleted" in main(browser) and "console user" in main(browser)
+    button(browser, "Verify the whole log").click()
+    shows(browser, "The audit log is whole")
+    follow(browser, "Back to the audit log", "Audit log")
     has_quiet_console(browser)
     assert all(address.startswith(demo.base) for address in loaded(browser))
     button(browser, "Sign out").click()
     shows(browser, "Sign in to the console")
     browser.back()
     shows(browser, "Sign in to the console")
+
+
+def test_several_connections_are_revoked_at_once(demo, browser, another_browser):
+    requests = [connect(demo, browser, another_browser) for _ in range(2)]
+    sign_in(browser, demo)
+    follow(browser, "Connections", "Connections")
+    for request in requests:
+        name = f"Choose {request.body['user_id']} at "
+        browser.find_element(By.XPATH, f"//label[contains(., '{name}')]/preceding-sibling::input").click()
+    button(browser, "Revoke those chosen…").click()
+    shows(browser, "Revoke these connections?")
+    assert all(request.body["user_id"] in main(browser) for request in requests)
+    button(browser, "Revoke 2").click()
+    shows(browser, "Revoked connections")
+    # The sample provider has no revocation endpoint.
+    says(browser, "2 deleted, and not revocable at the provider")
+    assert all(request.authenticate()["status"] == "pending" for request in requests)
+    has_quiet_console(browser)
 
 
 def test_a_key_is_created_and_shown_once(demo, browser):
@@ -160,8 +188,28 @@ def pages(demo, browser, another_browser):
         browser.find_element(By.CSS_SELECTOR, "tbody a").click()
         shows(browser, "person-")
         yield "connection"
+        button(browser, "Refresh now").click()
+        says(browser, "The token was refreshed.")
+        follow(browser, "Overview", "Overview")
+        says(browser, "Refreshes")
+        yield "charts"
+        browser.get(f"{demo.base}/console/connections")
+        browser.find_element(By.CSS_SELECTOR, "tbody a").click()
+        shows(browser, "person-")
         follow(browser, "Revoke", "Revoke this connection?")
         yield "revoke"
+        browser.get(f"{demo.base}/console/connections")
+        browser.find_element(By.CSS_SELECTOR, "tbody input").click()
+        button(browser, "Revoke those chosen…").click()
+        shows(browser, "Revoke these connections?")
+        yield "revoke-many"
+        button(browser, "Revoke 1").click()
+        shows(browser, "Revoked connections")
+        yield "revoked-many"
+        browser.get(f"{demo.base}/console/audit")
+        button(browser, "Verify the whole log").click()
+        shows(browser, "The audit log is whole")
+        yield "verified"
         browser.get(f"{demo.base}/console/providers")
         browser.find_element(By.CSS_SELECTOR, "tbody a").click()
         shows(browser, "Sample provider")

@@ -23,6 +23,11 @@ pub async fn announce(broker: &Broker) -> Result<(), BrokerError> {
     Ok(())
 }
 
+/// How many servers run on this database; one that was killed counts for a minute.
+pub async fn running(broker: &Broker) -> Result<usize, BrokerError> {
+    Ok(broker.store.keys_of_servers().await?.len())
+}
+
 /// Says that this server no longer runs. If that fails, the last announcement ends in a moment.
 pub async fn end(broker: &Broker) {
     let _ = broker.store.end_announcement().await;

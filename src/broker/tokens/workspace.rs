@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, stream};
 use uuid::Uuid;
 
 use super::{
@@ -24,6 +25,9 @@ use crate::{
     store::tokens::workspace::EXAMINED_MAX,
     telemetry::metrics::Trigger,
 };
+
+/// How many of many tokens are deleted at the same time: each waits for its provider.
+const DELETED_AT_ONCE: usize = 8;
 
 /// A page of tokens, each explained.
 #[derive(Clone, Debug)]
@@ -115,6 +119,29 @@ pub async fn delete(
 ) -> Result<Option<Deletion>, BrokerError> {
     let Some(token) = broker.store.token_of_workspace(reach, id).await? else { return Ok(None) };
     revoke::delete_token(broker, reach, &token.user_id, id, act).await
+}
+
+/// What became of one of many tokens.
+#[derive(Debug)]
+pub struct Ended {
+    /// The token as it was, explained; `None`: there was none that the caller reaches.
+    pub token: Option<(OwnedToken, Explanation)>,
+    /// The deletion; `None`: there was nothing to delete.
+    pub deletion: Result<Option<Deletion>, BrokerError>,
+}
+
+/// Deletes these tokens of the workspace and revokes their grants, each on its own: one that fails stops no other.
+pub async fn delete_many(broker: &Arc<Broker>, reach: Reach<'_>, ids: Vec<Uuid>, act: &Act) -> Vec<Ended> {
+    let one = |id: Uuid| async move {
+        let token = match get(broker, reach, id).await {
+            Ok(Some(token)) => token,
+            Ok(None) => return Ended { token: None, deletion: Ok(None) },
+            Err(error) => return Ended { token: None, deletion: Err(error) },
+        };
+        let deletion = revoke::delete_token(broker, reach, &token.0.user_id, id, act).await;
+        Ended { token: Some(token), deletion }
+    };
+    stream::iter(ids).map(one).buffered(DELETED_AT_ONCE).collect().await
 }
 
 /// Changes the label or the default mark of a token of the workspace. Returns whether there was such a token.

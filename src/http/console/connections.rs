@@ -38,17 +38,18 @@ const LISTED: usize = 50;
 /// The filters of the list, as they are in its address.
 const FILTERS: [&str; 4] = ["user", "agent", "provider", "state"];
 
-struct Row {
-    id: Uuid,
-    user: String,
-    agent: Option<String>,
-    provider: String,
-    account: Option<String>,
-    state: &'static str,
-    label: &'static str,
-    is_default: bool,
-    expires: Option<Moment>,
-    last_used: Option<Moment>,
+/// A token, in a list.
+pub(super) struct Row {
+    pub(super) id: Uuid,
+    pub(super) user: String,
+    pub(super) agent: Option<String>,
+    pub(super) provider: String,
+    pub(super) account: Option<String>,
+    pub(super) state: &'static str,
+    pub(super) label: &'static str,
+    pub(super) is_default: bool,
+    pub(super) expires: Option<Moment>,
+    pub(super) last_used: Option<Moment>,
 }
 
 struct Choice {
@@ -260,7 +261,7 @@ fn no_token() -> ApiError {
 }
 
 impl Row {
-    fn of(token: &OwnedToken, explanation: &Explanation, now: chrono::DateTime<chrono::Utc>) -> Self {
+    pub(super) fn of(token: &OwnedToken, explanation: &Explanation, now: chrono::DateTime<chrono::Utc>) -> Self {
         let state = &token.state;
         Self {
             id: state.id,

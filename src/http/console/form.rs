@@ -63,6 +63,11 @@ impl AnyForm {
         value_of(&self.fields, name)
     }
 
+    /// The values of all fields of that name, without spaces around them.
+    pub(super) fn fields_named<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f str> {
+        self.fields.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.trim())
+    }
+
     /// The fields whose names begin with `prefix`, without it, and without those that are empty.
     pub(super) fn fields_of<'f>(&'f self, prefix: &'f str) -> impl Iterator<Item = (&'f str, &'f str)> {
         let named =

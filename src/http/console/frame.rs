@@ -21,7 +21,7 @@ pub(super) struct Frame {
 }
 
 /// What is said after a form was taken, by the name in the address.
-const NOTICES: [(&str, &str); 12] = [
+const NOTICES: [(&str, &str); 13] = [
     ("refreshed", "The token was refreshed."),
     ("dead", "The provider says that the grant has ended. The person has to consent again."),
     ("changed", "Saved."),
@@ -38,6 +38,7 @@ const NOTICES: [(&str, &str); 12] = [
         "The provider was deleted with its tokens. Some grants are still to be revoked; this goes on in the background.",
     ),
     ("key-revoked", "The API key was revoked. Servers stop accepting it within seconds."),
+    ("none-chosen", "Nothing was chosen. Tick the connections to revoke first."),
     ("gone", "It was gone already."),
     ("failed", "The provider did not refresh the token now. The grant is kept; the page says why."),
 ];

@@ -4,6 +4,7 @@
 
 pub mod add_provider;
 pub mod audit;
+mod chart;
 pub mod connections;
 pub mod failure;
 mod form;
@@ -13,7 +14,9 @@ pub mod overview;
 mod page;
 pub mod providers;
 pub mod requests;
+pub mod revoke_many;
 pub mod session;
 pub mod settings;
 pub mod sign_in;
+pub mod verify_audit;
 mod words;

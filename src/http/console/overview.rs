@@ -12,6 +12,7 @@ use axum::{
 };
 
 use super::{
+    chart::{Chart, charts},
     failure::Failure,
     frame::Frame,
     page::show,
@@ -20,12 +21,15 @@ use super::{
 };
 use crate::{
     broker::{
+        audit,
         consent::under_way::{LISTED_MAX, under_way},
+        jobs::encryption_keys::running,
         providers::list,
         tokens::workspace,
     },
     http::app::App,
     model::token_state::Condition,
+    telemetry::metrics::METRICS,
 };
 
 /// How many tokens in a bad state are named.
@@ -43,6 +47,13 @@ struct Attention {
     what: String,
 }
 
+/// What is of the whole server.
+struct Server {
+    replicas: usize,
+    /// Calls of `/wait` that the replica holds.
+    waiters: u64,
+}
+
 #[derive(Template)]
 #[template(path = "http/console/overview.html")]
 struct OverviewPage {
@@ -50,10 +61,14 @@ struct OverviewPage {
     counts: Vec<Count>,
     is_cut: bool,
     attention: Vec<Attention>,
+    /// None if there is nothing to draw.
+    charts: Vec<Chart>,
+    is_log_cut: bool,
     providers: usize,
     under_way: usize,
     under_way_max: usize,
     version: &'static str,
+    server: Option<Server>,
 }
 
 /// Shows the page.
@@ -89,7 +104,18 @@ pub async fn get(State(app): State<Arc<App>>, session: Session) -> Result<Respon
         ),
         what: explanation.why.unwrap_or(explanation.what_to_do),
     }));
+    let (hours, is_log_cut) = audit::refreshes_by_hour(broker, reach).await?;
+    let server = if session.sees_the_server(&app).await? {
+        // This one runs, even if it has not said so yet.
+        let replicas = running(broker).await?.max(1);
+        Some(Server { replicas, waiters: METRICS.waiters.value() })
+    } else {
+        None
+    };
     let page = OverviewPage {
+        charts: charts(&hours),
+        is_log_cut,
+        server,
         counts: counts.into(),
         is_cut: overview.is_cut,
         attention,

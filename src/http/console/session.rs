@@ -39,6 +39,14 @@ pub struct Session {
     pub(super) base: String,
 }
 
+impl Session {
+    /// True for those who see what is of the whole server: keys without limits of its first workspace. Another one may be
+    /// somebody else's.
+    pub(super) async fn sees_the_server(&self, app: &App) -> Result<bool, Failure> {
+        Ok(self.caller.limits.is_none() && self.caller.tenant == app.broker.home_tenant().await?)
+    }
+}
+
 impl FromRequestParts<Arc<App>> for Session {
     type Rejection = Failure;
 

@@ -21,11 +21,9 @@ struct SettingsPage {
     public_url: String,
 }
 
-/// Shows the page. The settings are those of the whole server, so only its first workspace sees them: another one may be
-/// somebody else's.
+/// Shows the page. The settings are those of the whole server.
 pub async fn get(State(app): State<Arc<App>>, session: Session) -> Result<Response, Failure> {
-    let caller = &session.caller;
-    if caller.limits.is_some() || caller.tenant != app.broker.home_tenant().await? {
+    if !session.sees_the_server(&app).await? {
         let detail =
             "The settings are those of the whole server: they are shown to keys without limits of its first workspace.";
         return Err(ApiError::Forbidden(detail).into());

@@ -10,5 +10,6 @@
 pub mod append;
 pub mod chain;
 mod columns;
+pub mod hours;
 pub mod read;
 mod retention;

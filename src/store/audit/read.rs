@@ -2,6 +2,8 @@
 //! Owns: these statements. None of them examines more rows than a bounded number.
 //! Must not know: how events are shown.
 
+use chrono::{DateTime, Utc};
+
 use super::chain::ChainEnd;
 use crate::{
     model::{
@@ -20,7 +22,7 @@ use crate::{
 
 /// How many events one page examines at most: there is no index for each filter, which would slow down every append. A
 /// page may be shorter than its limit, or empty, although there are more.
-const EXAMINED_MAX: i64 = 50_000;
+pub(super) const EXAMINED_MAX: i64 = 50_000;
 /// How many events are read at a time when a whole chain is read.
 const AT_A_TIME: i64 = 1000;
 
@@ -51,6 +53,8 @@ pub struct Verified {
     pub pruned: ChainEnd,
     /// Its last event.
     pub last: ChainEnd,
+    /// When its oldest event that is kept was recorded; `None` if it has none, or that is the one at fault.
+    pub oldest_at: Option<DateTime<Utc>>,
     /// The first fault, if there is one.
     pub broken: Option<Broken>,
 }
@@ -187,11 +191,23 @@ impl Store {
                 let problem = "the recorded end of the chain was changed by another program";
                 let end = ChainEnd { sequence: stored_end, hash: Vec::new() };
                 let broken = Some(Broken { sequence: stored_end, problem });
-                return Ok(Some(Verified { events: 0, pruned: ChainEnd::before_the_first(), last: end, broken }));
+                return Ok(Some(Verified {
+                    events: 0,
+                    pruned: ChainEnd::before_the_first(),
+                    last: end,
+                    oldest_at: None,
+                    broken,
+                }));
             }
             Err(error) => return Err(error),
         };
-        let mut verified = Verified { events: 0, pruned: chain.pruned.clone(), last: chain.last.clone(), broken: None };
+        let mut verified = Verified {
+            events: 0,
+            pruned: chain.pruned.clone(),
+            last: chain.last.clone(),
+            oldest_at: None,
+            broken: None,
+        };
         if let Some(sequence) = self.event_outside_the_chain(organization).await? {
             verified.broken = Some(Broken { sequence, problem: "the event was added by another program" });
             return Ok(Some(verified));
@@ -213,6 +229,7 @@ impl Store {
                 } else {
                     before = ChainEnd { sequence: event.sequence, hash: event.hash };
                     verified.events += 1;
+                    verified.oldest_at = verified.oldest_at.or(Some(event.at));
                     if before.sequence == chain.last.sequence {
                         return Ok(Some(verified));
                     }

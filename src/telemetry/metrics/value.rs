@@ -100,7 +100,9 @@ impl Gauge {
         Counted(self)
     }
 
-    pub(super) fn value(&self) -> u64 {
+    /// The value now.
+    #[must_use]
+    pub fn value(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }

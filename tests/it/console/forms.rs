@@ -9,7 +9,7 @@ use crate::support::app::TestApp;
 use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::both_databases;
 use crate::support::browser::{hidden, post_form};
-use crate::support::caller::asking;
+use crate::support::caller::{asking, with};
 
 both_databases! {
     a_form_without_the_token_of_its_session_changes_nothing,
@@ -20,6 +20,9 @@ both_databases! {
     a_token_without_a_refresh_token_cannot_be_refreshed_and_is_kept,
     a_connection_is_labelled_and_made_the_default,
     a_connection_is_revoked_after_a_confirmation,
+    many_connections_are_revoked_after_one_confirmation,
+    what_could_not_be_revoked_is_named,
+    one_form_revokes_no_more_than_a_hundred,
     a_provider_is_added_from_the_catalogue_checked_and_deleted,
     a_wrong_form_for_a_provider_is_shown_again_without_the_secret,
     a_key_is_created_shown_once_and_revoked,
@@ -28,17 +31,19 @@ both_databases! {
 }
 
 /// Every form that changes something, with the fields that it takes.
-fn forms(token: &str, key: &str) -> Vec<(String, Vec<(&'static str, &'static str)>)> {
+fn forms<'t>(token: &'t str, key: &str) -> Vec<(String, Vec<(&'static str, &'t str)>)> {
     vec![
         (format!("/connections/{token}"), vec![("action", "refresh")]),
         (format!("/connections/{token}"), vec![("action", "default")]),
         (format!("/connections/{token}"), vec![("action", "label"), ("label", "Mine")]),
         (format!("/connections/{token}/revoke"), vec![]),
+        ("/connections/revoke".to_owned(), vec![("token", token)]),
         ("/providers/acme".to_owned(), vec![]),
         ("/providers/acme/delete".to_owned(), vec![]),
         ("/add-provider".to_owned(), vec![("template", "github"), ("provider_id", "github"), ("client_id", "x")]),
         ("/keys".to_owned(), vec![("name", "x"), ("role", "admin")]),
         (format!("/keys/{key}/revoke"), vec![]),
+        ("/audit/verify".to_owned(), vec![]),
     ]
 }
 
@@ -111,8 +116,10 @@ async fn a_viewer_sees_and_cannot_change(app: TestApp) {
         let forms = page.matches("<form").count() - page.matches("<form class=\"filters\" method=\"get\"").count();
         assert_eq!(forms, 1, "{path}: only the one that signs out: {page}");
     }
-    let page = viewer.page(&format!("/connections/{token}")).await;
-    assert!(page.contains("alice") && page.matches("<form").count() == 1, "{page}");
+    for path in [format!("/connections/{token}"), format!("/connections/revoke?token={token}")] {
+        let page = viewer.page(&path).await;
+        assert!(page.contains("alice") && page.matches("<form").count() == 1, "{page}");
+    }
     for path in ["/audit", "/audit/export", "/add-provider", "/providers/acme/delete"] {
         viewer.open(&at(path)).await.expect_html(403);
     }
@@ -196,6 +203,70 @@ async fn a_connection_is_revoked_after_a_confirmation(app: TestApp) {
     let page = operator.done(&format!("{path}/revoke"), &[]).await;
     assert!(page.contains("It was gone already."), "{page}");
     assert_eq!(events(&app, "token.deleted").await[0]["actor"], "console_user");
+}
+
+/// The ids of all tokens, newest first.
+async fn all_tokens(app: &TestApp) -> Vec<String> {
+    let tokens = app.get("/v2/admin/tokens").await.expect(200);
+    tokens["data"].as_array().unwrap().iter().map(|token| token["id"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn many_connections_are_revoked_after_one_confirmation(app: TestApp) {
+    let provider = connected(&app).await;
+    for user in ["bob", "carol"] {
+        app.connect(&provider, &asking(user, &["read"])).await;
+    }
+    let operator = Operator::admin(&app).await;
+    let [carol, bob, alice] = all_tokens(&app).await.try_into().unwrap();
+    let list = operator.page("/connections").await;
+    assert_eq!(list.matches("type=\"checkbox\"").count(), 3);
+    assert!(list.contains("Choose bob at acme"), "each box has a name: {list}");
+    let question = operator.page(&format!("/connections/revoke?token={alice}&token={bob}&token={bob}")).await;
+    assert!(question.contains(">alice<") && question.contains(">bob<") && !question.contains("carol"), "{question}");
+    assert!(question.contains("2 tokens are deleted") && question.contains(">Revoke 2<"), "{question}");
+    assert_eq!(provider.revocations().len(), 0, "a look ends nothing");
+    let gone = Uuid::now_v7().to_string();
+    let fields = [("token", &*alice), ("token", &bob), ("token", &gone), ("token", "no id")];
+    let page = operator.submit("/connections/revoke", &fields).await.expect_html(200);
+    assert!(page.contains("<strong>2</strong> deleted and revoked at the provider"), "{page}");
+    assert!(page.contains("<strong>2</strong> gone already"), "{page}");
+    assert_eq!(all_tokens(&app).await, [carol]);
+    assert!(provider.revocations().len() >= 2);
+    let deleted = events(&app, "token.deleted").await;
+    assert!(deleted.len() == 2 && deleted.iter().all(|event| event["actor"] == "console_user"), "{deleted:?}");
+    let question = operator.page(&format!("/connections/revoke?token={alice}&token=x")).await;
+    assert!(question.contains("2 of those that were chosen are gone") && question.contains("nothing to revoke"));
+    let answer = operator.open(&at("/connections/revoke")).await;
+    assert_eq!(answer.header("location"), "/console/connections?done=none-chosen");
+    assert!(operator.page("/connections?done=none-chosen").await.contains("Nothing was chosen."));
+}
+
+async fn what_could_not_be_revoked_is_named(app: TestApp) {
+    let provider = connected(&app).await;
+    app.register_as(with(provider.definition("other"), json!({"name": "Other Inc."}))).await;
+    app.connect(&provider, &with(asking("bob", &["read"]), json!({"provider": "other"}))).await;
+    let operator = Operator::admin(&app).await;
+    let tokens = all_tokens(&app).await;
+    // `other` has no revocation endpoint.
+    let fields: Vec<_> = tokens.iter().map(|token| ("token", token.as_str())).collect();
+    let page = operator.submit("/connections/revoke", &fields).await.expect_html(200);
+    assert!(page.contains("<strong>1</strong> deleted and revoked at the provider"), "{page}");
+    assert!(page.contains("<strong>1</strong> deleted, and not revocable") && page.contains("bob at other"), "{page}");
+    assert!(all_tokens(&app).await.is_empty());
+}
+
+async fn one_form_revokes_no_more_than_a_hundred(app: TestApp) {
+    connected(&app).await;
+    let operator = Operator::admin(&app).await;
+    let token = newest_token(&app).await;
+    let others: Vec<String> = (0..100).map(|_| Uuid::now_v7().to_string()).collect();
+    let fields: Vec<_> = others.iter().chain([&token]).map(|id| ("token", id.as_str())).collect();
+    let page = operator.submit("/connections/revoke", &fields).await.expect_html(400);
+    assert!(page.contains("at most 100"), "{page}");
+    assert_eq!(all_tokens(&app).await, [token.clone()]);
+    let page = operator.submit("/connections/revoke", &fields[1..]).await.expect_html(200);
+    assert!(page.contains("<strong>99</strong> gone already"), "{page}");
+    assert!(all_tokens(&app).await.is_empty());
 }
 
 async fn a_provider_is_added_from_the_catalogue_checked_and_deleted(app: TestApp) {

@@ -42,8 +42,10 @@ async fn no_page_shows_anything_of_another_workspace(app: TestApp) {
     app.new_key(&["--role", "viewer", "--only-user", "only-of-the-first"]).await;
     let token = newest_token(&app).await;
     let key = events(&app, "api_key.created").await[0]["details"]["api_key_id"].as_str().unwrap().to_owned();
-    let named = ["/connections?user=alice", "/connections?provider=acme", "/audit?provider_id=acme", "/audit/export"];
     let owner = Operator::admin(&app).await;
+    owner.done(&format!("/connections/{token}"), &[("action", "refresh")]).await;
+    let named = ["/connections?user=alice", "/connections?provider=acme", "/audit?provider_id=acme", "/audit/export"];
+    assert!(owner.page("").await.contains("1 replica of this server running"));
     assert!(owner.page("/connections").await.contains("zoe-of-the-first"));
     for intruder in intruders(&app).await {
         for path in PAGES.into_iter().filter(|path| *path != "/settings").chain(named) {
@@ -57,6 +59,13 @@ async fn no_page_shows_anything_of_another_workspace(app: TestApp) {
             }
         }
         assert!(intruder.page("/providers").await.contains(">Own<"));
+        let overview = intruder.page("").await;
+        assert!(
+            overview.contains("No token was refreshed") && !overview.contains("replica of this server"),
+            "{overview}"
+        );
+        let question = intruder.page(&format!("/connections/revoke?token={token}")).await;
+        assert!(question.contains("1 of those that were chosen is gone") && !question.contains("zoe"), "{question}");
         for path in [
             format!("/connections/{token}"),
             format!("/connections/{token}/revoke"),
@@ -83,13 +92,18 @@ async fn no_form_changes_anything_of_another_workspace(app: TestApp) {
             (format!("/connections/{token}"), &[("action", "default")], 404),
             (format!("/connections/{token}"), &[("action", "label"), ("label", "mine")], 404),
             (format!("/connections/{token}/revoke"), &[], 303),
+            ("/connections/revoke".to_owned(), &[("token", &*token)], 200),
             ("/providers/acme".to_owned(), &[], 404),
             ("/providers/acme/delete".to_owned(), &[], 303),
             (format!("/keys/{key}/revoke"), &[], 303),
         ] {
             let answer = intruder.submit(&path, fields).await;
             assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.text());
-            let said = answer.header("location");
+            if status == 200 {
+                assert!(answer.text().contains("<strong>1</strong> gone already"), "{path}: {}", answer.text());
+                continue;
+            }
+            let said = if status == 404 { "" } else { answer.header("location") };
             assert!(status == 404 || said.ends_with("?done=gone"), "{path}: {said}");
         }
     }

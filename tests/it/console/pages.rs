@@ -16,10 +16,15 @@ both_databases! {
     every_page_has_a_strict_policy_and_loads_nothing,
     every_page_can_be_read_by_a_screen_reader_and_used_by_keyboard,
     the_overview_counts_and_says_what_needs_attention_first,
+    the_overview_draws_what_became_of_refreshes_in_the_last_day,
+    the_charts_of_a_limited_key_are_of_what_is_inside,
+    charts_of_a_log_that_is_too_long_say_so,
     the_list_of_connections_is_filtered_and_paged,
     a_connection_says_in_plain_words_what_was_granted_and_what_to_do,
     requests_under_way_are_listed_until_they_end,
     the_audit_log_is_filtered_and_exported,
+    the_audit_log_is_verified,
+    a_broken_audit_log_is_said_to_be_broken,
     settings_are_shown_without_secrets,
     no_page_shows_a_secret,
     texts_of_others_are_never_markup,
@@ -33,6 +38,7 @@ async fn all_pages(app: &TestApp, operator: &Operator) -> Vec<(String, String)> 
     let named = [
         format!("/connections/{token}"),
         format!("/connections/{token}/revoke"),
+        format!("/connections/revoke?token={token}"),
         "/providers/acme".to_owned(),
         "/providers/acme/delete".to_owned(),
         format!("/keys/{key}/revoke"),
@@ -148,6 +154,81 @@ async fn the_overview_counts_and_says_what_needs_attention_first(app: TestApp) {
     assert!(page.contains("1 provider<") && page.contains("1 authorization request under way"), "{page}");
 }
 
+async fn the_overview_draws_what_became_of_refreshes_in_the_last_day(app: TestApp) {
+    let provider = connected(&app).await;
+    let operator = Operator::admin(&app).await;
+    let page = operator.page("").await;
+    assert!(page.contains("No token was refreshed, and none failed.") && !page.contains("<svg"), "{page}");
+    assert!(page.contains("1 replica of this server running") && page.contains("0 agents waiting"), "{page}");
+    let path = format!("/connections/{}", newest_token(&app).await);
+    let refresh = async |hours: u64| {
+        app.advance(hours * 3600);
+        operator.submit(&path, &[("action", "refresh")]).await;
+    };
+    refresh(0).await;
+    refresh(2).await;
+    refresh(0).await;
+    provider.answer_token(Reply::text("text/plain", "").status(503).header("retry-after", "7"));
+    refresh(1).await;
+    provider.answer_token(Reply::json(json!({"error": "invalid_grant"})).status(400));
+    refresh(1).await;
+    let page = operator.page("").await;
+    assert!(page.contains("3 refreshes; at most 2 in an hour"), "{page}");
+    assert!(page.contains("1 refresh failed and will be tried again; 1 token came to need a consent"), "{page}");
+    let bars = |page: &str, kind: &str| -> Vec<u32> {
+        let begins = format!("<rect class=\"{kind}\" x=\"");
+        let bars = page.split(&begins).skip(1);
+        bars.map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect()
+    };
+    // Ten from one hour to the next; the hour under way is the last one.
+    assert_eq!((bars(&page, "refreshed"), bars(&page, "failed")), (vec![191, 211], vec![221]));
+    assert_eq!(bars(&page, "ended"), [231]);
+    for part in
+        ["role=\"img\" aria-labelledby=\"refreshes-title refreshes-desc\"", "1 refreshed; ", "UTC: 2 refreshed."]
+    {
+        assert!(page.contains(part), "what is drawn is also said: {part}: {page}");
+    }
+    app.advance(21 * 3600);
+    let page = Operator::admin(&app).await.page("").await;
+    assert!(page.contains("2 refreshes<") && bars(&page, "refreshed") == [1], "the first hour is over: {page}");
+    app.advance(24 * 3600);
+    let page = Operator::admin(&app).await.page("").await;
+    assert!(page.contains("No token was refreshed, and none failed."), "{page}");
+}
+
+async fn the_charts_of_a_limited_key_are_of_what_is_inside(app: TestApp) {
+    let provider = connected(&app).await;
+    app.connect(&provider, &with(asking("bob", &["read"]), json!({"agent_id": "helper"}))).await;
+    let operator = Operator::admin(&app).await;
+    let path = format!("/connections/{}", newest_token(&app).await);
+    operator.done(&path, &[("action", "refresh")]).await;
+    for (limit, inside, is_inside) in [
+        ("--only-user", "bob", true),
+        ("--only-user", "alice", false),
+        ("--only-provider", "acme", true),
+        ("--only-provider", "other", false),
+        ("--only-agent", "helper", true),
+        ("--only-agent", "somebody", false),
+    ] {
+        let key = app.new_key(&["--role", "viewer", limit, inside]).await.key();
+        let page = Operator::new(&app, &key).await.page("").await;
+        assert_eq!(page.contains("1 refresh<"), is_inside, "{limit} {inside}: {page}");
+        assert!(!page.contains("replica of this server"), "{page}");
+    }
+}
+
+async fn charts_of_a_log_that_is_too_long_say_so(app: TestApp) {
+    let _provider = connected(&app).await;
+    let operator = Operator::admin(&app).await;
+    operator.done(&format!("/connections/{}", newest_token(&app).await), &[("action", "refresh")]).await;
+    let cut = "the first of these hours have more";
+    assert!(!operator.page("").await.contains(cut));
+    // As if 50,000 events had followed the first ones.
+    app.database.tamper("UPDATE audit_heads SET sequence = 50001").await;
+    let page = operator.page("").await;
+    assert!(page.contains(cut) && page.contains("1 refresh<"), "{page}");
+}
+
 async fn the_list_of_connections_is_filtered_and_paged(app: TestApp) {
     let provider = connected(&app).await;
     let helper = with(asking("bob", &["read"]), json!({"agent_id": "helper"}));
@@ -232,6 +313,36 @@ async fn the_audit_log_is_filtered_and_exported(app: TestApp) {
     assert_eq!(exported.header("content-type"), "application/x-ndjson");
     assert_eq!(exported.header("content-disposition"), "attachment; filename=\"audit.jsonl\"");
     assert_eq!(exported.text(), app.get("/v2/audit?event=provider.created&format=jsonl").await.text());
+}
+
+async fn the_audit_log_is_verified(app: TestApp) {
+    connected(&app).await;
+    let operator = Operator::admin(&app).await;
+    let last = app.get("/v2/audit?limit=1").await.expect(200)["data"][0].clone();
+    let page = operator.submit("/audit/verify", &[]).await.expect_html(200);
+    for part in [
+        "<h1>The audit log is whole</h1>".to_owned(),
+        format!("<dd>{}, of the whole organization</dd>", last["sequence"]),
+        format!("<dd>1 to {}</dd>", last["sequence"]),
+        format!("<code>{}</code>", last["hash"].as_str().unwrap()),
+    ] {
+        assert!(page.contains(&part), "{part}: {page}");
+    }
+    let first = app.get("/v2/audit?limit=1000").await.expect(200)["data"].as_array().unwrap().last().unwrap().clone();
+    let second = first["at"].as_str().unwrap().get(..19).unwrap().to_owned();
+    assert!(page.contains(&format!("<time datetime=\"{second}Z\">")), "since when: {second}: {page}");
+}
+
+async fn a_broken_audit_log_is_said_to_be_broken(app: TestApp) {
+    connected(&app).await;
+    let operator = Operator::admin(&app).await;
+    app.database.tamper("UPDATE audit_events SET actor_id = 'somebody else' WHERE sequence = 2").await;
+    let page = operator.submit("/audit/verify", &[]).await.expect_html(200);
+    assert!(page.contains("<h1>The audit log is broken</h1>") && page.contains("Event 2: the event, or"), "{page}");
+    assert!(!page.contains("The audit log is whole"), "{page}");
+    app.database.tamper("UPDATE audit_heads SET sequence = sequence + 1").await;
+    let page = operator.submit("/audit/verify", &[]).await.expect_html(200);
+    assert!(page.contains("the recorded end of the chain was changed"), "{page}");
 }
 
 async fn settings_are_shown_without_secrets(app: TestApp) {
@@ -320,7 +431,7 @@ async fn texts_of_others_are_never_markup(app: TestApp) {
     }
     assert!(pages.iter().any(|(_, page)| page.contains("&#60;script&#62;alert(1)")), "they are shown, as text");
     for (path, page) in &pages {
-        let page = page.replace("autofocus>", "");
+        let page = page.replace("autofocus>", "").replace("<svg class=\"bars\" role=\"img\"", "");
         for markup in [
             "<script",
             "<img",

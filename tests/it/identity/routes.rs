@@ -68,7 +68,7 @@ pub const OPERATIONS: [(&str, &str, Needs); 29] = [
 ];
 
 /// What is outside the API. None of it takes a key; the console takes its own cookie.
-pub const OTHERS: [&str; 31] = [
+pub const OTHERS: [&str; 33] = [
     "/host-oauth-callback/{provider_id}",
     "/host-oauth-callback/{provider_id}/at/{callback_tag}",
     "/host-oauth-callback/{provider_id}/{auth_id}",
@@ -84,6 +84,7 @@ pub const OTHERS: [&str; 31] = [
     "/console/sign-in",
     "/console/sign-out",
     "/console/connections",
+    "/console/connections/revoke",
     "/console/connections/{token_id}",
     "/console/connections/{token_id}/revoke",
     "/console/requests",
@@ -95,6 +96,7 @@ pub const OTHERS: [&str; 31] = [
     "/console/keys/{key_id}/revoke",
     "/console/audit",
     "/console/audit/export",
+    "/console/audit/verify",
     "/console/settings",
     "/livez",
     "/readyz",
