@@ -41,7 +41,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use self::{
     api::{
-        admin_tokens, audit, authenticate, confirm, connections, finalize, mcp, providers, token_state, tokens, wait,
+        admin_tokens, audit, authenticate, confirm, connect_links, connections, finalize, mcp, providers, token_state, tokens, wait,
     },
     app::App,
     browser::{callback, client_metadata, connect, key_entry, start},
@@ -71,6 +71,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(tokens::update_metadata))
         .routes(routes!(tokens::workspace_slack_exists))
         .routes(routes!(tokens::delete_workspace_slack))
+        .routes(routes!(connect_links::create))
         .routes(routes!(connections::list, connections::create))
         .routes(routes!(connections::delete))
         .routes(routes!(audit::list))

@@ -35,7 +35,7 @@ impl Needs {
 }
 
 /// The operations of the API, served as they are here and below `/api-host`.
-pub const OPERATIONS: [(&str, &str, Needs); 29] = [
+pub const OPERATIONS: [(&str, &str, Needs); 30] = [
     ("POST", "/v2/auth/authenticate", Agent),
     ("GET", "/v2/auth/wait/{auth_id}", Agent),
     ("POST", "/v2/auth/authorizations/{auth_id}/confirm", Agent),
@@ -58,6 +58,7 @@ pub const OPERATIONS: [(&str, &str, Needs); 29] = [
     ("POST", "/v2/auth/tokens/{token_id}/report-invalid", Agent),
     ("GET", "/v2/auth/tokens/workspace/slack/exists", Agent),
     ("DELETE", "/v2/auth/tokens/workspace/slack", Admin),
+    ("POST", "/v2/auth/connect-links", Agent),
     ("GET", "/v2/audit", Admin),
     ("GET", "/v2/admin/tokens", Overseer),
     ("GET", "/v2/admin/tokens/{token_id}", Overseer),
