@@ -180,7 +180,8 @@ pub async fn connectable(broker: &Broker, link: &PersonLink) -> Result<Vec<Provi
 /// [`BrokerError::NotFound`] for a provider that the link does not reach, or that needs no person.
 pub async fn connect(broker: &Broker, link: &PersonLink, provider_id: &str, act: &Act) -> Result<String, BrokerError> {
     let subject = Subject { tenant: link.tenant(), user_id: link.user_id.clone(), agent_id: String::new() };
-    let wanted = Wanted { subject, ls_user_id: None, scopes: link.scopes.0.clone(), is_default: true, is_renewal: false };
+    let wanted =
+        Wanted { subject, ls_user_id: None, scopes: link.scopes.0.clone(), is_default: true, is_renewal: false };
     begin_for(broker, link, provider_id, wanted, act).await
 }
 

@@ -63,7 +63,8 @@ impl Store {
         .bind(new.expires_at)
         .execute()
         .await?;
-        let event = about(EventName::ConnectLinkCreated, link, act, now).with("expires_at", link.expires_at.to_rfc3339());
+        let event =
+            about(EventName::ConnectLinkCreated, link, act, now).with("expires_at", link.expires_at.to_rfc3339());
         self.record(&mut tx, vec![event.with_scopes(&link.scopes)]).await?;
         tx.commit().await
     }
@@ -133,7 +134,12 @@ impl Store {
     }
 
     /// Ends the session of a link. One that has ended already is no error.
-    pub async fn end_connect_session(&self, link: &PersonLink, act: &Act, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub async fn end_connect_session(
+        &self,
+        link: &PersonLink,
+        act: &Act,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         let mut tx = self.db.begin().await?;
         let ended = tx
             .query(

@@ -24,7 +24,8 @@ use crate::{
 
 const OTHER_USER: &str = "must be the current user: the key, or X-User-Id, already names one";
 const NO_PROVIDERS: &str = "needs `providers`: every one of them must have this address among its return_urls";
-const NOT_ONE_PROVIDER: &str = "needs exactly one provider in `providers`: scopes have a meaning only at their provider";
+const NOT_ONE_PROVIDER: &str =
+    "needs exactly one provider in `providers`: scopes have a meaning only at their provider";
 const AT_LEAST_A_MINUTE: &str = "Input should be greater than or equal to 60";
 
 /// A link to make.

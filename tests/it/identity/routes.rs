@@ -68,13 +68,20 @@ pub const OPERATIONS: [(&str, &str, Needs); 30] = [
     ("DELETE", "/v2/auth/agents/{agent_id}/connections/{connection_id}", Admin),
 ];
 
-/// What is outside the API. None of it takes a key; the console takes its own cookie.
-pub const OTHERS: [&str; 31] = [
+/// What is outside the API. None of it takes a key; the console and the pages of people take their own cookies.
+pub const OTHERS: [&str; 38] = [
     "/host-oauth-callback/{provider_id}",
     "/host-oauth-callback/{provider_id}/at/{callback_tag}",
     "/host-oauth-callback/{provider_id}/{auth_id}",
     "/connect/{reference}",
     "/connect/link/{link}",
+    "/connections",
+    "/connections/{secret}",
+    "/connections/leave",
+    "/connections/connect/{provider_id}",
+    "/connections/held/{token_id}",
+    "/connections/held/{token_id}/reconnect",
+    "/connections/held/{token_id}/revoke",
     "/host-api-key/{provider_id}",
     "/oauth/client-metadata.json/{provider_id}",
     "/oauth/client-metadata.json/{provider_id}/{callback_tag}",
