@@ -9,11 +9,14 @@ use crate::support::app::TestApp;
 use crate::support::authorization_server::{AuthorizationServer, Reply};
 use crate::support::both_databases;
 use crate::support::caller::{asking, with};
+use crate::support::database::{Database, PUBLIC_URL};
 use crate::support::eventually::eventually;
 
 both_databases! {
     a_person_connects_an_account_and_comes_back_to_the_list,
     a_link_sends_the_person_to_its_return_url_and_asks_for_its_scopes,
+    what_needs_no_person_is_not_offered,
+    a_server_with_direct_consents_still_says_first_who_asks_for_what,
     a_person_reconnects_what_has_ended_and_it_is_the_same_connection,
     a_person_ends_a_connection_here_and_at_the_provider,
     a_connection_says_which_agents_use_it_and_when,
@@ -56,15 +59,37 @@ async fn a_link_sends_the_person_to_its_return_url_and_asks_for_its_scopes(app: 
     app.token(&asking("zoe", &["files:read"])).await;
 }
 
+async fn what_needs_no_person_is_not_offered(app: TestApp) {
+    let provider = AuthorizationServer::start().await;
+    let machine = json!({"provider_id": "machine", "name": "Machine", "grant_type": "client_credentials"});
+    app.register_as(with(provider.definition("machine"), machine)).await;
+    let person = Person::new(&app, &app.service_key().await, &json!({"user_id": "zoe"})).await;
+    let page = person.page("").await;
+    assert!(page.contains("There is nothing to connect.") && !page.contains("Machine"), "{page}");
+    person.submit("/connect/machine").await.expect_html(404);
+    assert!(provider.token_requests().is_empty());
+}
+
+async fn a_server_with_direct_consents_still_says_first_who_asks_for_what(database: Database) {
+    let app = TestApp::start_with(database, |settings| settings.consent = "direct".into()).await;
+    let provider = AuthorizationServer::start().await;
+    app.register(&provider).await;
+    let person = Person::new(&app, &app.service_key().await, &json!({"user_id": "zoe"})).await;
+    let answer = person.submit("/connect/acme").await;
+    assert!(answer.header("location").starts_with(&format!("{PUBLIC_URL}/connect/")), "{}", answer.header("location"));
+}
+
 async fn a_person_reconnects_what_has_ended_and_it_is_the_same_connection(app: TestApp) {
     let provider = AuthorizationServer::start().await;
     app.register(&provider).await;
     let asked = with(asking("zoe", &["read"]), json!({"agent_id": "helper", "ls_user_id": "zoe-ls"}));
     app.connect(&provider, &asked).await;
     let id = token_of(&app, "zoe").await;
-    let person = Person::new(&app, &app.service_key().await, &json!({"user_id": "zoe"})).await;
-    assert!(!person.page("").await.contains(">Reconnect</button>"), "there is nothing to renew");
+    let (maker, whose) = (app.service_key().await, json!({"user_id": "zoe"}));
+    let page = Person::new(&app, &maker, &whose).await.page("").await;
+    assert!(page.contains(">Connected</span>") && !page.contains(">Reconnect</button>"), "nothing to renew: {page}");
     end(&app, &provider, &asked).await;
+    let person = Person::new(&app, &maker, &whose).await;
     let page = person.page("").await;
     assert!(page.contains(">Ended</span>") && page.contains(">Reconnect</button>"), "{page}");
     assert!(person.page(&format!("/held/{id}")).await.contains("until you reconnect it"));
