@@ -242,10 +242,12 @@ async fn a_link_reaches_no_more_than_the_key_that_made_it(app: TestApp) {
 
 async fn a_caller_who_is_one_user_makes_no_link_for_another(app: TestApp) {
     let personal = app.new_key(&["--role", "agent", "--kind", "personal", "--user", "alice"]).await;
-    let acting = app.service_key().await.acting_for("alice");
+    let acting = app.new_key(&["--role", "agent", "--kind", "service"]).await.acting_for("alice");
     for caller in [personal, acting] {
         caller.post(LINKS, &json!({})).await.expect(201);
         caller.post(LINKS, &alice()).await.expect(201);
         caller.post(LINKS, &json!({"user_id": "bob"})).await.expect_fault("body.user_id", "value_error");
     }
+    // An administrator can see and end the connections of all users without a link too.
+    app.post(LINKS, &json!({"user_id": "bob"})).await.expect(201);
 }
