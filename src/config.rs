@@ -26,6 +26,8 @@ const ALIKE: f64 = 0.85;
 /// The settings that can also be read from a file named by `AGENT_AUTH_<KEY>_FILE`.
 const SECRETS: [&str; 5] =
     ["database_url", "listen_database_url", "encryption_keys", "vault_token", "bootstrap_api_key"];
+/// The variables of other programs that `agent-auth import` reads.
+const OF_OTHERS: [&str; 4] = ["NANGO_DATABASE_URL", "NANGO_ENCRYPTION_KEY", "LANGSMITH_API_KEY", "LANGSMITH_API_URL"];
 /// The smallest and the largest value of each number.
 const RANGES: [(&str, i64, i64); 18] = [
     ("database_connections", 1, 100),
@@ -126,6 +128,14 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
+
+/// A variable of another program; `None` if it is not set, or not one that is read here.
+#[must_use]
+pub fn variable_of_another_program(name: &str) -> Option<SecretString> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    let value = OF_OTHERS.contains(&name).then(|| std::env::var(name).ok()).flatten();
+    value.filter(|value| !value.is_empty()).map(SecretString::from)
+}
 
 impl Settings {
     /// Reads the defaults, then `file`, then the environment, then `flags` (setting name to value).

@@ -19,6 +19,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod formats;
 pub mod http;
 pub mod identity;
 pub mod model;

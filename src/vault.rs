@@ -209,7 +209,7 @@ impl Vault {
         let problem = match error {
             CallError::Refused(Refusal::Scheme) => "the URL is not accepted",
             CallError::Refused(Refusal::PrivateAddress) => "the address is not accepted",
-            CallError::NotConnected => {
+            CallError::NotConnected | CallError::Untrusted => {
                 "no connection. Check that Vault is running there, that this machine may reach it, and that its \
                  certificate is trusted (AGENT_AUTH_VAULT_CA_FILE)"
             }

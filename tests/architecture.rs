@@ -23,6 +23,7 @@ const MODULES: &[(&str, &str)] = &[
     ("identity", "store outbound model config clock telemetry"),
     ("broker", "vault oauth store outbound catalog model config clock cipher telemetry"),
     ("http", "broker identity catalog outbound model config clock telemetry"),
+    ("formats", "http broker outbound model telemetry"),
     ("server", "http broker identity store catalog config clock telemetry terminal model outbound cipher"),
     ("demo", "server http broker identity model config clock telemetry terminal"),
     ("cli", EVERYTHING),
@@ -37,7 +38,7 @@ const ROOMS: &[(&str, &str)] = &[
     (
         "broker",
         "rules backoff persist error usage limits pending notifications handouts refusals sights key_ring open < context < \
-         audit < clients < tokens < providers consent connections rotation webhooks < authenticate \
+         audit < clients < tokens < providers consent connections rotation webhooks < authenticate transfer \
          connect_links < jobs",
     ),
     (

@@ -12,7 +12,7 @@ use super::{
     handouts::Handouts,
     limits::Limits,
     notifications::Notifications,
-    open::{OpenError, address_guard, consent, handout_mode, open_store, open_store_of_server, public_url},
+    open::{OpenError, consent, handout_mode, open_store, open_store_of_server, outbound, public_url},
     persist::Unstored,
     refusals::{Denial, Refusals, Replay},
     sights::Sights,
@@ -87,8 +87,7 @@ impl Broker {
         let consent = consent(&settings)?;
         let catalog = Catalog::load(settings.catalog_file.as_deref())?;
         let timeout = Duration::from_secs(settings.provider_timeout_seconds);
-        let outbound = Outbound::new(address_guard(&settings)?, timeout).map_err(OpenError::Trust)?;
-        let outbound = outbound.with_trace_context(settings.trace_context_to_providers == "on");
+        let outbound = outbound(&settings, timeout)?;
         let store = if is_server {
             open_store_of_server(&settings, &clock).await?
         } else {

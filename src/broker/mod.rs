@@ -3,7 +3,8 @@
 //! Must not know: HTTP status codes, SQL, the wire of authorization servers.
 //!
 //! The rooms, from the bottom: what everything works with (`context` and below), `clients` (our client at a server),
-//! `tokens` (grants that exist), `providers` and `consent` (how grants are obtained), `authenticate`, `jobs`.
+//! `tokens` (grants that exist), `providers` and `consent` (how grants are obtained), `authenticate`, `transfer` (grants
+//! that come from elsewhere or go there), `jobs`.
 
 pub mod audit;
 pub mod authenticate;
@@ -28,5 +29,6 @@ pub mod rotation;
 pub mod rules;
 pub mod sights;
 pub mod tokens;
+pub mod transfer;
 pub mod usage;
 pub mod webhooks;

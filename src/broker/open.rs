@@ -2,7 +2,7 @@
 //! Owns: what the settings mean for the database, its keys and the data folder.
 //! Must not know: the rules of the broker.
 
-use std::{fs::File, io, net::SocketAddr, path::Path};
+use std::{fs::File, io, net::SocketAddr, path::Path, time::Duration};
 
 use secrecy::SecretString;
 
@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     config::Settings,
     model::{consent::Consent, outage::Outage, web_address},
-    outbound::address::AddressGuard,
+    outbound::{address::AddressGuard, client::Outbound},
     store::{db::Location, error::StoreError, handle::Store, postgres::PostgresLocation},
 };
 
@@ -201,6 +201,12 @@ pub fn check(settings: &Settings) -> Result<(), OpenError> {
         postgres(settings, url)?;
     }
     Ok(key_ring::check(settings)?)
+}
+
+/// The way out to other servers, without a database. Each call may take `timeout`.
+pub fn outbound(settings: &Settings, timeout: Duration) -> Result<Outbound, OpenError> {
+    let outbound = Outbound::new(address_guard(settings)?, timeout).map_err(OpenError::Trust)?;
+    Ok(outbound.with_trace_context(settings.trace_context_to_providers == "on"))
 }
 
 pub(super) fn address_guard(settings: &Settings) -> Result<AddressGuard, OpenError> {

@@ -10,8 +10,10 @@
 
 mod api_key;
 mod audit;
+mod export;
 mod generate;
 mod healthcheck;
+mod import;
 mod keys;
 mod named;
 mod provider;
@@ -84,6 +86,15 @@ enum Command {
     /// Export and verify the audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Bring in providers and grants from a file or another program
+    #[command(subcommand, after_long_help = import::NOTES)]
+    Import(import::ImportCommand),
+    /// Take the providers and grants of a workspace out, encrypted with age
+    ///
+    /// Writes JSON lines that `agent-auth import jsonl` reads. The audit log records the export and its recipients before
+    /// anything is written. It is a move and not a backup: once either side has refreshed a grant, its refresh token on the
+    /// other side may be worthless, or end the grant.
+    Export(export::ExportArgs),
     /// Look up, add, check, list and remove providers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
@@ -140,6 +151,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Keys(command) => keys::run(command, settings).await,
         Command::ApiKey(command) => api_key::run(command, &settings).await,
         Command::Audit(command) => audit::run(command, &*open(settings).await?).await,
+        Command::Export(args) => export::run(args, &open(settings).await?).await,
+        Command::Import(command) => import::run(command, &open(settings).await?).await,
         Command::Provider(command) => provider::run(command, settings).await,
         Command::Token(command) => token::run(command, &open(settings).await?).await,
         Command::Webhook(command) => webhook::run(command, settings).await,

@@ -223,7 +223,7 @@ impl LangSmith {
         match sent.await.unwrap_or(Err(CallError::TimedOut)) {
             Ok(answer) => read(&answer),
             Err(CallError::Refused(_)) => Err(unavailable("the address is refused", None)),
-            Err(CallError::NotConnected) => Err(unavailable("no connection", None)),
+            Err(CallError::NotConnected | CallError::Untrusted) => Err(unavailable("no connection", None)),
             Err(CallError::Broken) => Err(unavailable("the connection was lost", None)),
             Err(CallError::TimedOut) => Err(unavailable("no response within 2 seconds", None)),
             Err(CallError::TooLarge) => Err(unavailable("the response is too large", None)),

@@ -114,6 +114,8 @@ events! {
     TokenEndingSoon = "token.ending_soon",
     /// An access token was handed out.
     TokenHandedOut = "token.handed_out",
+    /// A grant was brought in from another program, or from another installation.
+    TokenImported = "token.imported",
     /// A token was obtained without a person.
     TokenIssued = "token.issued",
     /// A refresh failed; the grant is kept.
@@ -134,6 +136,8 @@ events! {
     WebhookDisabled = "webhook.disabled",
     /// A webhook that was disabled is sent events again.
     WebhookEnabled = "webhook.enabled",
+    /// The providers and grants of a workspace were exported, encrypted.
+    WorkspaceExported = "workspace.exported",
 }
 
 /// How it ended.

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod grant;
 pub mod handed_out;
 pub mod key_limits;
+pub mod moved_grant;
 pub mod options;
 pub mod outage;
 pub mod provider;

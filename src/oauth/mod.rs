@@ -3,6 +3,7 @@
 //! Must not know: the store, who a token is for, HTTP status codes of our own.
 
 pub mod account;
+pub mod alive;
 pub mod authorize;
 pub mod callback_signature;
 pub mod challenge;

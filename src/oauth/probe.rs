@@ -23,9 +23,9 @@ use crate::{
 };
 
 /// Neither a code nor a token of anybody.
-const MADE_UP: &str = "agent-auth-checks-this-provider-with-a-made-up-value";
+pub(super) const MADE_UP: &str = "agent-auth-checks-this-provider-with-a-made-up-value";
 /// A verifier as long as RFC 7636 section 4.1 wants it.
-const VERIFIER: &str = "agent-auth-checks-this-provider-with-a-made-up-verifier";
+pub(super) const VERIFIER: &str = "agent-auth-checks-this-provider-with-a-made-up-verifier";
 
 /// What was found out about one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub enum Verdict {
     Wrong,
 }
 
-fn finding(of: &'static str, verdict: Verdict, said: impl Into<String>) -> Finding {
+pub(super) fn finding(of: &'static str, verdict: Verdict, said: impl Into<String>) -> Finding {
     Finding { of, said: said.into(), verdict }
 }
 

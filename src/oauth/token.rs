@@ -234,7 +234,9 @@ fn call_failure(error: &CallError) -> TokenFailure {
         CallError::Refused(_) => (FailureKind::AddressRefused, "address_refused"),
         CallError::TimedOut => (FailureKind::TimedOut, "provider_timeout"),
         CallError::TooLarge => (FailureKind::Unreadable, "provider_response"),
-        CallError::NotConnected | CallError::Broken => (FailureKind::Unavailable, "provider_unavailable"),
+        CallError::NotConnected | CallError::Untrusted | CallError::Broken => {
+            (FailureKind::Unavailable, "provider_unavailable")
+        }
     };
     TokenFailure::new(kind, code, &error.to_string())
 }

@@ -102,6 +102,16 @@ pub fn read(answer: &Answer, quirks: &Quirks, now: DateTime<Utc>) -> Reading {
     }
 }
 
+/// Reads the JSON of a token response that another program has kept. `None`: it is none.
+#[must_use]
+pub fn stored_response(json: &SecretString, quirks: &Quirks, now: DateTime<Utc>) -> Option<TokenResponse> {
+    let body = json.expose_secret().to_owned().into();
+    let answer = Answer { status: 200, content_type: "application/json".into(), retry_after: None, body };
+    let Reading::Granted(mut response) = read(&answer, quirks, now) else { return None };
+    response.redact(Redaction::default());
+    Some(*response)
+}
+
 /// JSON whatever the media type says, if it looks like it; else form fields, if they are what we look for.
 fn fields(answer: &Answer) -> Option<Map<String, Value>> {
     let body = answer.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&answer.body).trim_ascii();

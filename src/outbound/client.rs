@@ -63,6 +63,9 @@ pub enum CallError {
     /// No connection could be opened: nothing was sent.
     #[error("no connection to the provider")]
     NotConnected,
+    /// The server was reached, and no TLS connection came about: nothing was sent.
+    #[error("no TLS connection to the provider: its certificate is not trusted, or it does not speak TLS 1.2")]
+    Untrusted,
     /// The connection broke after something was sent.
     #[error("the connection to the provider was lost")]
     Broken,
@@ -223,7 +226,7 @@ impl Call<'_> {
         result.inspect_err(|error| {
             self.outcome = match error {
                 CallError::Refused(_) => UpstreamOutcome::AddressRefused,
-                CallError::NotConnected => UpstreamOutcome::NotConnected,
+                CallError::NotConnected | CallError::Untrusted => UpstreamOutcome::NotConnected,
                 CallError::Broken => UpstreamOutcome::Broken,
                 CallError::TimedOut => UpstreamOutcome::TimedOut,
                 CallError::TooLarge => UpstreamOutcome::TooLarge,
@@ -256,6 +259,9 @@ fn call_error(error: &reqwest::Error) -> CallError {
         if let Some(refusal) = cause.downcast_ref::<Refusal>() {
             return CallError::Refused(refusal.clone());
         }
+        if is_tls(cause) {
+            return CallError::Untrusted;
+        }
         source = cause.source();
     }
     match error {
@@ -263,6 +269,15 @@ fn call_error(error: &reqwest::Error) -> CallError {
         error if error.is_connect() || error.is_builder() => CallError::NotConnected,
         _ => CallError::Broken,
     }
+}
+
+/// An I/O error hides what it was made of from `source`, and may hold another one.
+fn is_tls(cause: &(dyn Error + 'static)) -> bool {
+    if cause.is::<rustls::Error>() {
+        return true;
+    }
+    let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    inner.is_some_and(|inner| is_tls(inner))
 }
 
 fn content_type(headers: &HeaderMap) -> String {

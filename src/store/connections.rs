@@ -178,6 +178,32 @@ async fn owner_of(tx: &mut Tx, tenant: &Tenant, token: Uuid) -> Result<Option<Ow
     .await
 }
 
+/// Connects a token that was just written to an agent, in the same transaction, and returns the event to record.
+pub(super) async fn connect_imported(
+    tx: &mut Tx,
+    tenant: &Tenant,
+    agent_id: &str,
+    token: Uuid,
+    owner: Owner,
+    act: &Act,
+    now: DateTime<Utc>,
+) -> Result<Event, StoreError> {
+    let id = Uuid::now_v7();
+    tx.query(
+        "INSERT INTO agent_connections (id, organization_id, workspace_id, agent_id, token, created_by, created_at)
+         VALUES ($3, $1, $2, $4, $5, 'service', $6)",
+    )
+    .within(tenant)
+    .bind(id)
+    .bind(agent_id.to_owned())
+    .bind(token)
+    .bind(now)
+    .execute()
+    .await?;
+    let event = connection_event(EventName::ConnectionCreated, tenant, agent_id, token, Some(owner), act, now);
+    Ok(event.with("connection_id", id))
+}
+
 fn connection_event(
     name: EventName,
     tenant: &Tenant,

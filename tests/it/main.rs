@@ -22,4 +22,5 @@ mod providers;
 mod refresh;
 mod revocation;
 mod server;
+mod transfer;
 mod webhooks;

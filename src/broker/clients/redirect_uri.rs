@@ -52,23 +52,27 @@ pub fn is_ours(broker: &Broker, provider_id: &str, tag: &str, redirect_uri: &str
         || (tag.is_empty() && ["/v2/auth/callback/", "/api-host/v2/auth/callback/"].into_iter().any(spelled))
 }
 
-/// Whether a browser that comes back with a code comes to this server, and not to an application, however the address is
-/// spelled: as the browser reads it, with another name of this machine, or with a detour in its path.
+/// Whether a browser that comes back with a code comes to this server, and not to an application. Any path counts, for a
+/// proxy may read one differently; so does every spelling of the host.
 #[must_use]
 pub fn leads_here(public_url: &str, redirect_uri: &str) -> bool {
-    const PATHS: [&str; 4] = ["/host-oauth-callback/", "/v2/", "/api-host/", "/connect/"];
     let (Ok(ours), Ok(theirs)) = (Url::parse(public_url), Url::parse(redirect_uri)) else { return false };
-    let is_same_host = ours.host() == theirs.host() || (is_this_machine(&ours) && is_this_machine(&theirs));
-    let path = theirs.path().strip_prefix(ours.path().trim_end_matches('/'));
-    is_same_host
-        && ours.port_or_known_default() == theirs.port_or_known_default()
-        && path.is_some_and(|path| PATHS.iter().any(|ours| path.starts_with(ours)))
+    let is_same_host = host(&ours) == host(&theirs) || (is_this_machine(&ours) && is_this_machine(&theirs));
+    is_same_host && ours.port_or_known_default() == theirs.port_or_known_default()
+}
+
+/// The host without the dot that may end a name.
+fn host(url: &Url) -> Option<&str> {
+    url.host_str().map(|host| host.trim_end_matches('.'))
 }
 
 /// Whether the host is a loopback address, or the name of one.
 fn is_this_machine(url: &Url) -> bool {
     match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name == "localhost" || name.ends_with(".localhost")
+        }
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
         None => false,
@@ -91,23 +95,22 @@ mod tests {
             "http://[::ffff:127.0.0.1]:8080/v2/auth/setup/acme",
             "HTTP://127.0.0.1:8080/x/../host-oauth-callback/acme",
             "http://127.0.0.1:8080/x/%2e%2e/host-oauth-callback/acme",
-            "http://127.0.0.1:8080/connect/x",
+            "http://localhost.:8080/connect/x",
+            "http://127.0.0.1:8080//host-oauth-callback%2Facme",
         ] {
             assert!(leads_here(server, ours), "{ours}");
         }
         for theirs in [
             "http://127.0.0.1:8081/host-oauth-callback/acme",
-            "http://127.0.0.1:8080/callback",
+            "https://127.0.0.1/host-oauth-callback/acme",
             "https://app.example/host-oauth-callback/acme",
             "not a URL",
         ] {
             assert!(!leads_here(server, theirs), "{theirs}");
         }
-        let behind_a_path = "https://example.com/auth";
-        for ours in ["https://EXAMPLE.com:443/auth/v2/auth/callback/acme", "https://example.com/auth/../auth/connect/x"]
-        {
-            assert!(leads_here(behind_a_path, ours), "{ours}");
+        for ours in ["https://EXAMPLE.com:443/auth/v2/auth/callback/acme", "https://example.com./"] {
+            assert!(leads_here("https://example.com/auth", ours), "{ours}");
         }
-        assert!(!leads_here(behind_a_path, "https://example.com/v2/auth/callback/acme"));
+        assert!(!leads_here("https://example.com/auth", "https://app.example.com/auth"));
     }
 }

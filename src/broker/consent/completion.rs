@@ -109,3 +109,6 @@ pub enum Completion {
     /// The same, but the request had ended before, with a token or without, or its code is being exchanged.
     OtherUserTooLate,
 }
+
+/// The error of a request that ended because another user consented.
+pub const USER_MISMATCH: &str = "user_mismatch";

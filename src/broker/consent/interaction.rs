@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     callback_parameters::KeptCode,
-    completion::{CodeResponse, Completion, Source},
+    completion::{CodeResponse, Completion, Source, USER_MISMATCH},
     state::{confirmation_reference, hash},
 };
 use crate::{
@@ -324,7 +324,7 @@ pub(super) async fn other_user(
 ) -> Result<Completion, BrokerError> {
     let description = "the application says that another user consented";
     let ended =
-        broker.store.end_authorization_request(request, "user_mismatch", description, act, broker.clock.now()).await?;
+        broker.store.end_authorization_request(request, USER_MISMATCH, description, act, broker.clock.now()).await?;
     if ended {
         tracing::warn!(
             event = "consent.other_user", auth_id = %request.id, provider = request.provider_id,

@@ -33,12 +33,40 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// # Errors
 /// [`BrokerError::Faults`]; [`BrokerError::Conflict`] when the workspace has a provider of that `provider_id`;
 /// [`BrokerError::Discovery`] when the issuer cannot be reached.
-pub async fn create(
+pub async fn create(broker: &Broker, tenant: Tenant, draft: ProviderDraft, act: &Act) -> Result<Provider, BrokerError> {
+    let event = if draft.issuer.is_some() { EventName::ProviderDiscovered } else { EventName::ProviderCreated };
+    let provider = define(broker, tenant, draft).await?;
+    store(broker, provider, event, act).await
+}
+
+/// Stores a provider that was just defined, and chooses its callback address.
+///
+/// # Errors
+/// [`BrokerError::Conflict`] when the workspace has a provider of that `provider_id`.
+pub async fn store(
     broker: &Broker,
-    tenant: Tenant,
-    mut draft: ProviderDraft,
+    mut provider: Provider,
+    event: EventName,
     act: &Act,
 ) -> Result<Provider, BrokerError> {
+    provider.callback_tag = free_callback_tag(broker, &provider.provider_id).await?;
+    loop {
+        match broker.store.create_provider(&provider, event, act).await {
+            Ok(()) => return Ok(provider),
+            // It may be the callback address that is taken, by another workspace at the same moment.
+            Err(StoreError::Conflict) if provider.callback_tag.is_empty() => provider.callback_tag = new_callback_tag(),
+            Err(StoreError::Conflict) => return Err(id_taken()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The provider that a draft describes, which is not stored. What the draft does not say is read from the metadata of its
+/// issuer, if it names one.
+///
+/// # Errors
+/// [`BrokerError::Faults`]; [`BrokerError::Discovery`] when the issuer cannot be reached.
+pub async fn define(broker: &Broker, tenant: Tenant, mut draft: ProviderDraft) -> Result<Provider, BrokerError> {
     let definition = Definition { catalog: &broker.catalog, guard: broker.outbound.guard() };
     let server = match draft.issuer.clone() {
         Some(issuer) => {
@@ -63,17 +91,7 @@ pub async fn create(
         provider.client.options.issuer = Some(server.issuer);
         provider.client.options.iss_required = server.authorization_response_iss_parameter_supported;
     }
-    provider.callback_tag = free_callback_tag(broker, &provider.provider_id).await?;
-    let event = if draft.issuer.is_some() { EventName::ProviderDiscovered } else { EventName::ProviderCreated };
-    loop {
-        match broker.store.create_provider(&provider, event, act).await {
-            Ok(()) => return Ok(provider),
-            // It may be the callback address that is taken, by another workspace at the same moment.
-            Err(StoreError::Conflict) if provider.callback_tag.is_empty() => provider.callback_tag = new_callback_tag(),
-            Err(StoreError::Conflict) => return Err(id_taken()),
-            Err(error) => return Err(error.into()),
-        }
-    }
+    Ok(provider)
 }
 
 /// The tag of a new provider's callback address: none if no other workspace has the plain address.

@@ -4,6 +4,7 @@
 
 pub mod change;
 pub mod check;
+pub mod check_catalog;
 pub mod create;
 mod definition;
 pub mod delete;

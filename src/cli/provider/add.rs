@@ -23,7 +23,10 @@ use crate::{
         rules::Fault,
     },
     catalog::{Catalog, Entry},
-    cli::{api_key::TenantArgs, named::named},
+    cli::{
+        api_key::TenantArgs,
+        named::{named, pairs},
+    },
     model::{
         actor::Act,
         client::ClientAuthentication,
@@ -333,14 +336,6 @@ fn argument_fault(fault: &Fault) -> String {
         Some(condition) => format!("{argument}{name} is required{condition}"),
         None => format!("{argument}{name}: {}", fault.message),
     }
-}
-
-fn pairs<C: FromIterator<(String, String)>>(flag: &str, given: &[String]) -> anyhow::Result<C> {
-    let split = |text: &String| match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => bail!("{flag} {text}: expected NAME=VALUE"),
-    };
-    given.iter().map(split).collect()
 }
 
 fn optional_pairs(flag: &str, given: &[String]) -> anyhow::Result<Option<BTreeMap<String, String>>> {

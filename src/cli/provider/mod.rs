@@ -5,6 +5,7 @@
 mod add;
 mod catalog;
 mod check;
+mod check_all;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
@@ -40,9 +41,19 @@ pub(super) enum ProviderCommand {
     ///
     /// The token endpoint is sent a made-up code. If the client is accepted, the code is refused (invalid_grant); if not,
     /// the client is refused (invalid_client). The exit code is 1 if a check fails.
+    ///
+    /// With --all, the endpoints of the catalogue are checked instead, with a client that is registered nowhere: whether
+    /// they are reached by TLS, do not redirect token requests, and refuse as OAuth says. Eight at a time, five a second.
     Check {
         /// The provider's id
-        provider_id: String,
+        #[arg(required_unless_present = "all")]
+        provider_id: Option<String>,
+        /// Check the entries of the catalogue, and no provider of the workspace; no database is needed
+        #[arg(long, conflicts_with = "provider_id")]
+        all: bool,
+        /// With --all: only those with these words in their names or their category
+        #[arg(long, value_name = "WORDS", requires = "all", default_value = "", hide_default_value = true)]
+        search: String,
         #[command(flatten)]
         tenant: TenantArgs,
     },
@@ -68,11 +79,15 @@ pub(super) async fn run(command: ProviderCommand, settings: Settings) -> anyhow:
         let catalog = Catalog::load(settings.catalog_file.as_deref()).context("AGENT_AUTH_CATALOG_FILE")?;
         return catalog::show(&catalog, name.as_deref(), search, &settings);
     }
+    if let ProviderCommand::Check { all: true, search, .. } = &command {
+        return check_all::run(search, &settings).await;
+    }
     let broker = Broker::open(settings, Clock::system()).await?;
     match command {
         ProviderCommand::Catalog { .. } => Ok(()),
         ProviderCommand::Add(add) => add::run(*add, &broker).await,
-        ProviderCommand::Check { provider_id, tenant } => {
+        ProviderCommand::Check { provider_id, tenant, .. } => {
+            let provider_id = provider_id.unwrap_or_default();
             let tenant = tenant.tenant(broker.store(), broker.clock.now()).await?;
             let Some(provider) = list::find(&broker, &tenant, &provider_id).await? else { bail!(none(&provider_id)) };
             check::run(&provider, &broker).await

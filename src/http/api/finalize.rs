@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     broker::{
         consent::{
-            completion::{CodeResponse, Completion, Source},
+            completion::{CodeResponse, Completion, Source, USER_MISMATCH},
             exchange::complete,
         },
         rules,
@@ -98,11 +98,16 @@ pub async fn post(
     finalized(completion).map(|auth_id| Json(Finalized { status: "completed", provider_id, auth_id }))
 }
 
+const OTHER_USER: &str =
+    "Another user consented than the one whose token was requested. The code was deleted; authenticate again.";
+
 /// The id of a completed request, or why there is no token.
 pub(super) fn finalized(completion: Completion) -> Result<Uuid, ApiError> {
     let invalid = |detail: &str| Err(ApiError::InvalidState(detail.to_owned()));
     match completion {
         Completion::Completed { id, .. } | Completion::AlreadyCompleted { id, .. } => Ok(id),
+        Completion::OtherUser => Err(ApiError::Forbidden(OTHER_USER)),
+        Completion::Failed { error, .. } if error == USER_MISMATCH => Err(ApiError::Forbidden(OTHER_USER)),
         Completion::Failed { error, error_description, kind, .. } => {
             let why = error_description.map_or_else(String::new, |text| format!(": {text}"));
             let detail = format!("The code could not be exchanged ({error}{why}). Authenticate again for a new URL.");
@@ -110,9 +115,6 @@ pub(super) fn finalized(completion: Completion) -> Result<Uuid, ApiError> {
         }
         Completion::InvalidState => Err(ApiError::NotFound(
             "There is no pending authorization request with that state. Authenticate again for a new URL.".into(),
-        )),
-        Completion::OtherUser => Err(ApiError::Forbidden(
-            "Another user consented than the one whose token was requested. The code was deleted; authenticate again.",
         )),
         Completion::OtherUserTooLate => Err(ApiError::Forbidden(
             "The token was requested for another user, and the request has no code that waits for a confirmation. Nothing was \

@@ -248,7 +248,9 @@ async fn append(tx: &mut Tx, mut chain: LockedChain, events: &[EventFields<'_>])
         let insert = at_length(events.len(), || {
             place(&mut chain, events, &mut placed);
             let mut columns = Columns::default();
-            placed.iter().for_each(|(event, place)| columns.add(event, place));
+            for (event, place) in &placed {
+                columns.add(event, place);
+            }
             columns.bind(tx.query(columns::INSERT).bind(chain.organization.clone()))
         });
         insert.execute().await?

@@ -107,7 +107,7 @@ impl Store {
         Ok(id)
     }
 
-    async fn insert_token(
+    pub(in crate::store) async fn insert_token(
         &self,
         tx: &mut Tx,
         wanted: &GrantRequest,

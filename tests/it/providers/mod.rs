@@ -2,6 +2,7 @@
 
 mod addresses;
 mod catalog;
+mod check_all;
 mod commands;
 mod endpoints;
 mod records;

@@ -82,6 +82,31 @@ fn wait_for(child: &mut Child, described: &str) -> ExitStatus {
     }
 }
 
+/// A command that runs.
+pub struct Started {
+    child: Child,
+    pipes: [Collected; 2],
+}
+
+impl Started {
+    pub fn begin(arguments: &[&str], environment: &[(String, String)]) -> Self {
+        let mut child = command(arguments, environment).spawn().expect("the binary starts");
+        let pipes = [collect(child.stdout.take().expect("piped")), collect(child.stderr.take().expect("piped"))];
+        Self { child, pipes }
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child of ours").is_some()
+    }
+
+    /// SIGKILL: it has no moment for anything more. Returns what it has said.
+    pub fn kill(mut self) -> String {
+        self.child.kill().expect("can be killed");
+        self.child.wait().expect("a child of ours");
+        self.pipes.map(Collected::finish).concat()
+    }
+}
+
 /// Reads a pipe on a thread, so that the child never blocks on a full one.
 struct Collected {
     text: Arc<Mutex<Vec<u8>>>,

@@ -94,6 +94,7 @@ async fn another_user_ends_the_request_and_nothing_is_exchanged(database: Databa
     assert!(other["detail"].as_str().unwrap().contains("The code was deleted"), "{other}");
     let waited = app.wait(&pending.auth_id).await;
     assert_eq!((&waited["status"], &waited["error"]), (&"not_found".into(), &"user_mismatch".into()), "{waited}");
+    confirm(&app, &pending.auth_id, "mallory", &reference).await.expect_error(403, "forbidden");
     // Not even with the right name afterwards.
     let late = confirm(&app, &pending.auth_id, "mallory", &reference).await;
     assert!(late.status.is_client_error() || late.status.is_server_error(), "{late:?}");

@@ -97,6 +97,13 @@ impl AuthorizationServer {
         }
     }
 
+    /// A grant that somebody else obtained: its access token and its refresh token.
+    pub fn grant_of_another_program(&self) -> (String, String) {
+        let response = self.rotation().begin();
+        let value = |name: &str| response[name].as_str().expect("a token").to_owned();
+        (value("access_token"), value("refresh_token"))
+    }
+
     /// Access tokens live so many seconds from now on.
     pub fn expires_in(&self, seconds: u64) {
         self.rotation().expires_in.store(seconds, Ordering::SeqCst);
