@@ -6,6 +6,7 @@ pub mod add_provider;
 pub mod audit;
 mod chart;
 pub mod connections;
+pub mod edit_provider;
 pub mod failure;
 mod form;
 mod frame;

@@ -68,7 +68,7 @@ pub const OPERATIONS: [(&str, &str, Needs); 29] = [
 ];
 
 /// What is outside the API. None of it takes a key; the console takes its own cookie.
-pub const OTHERS: [&str; 33] = [
+pub const OTHERS: [&str; 34] = [
     "/host-oauth-callback/{provider_id}",
     "/host-oauth-callback/{provider_id}/at/{callback_tag}",
     "/host-oauth-callback/{provider_id}/{auth_id}",
@@ -90,6 +90,7 @@ pub const OTHERS: [&str; 33] = [
     "/console/requests",
     "/console/providers",
     "/console/providers/{provider_id}",
+    "/console/providers/{provider_id}/edit",
     "/console/providers/{provider_id}/delete",
     "/console/add-provider",
     "/console/keys",
