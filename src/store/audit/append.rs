@@ -243,19 +243,18 @@ impl Store {
 
 /// Gives the events their places in the chain and inserts them.
 async fn append(tx: &mut Tx, mut chain: LockedChain, events: &[EventFields<'_>]) -> Result<ChainEnd, StoreError> {
-    let mut placed = Vec::with_capacity(events.len());
     let added = if tx.is_postgres() {
         let insert = at_length(events.len(), || {
-            place(&mut chain, events, &mut placed);
             let mut columns = Columns::default();
-            for (event, place) in &placed {
-                columns.add(event, place);
+            for event in events {
+                columns.add(event, chain.place(event));
             }
             columns.bind(tx.query(columns::INSERT).bind(chain.organization.clone()))
         });
         insert.execute().await?
     } else {
-        at_length(events.len(), || place(&mut chain, events, &mut placed));
+        let placed: Vec<Placed<'_>> =
+            at_length(events.len(), || events.iter().map(|event| (event, chain.place(event).clone())).collect());
         insert(tx, &placed).await?
     };
     // A trigger can leave out a row without an error.
@@ -269,10 +268,11 @@ async fn append(tx: &mut Tx, mut chain: LockedChain, events: &[EventFields<'_>])
 /// An event, and where it is in the chain.
 type Placed<'e> = (&'e EventFields<'e>, ChainEnd);
 
-fn place<'e>(chain: &mut LockedChain, events: &'e [EventFields<'e>], placed: &mut Vec<Placed<'e>>) {
-    for event in events {
-        chain.last = chain.key.next(&chain.last, event);
-        placed.push((event, chain.last.clone()));
+impl LockedChain {
+    /// Gives an event the next place.
+    fn place(&mut self, event: &EventFields<'_>) -> &ChainEnd {
+        self.last = self.key.next(&self.last, event);
+        &self.last
     }
 }
 
