@@ -6,9 +6,10 @@ use axum::{
     extract::Request,
     http::{HeaderName, Version, header},
 };
+use serde_json::Value;
 use url::form_urlencoded;
 
-use super::error::ApiError;
+use super::error::{ApiError, Fault};
 
 /// The largest head of a request, in bytes.
 pub(super) const HEAD_MAX: usize = 32 * 1024;
@@ -71,6 +72,23 @@ pub(super) fn not_doubled(query: &str, names: &[&'static str]) -> Result<(), Api
         Some(name) => Err(ApiError::BadRequest(format!("The query parameter {name} was sent more than once."))),
         None => Ok(()),
     }
+}
+
+/// Reads each parameter of a query that has a value by `take`, and reports all that it refuses. None of `names` may be there
+/// more than once.
+pub(super) fn read_parameters(
+    query: &str,
+    names: &[&'static str],
+    mut take: impl FnMut(&str, &str) -> Result<(), (&'static str, String)>,
+) -> Result<(), ApiError> {
+    not_doubled(query, names)?;
+    let mut faults = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()).filter(|(_, value)| !value.is_empty()) {
+        if let Err((kind, msg)) = take(&name, &value) {
+            faults.push(Fault { loc: vec![Value::from("query"), name.as_ref().into()], msg, kind });
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(ApiError::Faults(faults)) }
 }
 
 /// The query of an operation, if it can be read. (At a callback, which browsers open, a provider's text may have any bytes.)

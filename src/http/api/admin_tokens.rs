@@ -10,21 +10,19 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode},
 };
 use serde::Serialize;
-use serde_json::Value;
-use url::form_urlencoded;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
     token_state::{TokenCondition, TokenStateResponse, response},
-    tokens::UPSTREAM_REVOKED,
+    tokens::deleted,
 };
 use crate::{
     broker::tokens::{explain::Explanation, workspace},
     http::{
         app::App,
-        checks::{not_doubled, readable},
-        error::{ApiError, ErrorBody, Fault, Faults},
+        checks::{read_parameters, readable},
+        error::{ApiError, ErrorBody, Faults},
     },
     identity::{Caller, Permission},
     model::token_state::{Condition, OwnedToken, TokenFilter},
@@ -152,9 +150,7 @@ pub async fn delete(
     caller.needs(Permission::Administer)?;
     caller.oversees_the_workspace()?;
     let deletion = workspace::delete(&app.broker, caller.reach(), token_id(&path)?, &caller.act).await?;
-    let revoked = deletion.ok_or_else(no_token)?.upstream_revoked();
-    let revoked = HeaderValue::from_static(if revoked { "true" } else { "false" });
-    Ok((StatusCode::NO_CONTENT, [(UPSTREAM_REVOKED, revoked)]))
+    Ok(deleted(&deletion.ok_or_else(no_token)?))
 }
 
 /// The id of a token. Any other text is the id of no token.
@@ -178,14 +174,9 @@ impl WorkspaceToken {
 
 impl Query {
     fn read(query: &str) -> Result<Self, ApiError> {
-        not_doubled(query, &PARAMETERS)?;
-        let (mut read, mut faults) = (Self::default(), Vec::new());
-        for (name, value) in form_urlencoded::parse(query.as_bytes()).filter(|(_, value)| !value.is_empty()) {
-            if let Err((kind, msg)) = read.take(&name, &value) {
-                faults.push(Fault { loc: vec![Value::from("query"), name.as_ref().into()], msg, kind });
-            }
-        }
-        if faults.is_empty() { Ok(read) } else { Err(ApiError::Faults(faults)) }
+        let mut read = Self::default();
+        read_parameters(query, &PARAMETERS, |name, value| read.take(name, value))?;
+        Ok(read)
     }
 
     fn take(&mut self, name: &str, value: &str) -> Result<(), (&'static str, String)> {

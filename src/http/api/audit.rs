@@ -15,8 +15,6 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream;
 use serde::Serialize;
-use serde_json::Value;
-use url::form_urlencoded;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -24,8 +22,8 @@ use crate::{
     broker::{audit, context::Broker, error::BrokerError},
     http::{
         app::App,
-        checks::{not_doubled, readable},
-        error::{ApiError, ErrorBody, Fault, Faults},
+        checks::{read_parameters, readable},
+        error::{ApiError, ErrorBody, Faults},
     },
     identity::Caller,
     model::{
@@ -199,15 +197,9 @@ fn accepts_json_lines(headers: &HeaderMap) -> bool {
 impl Query {
     /// Reads it, or says every fault.
     pub(in crate::http) fn read(query: &str) -> Result<Self, ApiError> {
-        not_doubled(query, &PARAMETERS)?;
-        let (mut read, mut faults) = (Self::default(), Vec::new());
-        for (name, value) in form_urlencoded::parse(query.as_bytes()).filter(|(_, value)| !value.is_empty()) {
-            if let Err((kind, msg)) = read.take(&name, &value) {
-                let loc = vec![Value::from("query"), name.as_ref().into()];
-                faults.push(Fault { loc, msg, kind });
-            }
-        }
-        if faults.is_empty() { Ok(read) } else { Err(ApiError::Faults(faults)) }
+        let mut read = Self::default();
+        read_parameters(query, &PARAMETERS, |name, value| read.take(name, value))?;
+        Ok(read)
     }
 
     fn take(&mut self, name: &str, value: &str) -> Result<(), (&'static str, String)> {

@@ -39,7 +39,7 @@ use crate::{
 /// The provider type of the two workspace operations.
 const SLACK: ProviderType = ProviderType::Slack;
 /// The header that says whether the grant of a deleted token has been revoked.
-pub(super) const UPSTREAM_REVOKED: HeaderName = HeaderName::from_static("x-upstream-revoked");
+const UPSTREAM_REVOKED: HeaderName = HeaderName::from_static("x-upstream-revoked");
 
 /// A token in a list.
 #[derive(Serialize, ToSchema)]
@@ -225,9 +225,13 @@ pub async fn delete(
     caller.needs(Permission::Administer)?;
     let (user, id) = (caller.user()?, token_id(&path)?);
     let deletion = revoke::delete_token(&app.broker, caller.reach(), user, id, &caller.act).await?;
-    let revoked = deletion.ok_or_else(ApiError::no_token)?.upstream_revoked();
-    let revoked = HeaderValue::from_static(if revoked { "true" } else { "false" });
-    Ok((StatusCode::NO_CONTENT, [(UPSTREAM_REVOKED, revoked)]))
+    Ok(deleted(&deletion.ok_or_else(ApiError::no_token)?))
+}
+
+/// The response to the deletion of one token.
+pub(super) fn deleted(deletion: &Deletion) -> (StatusCode, [(HeaderName, HeaderValue); 1]) {
+    let revoked = HeaderValue::from_static(if deletion.upstream_revoked() { "true" } else { "false" });
+    (StatusCode::NO_CONTENT, [(UPSTREAM_REVOKED, revoked)])
 }
 
 /// Changes the label or the default mark of a token.
