@@ -34,7 +34,7 @@ pub fn encrypt<W: Write>(recipients: &[x25519::Recipient], output: W) -> anyhow:
 /// The identities in a file of `age-keygen`: one secret key a line, and comments.
 ///
 /// # Errors
-/// Which line is none. It is not repeated.
+/// The number of the line that is not an identity. Its text is not repeated.
 pub fn identities(text: &str) -> anyhow::Result<Vec<x25519::Identity>> {
     let lines = text.lines().map(str::trim).zip(1..).filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
     let identities = lines.map(|(line, number)| {

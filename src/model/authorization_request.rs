@@ -79,7 +79,7 @@ pub struct RequestSummary {
     pub provider_id: String,
     /// The user who is asked.
     pub user_id: String,
-    /// The agent it is for; an empty text is none in particular.
+    /// The agent it is for; empty if it is for no particular one.
     pub agent_id: String,
     /// The requested scopes.
     pub scopes: Json<Vec<String>>,

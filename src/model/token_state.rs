@@ -97,7 +97,7 @@ pub struct OwnedToken {
     pub user_id: String,
     /// The user in LangSmith, if the application named one.
     pub ls_user_id: Option<String>,
-    /// The agent it is for; an empty text is none in particular.
+    /// The agent it is for; empty if it is for no particular one.
     pub agent_id: String,
     /// What is known of it.
     #[sqlx(flatten)]

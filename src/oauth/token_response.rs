@@ -102,7 +102,7 @@ pub fn read(answer: &Answer, quirks: &Quirks, now: DateTime<Utc>) -> Reading {
     }
 }
 
-/// Reads the JSON of a token response that another program has kept. `None`: it is none.
+/// Reads the JSON of a token response that another program has kept. `None`: the JSON is not a token response.
 #[must_use]
 pub fn stored_response(json: &SecretString, quirks: &Quirks, now: DateTime<Utc>) -> Option<TokenResponse> {
     let body = json.expose_secret().to_owned().into();

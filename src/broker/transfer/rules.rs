@@ -62,7 +62,9 @@ pub(super) fn check(grant: &MovedGrant) -> Result<(), String> {
 fn check_token(field: &str, token: Option<&SecretString>) -> Result<(), String> {
     let Some(token) = token.map(ExposeSecret::expose_secret) else { return Ok(()) };
     if token.is_empty() || token.len() > TOKEN_MAX {
-        return Err(format!("{field}: a token has 1 to {TOKEN_MAX} characters; leave the field out if there is none"));
+        return Err(format!(
+            "{field}: a token has 1 to {TOKEN_MAX} characters; leave the field out if the grant has no such token"
+        ));
     }
     if !token.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
         return Err(format!("{field}: it has characters that no token has, such as line breaks"));

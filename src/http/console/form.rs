@@ -58,7 +58,7 @@ impl FromRequest<Arc<App>> for AdminForm {
 }
 
 impl AnyForm {
-    /// The first field of that name, without spaces around it; empty if there is none.
+    /// The first field of that name, without spaces around it; empty if the form has no such field.
     pub(super) fn field(&self, name: &str) -> &str {
         value_of(&self.fields, name)
     }
@@ -93,7 +93,7 @@ pub(super) fn fields(body: &[u8]) -> Vec<(String, String)> {
     form_urlencoded::parse(body).map(|(name, value)| (name.into_owned(), value.replace('\0', ""))).collect()
 }
 
-/// The first field of that name, without spaces around it; empty if there is none.
+/// The first field of that name, without spaces around it; empty if the form has no such field.
 pub(super) fn value_of<'f>(fields: &'f [(String, String)], name: &str) -> &'f str {
     fields.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.trim())
 }
