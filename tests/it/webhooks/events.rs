@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Hook, OF_TOKENS, PATH, count, with_provider};
+use super::{Hook, OF_TOKENS, PATH, SOON, count, with_provider};
 use crate::support::app::TestApp;
 use crate::support::authorization_server::Reply;
 use crate::support::both_databases;
 use crate::support::caller::{asking, with};
+use crate::support::eventually::eventually;
 
 both_databases! {
     an_event_is_delivered_once_and_signed,
@@ -41,7 +42,7 @@ async fn an_event_is_delivered_once_and_signed(app: TestApp) {
     assert!(id.starts_with("msg_"), "{id}");
     tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
     assert_eq!(hook.receiver.count(PATH), 1, "neither this process nor a replica sends it again");
-    assert_eq!(count(&app.database, "delivered_at IS NOT NULL AND last_status = 200").await, 1);
+    eventually(SOON, async || count(&app.database, "delivered_at IS NOT NULL AND last_status = 200").await == 1).await;
     drop(replica);
 }
 
@@ -131,7 +132,7 @@ async fn a_webhook_of_one_workspace_gets_no_events_of_another(app: TestApp) {
         let users: Vec<Value> = hook.bodies().into_iter().map(|body| body["data"]["user_id"].clone()).collect();
         assert_eq!(users, [user]);
     }
-    assert_eq!(count(&app.database, "due_at IS NOT NULL").await, 0);
+    eventually(SOON, async || count(&app.database, "due_at IS NOT NULL").await == 0).await;
     let other = theirs.command(&app.database, "remove", &[]).await;
     assert!(!other.status.success(), "it is not of this workspace");
 }
