@@ -38,7 +38,8 @@ const ROOMS: &[(&str, &str)] = &[
     (
         "broker",
         "rules backoff persist error usage limits pending notifications handouts refusals sights key_ring open < context < \
-         audit < clients < tokens < providers consent connections rotation webhooks < authenticate transfer < jobs",
+         audit < clients < tokens < providers consent connections rotation webhooks < authenticate transfer \
+         connect_links < jobs",
     ),
     (
         "store",
@@ -46,7 +47,7 @@ const ROOMS: &[(&str, &str)] = &[
     ),
     (
         "http",
-        "denial error address cors checks limits request_id repoll < socket unread app < act body < caller < browser api < console",
+        "denial error address cors checks limits request_id repoll < socket unread app < act body < caller < browser api < console < people",
     ),
 ];
 

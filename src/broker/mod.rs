@@ -10,6 +10,7 @@ pub mod audit;
 pub mod authenticate;
 mod backoff;
 pub mod clients;
+pub mod connect_links;
 pub mod connections;
 pub mod consent;
 pub mod context;

@@ -53,6 +53,8 @@ pub const REDIRECT_URIS_MAX: usize = 50;
 pub const PARAMETERS_MAX: usize = 50;
 /// Providers in one batch request.
 pub const BATCH_MAX: usize = 200;
+/// Providers of one connect link.
+pub const LINK_PROVIDERS_MAX: usize = 50;
 /// The largest `min_ttl`, in seconds.
 pub const MIN_TTL_MAX: i64 = 86_400;
 /// The longest name for people, in characters.

@@ -18,6 +18,7 @@ mod error;
 mod health;
 pub mod limits;
 mod observe;
+pub mod people;
 mod repoll;
 mod request_id;
 pub mod serve;
@@ -41,7 +42,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use self::{
     api::{
-        admin_tokens, audit, authenticate, confirm, connections, finalize, mcp, providers, token_state, tokens, wait,
+        admin_tokens, audit, authenticate, confirm, connect_links, connections, finalize, mcp, providers, token_state,
+        tokens, wait,
     },
     app::App,
     browser::{callback, client_metadata, connect, key_entry, start},
@@ -71,6 +73,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(tokens::update_metadata))
         .routes(routes!(tokens::workspace_slack_exists))
         .routes(routes!(tokens::delete_workspace_slack))
+        .routes(routes!(connect_links::create))
         .routes(routes!(connections::list, connections::create))
         .routes(routes!(connections::delete))
         .routes(routes!(audit::list))
@@ -92,6 +95,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/host-oauth-callback/{provider_id}/{auth_id}", get(callback::outcome))
         .route("/connect/{reference}", get(connect::get).post(connect::post))
         .route("/connect/link/{link}", get(connect::get_link).post(connect::post_link))
+        .route("/connections", get(people::connections::list))
+        .route("/connections/{secret}", get(people::link::get).post(people::link::post))
+        .route("/connections/leave", post(people::link::leave))
+        .route("/connections/connect/{provider_id}", post(people::connections::connect_to))
+        .route("/connections/held/{token_id}", get(people::one::get))
+        .route("/connections/held/{token_id}/reconnect", post(people::one::reconnect))
+        .route("/connections/held/{token_id}/revoke", get(people::one::ask).post(people::one::revoke))
         .route("/host-api-key/{provider_id}", get(key_entry::get).post(key_entry::post))
         .route("/oauth/client-metadata.json/{provider_id}", get(client_metadata::get))
         .route("/oauth/client-metadata.json/{provider_id}/{callback_tag}", get(client_metadata::tagged))
@@ -152,7 +162,7 @@ fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
 }
 
 /// The routes outside the API.
-const PAGES: [(Method, &str); 49] = [
+const PAGES: [(Method, &str); 58] = [
     (Method::Get, "/host-oauth-callback/{provider_id}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/at/{callback_tag}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/{auth_id}"),
@@ -160,6 +170,15 @@ const PAGES: [(Method, &str); 49] = [
     (Method::Post, "/connect/{reference}"),
     (Method::Get, "/connect/link/{link}"),
     (Method::Post, "/connect/link/{link}"),
+    (Method::Get, "/connections"),
+    (Method::Get, "/connections/{secret}"),
+    (Method::Post, "/connections/{secret}"),
+    (Method::Post, "/connections/leave"),
+    (Method::Post, "/connections/connect/{provider_id}"),
+    (Method::Get, "/connections/held/{token_id}"),
+    (Method::Post, "/connections/held/{token_id}/reconnect"),
+    (Method::Get, "/connections/held/{token_id}/revoke"),
+    (Method::Post, "/connections/held/{token_id}/revoke"),
     (Method::Get, "/host-api-key/{provider_id}"),
     (Method::Post, "/host-api-key/{provider_id}"),
     (Method::Get, "/oauth/client-metadata.json/{provider_id}"),

@@ -48,6 +48,12 @@ events! {
     ApiKeyRevoked = "api_key.revoked",
     /// Retention deletes the oldest events.
     AuditPruned = "audit.pruned",
+    /// A connect link was made, at which a person sees their own connections.
+    ConnectLinkCreated = "connect_link.created",
+    /// The session of a connect link was ended by its person.
+    ConnectLinkEnded = "connect_link.ended",
+    /// A connect link was exchanged for a session.
+    ConnectLinkUsed = "connect_link.used",
     /// An agent was connected to a token.
     ConnectionCreated = "connection.created",
     /// A connection was deleted.

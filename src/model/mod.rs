@@ -8,6 +8,7 @@ pub mod api_key;
 pub mod audit;
 pub mod authorization_request;
 pub mod client;
+pub mod connect_link;
 pub mod consent;
 pub mod failure;
 pub mod grant;

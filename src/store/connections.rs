@@ -113,6 +113,22 @@ impl Store {
         Ok(connections > 0)
     }
 
+    /// The agents that are connected to a token.
+    pub async fn agents_connected_to(&self, tenant: &Tenant, token: Uuid) -> Result<Vec<String>, StoreError> {
+        let agents: Vec<(String,)> = self
+            .db
+            .query(
+                "SELECT agent_id FROM agent_connections
+                 WHERE organization_id = $1 AND workspace_id = $2 AND token = $3 ORDER BY agent_id LIMIT 200",
+            )
+            .within(tenant)
+            .bind(token)
+            .read()
+            .all()
+            .await?;
+        Ok(agents.into_iter().map(|(agent,)| agent).collect())
+    }
+
     /// Deletes a connection, and returns whether there was one. The token is kept.
     pub async fn disconnect_agent(
         &self,

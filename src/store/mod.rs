@@ -12,6 +12,7 @@ mod api_keys;
 pub mod audit;
 pub mod authorization_requests;
 mod client;
+pub mod connect_links;
 mod connections;
 pub mod console_sessions;
 pub mod db;

@@ -178,7 +178,7 @@ mod tests {
     }
 
     /// The columns of bytes that hold no sealed value of a tenant.
-    const NOT_SEALED: [(&str, &str); 13] = [
+    const NOT_SEALED: [(&str, &str); 15] = [
         ("_sqlx_migrations", "checksum"),
         ("api_keys", "digest"),
         ("audit_events", "hash"),
@@ -190,6 +190,8 @@ mod tests {
         ("authorization_requests", "confirmation_hash"),
         ("authorization_requests", "reference_hash"),
         ("authorization_requests", "state_hash"),
+        ("connect_links", "secret_hash"),
+        ("connect_links", "session_hash"),
         ("console_sessions", "digest"),
         ("encryption_keys", "check_value"),
     ];

@@ -17,6 +17,7 @@ mod identity;
 mod keys;
 mod mcp;
 mod memory;
+mod people;
 mod providers;
 mod refresh;
 mod revocation;

@@ -6,6 +6,7 @@ pub mod admin_tokens;
 pub mod audit;
 pub mod authenticate;
 pub mod confirm;
+pub mod connect_links;
 pub mod connections;
 pub mod finalize;
 pub mod mcp;

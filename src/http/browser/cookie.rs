@@ -21,6 +21,8 @@ const BROWSER: Cookie = Cookie { name: "__Host-agent-auth", plain_name: "agent-a
 /// The session of the console.
 pub(in crate::http) const CONSOLE: Cookie =
     Cookie { name: "__Host-agent-auth-console", plain_name: "agent-auth-console" };
+/// The session of a connect link.
+pub(in crate::http) const PERSON: Cookie = Cookie { name: "__Host-agent-auth-person", plain_name: "agent-auth-person" };
 const RANDOM_BYTES: usize = 32;
 
 /// The cookie that binds a consent; `None` if the browser has none, or several of that name.
@@ -40,12 +42,12 @@ pub(in crate::http) fn cookie_of(cookie: &Cookie, headers: &HeaderMap, public_ur
 
 /// A value for a browser that has no cookie yet. It is in the form of our page, and becomes the cookie when the form is
 /// sent: a second click on the button sends the same one.
-pub(super) fn new_value() -> SecretString {
+pub(in crate::http) fn new_value() -> SecretString {
     SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; RANDOM_BYTES]>()))
 }
 
 /// Whether a text is a value that this server may have made.
-pub(super) fn is_random(value: &str) -> bool {
+pub(in crate::http) fn is_random(value: &str) -> bool {
     URL_SAFE_NO_PAD.decode(value).is_ok_and(|bytes| bytes.len() == RANDOM_BYTES)
 }
 

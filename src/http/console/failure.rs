@@ -107,7 +107,7 @@ pub async fn in_page(State(app): State<Arc<App>>, request: Request, next: Next) 
 }
 
 /// The page, counted, audited and repeated as the response of the API would be.
-pub(super) fn with_facts_of(mut page: Response, mut refused: Response) -> Response {
+pub(in crate::http) fn with_facts_of(mut page: Response, mut refused: Response) -> Response {
     if let Some(wait) = refused.headers_mut().remove(header::RETRY_AFTER) {
         page.headers_mut().insert(header::RETRY_AFTER, wait);
     }

@@ -83,17 +83,17 @@ impl AnyForm {
 }
 
 /// Refuses a form that a page of another site sent.
-pub(super) fn require_same_origin(parts: &Parts, app: &App) -> Result<(), ApiError> {
+pub(in crate::http) fn require_same_origin(parts: &Parts, app: &App) -> Result<(), ApiError> {
     let is_own = is_same_origin(&parts.headers, &app.broker.public_url);
     if is_own { Ok(()) } else { Err(ApiError::Forbidden(FOREIGN)) }
 }
 
 /// The fields of a form.
-pub(super) fn fields(body: &[u8]) -> Vec<(String, String)> {
+pub(in crate::http) fn fields(body: &[u8]) -> Vec<(String, String)> {
     form_urlencoded::parse(body).map(|(name, value)| (name.into_owned(), value.replace('\0', ""))).collect()
 }
 
 /// The first field of that name, without spaces around it; empty if the form has no such field.
-pub(super) fn value_of<'f>(fields: &'f [(String, String)], name: &str) -> &'f str {
+pub(in crate::http) fn value_of<'f>(fields: &'f [(String, String)], name: &str) -> &'f str {
     fields.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.trim())
 }

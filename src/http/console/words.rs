@@ -11,25 +11,25 @@ use crate::{
 };
 
 /// A text of others, cleaned and cut.
-pub(super) fn shown(text: &str) -> String {
+pub(in crate::http) fn shown(text: &str) -> String {
     cleaned(text, PERSON_CHARS).unwrap_or_default()
 }
 
 /// The same, unless nothing remains.
-pub(super) fn shown_if_any(text: &str) -> Option<String> {
+pub(in crate::http) fn shown_if_any(text: &str) -> Option<String> {
     cleaned(text, PERSON_CHARS)
 }
 
 /// A moment, as people and programs read it.
-pub(super) struct Moment {
+pub(in crate::http) struct Moment {
     /// RFC 3339.
-    pub(super) exact: String,
+    pub(in crate::http) exact: String,
     /// Seen from now, such as `in 5 minutes`.
-    pub(super) relative: String,
+    pub(in crate::http) relative: String,
 }
 
 /// A moment, seen from `now`.
-pub(super) fn moment(at: DateTime<Utc>, now: DateTime<Utc>) -> Moment {
+pub(in crate::http) fn moment(at: DateTime<Utc>, now: DateTime<Utc>) -> Moment {
     let is_past = at <= now;
     let span = if is_past { now - at } else { at - now };
     let many = |count: i64, unit: &str| format!("{count} {unit}{}", if count == 1 { "" } else { "s" });
@@ -47,7 +47,7 @@ pub(super) fn moment(at: DateTime<Utc>, now: DateTime<Utc>) -> Moment {
 }
 
 /// The condition of a token, in words.
-pub(super) fn condition(condition: Condition) -> &'static str {
+pub(in crate::http) fn condition(condition: Condition) -> &'static str {
     match condition {
         Condition::Active => "Active",
         Condition::Refreshing => "Refreshing",
@@ -57,7 +57,7 @@ pub(super) fn condition(condition: Condition) -> &'static str {
 }
 
 /// A query of these pairs, without those whose value is empty; empty, or with its question mark.
-pub(super) fn query(pairs: &[(&str, &str)]) -> String {
+pub(in crate::http) fn query(pairs: &[(&str, &str)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(pairs.iter().filter(|(_, value)| !value.is_empty()));
     let query = query.finish();
@@ -65,7 +65,7 @@ pub(super) fn query(pairs: &[(&str, &str)]) -> String {
 }
 
 /// The value of that name in a query. PostgreSQL has no texts with NUL, so nothing has one.
-pub(super) fn parameter(query: Option<&str>, name: &str) -> String {
+pub(in crate::http) fn parameter(query: Option<&str>, name: &str) -> String {
     let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     let value = pairs.find(|(found, _)| found == name).map(|(_, value)| value.into_owned());
     value.unwrap_or_default().replace('\0', "").trim().to_owned()

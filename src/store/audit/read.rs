@@ -3,11 +3,12 @@
 //! Must not know: how events are shown.
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::chain::ChainEnd;
 use crate::{
     model::{
-        audit::{EventFilter, RecordedEvent},
+        audit::{EventFilter, EventName, RecordedEvent},
         subject::Tenant,
     },
     store::{
@@ -106,6 +107,30 @@ impl Store {
         let is_full = events.len() >= limit;
         let next = if is_full { events.last().map_or(from, |event| event.sequence) } else { from };
         Ok(Page { events, next: Some(next).filter(|next| *next > pruned_to + 1) })
+    }
+
+    /// To which agents a token was handed out, and when, newest first: at most `limit` hand-outs, of those that are recorded.
+    pub async fn handouts_of_token(
+        &self,
+        tenant: &Tenant,
+        token: Uuid,
+        limit: i64,
+    ) -> Result<Vec<(Option<String>, DateTime<Utc>)>, StoreError> {
+        let Some((last, pruned_to)) = self.audit_range(&tenant.organization).await? else { return Ok(Vec::new()) };
+        self.db
+            .query(
+                "SELECT agent_id, at FROM audit_events
+                 WHERE organization_id = $1 AND workspace_id = $2 AND sequence >= $3 AND token_id = $4 AND event = $5
+                 ORDER BY sequence DESC LIMIT $6",
+            )
+            .within(tenant)
+            .bind((last - EXAMINED_MAX).max(pruned_to + 1))
+            .bind(token)
+            .bind(EventName::TokenHandedOut.as_str().to_owned())
+            .bind(limit)
+            .read()
+            .all()
+            .await
     }
 
     /// The events of an organization after the event with the number `after`, oldest first.

@@ -113,6 +113,17 @@ async fn sees_its_own(world: &mut World, key: usize, user: &str) {
     let has_slack = world.tokens().any(|token| world.usable(key, token) && world.is_slack(token));
     assert_eq!(slack["has_token"], has_slack);
 
+    for provider in PROVIDERS {
+        let body = json!({"providers": [provider]});
+        let status = world.post(key, user, "/v2/auth/connect-links", &[], &body).await.status.as_u16();
+        let expected = match world.status_of_provider(key, provider) {
+            _ if !world.keys[key].reaches_agent("") => 403,
+            200 => 201,
+            refused => refused,
+        };
+        assert_eq!(status, expected, "{} {provider}", world.keys[key].name);
+    }
+
     for agent in AGENTS.iter().filter(|agent| !agent.is_empty()) {
         let answer = world.get(key, user, "/v2/auth/agents/{agent_id}/connections", &[agent], "").await;
         if world.keys[key].reaches_agent(agent) {

@@ -35,7 +35,7 @@ impl Needs {
 }
 
 /// The operations of the API, served as they are here and below `/api-host`.
-pub const OPERATIONS: [(&str, &str, Needs); 29] = [
+pub const OPERATIONS: [(&str, &str, Needs); 30] = [
     ("POST", "/v2/auth/authenticate", Agent),
     ("GET", "/v2/auth/wait/{auth_id}", Agent),
     ("POST", "/v2/auth/authorizations/{auth_id}/confirm", Agent),
@@ -58,6 +58,7 @@ pub const OPERATIONS: [(&str, &str, Needs); 29] = [
     ("POST", "/v2/auth/tokens/{token_id}/report-invalid", Agent),
     ("GET", "/v2/auth/tokens/workspace/slack/exists", Agent),
     ("DELETE", "/v2/auth/tokens/workspace/slack", Admin),
+    ("POST", "/v2/auth/connect-links", Agent),
     ("GET", "/v2/audit", Admin),
     ("GET", "/v2/admin/tokens", Overseer),
     ("GET", "/v2/admin/tokens/{token_id}", Overseer),
@@ -67,13 +68,20 @@ pub const OPERATIONS: [(&str, &str, Needs); 29] = [
     ("DELETE", "/v2/auth/agents/{agent_id}/connections/{connection_id}", Admin),
 ];
 
-/// What is outside the API. None of it takes a key; the console takes its own cookie.
-pub const OTHERS: [&str; 33] = [
+/// What is outside the API. None of it takes a key; the console and the pages of people take their own cookies.
+pub const OTHERS: [&str; 40] = [
     "/host-oauth-callback/{provider_id}",
     "/host-oauth-callback/{provider_id}/at/{callback_tag}",
     "/host-oauth-callback/{provider_id}/{auth_id}",
     "/connect/{reference}",
     "/connect/link/{link}",
+    "/connections",
+    "/connections/{secret}",
+    "/connections/leave",
+    "/connections/connect/{provider_id}",
+    "/connections/held/{token_id}",
+    "/connections/held/{token_id}/reconnect",
+    "/connections/held/{token_id}/revoke",
     "/host-api-key/{provider_id}",
     "/oauth/client-metadata.json/{provider_id}",
     "/oauth/client-metadata.json/{provider_id}/{callback_tag}",

@@ -1,0 +1,156 @@
+//! `/connections`: what a person is connected to, and what they can connect.
+//! Owns: what each connection is shown with.
+//! Must not know: which of them the person may see; their link says that.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use askama::Template;
+use axum::{
+    extract::{Path, RawQuery, State},
+    http::StatusCode,
+    response::Response,
+};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{
+    failure::Failure,
+    session::{Form, Session},
+    words::{notice, state, what_to_do},
+};
+use crate::{
+    broker::{
+        connect_links::{LISTED_MAX, connect, connectable},
+        providers,
+        tokens::{explain::Explanation, workspace},
+    },
+    http::{
+        app::App,
+        browser::callback::redirect,
+        console::{
+            page::show,
+            words::{Moment, moment, parameter, shown, shown_if_any},
+        },
+    },
+    model::{
+        provider::Provider,
+        token_state::{Condition, OwnedToken, TokenFilter},
+    },
+};
+
+/// What every page of a session has.
+pub(super) struct Frame {
+    pub(super) base: String,
+    pub(super) title: String,
+    pub(super) user: String,
+    pub(super) form_token: String,
+    pub(super) notice: Option<&'static str>,
+}
+
+/// A connection, as the pages show it.
+pub(super) struct Row {
+    pub(super) id: Uuid,
+    pub(super) provider: String,
+    pub(super) account: Option<String>,
+    pub(super) agent: Option<String>,
+    pub(super) state: &'static str,
+    pub(super) label: &'static str,
+    pub(super) what_to_do: &'static str,
+    pub(super) has_ended: bool,
+    pub(super) connected: Moment,
+    pub(super) last_used: Option<Moment>,
+}
+
+struct Choice {
+    id: String,
+    name: String,
+    is_connected: bool,
+}
+
+#[derive(Template)]
+#[template(path = "http/people/connections.html")]
+struct ListPage {
+    frame: Frame,
+    rows: Vec<Row>,
+    is_cut: bool,
+    choices: Vec<Choice>,
+}
+
+/// Lists the connections.
+pub async fn list(
+    State(app): State<Arc<App>>,
+    session: Session,
+    RawQuery(asked): RawQuery,
+) -> Result<Response, Failure> {
+    let (link, tenant, now) = (&session.link, session.link.tenant(), app.broker.clock.now());
+    let reach = link.reach(&tenant);
+    // The filter has an index; the reach selects the same user, and the providers of the link.
+    let filter = TokenFilter { user_id: Some(link.user_id.clone()), ..TokenFilter::default() };
+    let found = workspace::page(&app.broker, reach, &filter, None, LISTED_MAX).await?;
+    let names = names(&providers::list::list(&app.broker, reach).await?);
+    let connectable = connectable(&app.broker, link).await?;
+    let choices = connectable.into_iter().map(|provider| Choice {
+        is_connected: found.tokens.iter().any(|(token, _)| token.state.provider_id == provider.provider_id),
+        name: shown(&provider.name),
+        id: provider.provider_id,
+    });
+    let page = ListPage {
+        frame: Frame {
+            notice: notice(&parameter(asked.as_deref(), "done")),
+            ..Frame::new(&session, "Your connections")
+        },
+        rows: found.tokens.iter().map(|(token, why)| Row::of(token, why, &names, now)).collect(),
+        is_cut: found.next.is_some(),
+        choices: choices.collect(),
+    };
+    Ok(show(StatusCode::OK, &page))
+}
+
+/// Begins to connect an account, and goes to the page that says who asks for what.
+pub async fn connect_to(
+    State(app): State<Arc<App>>,
+    Path(provider_id): Path<String>,
+    Form(session): Form,
+) -> Result<Response, Failure> {
+    Ok(redirect(connect(&app.broker, &session.link, &provider_id, &session.act).await?))
+}
+
+/// The providers' names for people, by their names on the wire.
+pub(super) fn names(providers: &[Provider]) -> BTreeMap<String, String> {
+    providers.iter().map(|provider| (provider.provider_id.clone(), provider.name.clone())).collect()
+}
+
+impl Frame {
+    pub(super) fn new(session: &Session, title: impl Into<String>) -> Self {
+        Self {
+            base: session.base.clone(),
+            title: title.into(),
+            user: shown(&session.link.user_id),
+            form_token: session.form_token.clone(),
+            notice: None,
+        }
+    }
+}
+
+impl Row {
+    pub(super) fn of(
+        token: &OwnedToken,
+        explanation: &Explanation,
+        names: &BTreeMap<String, String>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let (of, condition) = (&token.state, explanation.condition);
+        Self {
+            id: of.id,
+            provider: shown(names.get(&of.provider_id).unwrap_or(&of.provider_id)),
+            account: of.account_label.as_deref().and_then(shown_if_any),
+            agent: shown_if_any(&token.agent_id),
+            state: condition.as_str(),
+            label: state(condition),
+            what_to_do: what_to_do(condition),
+            has_ended: condition == Condition::ConsentNeeded,
+            connected: moment(of.created_at, now),
+            last_used: of.last_used_at.map(|at| moment(at, now)),
+        }
+    }
+}

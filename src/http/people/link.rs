@@ -1,0 +1,88 @@
+//! `/connections/{secret}`: the page of a link, and its exchange for a session; `/connections/leave`: its end.
+//! Owns: the cookie of the session.
+//! Must not know: when a link can be opened.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, Request, State},
+    http::{StatusCode, header},
+    response::Response,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{failure::Failure, session::Form};
+use crate::{
+    broker::connect_links::{SESSION_SECONDS, end, find, open},
+    http::{
+        act::BrowserAct,
+        app::App,
+        body::whole,
+        browser::{
+            callback::redirect,
+            cookie::{PERSON, is_random, new_value, set_cookie_of},
+            start::base,
+        },
+        console::{
+            form::{fields, require_same_origin, value_of},
+            page::show,
+            words::shown,
+        },
+    },
+};
+
+#[derive(Template)]
+#[template(path = "http/people/link.html")]
+struct LinkPage<'a> {
+    action: String,
+    user: String,
+    /// The cookie that the browser gets: a second click on the button sends the same one.
+    browser: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "http/people/left.html")]
+struct LeftPage;
+
+/// Shows the page of a link. It changes nothing, so programs that preview links use nothing up.
+pub async fn get(State(app): State<Arc<App>>, Path(secret): Path<String>) -> Result<Response, Failure> {
+    let link = find(&app.broker, &SecretString::from(secret.as_str())).await?.ok_or(Failure::NotOpened)?;
+    let browser = new_value();
+    let action = format!("{}/connections/{secret}", base(&app));
+    let page = LinkPage { action, user: shown(&link.user_id), browser: browser.expose_secret() };
+    Ok(show(StatusCode::OK, &page))
+}
+
+/// Opens a link in this browser.
+pub async fn post(
+    State(app): State<Arc<App>>,
+    Path(secret): Path<String>,
+    BrowserAct(act): BrowserAct,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    // Another site must not open a link of somebody else in this browser.
+    require_same_origin(&parts, &app)?;
+    let body = whole(Request::from_parts(parts, body), &()).await?;
+    let fields = fields(&body);
+    let cookie = Some(value_of(&fields, "browser")).filter(|value| is_random(value)).ok_or(Failure::NotOpened)?;
+    let cookie = SecretString::from(cookie);
+    if !open(&app.broker, &SecretString::from(secret), &cookie, &act).await? {
+        return Err(Failure::NotOpened);
+    }
+    Ok(with_cookie(redirect(format!("{}/connections", base(&app))), &app, &cookie, SESSION_SECONDS))
+}
+
+/// Ends the session.
+pub async fn leave(State(app): State<Arc<App>>, Form(session): Form) -> Result<Response, Failure> {
+    end(&app.broker, &session.link, &session.act).await?;
+    Ok(with_cookie(show(StatusCode::OK, &LeftPage), &app, &SecretString::default(), 0))
+}
+
+fn with_cookie(mut response: Response, app: &App, cookie: &SecretString, max_age: i64) -> Response {
+    if let Some(set) = set_cookie_of(&PERSON, cookie, &app.broker.public_url, max_age) {
+        response.headers_mut().append(header::SET_COOKIE, set);
+    }
+    response
+}
