@@ -119,7 +119,7 @@ pub(super) fn claims(entry: &Entry, path: &str, format: TokenFormat) -> bool {
 
 /// Where the token endpoint takes JSON, a style is not that of a provider whose token endpoint takes forms.
 fn fits(entry: &Entry, format: TokenFormat) -> bool {
-    entry.token_format == TokenFormat::Form || format == TokenFormat::Json
+    entry.token_format == TokenFormat::Form || format == entry.token_format
 }
 
 /// Whether a path ends with these segments. `*`, or a placeholder, is any one segment.

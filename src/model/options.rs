@@ -137,7 +137,7 @@ pub enum GrantType {
 
 impl TokenFormat {
     /// Every format, by its name on the wire.
-    pub const NAMES: [(&'static str, Self); 2] = [("form", Self::Form), ("json", Self::Json)];
+    pub const NAMES: [(&'static str, Self); 3] = [("form", Self::Form), ("json", Self::Json), ("query", Self::Query)];
 }
 
 impl GrantType {
@@ -149,7 +149,7 @@ impl GrantType {
     ];
 }
 
-/// The body of a token request.
+/// How the parameters of a token request are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenFormat {
@@ -158,6 +158,8 @@ pub enum TokenFormat {
     Form,
     /// A JSON object.
     Json,
+    /// In the query of the URL, for servers that read nothing else.
+    Query,
 }
 
 impl ProviderOptions {

@@ -7,11 +7,15 @@ use url::Url;
 
 use super::{
     probe::{Finding, MADE_UP, VERIFIER, Verdict, finding},
-    token::ask,
+    token::send,
     token_response::{Reading, read},
 };
 use crate::{
-    model::{client::Client, failure::FailureKind, quirks::Quirks},
+    model::{
+        client::Client,
+        failure::FailureKind,
+        quirks::{ErrorCodes, Quirks},
+    },
     outbound::client::Outbound,
     telemetry::metrics::Endpoint,
 };
@@ -38,33 +42,63 @@ pub async fn token(
     if pkce {
         fields.push(("code_verifier", VERIFIER));
     }
-    let answer = match ask(outbound, Endpoint::Token, client, url, fields, now).await {
+    let answer = match send(outbound, Endpoint::Token, client, url, fields, now).await {
         Ok((answer, _)) => answer,
-        Err(failure) if failure.kind == FailureKind::RateLimited => {
-            return finding(of, Verdict::Unclear, "limits our rate; try again later");
+        // Whether that passes, only another try shows.
+        Err(failure) => {
+            let passes = failure.kind == FailureKind::TimedOut;
+            let verdict = if passes { Verdict::Unclear } else { Verdict::Wrong };
+            return finding(of, verdict, failure.error_description.unwrap_or(failure.error));
         }
-        Err(failure) => return finding(of, Verdict::Wrong, failure.error_description.unwrap_or(failure.error)),
     };
     let status = answer.status;
+    if matches!(status, 408 | 429 | 500..) {
+        return finding(of, Verdict::Unclear, format!("is busy or broken (status {status}); try again later"));
+    }
     match read(&answer, quirks, now) {
         Reading::Granted(_) => {
             finding(of, Verdict::Wrong, "gave a token for a made-up code: it is no provider's token endpoint")
         }
-        Reading::Refused(refused) => {
-            let code: String =
-                refused.error.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(CODE_MAX).collect();
-            finding(of, Verdict::Right, format!("refuses with {code}"))
-        }
         _ if (300..400).contains(&status) => {
             finding(of, Verdict::Wrong, format!("redirects (status {status}), which a token request does not follow"))
         }
-        _ if matches!(status, 404 | 405 | 410) => {
-            finding(of, Verdict::Wrong, format!("status {status}: nothing is there"))
+        _ if matches!(status, 405 | 410) => finding(of, Verdict::Wrong, format!("status {status}: nothing is there")),
+        Reading::Refused(refused) => {
+            let code = shown(&refused.error);
+            match is_known(&refused.error, &quirks.errors) {
+                true => finding(of, Verdict::Right, format!("refuses with {code}")),
+                false => finding(
+                    of,
+                    Verdict::Unclear,
+                    format!("refuses with {code} (status {status}), which neither OAuth nor the entry names"),
+                ),
+            }
         }
+        _ if status == 404 => finding(of, Verdict::Wrong, format!("status {status}: nothing is there")),
         Reading::Malformed(_) | Reading::Unreadable => {
             finding(of, Verdict::Unclear, format!("answers with status {status}, and not with an OAuth error"))
         }
     }
+}
+
+/// An error code without what a terminal could take for more than text.
+fn shown(code: &str) -> String {
+    code.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(CODE_MAX).collect()
+}
+
+/// True for a refusal of a token endpoint: of RFC 6749 section 5.2, or of the entry.
+fn is_known(code: &str, own: &ErrorCodes) -> bool {
+    const OF_OAUTH: [&str; 7] = [
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+        "access_denied",
+    ];
+    let own = [&own.dead_grant, &own.misconfigured_client, &own.unknown_grant];
+    OF_OAUTH.contains(&code) || own.into_iter().flatten().any(|known| known == code)
 }
 
 /// True for the scripted providers of tests.

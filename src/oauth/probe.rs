@@ -69,7 +69,9 @@ pub async fn authorization(
         Ok(status @ (404 | 405 | 410)) => {
             finding(of, Verdict::Wrong, format!("status {status}: nothing is there; check auth_url"))
         }
-        Ok(status @ 500..) => finding(of, Verdict::Wrong, format!("status {status}: the provider is in trouble")),
+        Ok(status @ (429 | 500..)) => {
+            finding(of, Verdict::Unclear, format!("status {status}: the provider is in trouble; try again later"))
+        }
         Ok(status @ 400..) => finding(
             of,
             Verdict::Unclear,
@@ -175,11 +177,12 @@ fn refused(of: &'static str, failure: Option<TokenFailure>, quirks: &Quirks) -> 
             let unclear = "it is there, but whether it takes our client only a consent shows";
             finding(of, Verdict::Unclear, format!("refused a made-up value with {failure}: {unclear}"))
         }
-        FailureKind::Unavailable
-        | FailureKind::RateLimited
-        | FailureKind::TimedOut
-        | FailureKind::Unreadable
-        | FailureKind::AddressRefused => finding(of, Verdict::Wrong, failure.to_string()),
+        FailureKind::RateLimited | FailureKind::TimedOut => {
+            finding(of, Verdict::Unclear, format!("{failure}; try again later"))
+        }
+        FailureKind::Unavailable | FailureKind::Unreadable | FailureKind::AddressRefused => {
+            finding(of, Verdict::Wrong, failure.to_string())
+        }
     }
 }
 

@@ -109,20 +109,7 @@ pub(super) async fn ask(
     fields: Vec<(&str, &str)>,
     now: DateTime<Utc>,
 ) -> Result<(Answer, Redaction), TokenFailure> {
-    let url = Url::parse(url).map_err(|_| {
-        TokenFailure::new(FailureKind::AddressRefused, "address_refused", "the provider's record has no URL to ask at")
-    })?;
-    let mut redaction = Redaction::of_client(client);
-    let secret_fields = fields.iter().filter(|(name, _)| !PUBLIC_FIELDS.contains(name));
-    secret_fields.for_each(|(_, value)| redaction.add(value));
-    let (content_type, body) = body(client, fields);
-    let request = outbound
-        .post(&url)
-        .map_err(|error| call_failure(&error))?
-        .header(ACCEPT, "application/json")
-        .header(CONTENT_TYPE, content_type);
-    let request = Authentication::of(client).apply(request);
-    let answer = outbound.send(endpoint, request.body(body), now).await.map_err(|error| call_failure(&error))?;
+    let (answer, redaction) = send(outbound, endpoint, client, url, fields, now).await?;
     // An overloaded server may send an OAuth error along; the status is what counts (a 503 is never a dead grant).
     let busy = match answer.status {
         429 => FailureKind::RateLimited,
@@ -134,6 +121,32 @@ pub(super) async fn ask(
         retry_after: answer.retry_after,
         ..TokenFailure::new(busy, "provider_unavailable", &description)
     })
+}
+
+/// The same, whatever the status of the response is.
+pub(super) async fn send(
+    outbound: &Outbound,
+    endpoint: Endpoint,
+    client: &Client,
+    url: &str,
+    fields: Vec<(&str, &str)>,
+    now: DateTime<Utc>,
+) -> Result<(Answer, Redaction), TokenFailure> {
+    let mut url = Url::parse(url).map_err(|_| {
+        TokenFailure::new(FailureKind::AddressRefused, "address_refused", "the provider's record has no URL to ask at")
+    })?;
+    let mut redaction = Redaction::of_client(client);
+    let secret_fields = fields.iter().filter(|(name, _)| !PUBLIC_FIELDS.contains(name));
+    secret_fields.for_each(|(_, value)| redaction.add(value));
+    let (content_type, body) = encoded(client, fields, &mut url);
+    let request = outbound
+        .post(&url)
+        .map_err(|error| call_failure(&error))?
+        .header(ACCEPT, "application/json")
+        .header(CONTENT_TYPE, content_type);
+    let request = Authentication::of(client).apply(request);
+    let answer = outbound.send(endpoint, request.body(body), now).await.map_err(|error| call_failure(&error))?;
+    Ok((answer, redaction))
 }
 
 fn grant_fields<'a>(client: &'a Client, grant: &'a Grant<'_>, scope: &'a str) -> Vec<(&'a str, &'a str)> {
@@ -163,8 +176,9 @@ fn grant_fields<'a>(client: &'a Client, grant: &'a Grant<'_>, scope: &'a str) ->
     }
 }
 
-/// The media type and the text of a request with these fields, and with what every one of a client has.
-fn body<'a>(client: &'a Client, mut fields: Vec<(&'a str, &'a str)>) -> (&'static str, String) {
+/// The media type and the text of a request with these fields, and with what every one of a client has. What its server reads
+/// from the query is added to the URL.
+fn encoded<'a>(client: &'a Client, mut fields: Vec<(&'a str, &'a str)>, url: &mut Url) -> (&'static str, String) {
     fields.extend(client.options.resource().map(|resource| ("resource", resource)));
     fields.extend(Authentication::of(client).fields());
     for (name, value) in &client.options.token_params {
@@ -173,10 +187,12 @@ fn body<'a>(client: &'a Client, mut fields: Vec<(&'a str, &'a str)>) -> (&'stati
             fields.push((name, value));
         }
     }
+    const FORM: &str = "application/x-www-form-urlencoded";
     match client.options.token_format {
-        TokenFormat::Form => {
-            let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-            ("application/x-www-form-urlencoded", form)
+        TokenFormat::Form => (FORM, form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()),
+        TokenFormat::Query => {
+            url.query_pairs_mut().extend_pairs(fields);
+            (FORM, String::new())
         }
         TokenFormat::Json => {
             let object: serde_json::Map<_, _> =

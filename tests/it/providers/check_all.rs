@@ -54,12 +54,17 @@ fn refusal(code: &str) -> Reply {
     Reply::json(json!({"error": code})).status(400)
 }
 
+/// As Slack refuses.
+fn own_refusal() -> Reply {
+    Reply::json(json!({"ok": false, "error": "bad_client_secret"}))
+}
+
 #[tokio::test]
 async fn an_entry_is_right_when_its_endpoints_refuse_as_oauth_says() {
     let entries = Entries::new();
-    let (known, own) = (twin(refusal("invalid_client")).await, twin(Reply::json(json!({"ok": false}))).await);
+    let (known, own) = (twin(refusal("invalid_client")).await, twin(own_refusal()).await);
     entries.add("one", &known, "pkce = true\n");
-    entries.add("two", &own, "");
+    entries.add("two", &own, "misconfigured_client = [\"bad_client_secret\"]\n");
     let done = entries.check("true").await;
     assert!(done.status.success(), "{done:?}");
     assert!(row(&done, "one").contains(" right "), "{done:?}");
@@ -80,7 +85,13 @@ async fn what_is_wrong_is_in_the_table_and_in_the_exit_code() {
     let page = twin(Reply::text("text/html", "<html>hello</html>")).await;
     let generous = twin(Reply::json(json!({"access_token": "t", "token_type": "bearer"}))).await;
     let busy = twin(refusal("slow_down").status(429)).await;
+    let closed = twin(Reply::json(json!({"error": "gone"})).status(410)).await;
+    let wordy = twin(Reply::json(json!({"message": "bad"})).status(400)).await;
+    let unknown = twin(refusal("not_found").status(404)).await;
     for (name, server) in [("moved", &moved), ("gone", &gone), ("down", &down), ("page", &page), ("busy", &busy)] {
+        entries.add(name, server, "");
+    }
+    for (name, server) in [("removed", &closed), ("wordy", &wordy), ("unknown", &unknown)] {
         entries.add(name, server, "");
     }
     entries.add("generous", &generous, "");
@@ -99,10 +110,13 @@ async fn what_is_wrong_is_in_the_table_and_in_the_exit_code() {
     for (name, result, said) in [
         ("moved", "wrong", "redirects (status 301), which a token request does not follow"),
         ("gone", "wrong", "status 404: nothing is there"),
-        ("down", "wrong", "status 503"),
+        ("down", "unclear", "status 503"),
         ("page", "unclear", "answers with status 200, and not with an OAuth error"),
         ("generous", "wrong", "gave a token for a made-up code"),
-        ("busy", "unclear", "limits our rate"),
+        ("busy", "unclear", "is busy or broken (status 429)"),
+        ("removed", "wrong", "status 410: nothing is there"),
+        ("wordy", "unclear", "status 400"),
+        ("unknown", "unclear", "which neither OAuth nor the entry names"),
         ("plain", "wrong", "no TLS connection to the provider"),
         ("closed", "wrong", "no connection to the provider"),
         ("tenant", "skipped", "its addresses depend on tenant"),
@@ -110,8 +124,8 @@ async fn what_is_wrong_is_in_the_table_and_in_the_exit_code() {
         let row = row(&done, name);
         assert!(row.contains(&format!(" {result} ")) && row.contains(said), "{name}: {row}");
     }
-    assert!(done.stdout.contains("0 right, 2 unclear, 6 wrong, 1 skipped"), "{done:?}");
-    assert!(done.stderr.contains("6 of 9 entries failed"), "{done:?}");
+    assert!(done.stdout.contains("0 right, 5 unclear, 6 wrong, 1 skipped"), "{done:?}");
+    assert!(done.stderr.contains("6 of 12 entries failed"), "{done:?}");
     assert_eq!(moved.count("/new-token"), 0, "a redirect is not followed");
 }
 

@@ -137,7 +137,9 @@ impl Twin<'_> {
     fn expect_token_request(&self, request: &Request) {
         self.expect_client(request);
         assert_eq!(request.method, "POST", "{}", self.name);
-        assert_eq!(request.is_json(), self.text("token_format") == Some("json"), "{}", self.name);
+        let format = self.text("token_format");
+        assert_eq!(request.is_json(), format == Some("json"), "{}", self.name);
+        assert_eq!(request.body.is_empty(), format == Some("query"), "{}", self.name);
         for (name, value) in self.map("token_params") {
             assert_eq!(request.value(&name), Some(value.as_str()), "{}: {name}", self.name);
         }
