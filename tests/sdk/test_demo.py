@@ -48,8 +48,7 @@ class Proxy(httpx.BaseTransport):
         public = str(request.url)
         assert public.startswith(f"{self._public}/"), f"{public} is not at the one address that is forwarded"
         url = self._own + public.removeprefix(self._public)
-        headers = [(name, value) for name, value in request.headers.raw if name.lower() != b"host"]
-        return self._out.handle_request(httpx.Request(request.method, url, headers=headers, stream=request.stream))
+        return self._out.handle_request(httpx.Request(request.method, url, headers=request.headers, stream=request.stream))
 
 
 @pytest.mark.parametrize(
