@@ -1,4 +1,4 @@
-//! The link with which whoever started the demo signs in to the console, instead of copying a key.
+//! The link that signs in to the console, for the person who started the demo, instead of a key to copy.
 //! Owns: that it works once, for a short time, and only after somebody pressed its button.
 //! Must not know: what a session may do. A server that is no demo has no such route.
 

@@ -1,19 +1,31 @@
-"""A newcomer runs the demo, opens the console, and without reading anything adds a provider, connects, and revokes."""
+"""A newcomer runs the demo, opens the console, and without reading anything adds a provider, connects, and revokes.
+
+TEST_SCREENSHOTS  a folder to write a picture of every page to
+"""
 
 import json
+import os
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
+from axe import has_no_barrier
 from selenium.webdriver.common.by import By
-from test_console import field, follow, main, says
-from test_pages import button, has_quiet_console, shows
+from test_console import SCREENS, field, follow, main, picture, resize, says
+from test_pages import DARK, LIGHT, button, has_quiet_console, shows
 
 CONTACTS = "Sample contacts"
 
 
-def code(browser, name):
-    return browser.find_element(By.ID, name).text
+def register(browser, developers, redirect_uri):
+    """An application at the sample provider: its client id and its client secret."""
+    browser.get(developers)
+    shows(browser, "New application")
+    field(browser, "redirect_uri").send_keys(redirect_uri)
+    button(browser, "Register").click()
+    shows(browser, "My agents is registered")
+    return {name: browser.find_element(By.ID, name).text for name in ("client_id", "client_secret")}
 
 
 def add_the_provider(browser):
@@ -26,12 +38,7 @@ def add_the_provider(browser):
     console, redirect_uri = browser.current_window_handle, browser.find_element(By.ID, "redirect").get_attribute("value")
     developers = browser.find_element(By.PARTIAL_LINK_TEXT, "/sample-provider/apps").get_attribute("href")
     browser.switch_to.new_window("tab")
-    browser.get(developers)
-    shows(browser, "New application")
-    field(browser, "redirect_uri").send_keys(redirect_uri)
-    button(browser, "Register").click()
-    shows(browser, "My agents is registered")
-    client = {name: code(browser, name) for name in ("client_id", "client_secret")}
+    client = register(browser, developers, redirect_uri)
     browser.close()
     browser.switch_to.window(console)
     for name, value in client.items():
@@ -132,3 +139,54 @@ def test_the_demo_begins_with_connections_in_every_state(new_demo, browser):
         follow(browser, user, user)
         says(browser, why)
         follow(browser, "Connections", "Connections")
+
+
+def pages(demo, browser):
+    """Opens every page of the demo itself, one after the other."""
+    browser.get(demo.console_link)
+    shows(browser, "Open the console")
+    yield "demo-console-link"
+    browser.get(f"{demo.console_link}x")
+    shows(browser, "This link cannot be used")
+    yield "demo-console-link-used"
+    sample = f"{demo.base}/sample-provider"
+    browser.get(f"{sample}/apps")
+    shows(browser, "New application")
+    field(browser, "redirect_uri").send_keys("https://elsewhere.example/")
+    button(browser, "Register").click()
+    says(browser, "The sample provider only sends people back to")
+    yield "demo-apps"
+    field(browser, "redirect_uri").clear()
+    field(browser, "redirect_uri").send_keys(f"{demo.base}/host-oauth-callback/mine")
+    button(browser, "Register").click()
+    shows(browser, "My agents is registered")
+    yield "demo-app"
+    body = {"provider": "sample", "scopes": ["documents.read", "calendar.read", "secrets.all"], "user_id": "somebody"}
+    browser.get(demo.call("POST", "/v2/auth/authenticate", body)["url"])
+    shows(browser, "Connect Sample provider?")
+    yield "demo-connect"
+    button(browser, "Continue").click()
+    shows(browser, "agent-auth demo wants to use your account")
+    assert "Read your documents" in main(browser) and "this provider does not know the permission" in main(browser)
+    yield "demo-consent"
+    browser.get(f"{sample}/authorize")
+    shows(browser, "This application is unknown")
+    yield "demo-refusal"
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK])
+@pytest.mark.parametrize("size", SCREENS, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_every_page_of_the_demo_fits_its_screen_and_colour_scheme(demo, browser, scheme, size):
+    width, height = size
+    resize(browser, width, height)
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    folder = os.environ.get("TEST_SCREENSHOTS")
+    for page in pages(demo, browser):
+        if folder:
+            Path(folder, f"{page}-{scheme}-{width}.png").write_bytes(picture(browser, width))
+            resize(browser, width, height)
+        scroll_width = browser.execute_script("return document.documentElement.scrollWidth")
+        assert scroll_width <= width, f"{page} is {scroll_width} wide"
+        has_no_barrier(browser, page)

@@ -105,3 +105,8 @@ def test_a_folder_that_is_kept_can_be_used_again(tmp_path):
             headers = {"x-api-key": printed["API key"]}
             tokens = httpx.get(f"{own}/v2/admin/tokens", headers=headers).json()["data"]
             assert len(tokens) == 6, tokens
+
+
+def test_a_server_that_is_no_demo_has_nothing_of_it(broker):
+    for path in ("/demo/console/x", "/sample-provider/authorize", "/sample-provider/apps"):
+        assert httpx.get(f"{broker.url}{path}").status_code == 404, path

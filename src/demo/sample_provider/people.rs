@@ -1,5 +1,5 @@
 //! The people who have an account at the sample provider.
-//! Owns: who they are. Whoever opens the consent page is the first of them.
+//! Owns: who they are. A browser that opens the consent page is that of the first of them.
 //! Must not know: what they consented to.
 
 /// Somebody with an account.
