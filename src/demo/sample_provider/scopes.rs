@@ -24,5 +24,8 @@ pub const MEANINGS: [(&str, &str); 7] = [
 
 /// What a scope permits. One that is not known can be granted too, so that any can be tried; it opens nothing.
 pub(super) fn meaning(scope: &str) -> &'static str {
-    MEANINGS.iter().find(|(name, _)| *name == scope).map_or("Nothing: this provider does not know the permission", |it| it.1)
+    MEANINGS
+        .iter()
+        .find(|(name, _)| *name == scope)
+        .map_or("Nothing: this provider does not know the permission", |it| it.1)
 }
