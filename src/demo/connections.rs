@@ -30,6 +30,7 @@ use crate::{
         },
         context::Broker,
         error::BrokerError,
+        jobs::usage,
         providers::list,
         tokens::report::{MayEnd, report_invalid},
     },
@@ -79,9 +80,9 @@ pub(super) async fn make(
     let token = demo.hand_out(&removed).await?;
     sample.withdraw(&removed.grant);
     demo.reject(&token).await?;
-    // Its refresh fails.
-    let outage = Terms { can_refresh: false, ..usual };
-    let failing = demo.connect(documents("dan", &DAN, outage)).await?;
+    // Its refresh fails: the provider wants fewer requests.
+    let put_off = Terms { can_refresh: false, ..usual };
+    let failing = demo.connect(documents("dan", &DAN, put_off)).await?;
     demo.reject(&demo.hand_out(&failing).await?).await?;
     // It needs a new consent, a moment from now.
     let a_moment = Terms { access_token_lifetime: Duration::from_secs(1), has_refresh_token: false, ..usual };
@@ -93,7 +94,9 @@ pub(super) async fn make(
     for living in [documents("mia", &MIA, usual), calendar(&SAM)] {
         demo.hand_out(&demo.connect(living).await?).await?;
     }
-    Ok(())
+    // The console shows all of it at once, and not a minute from now.
+    broker.handouts.write().await?;
+    Ok(usage::write(broker).await?)
 }
 
 /// A connection that was made.

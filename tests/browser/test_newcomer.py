@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from axe import has_no_barrier
 from selenium.webdriver.common.by import By
-from test_console import SCREENS, field, follow, main, picture, resize, says
+from test_console import SCREENS, field, follow, main, picture, resize, says, wait
 from test_pages import DARK, LIGHT, button, has_quiet_console, shows
 
 CONTACTS = "Sample contacts"
@@ -129,6 +129,13 @@ def test_the_demo_begins_with_connections_in_every_state(new_demo, browser):
     button(browser, "Open the console").click()
     shows(browser, "Overview")
     follow(browser, "Connections", "Connections")
+
+    def ended(browser):
+        # A second after the consent this access token expires.
+        browser.refresh()
+        return "Needs consent" in browser.find_element(By.XPATH, "//tbody/tr[contains(., 'cleo')]").text
+
+    wait(browser, ended)
     rows = {row.text.replace("\n", " ") for row in browser.find_elements(By.CSS_SELECTOR, "tbody tr")}
     assert len(rows) == 6
     for user, state in (("mia", "Active"), ("ben", "Active"), ("cleo", "Needs consent"), ("dan", "Failing")):

@@ -24,7 +24,7 @@ pub struct Terms {
     pub access_token_lifetime: Duration,
     /// Whether there is a refresh token.
     pub has_refresh_token: bool,
-    /// Whether a refresh succeeds, or fails as in an outage.
+    /// Whether a refresh succeeds, or is put off because of too many requests.
     pub can_refresh: bool,
 }
 
@@ -121,8 +121,8 @@ pub(super) enum Refused {
     Grant(&'static str),
     /// More is requested than was granted.
     Scope,
-    /// The terms of the grant say that refreshes fail.
-    Outage,
+    /// The terms of the grant say that refreshes are put off.
+    TooMany,
 }
 
 const WITHDRAWN: Refused = Refused::Grant("The grant was withdrawn.");
@@ -214,7 +214,7 @@ impl Memory {
             return Err(Refused::Grant("The refresh token was issued to another client."));
         }
         if !grant.terms.can_refresh {
-            return Err(Refused::Outage);
+            return Err(Refused::TooMany);
         }
         if token.rotated {
             self.grants.remove(&id);

@@ -3,12 +3,12 @@
 //! Must not know pages, or how grants are remembered.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -19,6 +19,9 @@ use super::{
     memory::{Issued, Refused},
     parameters::{self, Parameters},
 };
+
+/// When a refresh that was put off may be tried again.
+const TRY_AGAIN: Duration = Duration::from_mins(10);
 
 /// `POST /token` (RFC 6749, sections 4.1.3 and 6).
 pub(super) async fn token(State(provider): State<Arc<SampleProvider>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -62,7 +65,7 @@ fn answer_token(provider: &SampleProvider, headers: &HeaderMap, body: &[u8]) -> 
     issued.map_err(|refused| match refused {
         Refused::Grant(description) => Fault::new("invalid_grant", description),
         Refused::Scope => Fault::new("invalid_scope", "scope goes beyond what was granted."),
-        Refused::Outage => Fault::new("temporarily_unavailable", "This grant is refreshed at another time."),
+        Refused::TooMany => Fault::new("temporarily_unavailable", "Too many requests. Try again later."),
     })
 }
 
@@ -127,7 +130,8 @@ impl IntoResponse for Fault {
         let mut response = ([(CACHE_CONTROL, "no-store")], body).into_response();
         *response.status_mut() = StatusCode::BAD_REQUEST;
         if self.error == "temporarily_unavailable" {
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(TRY_AGAIN.as_secs()));
         }
         if self.error == "invalid_client" {
             *response.status_mut() = StatusCode::UNAUTHORIZED;
