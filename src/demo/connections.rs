@@ -9,15 +9,14 @@ use anyhow::{Context, bail};
 use uuid::Uuid;
 
 use super::{
-    USER,
     providers::{CALENDAR, DOCUMENTS},
-    random_secret,
     sample_provider::{
         client::SampleProvider,
         memory::Terms,
         people::{BEN, CLEO, DAN, MIA, Person, SAM, SAM_AT_WORK},
         scopes,
     },
+    secrets::random_secret,
 };
 use crate::{
     broker::{
@@ -43,6 +42,9 @@ use crate::{
         token::Token,
     },
 };
+
+/// The user of the printed commands.
+pub(super) const USER: &str = "you";
 
 /// A connection to make.
 struct New {

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use url::form_urlencoded;
 
-use super::random_secret;
+use super::secrets::random_secret;
 use crate::{
     http::{
         act::through,

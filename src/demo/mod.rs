@@ -6,27 +6,31 @@ mod connections;
 mod console_link;
 mod providers;
 pub mod sample_provider;
+mod secrets;
 
 use std::{
-    fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::Path,
     sync::Arc,
 };
 
 use anyhow::{Context, anyhow};
 use axum::Router;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 use url::{Host, Url};
 
-use self::{console_link::ConsoleLink, providers::Endpoints, sample_provider::client::SampleProvider};
+use self::{
+    connections::USER,
+    console_link::ConsoleLink,
+    providers::{Endpoints, SAMPLE_PROVIDER},
+    sample_provider::client::SampleProvider,
+    secrets::{kept_secret, random_secret},
+};
 use crate::{
     broker::{
         clients::redirect_uri::is_this_machine,
         connect_links::{self, GOOD_FOR_SECONDS, NewLink},
-        open::{private_file, public_url},
+        open::public_url,
     },
     clock::Clock,
     config::Settings,
@@ -41,12 +45,6 @@ use crate::{
     server::{self, lock_folder, protect_memory},
     terminal::print,
 };
-
-/// Below this path of the server's own address is the sample provider: one port is enough to reach all of the demo, through
-/// a tunnel, a container or a proxy.
-const SAMPLE_PROVIDER: &str = "/sample-provider";
-/// The user of the printed commands.
-const USER: &str = "you";
 
 /// Runs the demo until it is stopped. All data is then deleted, unless a data folder was given.
 ///
@@ -78,13 +76,14 @@ pub async fn demo(mut settings: Settings, keep_folder: bool) -> anyhow::Result<(
     if settings.catalog_file.is_none() {
         settings.catalog_file = Some(endpoints.write_catalog(&settings.data_dir)?);
     }
-    let secret = client_secret(&settings.data_dir).context("the sample provider's secret")?;
+    let secret = kept_secret(&settings.data_dir).context("the sample provider's secret")?;
 
     let app = server::start(settings, Clock::system()).await?;
     let sample = Arc::new(SampleProvider::new(format!("{public}/host-oauth-callback/")));
     let record = app.api_keys.look_up(key.expose_secret(), app.broker.clock.now()).await?;
     let record = record.ok_or_else(|| anyhow!("the API key of the demo is not valid"))?;
-    let console = is_for_this_machine(&public).then(|| ConsoleLink::new(&app, Arc::clone(&record)));
+    let signs_in = app.broker.settings.console == "on" && is_for_this_machine(&public);
+    let console = signs_in.then(|| ConsoleLink::new(&app, Arc::clone(&record)));
     let router = Router::new()
         .nest(SAMPLE_PROVIDER, Arc::clone(&sample).router())
         .merge(console.as_ref().map(ConsoleLink::router).unwrap_or_default())
@@ -93,7 +92,7 @@ pub async fn demo(mut settings: Settings, keep_folder: bool) -> anyhow::Result<(
     let serving = tokio::spawn(server::run(Arc::clone(&app), listener, router));
     let ready = prepare(&app, &sample, &endpoints, &secret, &record).await;
     let printed = match ready {
-        Ok(connect_link) => print_commands(&public, &key, console.as_ref(), &connect_link),
+        Ok(people) => print_commands(&public, &key, &way_to_console(&app, console.as_ref()), &people),
         Err(error) => Err(error),
     };
     if printed.is_err() {
@@ -163,33 +162,23 @@ fn is_for_this_machine(public_url: &str) -> bool {
     Url::parse(public_url).is_ok_and(|url| is_this_machine(&url))
 }
 
-/// The secret of the sample provider's clients. In a folder that is kept, it is that of the earlier run, so that the grants
-/// of that run can be revoked.
-fn client_secret(folder: &Path) -> io::Result<SecretString> {
-    let path = folder.join("sample-provider-secret");
-    let kept = match fs::read_to_string(&path) {
-        Ok(kept) => kept,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error),
-    };
-    if !kept.trim().is_empty() {
-        return Ok(kept.trim().into());
-    }
-    let secret = random_secret();
-    io::Write::write_all(&mut private_file(&path)?, secret.expose_secret().as_bytes())?;
-    Ok(secret)
-}
-
-fn print_commands(url: &str, key: &SecretString, console: Option<&ConsoleLink>, people: &str) -> anyhow::Result<()> {
-    let key = key.expose_secret();
-    let console = match console {
+/// Where the console is, and how to sign in.
+fn way_to_console(app: &App, link: Option<&ConsoleLink>) -> String {
+    match link {
         Some(link) => format!(
             "{}\n             (signs you in once, in the next {} minutes; after that, sign in with the key)",
             link.url(),
             console_link::GOOD_FOR.as_secs() / 60
         ),
-        None => format!("{url}/console (sign in with this key)"),
-    };
+        None if app.broker.settings.console == "on" => {
+            format!("{}/console (sign in with this key)", app.broker.public_url)
+        }
+        None => "off".to_owned(),
+    }
+}
+
+fn print_commands(url: &str, key: &SecretString, console: &str, people: &str) -> anyhow::Result<()> {
+    let key = key.expose_secret();
     let minutes = GOOD_FOR_SECONDS / 60;
     let provider = providers::DOCUMENTS;
     let scope = sample_provider::scopes::DOCUMENTS;
@@ -217,12 +206,6 @@ Connections: {people}
 
 Now the first command returns "completed" with the token at once: consent happens once. Press Ctrl-C to stop the demo."#
     ))
-}
-
-fn random_secret() -> SecretString {
-    let mut bytes = [0_u8; 32];
-    rand::fill(&mut bytes);
-    SecretString::from(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 #[cfg(test)]
@@ -253,12 +236,5 @@ mod tests {
         for others in ["https://demo.example.com", "http://192.168.1.2:8080", "http://localhost.example.com"] {
             assert!(!is_for_this_machine(others), "{others}");
         }
-    }
-
-    #[test]
-    fn a_folder_that_is_kept_keeps_the_secret() {
-        let folder = TempDir::new().unwrap();
-        let first = client_secret(folder.path()).unwrap();
-        assert_eq!(client_secret(folder.path()).unwrap().expose_secret(), first.expose_secret());
     }
 }

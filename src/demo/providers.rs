@@ -13,12 +13,9 @@ use anyhow::Context;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{
-    SAMPLE_PROVIDER,
-    sample_provider::{
-        client::{Client, SampleProvider},
-        scopes,
-    },
+use super::sample_provider::{
+    client::{Client, SampleProvider},
+    scopes,
 };
 use crate::{
     broker::{
@@ -28,6 +25,10 @@ use crate::{
     },
     model::{actor::Act, client::ClientAuthentication, options::OptionsDraft, subject::Tenant},
 };
+
+/// Below this path of the server's own address is the sample provider: one port is enough to reach all of the demo, through
+/// a tunnel, a container or a proxy.
+pub(super) const SAMPLE_PROVIDER: &str = "/sample-provider";
 
 /// The provider of the printed commands.
 pub(super) const DOCUMENTS: &str = "sample";
