@@ -16,30 +16,32 @@ client = Client()  # LANGSMITH_API_URL and LANGSMITH_API_KEY
 
 
 class State(TypedDict):
-    name: str
+    titles: list[str]
 
 
-async def read_profile(state: State) -> State:
+async def list_documents(state: State) -> State:
     # The node runs again from its start after an interrupt: do nothing before this that must happen only once.
-    auth = await client.authenticate("sample", ["profile.read"], "you")
-    api = (await client.get_oauth_provider("sample")).auth_url.replace("/authorize", "/me")
+    auth = await client.authenticate("sample", ["documents.read"], "you")
+    # The demo's sample provider has its API beside its authorization page.
+    api = (await client.get_oauth_provider("sample")).auth_url.replace("/authorize", "/documents")
     async with httpx.AsyncClient(headers={"authorization": f"Bearer {auth.token}"}) as http:
-        # The result goes into the state, the token does not: the checkpointer stores the state.
-        return {"name": (await http.get(api)).raise_for_status().json()["name"]}
+        documents = (await http.get(api)).raise_for_status().json()["documents"]
+    # The result goes into the state, the token does not: the checkpointer stores the state.
+    return {"titles": [document["title"] for document in documents]}
 
 
-builder = StateGraph(State).add_node(read_profile)
-graph = builder.add_edge(START, "read_profile").add_edge("read_profile", END).compile(checkpointer=InMemorySaver())
+builder = StateGraph(State).add_node(list_documents).add_edge(START, "list_documents").add_edge("list_documents", END)
+graph = builder.compile(checkpointer=InMemorySaver())
 
 
 async def main():
     thread = {"configurable": {"thread_id": "1"}}
-    state = await graph.ainvoke({"name": ""}, thread)
+    state = await graph.ainvoke({"titles": []}, thread)
     while "__interrupt__" in state:
         print("Please open", state["__interrupt__"][0].value["auth_url"], flush=True)
         input("Approve, then press Enter. ")
         state = await graph.ainvoke(Command(resume=True), thread)
-    print("You are", state["name"])
+    print("Your documents:", ", ".join(state["titles"]))
 
 
 asyncio.run(main())

@@ -16,6 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
@@ -59,7 +60,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     check(&settings)?;
     let listener = listen(&settings.listen).await?;
     let _lock = settings.database_url.is_none().then(|| lock_folder(&settings)).transpose()?;
-    run(start(settings, Clock::system()).await?, listener).await
+    let app = start(settings, Clock::system()).await?;
+    let router = http::router(Arc::clone(&app));
+    run(app, listener, router).await
 }
 
 /// Starts the log, and traces if the settings say where they go.
@@ -164,7 +167,7 @@ pub fn not_an_address(address: &str) -> anyhow::Error {
 
 /// Serves until SIGTERM or SIGINT. Then the server is no longer ready. After SIGTERM it goes on serving for the time that the
 /// settings say. Then it answers its waiters, and finishes work in progress.
-pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
+pub async fn run(app: Arc<App>, listener: TcpListener, router: Router) -> anyhow::Result<()> {
     let address = listener.local_addr().context("the listening address is unknown")?;
     tracing::info!(
         event = "server.listening", %address, public_url = app.broker.public_url, version = env!("CARGO_PKG_VERSION"),
@@ -191,7 +194,7 @@ pub async fn run(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
     });
     let serving = tokio::spawn(serve::serve(
         listener,
-        http::router(Arc::clone(&app)),
+        router,
         app.connections_max,
         Arc::clone(&app.leaving),
         app.broker.shutdown.clone(),

@@ -6,21 +6,24 @@ import { Client } from "agent-auth";
 
 const client = new Client(); // LANGSMITH_API_URL and LANGSMITH_API_KEY
 
-const State = Annotation.Root({ name: Annotation<string> });
+const State = Annotation.Root({ titles: Annotation<string[]> });
 
-async function readProfile(): Promise<typeof State.Update> {
+async function listDocuments(): Promise<typeof State.Update> {
   // The node runs again from its start after an interrupt: do nothing before this that must happen only once.
-  const { token } = await client.authenticate({ provider: "sample", scopes: ["profile.read"], userId: "you" });
-  const { authUrl } = await client.getOAuthProvider("sample");
-  const response = await fetch(authUrl.replace("/authorize", "/me"), { headers: { authorization: `Bearer ${token}` } });
+  const { token } = await client.authenticate({ provider: "sample", scopes: ["documents.read"], userId: "you" });
+  // The demo's sample provider has its API beside its authorization page.
+  const api = (await client.getOAuthProvider("sample")).authUrl.replace("/authorize", "/documents");
+  const response = await fetch(api, { headers: { authorization: `Bearer ${token}` } });
+  if (!response.ok) throw new Error(`the provider's API answered ${response.status}`);
+  const { documents }: { documents: { title: string }[] } = await response.json();
   // The result goes into the state, the token does not: the checkpointer stores the state.
-  return { name: (await response.json()).name };
+  return { titles: documents.map((document) => document.title) };
 }
 
 const graph = new StateGraph(State)
-  .addNode("readProfile", readProfile)
-  .addEdge(START, "readProfile")
-  .addEdge("readProfile", END)
+  .addNode("listDocuments", listDocuments)
+  .addEdge(START, "listDocuments")
+  .addEdge("listDocuments", END)
   .compile({ checkpointer: new MemorySaver() });
 
 const terminal = createInterface({ input: process.stdin, output: process.stdout });
@@ -32,4 +35,4 @@ while (isInterrupted<{ auth_url: string }>(state)) {
   state = await graph.invoke(new Command({ resume: true }), thread);
 }
 terminal.close();
-console.log("You are", state.name);
+console.log("Your documents:", state.titles.join(", "));

@@ -73,7 +73,7 @@ enum Command {
     /// Run the server
     #[command(after_long_help = settings_help())]
     Serve,
-    /// Run the server with a sample provider on this machine, and print the commands to try it
+    /// Run the server with a sample provider on this machine, and print the commands and links to try it
     Demo,
     /// Bring the database schema up to date and exit (`serve` also does this)
     Migrate,

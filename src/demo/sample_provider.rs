@@ -1,51 +1,89 @@
-//! A small OAuth 2.0 authorization server with one sample person, so that the demo needs no account.
-//! Owns its wire: authorization, token and revocation endpoints, its consent page and its profile.
+//! A small OAuth 2.0 authorization server with an API, so that the demo needs no account.
+//! Owns its routes, its authorization endpoint and its consent page.
 //! Must not know: agent-auth, which is a client like any other.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use askama::Template;
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, RawQuery, State};
-use axum::http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
-use serde_json::json;
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 
 use self::{
     client::SampleProvider,
-    memory::{Answer, ConsentRequest},
+    memory::{Answer, Approved, ConsentRequest, Terms},
     parameters::Parameters,
+    people::{Person, SAM},
+    scopes::meaning,
 };
 use crate::http::browser::pages::render;
 
+mod api;
+mod apps;
 pub mod client;
-mod memory;
+pub mod memory;
 mod parameters;
+pub mod people;
+pub mod scopes;
 #[cfg(test)]
 mod tests;
 mod token;
 
-const PERSON_NAME: &str = "Sam Sample";
-const PERSON_EMAIL: &str = "sam@example.com";
 const BODY_BYTES: usize = 16 * 1024;
 
 impl SampleProvider {
-    /// Its routes, to be served at the root of its own address.
-    pub fn router(self) -> Router {
+    /// Its routes. Its pages know only relative addresses, so they can be served below any path.
+    pub fn router(self: Arc<Self>) -> Router {
         Router::new()
             .route("/authorize", get(authorize))
             .route("/decision", post(decision))
             .route("/token", post(token::token))
             .route("/revoke", post(token::revoke))
-            .route("/me", get(me))
+            .route("/apps", get(apps::get).post(apps::post))
+            .route("/me", get(api::me))
+            .route("/documents", get(api::documents))
+            .route("/documents/{id}", get(api::document))
+            .route("/calendar", get(api::calendar))
+            .route("/contacts", get(api::contacts))
             .layer(DefaultBodyLimit::max(BODY_BYTES))
-            .with_state(Arc::new(self))
+            .with_state(self)
     }
+
+    /// What pressing Approve leads to for this person, as the demo does it for the connections that it begins with. `None`:
+    /// the authorization request is not right.
+    pub fn approve(&self, authorization_url: &SecretString, person: &'static Person, terms: Terms) -> Option<Approval> {
+        let url = Url::parse(authorization_url.expose_secret()).ok()?;
+        let query = Parameters::parse(url.query()?.as_bytes()).ok()?;
+        self.client(query.get("client_id")?)?;
+        let request = consent_request(&query).ok()?;
+        let (mut memory, now) = (self.memory(), Instant::now());
+        let consent = memory.remember(request, now);
+        let answer = memory.decide(&consent, Some((person, terms)), now)?;
+        let Approved { code, grant } = answer.approved?;
+        Some(Approval { code: code.into(), state: answer.state?.into(), grant })
+    }
+
+    /// Ends a grant, as a person does who removes an application from their account.
+    pub fn withdraw(&self, grant: &str) {
+        self.memory().withdraw(grant);
+    }
+}
+
+/// What a person's browser brings back to the client, and the grant behind it.
+pub struct Approval {
+    /// The authorization code.
+    pub code: SecretString,
+    /// The state of the authorization request.
+    pub state: SecretString,
+    /// The provider's name of the grant.
+    pub grant: String,
 }
 
 /// `GET /authorize` (RFC 6749, section 4.1.1; RFC 7636, section 4.3).
@@ -54,13 +92,13 @@ async fn authorize(State(provider): State<Arc<SampleProvider>>, RawQuery(query):
         return refusal("This link is not right", "A parameter of the authorization request appears twice.");
     };
     // Without the right client and redirect URI there is no address to send an error to (RFC 6749, section 4.1.2.1).
-    if query.get("client_id") != Some(&provider.client_id) {
+    let Some(client) = query.get("client_id").and_then(|id| provider.client(id)) else {
         return refusal(
             "This application is unknown",
             "The authorization request names a client that is not registered here.",
         );
-    }
-    if query.get("redirect_uri") != Some(&provider.redirect_uri) {
+    };
+    if query.get("redirect_uri") != Some(&client.redirect_uri) {
         return refusal(
             "This return address is unknown",
             "The redirect URI of the authorization request is not the registered one.",
@@ -71,12 +109,13 @@ async fn authorize(State(provider): State<Arc<SampleProvider>>, RawQuery(query):
         Ok(request) => {
             let scopes = request.scopes.clone();
             let request = provider.memory().remember(request, Instant::now());
-            let destination = provider.destination();
+            let destination = client.destination();
             // Chromium holds a form's redirects to `form-action` too.
             let form_action = format!("'self' {destination}");
-            render::html(StatusCode::OK, &ConsentPage { request, scopes, destination }, &form_action)
+            let page = ConsentPage { client: &client.name, person: &SAM, request, scopes, destination };
+            render::html(StatusCode::OK, &page, &form_action)
         }
-        Err((error, description)) => provider.redirect(state, &[("error", error), ("error_description", description)]),
+        Err((error, description)) => client.redirect(state, &[("error", error), ("error_description", description)]),
     }
 }
 
@@ -99,6 +138,7 @@ fn consent_request(query: &Parameters) -> Result<ConsentRequest, (&'static str, 
     let scopes =
         parameters::scopes(query.get("scope").unwrap_or("profile")).ok_or(("invalid_scope", "scope is malformed."))?;
     Ok(ConsentRequest {
+        client_id: query.get("client_id").unwrap_or_default().to_owned(),
         state: query.get("state").map(str::to_owned),
         code_challenge: code_challenge.to_owned(),
         scopes,
@@ -115,10 +155,14 @@ async fn decision(State(provider): State<Arc<SampleProvider>>, body: Bytes) -> R
             return refusal("This answer is incomplete", "It says neither Approve nor Deny.");
         }
     };
-    let answer = provider.memory().decide(form.get("request").unwrap_or_default(), approved, Instant::now());
+    let approval = approved.then(|| (&SAM, Terms::default()));
+    let answer = provider.memory().decide(form.get("request").unwrap_or_default(), approval, Instant::now());
+    let answer = answer.and_then(|answer| Some((provider.client(&answer.client_id)?, answer)));
     match answer {
-        Some(Answer { state, code: Some(code) }) => provider.redirect(state.as_deref(), &[("code", &code)]),
-        Some(Answer { state, code: None }) => provider.redirect(
+        Some((client, Answer { state, approved: Some(approved), .. })) => {
+            client.redirect(state.as_deref(), &[("code", &approved.code)])
+        }
+        Some((client, Answer { state, approved: None, .. })) => client.redirect(
             state.as_deref(),
             &[("error", "access_denied"), ("error_description", "Sam Sample denied the request.")],
         ),
@@ -129,30 +173,11 @@ async fn decision(State(provider): State<Arc<SampleProvider>>, body: Bytes) -> R
     }
 }
 
-/// `GET /me`: the sample person's profile, to try an access token on (RFC 6750).
-async fn me(State(provider): State<Arc<SampleProvider>>, headers: HeaderMap) -> Response {
-    let Some(token) = token::credentials(&headers, "Bearer") else {
-        return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")]).into_response();
-    };
-    let memory = provider.memory();
-    let Some((scopes, left)) = memory.introspect(token, Instant::now()) else {
-        let challenge =
-            "Bearer error=\"invalid_token\", error_description=\"The access token is unknown, expired or revoked.\"";
-        return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, challenge)]).into_response();
-    };
-    let profile = json!({
-        "sub": "sam-sample",
-        "name": PERSON_NAME,
-        "email": PERSON_EMAIL,
-        "scope": scopes.join(" "),
-        "access_token_expires_in": left.as_secs(),
-    });
-    ([(CACHE_CONTROL, "no-store")], Json(profile)).into_response()
-}
-
 #[derive(Template)]
 #[template(path = "demo/consent.html")]
-struct ConsentPage {
+struct ConsentPage<'a> {
+    client: &'a str,
+    person: &'a Person,
     request: String,
     scopes: Vec<String>,
     destination: String,
@@ -167,14 +192,4 @@ struct RefusalPage {
 
 fn refusal(title: &'static str, fault: &'static str) -> Response {
     render::html(StatusCode::BAD_REQUEST, &RefusalPage { title, fault }, "'none'")
-}
-
-/// What a scope permits, in plain words.
-fn scope_in_words(scope: &str) -> &'static str {
-    match scope {
-        "profile" => "See your name",
-        "email" => "See your email address",
-        "offline_access" => "Stay connected when you are offline",
-        _ => "Use",
-    }
 }

@@ -2,7 +2,7 @@
 //! Owns: paths, limits, the OpenAPI description.
 //! Must not know: the rules of the broker. A handler only translates.
 
-mod act;
+pub(crate) mod act;
 pub mod address;
 pub mod api;
 pub mod app;

@@ -2,7 +2,6 @@
 
 import json
 import urllib.error
-import urllib.parse
 import urllib.request
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -57,9 +56,7 @@ class Request:
 
     def profile(self, token):
         """What the sample provider says to this token."""
-        parts = urllib.parse.urlsplit(self.at_provider)
-        request = urllib.request.Request(
-            f"{parts.scheme}://{parts.netloc}/me", headers={"authorization": f"Bearer {token}"}
-        )
+        profile = self.at_provider.partition("?")[0].replace("/authorize", "/me")
+        request = urllib.request.Request(profile, headers={"authorization": f"Bearer {token}"})
         with urllib.request.urlopen(request, timeout=10) as response:
             return json.load(response)

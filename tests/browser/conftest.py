@@ -38,10 +38,22 @@ def free_port():
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
-    """`agent-auth demo`, as a newcomer starts it."""
+    """`agent-auth demo`, as a newcomer starts it. The tests share it."""
+    with running_demo(tmp_path_factory.mktemp("demo") / "output") as client:
+        yield client
+
+
+@pytest.fixture
+def new_demo(tmp_path):
+    """The same for one test, with the links that it printed."""
+    with running_demo(tmp_path / "output") as client:
+        yield client
+
+
+@contextmanager
+def running_demo(output):
     binary = os.environ.get("TEST_AGENT_AUTH", ROOT / "target/debug/agent-auth")
     base = f"http://127.0.0.1:{free_port()}"
-    output = tmp_path_factory.mktemp("demo") / "output"
     # The server refuses settings that it does not know, such as those of this test.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_AUTH_")}
     with output.open("wb") as sink:
@@ -52,7 +64,10 @@ def demo(tmp_path_factory):
             env=environment,
         )
     try:
-        yield Client(base, started(process, base, output))
+        client = Client(base, started(process, base, output))
+        client.console_link = printed("Console", output)
+        client.connect_link = printed("Connections", output)
+        yield client
     finally:
         process.terminate()
         try:
@@ -61,6 +76,10 @@ def demo(tmp_path_factory):
             process.kill()
             process.wait()
             raise
+
+
+def printed(name, output):
+    return re.search(rf"^{name}:\s+(\S+)", output.read_text(), re.MULTILINE).group(1)
 
 
 def started(process, base, output):

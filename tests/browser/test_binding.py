@@ -6,6 +6,7 @@ from urllib.parse import quote, urlsplit
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
+from test_newcomer import register
 from test_pages import CONSENT, DENIED, QUESTION, button, has_quiet_console, heading, is_clean_success, open_consent, shows, status
 
 OTHER_BROWSER = "This link was opened in another browser"
@@ -150,7 +151,26 @@ def test_an_agent_that_only_checked_leads_a_person_on(demo, browser):
     assert "no access to Sample provider" in main(browser)
     button(browser, "Continue").click()
     shows(browser, CONSENT)
-    assert urlsplit(browser.current_url).netloc != urlsplit(demo.base).netloc
+    assert urlsplit(browser.current_url).path == "/sample-provider/authorize"
     button(browser, "Approve").click()
     is_clean_success(browser, demo)
     assert request.authenticate()["status"] == "completed"
+
+
+def test_a_browser_comes_back_from_another_site(demo, browser):
+    """The demo's provider is at the server's own address. By another name of the machine it is at another site."""
+    elsewhere = f"{demo.base.replace('127.0.0.1', 'localhost')}/sample-provider"
+    client = register(browser, f"{elsewhere}/apps", f"{demo.base}/host-oauth-callback/elsewhere")
+    endpoints = {"auth_url": f"{elsewhere}/authorize", "token_url": f"{demo.base}/sample-provider/token"}
+    provider = {"provider_id": "elsewhere", "name": "Elsewhere", "uses_pkce": True}
+    demo.call("POST", "/v2/auth/providers", provider | client | endpoints)
+    request = demo.begin("elsewhere")
+    browser.get(request.url)
+    shows(browser, "Connect Elsewhere?")
+    button(browser, "Continue").click()
+    shows(browser, "My agents wants to use your account")
+    assert browser.current_url.startswith(f"{elsewhere}/authorize")
+    button(browser, "Approve").click()
+    is_clean_success(browser, demo)
+    assert request.authenticate()["status"] == "completed"
+    has_quiet_console(browser)

@@ -131,8 +131,7 @@ def test_several_connections_are_revoked_at_once(demo, browser, another_browser)
     assert all(request.body["user_id"] in main(browser) for request in requests)
     button(browser, "Revoke 2").click()
     shows(browser, "Revoked connections")
-    # The sample provider has no revocation endpoint.
-    says(browser, "2 deleted, and not revocable at the provider")
+    says(browser, "2 deleted and revoked at the provider")
     assert all(request.authenticate()["status"] == "pending" for request in requests)
     has_quiet_console(browser)
 

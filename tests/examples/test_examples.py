@@ -86,7 +86,7 @@ def graph_program(program, approve):
         program.press_enter()
     approve(program.until(PLEASE_OPEN)[1])
     program.press_enter()
-    assert "You are Sam Sample" in program.end()
+    assert "Your documents: Travel plan, Budget of the team" in program.end()
 
 
 def test_a_tool_of_pydantic_ai_acts_for_the_user(demo, approve):

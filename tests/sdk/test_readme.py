@@ -58,10 +58,11 @@ def demo(commands, tmp_path):
 
 @pytest.fixture
 def steps(demo):
-    """The two curl commands that the demo prints, as a newcomer copies them: authenticate, and wait."""
+    """The curl commands that the demo prints, as a newcomer copies them: authenticate, wait, and call the API."""
     curls = [line.strip() for line in demo.splitlines() if re.match(r"\s+curl ", line)]
-    assert len(curls) == 2, demo
-    assert "/v2/auth/authenticate" in curls[0] and "/v2/auth/wait/AUTH_ID" in curls[1], demo
+    assert len(curls) == 3, demo
+    for command, part in zip(curls, ("/v2/auth/authenticate", "/v2/auth/wait/AUTH_ID", "Bearer TOKEN"), strict=True):
+        assert part in command, demo
     return curls
 
 
@@ -74,7 +75,7 @@ def shell(command):
 
 def test_the_demos_commands_give_a_token(demo, steps):
     [key] = re.findall(r"^API key:\s+(\S+)$", demo, re.MULTILINE)
-    assert all(key in step for step in steps)
+    assert all(key in step for step in steps[:2])
 
     pending = shell(steps[0])
     assert pending["status"] == "pending"
@@ -86,6 +87,8 @@ def test_the_demos_commands_give_a_token(demo, steps):
 
     waited = shell(steps[1].replace("AUTH_ID", pending["auth_id"]))
     assert waited["status"] == "completed" and waited["token"]
+    documents = shell(steps[2].replace("TOKEN", waited["token"]))["documents"]
+    assert documents[0] == {"id": "travel", "title": "Travel plan"}
     again = shell(steps[0])
     assert (again["status"], again["token"]) == ("completed", waited["token"])
 
@@ -127,16 +130,22 @@ def github(broker, authorization_server):
         admin.delete("/v2/auth/providers/github").raise_for_status()
 
 
-def pointed_at(broker, text):
-    """The text with the broker's address in place of the README's, and the environment it runs in."""
+def pointed_at(server, key, text):
+    """The text with the server's address in place of the README's, and the environment it runs in."""
     assert README_SERVER in text
-    return text.replace(README_SERVER, broker.url), os.environ | {"AGENT_KEY": broker.api_key}
+    return text.replace(README_SERVER, server), os.environ | {"AGENT_KEY": key}
+
+
+def started(program, env):
+    """A program of the README, which reads from a pipe and writes to one."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", program], env=env, stdin=pipe, stdout=pipe, text=True)
 
 
 def test_the_commands_of_the_first_provider_give_a_token(broker, github):
     [first_provider] = [block for block in blocks("sh") if "/v2/auth/authenticate" in block]
     request, wait = first_provider.split("AUTH_ID=", 1)
-    text, env = pointed_at(broker, f"{request}read -r _\nAUTH_ID={wait}")
+    text, env = pointed_at(broker.url, broker.api_key, f"{request}read -r _\nAUTH_ID={wait}")
     with subprocess.Popen(["bash", "-c", text], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
         pending = json.loads(shell.stdout.readline())
         assert pending["status"] == "pending"
@@ -145,12 +154,9 @@ def test_the_commands_of_the_first_provider_give_a_token(broker, github):
     assert (waited["status"], waited["token"]) == ("completed", github.access_tokens[0])
 
 
-@pytest.mark.parametrize("program", blocks("python"), ids=["sdk", "langgraph"])
-def test_the_programs_get_a_token(program, broker, github):
-    text, env = pointed_at(broker, program)
-    with subprocess.Popen(
-        [sys.executable, "-c", text], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as running:
+def test_the_program_gets_a_token(broker, github):
+    text, env = pointed_at(broker.url, broker.api_key, blocks("python")[0])
+    with started(text, env) as running:
         [url] = re.findall(r"^Please open (\S+)$", running.stdout.readline(), re.MULTILINE)
         assert browse(url).status_code == 200
         output, _ = running.communicate("\n", timeout=60)
@@ -158,17 +164,19 @@ def test_the_programs_get_a_token(program, broker, github):
     assert f"The token has {len(github.access_tokens[0])} characters" in output
 
 
-def test_the_langgraph_program_survives_an_early_enter(broker, github):
-    text, env = pointed_at(broker, blocks("python")[1])
-    with subprocess.Popen(
-        [sys.executable, "-c", text], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as running:
-        for early in range(3):
+@pytest.mark.parametrize("early", [0, 2])
+def test_the_langgraph_program_calls_an_api_and_survives_an_early_enter(demo, early):
+    [server] = re.findall(r"^agent-auth demo: (\S+) ", demo, re.MULTILINE)
+    [key] = re.findall(r"^API key:\s+(\S+)$", demo, re.MULTILINE)
+    text, env = pointed_at(server, key, blocks("python")[1])
+    with started(text, env) as running:
+        for enters in range(early + 1):
             [url] = re.findall(r"Please open (\S+)$", running.stdout.readline(), re.MULTILINE)
-            if early < 2:
+            if enters < early:
                 running.stdin.write("\n")
                 running.stdin.flush()
-        assert browse(url).status_code == 200
+        with browser() as tab:
+            assert press(tab, walk(tab, url), "Approve").status_code == 200
         output, _ = running.communicate("\n", timeout=60)
     assert running.returncode == 0
-    assert f"The token has {len(github.access_tokens[0])} characters" in output
+    assert "Your documents: Travel plan, Budget of the team" in output

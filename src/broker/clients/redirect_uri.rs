@@ -67,7 +67,8 @@ fn host(url: &Url) -> Option<&str> {
 }
 
 /// Whether the host is a loopback address, or the name of one.
-fn is_this_machine(url: &Url) -> bool {
+#[must_use]
+pub fn is_this_machine(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => {
             let name = name.trim_end_matches('.');

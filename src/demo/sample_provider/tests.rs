@@ -2,7 +2,7 @@
 //! Owns what the cases share: a browser and a client in one.
 //! Must not know how it remembers.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use axum::Router;
 use axum::body::Body;
@@ -13,8 +13,10 @@ use tower::ServiceExt as _;
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use super::SampleProvider;
+use super::client::{Client, SampleProvider};
 
+mod api;
+mod apps;
 mod authorization;
 mod token;
 
@@ -70,8 +72,14 @@ fn basic_header() -> String {
 
 impl Browser {
     fn new() -> Self {
-        let provider = SampleProvider::new(CLIENT_ID.to_owned(), SECRET.into(), REDIRECT_URI.to_owned());
-        Self { router: provider.router() }
+        let provider = SampleProvider::new("http://127.0.0.1:8080/host-oauth-callback/".to_owned());
+        provider.register(Client {
+            id: CLIENT_ID.to_owned(),
+            secret: SECRET.into(),
+            name: "Some <app>".to_owned(),
+            redirect_uri: REDIRECT_URI.to_owned(),
+        });
+        Self { router: Arc::new(provider).router() }
     }
 
     async fn send(&self, request: Request<Body>) -> Answered {
@@ -143,7 +151,11 @@ impl Browser {
     }
 
     async fn me(&self, access_token: &str) -> Answered {
-        let request = Request::get("/me").header("authorization", format!("Bearer {access_token}"));
+        self.call("/me", access_token).await
+    }
+
+    async fn call(&self, path: &str, access_token: &str) -> Answered {
+        let request = Request::get(path).header("authorization", format!("Bearer {access_token}"));
         self.send(request.body(Body::empty()).unwrap()).await
     }
 }

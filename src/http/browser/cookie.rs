@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 /// A cookie of ours.
-pub(in crate::http) struct Cookie {
+pub(crate) struct Cookie {
     /// Browsers accept a cookie of this name only from this very host, over https (RFC 6265bis section 4.1.3.2): no other
     /// subdomain can plant one.
     name: &'static str,
@@ -19,8 +19,7 @@ pub(in crate::http) struct Cookie {
 /// What a consent is bound to.
 const BROWSER: Cookie = Cookie { name: "__Host-agent-auth", plain_name: "agent-auth" };
 /// The session of the console.
-pub(in crate::http) const CONSOLE: Cookie =
-    Cookie { name: "__Host-agent-auth-console", plain_name: "agent-auth-console" };
+pub(crate) const CONSOLE: Cookie = Cookie { name: "__Host-agent-auth-console", plain_name: "agent-auth-console" };
 /// The session of a connect link.
 pub(in crate::http) const PERSON: Cookie = Cookie { name: "__Host-agent-auth-person", plain_name: "agent-auth-person" };
 const RANDOM_BYTES: usize = 32;
@@ -58,7 +57,7 @@ pub(super) fn set_cookie(value: &SecretString, public_url: &str, max_age: i64) -
 }
 
 /// The header that sets this cookie for `max_age` seconds; with zero, the one that deletes it.
-pub(in crate::http) fn set_cookie_of(
+pub(crate) fn set_cookie_of(
     cookie: &Cookie,
     value: &SecretString,
     public_url: &str,
@@ -74,7 +73,7 @@ pub(in crate::http) fn set_cookie_of(
 
 /// Whether a form was sent from a page of this server. `Sec-Fetch-Site` cannot be set by a page; where it is absent (older
 /// browsers, and plain http), `Origin` must be ours.
-pub(in crate::http) fn is_same_origin(headers: &HeaderMap, public_url: &str) -> bool {
+pub(crate) fn is_same_origin(headers: &HeaderMap, public_url: &str) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let own = Url::parse(public_url).map(|url| url.origin().ascii_serialization());
     match (text("sec-fetch-site"), text("origin")) {

@@ -5,7 +5,7 @@
 pub mod callback;
 pub mod client_metadata;
 pub mod connect;
-pub(in crate::http) mod cookie;
+pub(crate) mod cookie;
 pub mod key_entry;
 pub mod pages;
 pub mod start;

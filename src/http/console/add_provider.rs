@@ -137,6 +137,11 @@ fn draft(form: &AnyForm, entry: &Entry) -> ProviderDraft {
     }
 }
 
+/// Whether the provider's page for developers can be opened from here: it is on the web, or is that of the demo.
+fn is_link(console: &str, public_url: &str) -> bool {
+    (console.starts_with("https://") || console.starts_with(&format!("{public_url}/"))) && !console.contains('{')
+}
+
 impl FormPage {
     /// The form for an entry; filled in as it was sent, without the secret.
     fn new(app: &App, session: &Session, entry: &Entry, sent: Option<&AnyForm>, problem: Option<String>) -> Self {
@@ -147,7 +152,7 @@ impl FormPage {
             template: entry.name.clone(),
             display_name: entry.display_name.clone(),
             confirmed: entry.confirmed,
-            console: entry.console.clone().filter(|console| console.starts_with("https://") && !console.contains('{')),
+            console: entry.console.clone().filter(|console| is_link(console, &app.broker.public_url)),
             steps: entry.steps(&redirect_uri),
             provider_id: field("provider_id").unwrap_or_else(|| entry.name.clone()),
             client_id: field("client_id").unwrap_or_default(),

@@ -11,7 +11,7 @@ pub(in crate::http) mod form;
 mod frame;
 pub mod keys;
 pub mod overview;
-pub(in crate::http) mod page;
+pub(crate) mod page;
 pub mod providers;
 pub mod requests;
 pub mod revoke_many;

@@ -13,11 +13,11 @@ use axum::{
 use crate::http::browser::pages::render::{headers_with_style, source_of};
 
 /// The stylesheet that the layout inlines. The policy admits exactly these bytes.
-pub(in crate::http) const STYLE: &str = include_str!("style.css");
+pub(crate) const STYLE: &str = include_str!("style.css");
 static STYLE_SOURCE: LazyLock<String> = LazyLock::new(|| source_of(STYLE));
 
 /// A page, with its headers.
-pub(in crate::http) fn show(status: StatusCode, page: &impl Template) -> Response {
+pub(crate) fn show(status: StatusCode, page: &impl Template) -> Response {
     let Ok(body) = page.render() else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let mut headers = headers_with_style(&STYLE_SOURCE, "'self'");
     // Without the origin in it, a browser that sends no Sec-Fetch-Site could not be distinguished from another site.

@@ -9,7 +9,7 @@ async fn the_consent_page_names_client_person_and_scopes() {
     let page = Browser::new().authorize(&[("scope", Some("profile x<script>"))]).await;
     assert_eq!(page.status, StatusCode::OK);
     for text in
-        ["agent-auth demo", "Sam Sample", "sam@example.com", "See your name", "x&#60;script&#62;", "Approve", "Deny"]
+        ["Some &#60;app&#62;", "Sam Sample", "sam@example.com", "See your name", "x&#60;script&#62;", "Approve", "Deny"]
     {
         assert!(page.body.contains(text), "{text}");
     }
