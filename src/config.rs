@@ -251,7 +251,7 @@ impl Settings {
                 "has no effect without AGENT_AUTH_IDENTITY=langsmith; set that, or remove this setting",
             );
         }
-        single_sign_on::check(self).map_err(|(key, problem)| ConfigError(format!("{}: {problem}", variable(key))))?;
+        self.check_single_sign_on().map_err(|(key, problem)| ConfigError(format!("{}: {problem}", variable(key))))?;
         if !["none", "session", "transaction"].contains(&self.database_pooler.as_str()) {
             return refuse("database_pooler", "expected `none`, `session` or `transaction`");
         }

@@ -7,54 +7,56 @@ use super::Settings;
 /// The setting that is wrong, and what to do.
 type Problem = (&'static str, String);
 
-/// Checks that all settings are there if one is.
-pub(super) fn check(settings: &Settings) -> Result<(), Problem> {
-    let given = [
-        ("console_oidc_client_id", settings.console_oidc_client_id.is_some()),
-        ("console_oidc_client_secret", settings.console_oidc_client_secret.is_some()),
-        ("console_oidc_admin_groups", has_entry(&settings.console_oidc_admin_groups)),
-        ("console_oidc_viewer_groups", has_entry(&settings.console_oidc_viewer_groups)),
-        ("console_oidc_organization", settings.console_oidc_organization.is_some()),
-        ("console_oidc_workspace", settings.console_oidc_workspace.is_some()),
-    ];
-    let is_given = |name: &str| given.iter().any(|(key, is_given)| *key == name && *is_given);
-    if settings.console_oidc_issuer.is_none() {
-        return match given.iter().find(|(_, is_given)| *is_given) {
-            Some((key, _)) => Err((key, needs("AGENT_AUTH_CONSOLE_OIDC_ISSUER"))),
-            None => Ok(()),
-        };
-    }
-    if settings.console == "off" {
-        return Err(("console_oidc_issuer", needs("AGENT_AUTH_CONSOLE=on")));
-    }
-    for key in ["console_oidc_client_id", "console_oidc_client_secret"] {
-        if !is_given(key) {
-            return Err((key, "required with AGENT_AUTH_CONSOLE_OIDC_ISSUER: what the provider gave you".into()));
+impl Settings {
+    /// Checks that all settings are there if one is.
+    pub(super) fn check_single_sign_on(&self) -> Result<(), Problem> {
+        let given = [
+            ("console_oidc_client_id", self.console_oidc_client_id.is_some()),
+            ("console_oidc_client_secret", self.console_oidc_client_secret.is_some()),
+            ("console_oidc_admin_groups", has_entry(&self.console_oidc_admin_groups)),
+            ("console_oidc_viewer_groups", has_entry(&self.console_oidc_viewer_groups)),
+            ("console_oidc_organization", self.console_oidc_organization.is_some()),
+            ("console_oidc_workspace", self.console_oidc_workspace.is_some()),
+        ];
+        let is_given = |name: &str| given.iter().any(|(key, is_given)| *key == name && *is_given);
+        if self.console_oidc_issuer.is_none() {
+            return match given.iter().find(|(_, is_given)| *is_given) {
+                Some((key, _)) => Err((key, needs("AGENT_AUTH_CONSOLE_OIDC_ISSUER"))),
+                None => Ok(()),
+            };
         }
-    }
-    if !is_given("console_oidc_admin_groups") && !is_given("console_oidc_viewer_groups") {
-        let problem =
-            "without any group nobody could sign in; name one here or in AGENT_AUTH_CONSOLE_OIDC_VIEWER_GROUPS";
-        return Err(("console_oidc_admin_groups", problem.into()));
-    }
-    for (key, other) in [
-        ("console_oidc_organization", "console_oidc_workspace"),
-        ("console_oidc_workspace", "console_oidc_organization"),
-    ] {
-        if is_given(key) && !is_given(other) {
-            return Err((other, format!("required with AGENT_AUTH_{}", key.to_uppercase())));
+        if self.console == "off" {
+            return Err(("console_oidc_issuer", needs("AGENT_AUTH_CONSOLE=on")));
         }
+        for key in ["console_oidc_client_id", "console_oidc_client_secret"] {
+            if !is_given(key) {
+                return Err((key, "required with AGENT_AUTH_CONSOLE_OIDC_ISSUER: what the provider gave you".into()));
+            }
+        }
+        if !is_given("console_oidc_admin_groups") && !is_given("console_oidc_viewer_groups") {
+            let problem =
+                "without any group nobody could sign in; name one here or in AGENT_AUTH_CONSOLE_OIDC_VIEWER_GROUPS";
+            return Err(("console_oidc_admin_groups", problem.into()));
+        }
+        for (key, other) in [
+            ("console_oidc_organization", "console_oidc_workspace"),
+            ("console_oidc_workspace", "console_oidc_organization"),
+        ] {
+            if is_given(key) && !is_given(other) {
+                return Err((other, format!("required with AGENT_AUTH_{}", key.to_uppercase())));
+            }
+        }
+        if !self.console_oidc_scopes.split(' ').any(|scope| scope == "openid") {
+            return Err((
+                "console_oidc_scopes",
+                "expected `openid` among the scopes, which are separated by spaces".into(),
+            ));
+        }
+        if self.console_oidc_groups_claim.trim().is_empty() {
+            return Err(("console_oidc_groups_claim", "expected the name of a claim, such as `groups`".into()));
+        }
+        Ok(())
     }
-    if !settings.console_oidc_scopes.split(' ').any(|scope| scope == "openid") {
-        return Err((
-            "console_oidc_scopes",
-            "expected `openid` among the scopes, which are separated by spaces".into(),
-        ));
-    }
-    if settings.console_oidc_groups_claim.trim().is_empty() {
-        return Err(("console_oidc_groups_claim", "expected the name of a claim, such as `groups`".into()));
-    }
-    Ok(())
 }
 
 fn needs(other: &str) -> String {
@@ -80,13 +82,13 @@ mod tests {
     }
 
     fn refused(settings: &Settings) -> &'static str {
-        check(settings).unwrap_err().0
+        settings.check_single_sign_on().unwrap_err().0
     }
 
     #[test]
     fn the_settings_are_of_use_together() {
-        assert_eq!(check(&complete()), Ok(()));
-        assert_eq!(check(&Settings::default()), Ok(()));
+        assert_eq!(complete().check_single_sign_on(), Ok(()));
+        assert_eq!(Settings::default().check_single_sign_on(), Ok(()));
         let alone = Settings { console_oidc_issuer: None, ..complete() };
         assert_eq!(refused(&alone), "console_oidc_client_id");
         let viewers = Settings { console_oidc_viewer_groups: "staff".into(), ..Settings::default() };

@@ -13,11 +13,14 @@ use url::Url;
 use uuid::Uuid;
 
 use super::langsmith::SettingError;
-pub use crate::oauth::openid::OpenIdError;
+pub use crate::oauth::openid::error::OpenIdError;
 use crate::{
     config::Settings,
     model::{api_key::Role, console_person::ConsolePerson, subject::Tenant},
-    oauth::openid::{Attempt, OpenIdProvider, id_token::Claims},
+    oauth::openid::{
+        id_token::Claims,
+        provider::{Attempt, OpenIdProvider},
+    },
     outbound::{address::AddressGuard, client::Outbound},
 };
 

@@ -2,18 +2,22 @@
 //! Owns: what must be right in them, how long they are kept, and how often they are read at most.
 //! Must not know: what is verified with a key.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::header::ACCEPT;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
+use tokio::sync::Mutex;
 use url::Url;
 
-use super::{OpenIdError, OpenIdProvider, keys::Key};
+use super::{error::OpenIdError, keys::Key};
 use crate::{
     model::{client::ClientAuthentication, failure::FailureKind},
-    outbound::client::CallError,
+    outbound::client::{CallError, Outbound},
     telemetry::metrics::Endpoint,
 };
 
@@ -26,9 +30,18 @@ const FAILED_FOR: TimeDelta = TimeDelta::seconds(5);
 /// No provider publishes more.
 const KEYS_MAX: usize = 100;
 
+/// The documents of one provider.
+pub(super) struct Documents {
+    outbound: Outbound,
+    issuer: String,
+    /// The lock is held while a document is read, so it is read once for all who need it.
+    known: Mutex<Known>,
+    is_failing: AtomicBool,
+}
+
 /// What was read, and when.
 #[derive(Default)]
-pub(super) struct Known {
+struct Known {
     metadata: Option<(DateTime<Utc>, Metadata)>,
     keys: Option<(DateTime<Utc>, Keys)>,
     failure: Option<(DateTime<Utc>, OpenIdError)>,
@@ -65,7 +78,17 @@ struct KeySet {
     keys: Vec<Value>,
 }
 
-impl OpenIdProvider {
+impl Documents {
+    /// Those of the provider with this issuer. Nothing is requested yet.
+    pub(super) fn new(outbound: Outbound, issuer: String) -> Self {
+        Self { outbound, issuer, known: Mutex::default(), is_failing: AtomicBool::default() }
+    }
+
+    /// The issuer.
+    pub(super) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
     /// The provider's metadata.
     pub(super) async fn metadata(&self, now: DateTime<Utc>) -> Result<Metadata, OpenIdError> {
         let mut known = self.known.lock().await;
@@ -159,6 +182,23 @@ impl OpenIdProvider {
         }
         serde_json::from_slice(&answer.body)
             .map_err(|_| unusable(&format!("the identity provider's {what} are not the JSON that is expected")))
+    }
+
+    /// Says once in the log that the provider cannot be used, and once that it can again.
+    fn note(&self, failure: Option<&OpenIdError>) {
+        let was_failing = self.is_failing.swap(failure.is_some(), Ordering::Relaxed);
+        match failure {
+            Some(error) if !was_failing => {
+                tracing::warn!(
+                    event = "openid.unavailable", %error,
+                    "the identity provider of the console cannot be used; nobody can sign in there until it can"
+                );
+            }
+            None if was_failing => {
+                tracing::info!(event = "openid.available", "the identity provider of the console can be used again");
+            }
+            _ => {}
+        }
     }
 }
 
