@@ -123,12 +123,7 @@ impl Documents {
         {
             return Ok(metadata.clone());
         }
-        // All who wait for the lock would ask a provider that does not respond, one after the other.
-        if let Some((at, failure)) = &known.failure
-            && is_within(FAILED_FOR, *at, now)
-        {
-            return Err(failure.clone());
-        }
+        check_failure(known, now)?;
         let place = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
         let place = Url::parse(&place).map_err(|_| unusable("the issuer is not a URL"));
         let read = match place {
@@ -138,23 +133,16 @@ impl Documents {
             },
             Err(error) => Err(error),
         };
-        self.note(read.as_ref().err());
-        match read {
-            Ok(metadata) => {
-                known.metadata = Some((now, metadata.clone()));
-                known.failure = None;
-                Ok(metadata)
-            }
-            Err(failure) => {
-                known.failure = Some((now, failure.clone()));
-                Err(failure)
-            }
-        }
+        let metadata = self.noted(known, read, now)?;
+        known.metadata = Some((now, metadata.clone()));
+        Ok(metadata)
     }
 
     async fn read_keys(&self, known: &mut Known, now: DateTime<Utc>) -> Result<Keys, OpenIdError> {
         let metadata = self.current_metadata(known, now).await?;
-        let KeySet { keys } = self.read(&metadata.jwks_uri, "keys", now).await?;
+        check_failure(known, now)?;
+        let read = self.read(&metadata.jwks_uri, "keys", now).await;
+        let KeySet { keys } = self.noted(known, read, now)?;
         // Keys of a kind that is not known here are for others.
         let keys = keys.into_iter().take(KEYS_MAX).filter_map(|key| serde_json::from_value(key).ok());
         let keys: Keys = Arc::new(keys.collect());
@@ -184,21 +172,31 @@ impl Documents {
             .map_err(|_| unusable(&format!("the identity provider's {what} are not the JSON that is expected")))
     }
 
-    /// Says once in the log that the provider cannot be used, and once that it can again.
-    fn note(&self, failure: Option<&OpenIdError>) {
-        let was_failing = self.is_failing.swap(failure.is_some(), Ordering::Relaxed);
-        match failure {
-            Some(error) if !was_failing => {
+    /// Remembers a failure for a moment, and says in the log once that the provider cannot be used, and once that it can again.
+    fn noted<T>(&self, known: &mut Known, read: Result<T, OpenIdError>, now: DateTime<Utc>) -> Result<T, OpenIdError> {
+        let was_failing = self.is_failing.swap(read.is_err(), Ordering::Relaxed);
+        known.failure = read.as_ref().err().map(|error| (now, error.clone()));
+        match &read {
+            Err(error) if !was_failing => {
                 tracing::warn!(
                     event = "openid.unavailable", %error,
                     "the identity provider of the console cannot be used; nobody can sign in there until it can"
                 );
             }
-            None if was_failing => {
+            Ok(_) if was_failing => {
                 tracing::info!(event = "openid.available", "the identity provider of the console can be used again");
             }
             _ => {}
         }
+        read
+    }
+}
+
+/// The failure of a moment ago: all who wait for the lock would ask a provider that does not respond, one after the other.
+fn check_failure(known: &Known, now: DateTime<Utc>) -> Result<(), OpenIdError> {
+    match &known.failure {
+        Some((at, failure)) if is_within(FAILED_FOR, *at, now) => Err(failure.clone()),
+        _ => Ok(()),
     }
 }
 

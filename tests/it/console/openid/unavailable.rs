@@ -15,6 +15,7 @@ both_databases! {
     metadata_and_keys_are_read_once_for_an_hour,
     a_provider_that_is_another_than_the_configured_one_is_not_used,
     a_provider_that_fails_is_said_and_asked_again_later,
+    keys_that_cannot_be_read_sign_nobody_in_and_are_asked_for_again_later,
     a_provider_that_fails_at_the_token_endpoint_is_no_failed_sign_in,
     the_secret_is_in_the_body_if_the_provider_wants_it_there,
 }
@@ -86,6 +87,22 @@ async fn a_provider_that_fails_is_said_and_asked_again_later(app: WithIdentityPr
     app.provider.show(METADATA, Reply::text("text/plain", "broken").status(500));
     app.advance(3601);
     browser.open(&format!("{PUBLIC_URL}/console")).await.expect_html(200);
+}
+
+async fn keys_that_cannot_be_read_sign_nobody_in_and_are_asked_for_again_later(app: WithIdentityProvider) {
+    let browser = Browser::new(&app);
+    for wrong in [Reply::json(json!({})).status(500), Reply::json(json!({"keys": "none"})), Reply::flood(1024 * 1024)] {
+        let before = app.asked(KEYS);
+        app.provider.show(KEYS, wrong);
+        for _ in 0..2 {
+            let answer = app.sign_in(&browser, json!({})).await;
+            assert!(answer.status.is_server_error() && answer.text().contains("cannot be used at the moment"));
+        }
+        assert_eq!(app.asked(KEYS), before + 1);
+        app.advance(6);
+    }
+    app.provider.show(KEYS, Reply::json(json!({"keys": [app.key.published()]})));
+    is_in(&app.sign_in(&browser, json!({})).await);
 }
 
 async fn a_provider_that_fails_at_the_token_endpoint_is_no_failed_sign_in(app: WithIdentityProvider) {
