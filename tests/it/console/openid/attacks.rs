@@ -33,7 +33,10 @@ both_databases! {
     failed_sign_ins_are_throttled_and_audited,
 }
 
-/// Comes back with this ID token, which must not sign anybody in.
+/// What is wrong, and the ID token made of right claims.
+type Forgery<'f> = (&'static str, Box<dyn Fn(&Value) -> String + 'f>);
+
+/// Nobody is signed in.
 #[track_caller]
 fn is_refused(what: &str, answer: &crate::support::answer::Answer, browser: &Browser) {
     let page = answer.expect_html(401);
@@ -91,7 +94,6 @@ async fn an_id_token_that_is_not_signed_by_the_provider_signs_nobody_in(database
         mac.update(signed.as_bytes());
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
     };
-    type Forgery<'f> = (&'static str, Box<dyn Fn(&Value) -> String + 'f>);
     let point = [URL_SAFE_NO_PAD.decode(public["x"].as_str().unwrap()).unwrap(), vec![4]].concat();
     let forgeries: Vec<Forgery<'_>> = vec![
         ("alg none", Box::new(|claims| format!("{}.", unsigned(&json!({"alg": "none"}), claims)))),
