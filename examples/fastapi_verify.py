@@ -24,11 +24,13 @@ RETURN_URL = f"{APP_URL}/connected"
 @asynccontextmanager
 async def set_up(_):
     """An administrator does this once for the provider, or for all of them with CONSENT=verify."""
-    options = {"consent": "verify", "return_urls": [RETURN_URL]}
     url = f"{client.api_url}/v2/auth/providers/sample"
     async with httpx.AsyncClient(headers={"x-api-key": client.api_key}) as http:
-        (await http.patch(url, json=options)).raise_for_status()
-    yield
+        before = (await http.get(url)).raise_for_status().json()
+        (await http.patch(url, json={"consent": "verify", "return_urls": [RETURN_URL]})).raise_for_status()
+        yield
+        # Only because the other examples use the same provider.
+        await http.patch(url, json={name: before[name] for name in ("consent", "return_urls")})
 
 
 app = FastAPI(lifespan=set_up)

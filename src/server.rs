@@ -88,7 +88,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Arc<App>>
     record_start(&broker).await?;
     let remember = Duration::from_secs(broker.settings.api_key_cache_seconds);
     let api_keys = ApiKeys::new(broker.store().clone(), remember);
-    let waiting_places = Semaphore::new(waiting_places(connections_max));
+    let waiting_places = Arc::new(Semaphore::new(waiting_places(connections_max)));
     let leaving = Arc::new(AtomicBool::new(false));
     let app = App { broker, api_keys, langsmith, openid, limits, cors, leaving, connections_max, waiting_places };
     let _ = METRICS.database.set(database_kind(&app.broker));

@@ -13,7 +13,7 @@ use super::{api_key::TenantArgs, named::named};
 use crate::{
     broker::{
         context::Broker,
-        webhooks::{self, signature},
+        webhooks::{self, Replayed, signature},
     },
     clock::Clock,
     config::Settings,
@@ -22,7 +22,6 @@ use crate::{
         subject::Tenant,
         webhook::{DeliveryState, DeliverySummary, EventType, Webhook},
     },
-    store::webhooks::deliveries::Replayed,
     terminal::{explain, print},
 };
 

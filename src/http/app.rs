@@ -33,5 +33,5 @@ pub struct App {
     pub connections_max: usize,
     /// The places of those who wait for a consent. A few connections fewer, so that others are still served when all of
     /// them are taken.
-    pub waiting_places: Semaphore,
+    pub waiting_places: Arc<Semaphore>,
 }

@@ -196,6 +196,18 @@ impl Caller {
         if is_known { Ok(()) } else { Err(denied(self, Outside::OwnKeys)) }
     }
 
+    /// Checks that the caller may see what is reported of the whole workspace, which no limit narrows.
+    pub fn sees_every_event(&self) -> Result<(), ApiError> {
+        self.oversees_the_workspace()?;
+        if self.limits.is_none() { Ok(()) } else { Err(denied(self, Outside::Everyone)) }
+    }
+
+    /// Checks that the caller may say where that is sent.
+    pub fn administers_webhooks(&self) -> Result<(), ApiError> {
+        self.needs(Permission::Administer)?;
+        self.sees_every_event()
+    }
+
     /// Checks that the caller may read the audit log, which no limit narrows.
     pub fn reads_the_audit_log(&self) -> Result<(), ApiError> {
         self.needs(Permission::Administer)?;

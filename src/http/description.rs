@@ -2,12 +2,15 @@
 //! Owns: what all operations have in common: the keys of callers, their headers, and the errors.
 //! Must not know: what an operation does, and which errors are its own. Each says so itself.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
 use utoipa::{
     OpenApi,
     openapi::{
         ContentBuilder, InfoBuilder, License, OpenApi as Document, Ref, RefOr, Required, ResponseBuilder, Server,
         path::{Operation, ParameterBuilder, ParameterIn},
-        schema::{ObjectBuilder, Type},
+        schema::{ObjectBuilder, Schema, Type},
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
@@ -47,24 +50,14 @@ const STATUSES: [(&str, &str, &[&str]); 18] = [
     ("413", "The body is larger than 256 KiB", &["payload_too_large"]),
     ("414", "The path and the query are longer than 16 KiB", &["uri_too_long"]),
     ("422", "The request has faults; `detail` lists them all", &[]),
-    (
-        "429",
-        "More than the limits allow",
-        &[
-            "rate_limited",
-            "too_many_failed_keys",
-            "too_many_waits",
-            "too_many_pending_requests",
-            "too_many_discoveries",
-        ],
-    ),
+    ("429", "More than the limits allow", &["rate_limited", "too_many_failed_keys"]),
     ("431", "The headers are too large or too many", &["headers_too_large"]),
     ("500", "A bug, or a stored secret that cannot be decrypted; the server's log has details", &["internal_error"]),
     ("502", "The provider refuses, or its response cannot be used", &["provider_error", "provider_misconfigured"]),
     (
         "503",
         "Something that this server depends on is unavailable",
-        &["database_unavailable", "audit_unavailable", "identity_unavailable"],
+        &["database_unavailable", "audit_unavailable", "encryption_unavailable", "identity_unavailable"],
     ),
     ("504", "The provider does not respond in time", &["provider_timeout"]),
 ];
@@ -76,6 +69,9 @@ const PROVIDER_UNAVAILABLE: &str = "The provider is down or limits requests (`pr
                                     this server depends on is unavailable";
 /// Further errors of those that read a body.
 const WITH_BODY: [&str; 3] = ["408", "413", "422"];
+
+/// What the schemas of responses look like, by their names. Those of requests are beside their fields.
+const EXAMPLES: &str = include_str!("examples.json");
 
 /// Adds what the operations have in common.
 pub(super) fn complete(mut document: Document) -> Document {
@@ -89,6 +85,14 @@ pub(super) fn complete(mut document: Document) -> Document {
     let components = document.components.get_or_insert_default();
     for (name, scheme) in SCHEMES.into_iter().zip(schemes()) {
         components.add_security_scheme(name, scheme);
+    }
+    let examples: BTreeMap<String, Value> = serde_json::from_str(EXAMPLES).unwrap_or_default();
+    for (name, example) in examples {
+        match components.schemas.get_mut(&name) {
+            Some(RefOr::T(Schema::Object(schema))) => schema.example = Some(example),
+            Some(RefOr::T(Schema::AllOf(schema))) => schema.example = Some(example),
+            _ => {}
+        }
     }
     document.security = Some(SCHEMES.map(|name| SecurityRequirement::new(name, Vec::<String>::new())).to_vec());
     for item in document.paths.paths.values_mut() {

@@ -42,8 +42,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use self::{
     api::{
-        admin_tokens, audit, authenticate, confirm, connect_links, connections, finalize, mcp, providers, token_state,
-        tokens, wait,
+        admin_tokens, audit, authenticate, confirm, connect_links, connections, events, finalize, mcp, providers,
+        token_state, tokens, wait, webhooks,
     },
     app::App,
     browser::{callback, client_metadata, connect, key_entry, start},
@@ -79,6 +79,13 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit::list))
         .routes(routes!(admin_tokens::list))
         .routes(routes!(admin_tokens::get, admin_tokens::delete))
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::delete))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::enable))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::replay))
+        .routes(routes!(events::follow))
 }
 
 /// The whole server.

@@ -134,6 +134,19 @@ impl Report {
     }
 }
 
+/// A report that is kept for those who follow the events of its workspace.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct ReportedEvent {
+    /// The number of the audit event in its organization's log.
+    pub sequence: i64,
+    /// The type of the event.
+    pub event: String,
+    /// What it says: the body that webhooks are sent.
+    pub payload: String,
+    /// When it happened.
+    pub at: DateTime<Utc>,
+}
+
 /// The body of the request that tests a webhook.
 #[must_use]
 pub fn test_payload(webhook: &Webhook, now: DateTime<Utc>) -> String {

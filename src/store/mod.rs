@@ -34,6 +34,7 @@ mod pooler;
 pub mod postgres;
 mod providers;
 mod reads;
+mod reported_events;
 pub mod revocations;
 mod seal;
 mod sealed_rows;

@@ -171,6 +171,21 @@ def test_plain_typescript_gets_a_token_after_one_consent(demo, approve, typescri
     assert "You are Sam Sample" in program.end()
 
 
+def test_the_typescript_readmes_commands_lead_from_an_archive_to_a_token(demo, approve, tmp_path):
+    block = re.search(r"^```sh\n(.*?)^```", (CLIENT / "README.md").read_text(), re.MULTILINE | re.DOTALL)[1]
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    pack(repository)
+    lines = block.replace("http://127.0.0.1:8080", demo.url).replace("paste-the-key-here", demo.key).splitlines()
+    # The one line that is not run as it is: it would build in the tree, where other tests build too.
+    [packing] = [line for line in lines if "npm pack" in line]
+    assert packing == "(cd clients/typescript && npm ci && npm pack --pack-destination ../..)"
+    lines.remove(packing)
+    program = Program("bash", "-ec", "\n".join(lines), cwd=repository, env=demo.environment)
+    approve(program.until(PLEASE_OPEN)[1])
+    assert re.search(r"The token has \d+ characters", program.end())
+
+
 def test_langgraph_js_survives_an_early_enter(demo, approve, typescript):
     graph_program(Program(NODE, "langgraph.ts", cwd=typescript, env=demo.environment), approve)
 

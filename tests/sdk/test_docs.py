@@ -52,6 +52,14 @@ def test_every_section_is_in_the_table_of_contents(page):
     assert contents == sections
 
 
+def test_the_readme_lists_every_document_once():
+    listed = re.findall(r"^- \[[^\]]*\]\((docs/\w+\.md)\)", prose(ROOT / "README.md"), re.MULTILINE)
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    # The catalogue is named beside the providers.
+    assert len(listed) == len(set(listed))
+    assert pages - set(listed) == {"docs/catalogue.md"}
+
+
 def test_the_settings_are_those_of_the_program():
     defaults = tomllib.loads((ROOT / "config/default.toml").read_text())
     secrets = set(re.findall(r"\[secret\]\n(\w+) =", (ROOT / "config/default.toml").read_text()))

@@ -68,6 +68,20 @@ test("a wait goes on when the server restarts", async () => {
   assert.deepEqual(requests.map(({ url }) => url), Array(2).fill("/v2/auth/wait/id?timeout=25"));
 });
 
+test("a wait goes on when a proxy cannot reach the server", async () => {
+  const proxy = [[502, {}, "<html>"], [504, {}, "<html>"], [503, { "retry-after": "0.1" }, "Down"]];
+  const { client } = await scripted([...proxy, [200, {}, { status: "completed", token: "t" }]]);
+  assert.deepEqual(await client.waitForCompletion("id"), { status: "completed", token: "t" });
+});
+
+test("whatever the answer is, the error is one of this package", async () => {
+  const odd = [[422, {}, { detail: [{ msg: "Odd" }, null] }], [200, {}, "null"], [200, {}, "{}"]];
+  const { client } = await scripted(odd);
+  await assert.rejects(client.listTokens(), { status: 422, message: "HTTP 422: Odd; null" });
+  await assert.rejects(client.listTokens(), (error) => error instanceof AgentAuthError && /is not a JSON/.test(error.message));
+  await assert.rejects(client.listTokens(), (error) => error instanceof AgentAuthError && /not a list/.test(error.message));
+});
+
 test("a server that does not answer is an error", async () => {
   const { client } = await scripted(["silence"], { requestTimeout: 0.2 });
   await assert.rejects(client.listTokens(), (error) => {
@@ -80,7 +94,7 @@ test("a server that does not answer is an error", async () => {
 test("a redirect is not followed, and another site is recognized", async () => {
   const { client, requests } = await scripted([[308, { location: "https://auth.example.com/" }, ""], [200, {}, "<html>"]]);
   await assert.rejects(client.listTokens(), { status: 308, message: /redirected to https:\/\/auth\.example\.com\// });
-  await assert.rejects(client.listTokens(), (error) => error instanceof AgentAuthError && /is not JSON/.test(error.message));
+  await assert.rejects(client.listTokens(), (error) => error instanceof AgentAuthError && /is not a JSON/.test(error.message));
   assert.equal(requests.length, 2);
 });
 

@@ -2,6 +2,7 @@
 
 import json
 
+import jsonschema_rs
 import pytest
 from openapi_spec_validator import validate
 
@@ -26,6 +27,38 @@ def folder(tmp_path_factory):
 
 def test_a_validator_accepts_it(folder):
     validate(json.loads((folder / "openapi.json").read_text()))
+
+
+def test_every_response_has_an_example_and_every_example_fits_its_schema(folder):
+    description = json.loads((folder / "openapi.json").read_text())
+    schemas = description["components"]["schemas"]
+    registry = {"components": {"schemas": schemas}}
+    shown = {name: schema["example"] for name, schema in schemas.items() if "example" in schema}
+    for name, example in shown.items():
+        whole = {"$ref": f"#/components/schemas/{name}", **registry}
+        jsonschema_rs.Draft202012Validator(whole, validate_formats=True).validate(example)
+        assert set(example) <= properties(schemas, schemas[name]), name
+
+    def has_example(schema):
+        reference = schema.get("$ref", "").rpartition("/")[2]
+        inner = schema.get("items") or schema.get("properties", {}).get("data") or {}
+        return reference in shown or bool(inner and has_example(inner)) or bool(reference and has_example(schemas[reference]))
+
+    without = [
+        f"{method} {path}"
+        for path, item in description["paths"].items()
+        for method, operation in item.items()
+        for status, response in operation["responses"].items()
+        if status.startswith("2") and "application/json" in response.get("content", {})
+        and not has_example(response["content"]["application/json"]["schema"])
+    ]
+    assert not without
+
+
+def properties(schemas, schema):
+    if "$ref" in schema:
+        return properties(schemas, schemas[schema["$ref"].rpartition("/")[2]])
+    return set(schema.get("properties", {})).union(*(properties(schemas, part) for part in schema.get("allOf", [])))
 
 
 def test_redoclys_linter_accepts_it(folder):

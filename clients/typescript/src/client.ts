@@ -1,6 +1,6 @@
 // The client: one method for each operation.
 
-import { ConnectionError, ConsentError, WaitTimeoutError } from "./errors.js";
+import { AgentAuthError, ApiError, ConnectionError, ConsentError, WaitTimeoutError } from "./errors.js";
 import { type CallOptions, type ClientOptions, Http, sleep } from "./http.js";
 import { currentGraph } from "./langgraph.js";
 import { toCamelCase, toSnakeCase } from "./names.js";
@@ -120,7 +120,7 @@ export class Client {
     }
   }
 
-  /** One request of a wait; undefined if the server could not be reached: it may be restarting. */
+  /** One request of a wait; undefined if the server could not be reached, also by a proxy: it may be restarting. */
   async #poll(id: string, seconds: number, options: CallOptions, deadline: number): Promise<AuthWaitResponse | undefined> {
     try {
       const path = `${API}/wait/${encodeURIComponent(id)}`;
@@ -130,7 +130,7 @@ export class Client {
       );
       return toCamelCase(answer as object) as AuthWaitResponse;
     } catch (error) {
-      if (!(error instanceof ConnectionError) || Date.now() >= deadline) throw error;
+      if (!isPassing(error) || Date.now() >= deadline) throw error;
       await sleep(1, options.signal);
       return undefined;
     }
@@ -202,12 +202,19 @@ export class Client {
   }
 
   async #list<Body>(request: Parameters<Http["send"]>[0], options?: CallOptions): Promise<Body[]> {
-    return ((await this.#http.send(request, options)) as object[]).map((body) => toCamelCase(body) as Body);
+    const bodies = await this.#http.send(request, options);
+    if (!Array.isArray(bodies)) throw new AgentAuthError(`The answer to GET ${request.path} is not a list.`);
+    return bodies.map((body: object) => toCamelCase(body) as Body);
   }
 }
 
 function providerPath(providerId: string): string {
   return `${API}/providers/${encodeURIComponent(providerId)}`;
+}
+
+/** True for what passes while the server, or a proxy in front of it, restarts. */
+function isPassing(error: unknown): boolean {
+  return error instanceof ConnectionError || (error instanceof ApiError && [502, 503, 504].includes(error.status));
 }
 
 function consentError({ error, errorDescription }: AuthWaitResponse): ConsentError {

@@ -111,11 +111,11 @@ export class Http {
       throw new ConnectionError(`${method} ${url.origin}${url.pathname}: ${why}`, { cause: error });
     }
     if (!response.ok) throw apiError(response, text);
-    try {
-      return JSON.parse(text);
-    } catch {
-      throw new AgentAuthError(`The answer of ${url.origin}${url.pathname} is not JSON. Is \`apiUrl\` the address of agent-auth?`);
-    }
+    const answer = parsed(text);
+    if (answer !== undefined) return answer;
+    throw new AgentAuthError(
+      `The answer of ${url.origin}${url.pathname} is not a JSON object or list. Is \`apiUrl\` the address of agent-auth?`,
+    );
   }
 }
 
@@ -160,16 +160,22 @@ function parsed(text: string): Partial<ErrorBody> | Partial<HttpValidationError>
 
 function explanation(response: Response, detail: ErrorBody["detail"] | HttpValidationError["detail"] | undefined): string {
   if (typeof detail === "string") return detail;
-  if (Array.isArray(detail)) return detail.map(({ loc, msg }) => `${loc.join(".")}: ${msg}`).join("; ");
+  if (Array.isArray(detail)) return detail.map(fault).join("; ");
   const location = response.headers.get("location");
   if (location) return `redirected to ${location}. Set \`apiUrl\` to the address that does not redirect.`;
   return response.statusText || "the answer has no explanation";
 }
 
+/** One fault of a 422, whatever a proxy or another server has made of it. */
+function fault(fault: Partial<HttpValidationError["detail"][number]> | null): string {
+  const at = Array.isArray(fault?.loc) ? `${fault.loc.join(".")}: ` : "";
+  return `${at}${fault?.msg ?? JSON.stringify(fault)}`;
+}
+
 /** RFC 9110, section 10.2.3: a number of seconds, or a date. */
 function retryAfter(header: string | null): number | undefined {
   if (header === null) return undefined;
-  const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
+  const seconds = /^\d+(\.\d+)?$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
   return Number.isNaN(seconds) ? undefined : Math.max(0, seconds);
 }
 

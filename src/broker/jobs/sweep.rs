@@ -1,4 +1,5 @@
-//! Sweeping: expired authorization requests, tokens that died long ago and old webhook deliveries are deleted.
+//! Sweeping: expired authorization requests, tokens that died long ago, old webhook deliveries and old events
+//! are deleted.
 //! Owns: how long they are kept.
 //! Must not know: when this runs.
 
@@ -26,6 +27,9 @@ const DELIVERED_KEPT_FOR: TimeDelta = TimeDelta::days(7);
 /// ... and those whose delivery was given up.
 const GIVEN_UP_KEPT_FOR: TimeDelta = TimeDelta::days(30);
 
+/// How long events can be read again by those who follow the events of a workspace.
+pub const EVENTS_KEPT_FOR: TimeDelta = TimeDelta::days(3);
+
 /// What was deleted, or would be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -35,6 +39,8 @@ pub struct Swept {
     pub dead_tokens: u64,
     /// Webhook deliveries that ended long ago.
     pub webhook_deliveries: u64,
+    /// Events that nobody can read again any more.
+    pub events: u64,
 }
 
 /// Deletes what has expired, unless another process does it at the moment; stops when this process stops. `None`: another
@@ -59,8 +65,10 @@ async fn delete(broker: &Broker) -> Result<Swept, BrokerError> {
         let deliveries = broker.store.delete_old_deliveries(delivered_before, given_up_before, BATCH.into()).await?;
         swept.authorization_requests += requests;
         swept.dead_tokens += dead;
+        let events = broker.store.delete_old_reported_events(now - EVENTS_KEPT_FOR, BATCH.into()).await?;
         swept.webhook_deliveries += deliveries;
-        if requests.max(dead).max(deliveries) < BATCH.into() {
+        swept.events += events;
+        if requests.max(dead).max(deliveries).max(events) < BATCH.into() {
             break;
         }
     }
@@ -70,6 +78,7 @@ async fn delete(broker: &Broker) -> Result<Swept, BrokerError> {
             authorization_requests = swept.authorization_requests,
             dead_tokens = swept.dead_tokens,
             webhook_deliveries = swept.webhook_deliveries,
+            events = swept.events,
             "sweep finished"
         );
     }
@@ -87,6 +96,7 @@ pub async fn count(broker: &Broker) -> Result<Swept, StoreError> {
             None => 0,
         },
         webhook_deliveries: broker.store.count_old_deliveries(delivered_before, given_up_before).await?,
+        events: broker.store.count_old_reported_events(now - EVENTS_KEPT_FOR).await?,
     })
 }
 

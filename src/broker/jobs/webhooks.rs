@@ -16,10 +16,10 @@ use crate::{
         context::Broker,
         error::BrokerError,
         limits::LimitKey,
-        webhooks::{SendError, send, signature},
+        webhooks::{send, signature},
     },
     model::webhook::Webhook,
-    outbound::client::{Answer, CallError},
+    outbound::client::Answer,
     store::{
         error::StoreError,
         webhooks::queue::{Delivery, DeliveryFailure},
@@ -107,7 +107,7 @@ async fn attempt(broker: &Broker, webhook: &Webhook, delivery: Delivery) -> Resu
             fail(broker, webhook, &delivery, failure, retry_after).await
         }
         Err(error) => {
-            let failure = DeliveryFailure { status: None, error: in_words(&error) };
+            let failure = DeliveryFailure { status: None, error: error.in_words() };
             fail(broker, webhook, &delivery, failure, None).await
         }
     }
@@ -146,18 +146,6 @@ async fn fail(
 fn wait_after(attempts: i64) -> Option<Duration> {
     let wait = WAITS.get(usize::try_from(attempts - 1).unwrap_or(0))?;
     Some(Duration::from_secs(*wait).mul_f64(rand::random_range(1.0..1.1)))
-}
-
-fn in_words(error: &SendError) -> String {
-    match error {
-        SendError::Call(CallError::Refused(refusal)) => format!("the URL {refusal}"),
-        SendError::Call(CallError::NotConnected) => "no connection".to_owned(),
-        SendError::Call(CallError::Broken) => "the connection was lost".to_owned(),
-        SendError::Call(CallError::TimedOut) => "no response in time".to_owned(),
-        SendError::Call(CallError::TooLarge) => "the response is too large".to_owned(),
-        SendError::Store(_) => "the secret of the webhook cannot be opened".to_owned(),
-        error => error.to_string(),
-    }
 }
 
 fn count(outcome: WebhookOutcome) {

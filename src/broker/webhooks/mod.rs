@@ -1,4 +1,4 @@
-//! Webhooks: applications that are sent the events of their workspace.
+//! Webhooks: applications that are sent the events of their workspace, or follow them.
 //! Owns: what a webhook may be, and how one message is sent.
 //! Must not know: when deliveries are attempted.
 
@@ -11,15 +11,16 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{context::Broker, error::BrokerError};
+pub use crate::store::webhooks::deliveries::Replayed;
 use crate::{
     model::{
         actor::Act,
         subject::Tenant,
         web_address,
-        webhook::{DeliveryState, DeliverySummary, EventType, Webhook, test_payload},
+        webhook::{DeliveryState, DeliverySummary, EventType, ReportedEvent, Webhook, test_payload},
     },
     outbound::client::{Answer, CallError},
-    store::{error::StoreError, webhooks::deliveries::Replayed},
+    store::error::StoreError,
     telemetry::metrics::Endpoint,
 };
 
@@ -44,6 +45,22 @@ pub enum SendError {
     /// The database failed, or the secret cannot be opened.
     #[error("{0}")]
     Store(#[from] StoreError),
+}
+
+impl SendError {
+    /// The reason, as it is shown with a delivery: without the URL, which the reader knows.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Call(CallError::Refused(refusal)) => format!("the URL {refusal}"),
+            Self::Call(CallError::NotConnected) => "no connection".to_owned(),
+            Self::Call(CallError::Broken) => "the connection was lost".to_owned(),
+            Self::Call(CallError::TimedOut) => "no response in time".to_owned(),
+            Self::Call(CallError::TooLarge) => "the response is too large".to_owned(),
+            Self::Store(_) => "the secret of the webhook cannot be opened".to_owned(),
+            error => error.to_string(),
+        }
+    }
 }
 
 /// Adds a webhook, and returns it with its secret. `events` names the types it is sent; empty: all.
@@ -115,6 +132,22 @@ pub async fn deliveries(
 /// Makes finished deliveries due again, and counts them. What waits for another attempt is due too.
 pub async fn replay(broker: &Broker, webhook: &Webhook, replayed: &Replayed) -> Result<u64, BrokerError> {
     Ok(broker.store.replay_deliveries(webhook, replayed, broker.clock.now()).await?)
+}
+
+/// What was reported of a workspace after the event with that number, oldest first.
+pub async fn events_after(
+    broker: &Broker,
+    tenant: &Tenant,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<ReportedEvent>, BrokerError> {
+    Ok(broker.store.reported_events_after(tenant, after, limit).await?)
+}
+
+/// The number of the last event that was reported of a workspace; 0 if nothing was.
+pub async fn last_event(broker: &Broker, tenant: &Tenant) -> Result<i64, BrokerError> {
+    let last = broker.store.latest_reported_events(tenant, 1).await?;
+    Ok(last.first().map_or(0, |event| event.sequence))
 }
 
 /// Sends a message that says nothing but that it is a test, now and once.

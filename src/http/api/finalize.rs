@@ -70,6 +70,7 @@ pub struct Finalized {
             description = "The state belongs to no pending request that can be completed here (`invalid_state`), or \
                 the request is malformed",
         ),
+        (status = 404, body = ErrorBody),
         (status = 422, body = Faults),
         (status = 502, body = ErrorBody),
     ),

@@ -115,7 +115,7 @@ impl From<StoreError> for NotRecorded {
 }
 
 impl Store {
-    /// Records events in a transaction that does what they say, and reports them to the webhooks of their workspaces. It
+    /// Records events in a transaction that does what they say, and reports them to those who follow their workspaces. It
     /// is the last thing that a transaction does.
     ///
     /// # Errors
@@ -136,18 +136,16 @@ impl Store {
     async fn record_and_report(&self, tx: &mut Tx, organization: &str, events: Vec<Event>) -> Result<(), StoreError> {
         let chain = self.lock_chain(tx, organization).await?;
         let numbers = chain.last.sequence + 1..;
-        let reports: Vec<Numbered> = if chain.has_webhooks {
-            let numbered = numbers
-                .zip(&events)
-                .filter_map(|(sequence, event)| Some(Numbered { report: Report::of(event)?, sequence, at: event.at }));
-            numbered.collect()
-        } else {
-            Vec::new()
-        };
+        let numbered = numbers
+            .zip(&events)
+            .filter_map(|(sequence, event)| Some(Numbered { report: Report::of(event)?, sequence, at: event.at }));
+        let reports: Vec<Numbered> = numbered.collect();
+        let has_webhooks = chain.has_webhooks;
         let recorded: Vec<RecordedEvent> = events.into_iter().map(RecordedEvent::new).collect();
         let fields: Vec<EventFields<'_>> = recorded.iter().map(RecordedEvent::fields).collect();
         append(tx, chain, &fields).await?;
-        if outbox::write(tx, organization, &reports).await? {
+        outbox::write(tx, &reports).await?;
+        if has_webhooks && outbox::write_deliveries(tx, organization, &reports).await? {
             tx.wake_after_commit(Arc::clone(&self.outbox));
         }
         Ok(())

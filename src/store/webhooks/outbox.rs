@@ -1,6 +1,6 @@
 //! The outbox: what is reported is written in the transaction of what it reports.
-//! Owns: which webhooks of an organization get a report, and the statement that writes it.
-//! Must not know: which audit events are reported.
+//! Owns: which webhooks of an organization get a report, and the statements that write it.
+//! Must not know: which audit events are reported, or who follows them.
 
 use std::sync::LazyLock;
 
@@ -69,9 +69,31 @@ struct Addressed<'r> {
     numbered: &'r Numbered,
 }
 
-/// Writes reports of one organization for every webhook that wants them, and returns whether there is one. Called with the
-/// organization's chain locked, so that the numbers are in the order of the commits.
-pub(in crate::store) async fn write(tx: &mut Tx, organization: &str, reports: &[Numbered]) -> Result<bool, StoreError> {
+/// Writes reports of one organization for those who follow its events. Called with the organization's chain locked, so that
+/// the numbers are in the order of the commits: who has read one number has missed none before it.
+pub(in crate::store) async fn write(tx: &mut Tx, reports: &[Numbered]) -> Result<(), StoreError> {
+    for Numbered { report, sequence, at } in reports {
+        tx.query(
+            "INSERT INTO reported_events (organization_id, workspace_id, sequence, event, payload, at)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .within(&report.tenant)
+        .bind(*sequence)
+        .bind(report.kind.as_str().to_owned())
+        .bind(report.payload.clone())
+        .bind(*at)
+        .execute()
+        .await?;
+    }
+    Ok(())
+}
+
+/// Writes reports of one organization for every webhook that wants them, and returns whether there is one.
+pub(in crate::store) async fn write_deliveries(
+    tx: &mut Tx,
+    organization: &str,
+    reports: &[Numbered],
+) -> Result<bool, StoreError> {
     if reports.is_empty() {
         return Ok(false);
     }

@@ -43,6 +43,7 @@ async fn every_key_sees_uses_and_changes_exactly_its_own_at_every_route(app: Tes
     }
     assert_eq!(world.stored(&app).await, before, "what was refused has changed nothing");
     for key in 0..world.keys.len() {
+        has_its_own_webhooks(&mut world, key).await;
         changes_its_own(&mut world, key).await;
     }
     for key in 0..world.keys.len() {
@@ -154,6 +155,55 @@ async fn sees_its_own_events(world: &mut World, key: usize, user: &str) {
     let named: BTreeSet<String> =
         events.iter().filter_map(|event| event["token_id"].as_str()).map(str::to_owned).collect();
     assert!(!named.is_empty() && named.is_disjoint(&others), "{}", world.keys[key].name);
+    let stream = world.get(key, user, "/v2/events", &[], "?after=0&timeout=0").await;
+    assert_eq!(stream.status, 200, "{stream:?}");
+    let stream = stream.text();
+    assert!(others.iter().all(|other| !stream.contains(other)), "{}", world.keys[key].name);
+    let own = world.tokens().find(|token| world.usable(key, token)).unwrap();
+    assert!(stream.contains(&own.id), "{}", world.keys[key].name);
+}
+
+const WEBHOOKS: &str = "/v2/admin/webhooks";
+const WEBHOOK: &str = "/v2/admin/webhooks/{webhook_id}";
+/// What is done with a webhook, and the status of the webhook's own workspace.
+const OF_WEBHOOK: [(&str, &str, u16); 5] = [
+    ("GET", "/v2/admin/webhooks/{webhook_id}/deliveries", 200),
+    ("POST", "/v2/admin/webhooks/{webhook_id}/test", 200),
+    ("POST", "/v2/admin/webhooks/{webhook_id}/enable", 204),
+    ("POST", "/v2/admin/webhooks/{webhook_id}/replay", 200),
+    ("DELETE", WEBHOOK, 204),
+];
+
+/// Webhooks are a workspace's, and for keys without limits.
+async fn has_its_own_webhooks(world: &mut World, key: usize) {
+    let user = world.keys[key].a_user();
+    // Nobody listens there.
+    let body = json!({"url": "http://127.0.0.1:1/", "since": "2999-01-01T00:00:00Z"});
+    let added = world.post(key, &user, WEBHOOKS, &[], &body).await;
+    if world.keys[key].has_limits() {
+        added.expect_error(403, "outside_key_limits");
+        return;
+    }
+    let id = added.expect(201)["id"].as_str().unwrap().to_owned();
+    let others: Vec<usize> = (0..world.keys.len()).filter(|other| *other != key).collect();
+    for other in others {
+        let user = world.keys[other].a_user();
+        let listed = world.get(other, &user, WEBHOOKS, &[], "").await;
+        if world.keys[other].has_limits() {
+            listed.expect_error(403, "outside_key_limits");
+        } else if world.keys[other].workspace == world.keys[key].workspace {
+            assert_eq!(texts(&listed.expect(200)["data"], "id"), BTreeSet::from([id.clone()]));
+        } else {
+            assert_eq!(listed.expect(200)["data"], json!([]));
+            for (method, path, _) in OF_WEBHOOK {
+                world.ask(other, &user, method, path, &[&id], "", Some(&body)).await.expect_error(404, "not_found");
+            }
+        }
+    }
+    for (method, path, status) in OF_WEBHOOK {
+        let answer = world.ask(key, &user, method, path, &[&id], "", Some(&body)).await;
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+    }
 }
 
 async fn waits_for_its_own(world: &mut World, key: usize, user: &str) {

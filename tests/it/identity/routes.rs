@@ -35,7 +35,7 @@ impl Needs {
 }
 
 /// The operations of the API, served as they are here and below `/api-host`.
-pub const OPERATIONS: [(&str, &str, Needs); 30] = [
+pub const OPERATIONS: [(&str, &str, Needs); 38] = [
     ("POST", "/v2/auth/authenticate", Agent),
     ("GET", "/v2/auth/wait/{auth_id}", Agent),
     ("POST", "/v2/auth/authorizations/{auth_id}/confirm", Agent),
@@ -63,6 +63,14 @@ pub const OPERATIONS: [(&str, &str, Needs); 30] = [
     ("GET", "/v2/admin/tokens", Overseer),
     ("GET", "/v2/admin/tokens/{token_id}", Overseer),
     ("DELETE", "/v2/admin/tokens/{token_id}", Admin),
+    ("GET", "/v2/admin/webhooks", Overseer),
+    ("POST", "/v2/admin/webhooks", Admin),
+    ("DELETE", "/v2/admin/webhooks/{webhook_id}", Admin),
+    ("POST", "/v2/admin/webhooks/{webhook_id}/test", Admin),
+    ("POST", "/v2/admin/webhooks/{webhook_id}/enable", Admin),
+    ("GET", "/v2/admin/webhooks/{webhook_id}/deliveries", Overseer),
+    ("POST", "/v2/admin/webhooks/{webhook_id}/replay", Admin),
+    ("GET", "/v2/events", Overseer),
     ("GET", "/v2/auth/agents/{agent_id}/connections", Viewer),
     ("POST", "/v2/auth/agents/{agent_id}/connections", Admin),
     ("DELETE", "/v2/auth/agents/{agent_id}/connections/{connection_id}", Admin),
@@ -153,6 +161,7 @@ async fn call(caller: &Caller, method: &str, path: &str) -> Answer {
         .replace("{agent_id}", "helper")
         .replace("{auth_id}", "0190f3c8-0000-4000-8000-000000000000")
         .replace("{token_id}", "0190f3c8-0000-7000-8000-000000000000")
+        .replace("{webhook_id}", "0190f3c8-0000-7000-8000-000000000000")
         .replace("{connection_id}", "0190f3c8-0000-7000-8000-000000000000");
     let path = format!("{path}?timeout=0&provider_id=acme");
     let body = if ["GET", "DELETE"].contains(&method) { "" } else { "{}" };

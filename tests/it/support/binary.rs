@@ -11,7 +11,7 @@ use axum::http::Method;
 use reqwest::redirect::Policy;
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A command that has ended.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ fn command_of(program: &str, arguments: &[&str], environment: &[(String, String)
     command
         .args(arguments)
         .env_clear()
+        // Any free port: another program may have the default one. A test that wants another address says so.
+        .env("AGENT_AUTH_LISTEN", "127.0.0.1:0")
         .envs(environment.iter().cloned())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,8 +1,10 @@
 //! Webhooks: events are delivered at least once, signed, in the order of each token, and only to their workspace.
 
+mod api;
 mod commands;
 mod deliveries;
 mod events;
+mod stream;
 
 use std::time::Duration;
 

@@ -53,7 +53,7 @@ pub enum Row {
 pub struct Key {
     pub name: &'static str,
     caller: Caller,
-    workspace: usize,
+    pub workspace: usize,
     providers: Option<BTreeSet<&'static str>>,
     agents: Option<BTreeSet<&'static str>>,
     users: Option<BTreeSet<&'static str>>,
