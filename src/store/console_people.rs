@@ -13,7 +13,7 @@ use crate::model::{
 };
 
 impl Store {
-    /// Begins the session of this person, and deletes sessions of all tenants that have expired.
+    /// Begins the session of this person.
     pub async fn begin_person_session(
         &self,
         person: &ConsolePerson,
@@ -23,7 +23,6 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let mut tx = self.db.begin().await?;
-        tx.query("DELETE FROM console_people WHERE expires_at <= $1").bind(now).execute().await?;
         let new = person.clone();
         tx.query(
             "INSERT INTO console_people (id, organization_id, workspace_id, issuer, subject, name, email, groups, digest,
@@ -63,6 +62,12 @@ impl Store {
             .read()
             .optional()
             .await
+    }
+
+    /// Deletes sessions of all tenants that have expired, so that nothing is kept of people who do not come back.
+    pub async fn delete_expired_person_sessions(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.db.query("DELETE FROM console_people WHERE expires_at <= $1").bind(now).execute().await?;
+        Ok(())
     }
 
     /// Ends a session. One that has ended already is no error.
