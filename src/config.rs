@@ -4,6 +4,7 @@
 
 mod service_links;
 pub mod shown;
+mod single_sign_on;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,8 +25,14 @@ const SEE_ALL: &str = "`agent-auth serve --help` lists every setting";
 /// How similar a known name must be to be suggested for an unknown one.
 const ALIKE: f64 = 0.85;
 /// The settings that can also be read from a file named by `AGENT_AUTH_<KEY>_FILE`.
-const SECRETS: [&str; 5] =
-    ["database_url", "listen_database_url", "encryption_keys", "vault_token", "bootstrap_api_key"];
+const SECRETS: [&str; 6] = [
+    "database_url",
+    "listen_database_url",
+    "encryption_keys",
+    "vault_token",
+    "bootstrap_api_key",
+    "console_oidc_client_secret",
+];
 /// The variables of other programs that `agent-auth import` reads.
 const OF_OTHERS: [&str; 4] = ["NANGO_DATABASE_URL", "NANGO_ENCRYPTION_KEY", "LANGSMITH_API_KEY", "LANGSMITH_API_URL"];
 /// The smallest and the largest value of each number.
@@ -112,6 +119,20 @@ pub struct Settings {
     pub trusted_proxies: String,
     pub cors_origins: String,
     pub console: String,
+    #[serde(deserialize_with = "unset_when_empty")]
+    pub console_oidc_issuer: Option<String>,
+    #[serde(deserialize_with = "unset_when_empty")]
+    pub console_oidc_client_id: Option<String>,
+    #[serde(deserialize_with = "secret_unset_when_empty", serialize_with = "masked")]
+    pub console_oidc_client_secret: Option<SecretString>,
+    pub console_oidc_scopes: String,
+    pub console_oidc_groups_claim: String,
+    pub console_oidc_admin_groups: String,
+    pub console_oidc_viewer_groups: String,
+    #[serde(deserialize_with = "unset_when_empty")]
+    pub console_oidc_organization: Option<String>,
+    #[serde(deserialize_with = "unset_when_empty")]
+    pub console_oidc_workspace: Option<String>,
     pub key_requests_per_second: u32,
     pub address_requests_per_second: u32,
     pub failed_keys_per_minute: u32,
@@ -230,6 +251,7 @@ impl Settings {
                 "has no effect without AGENT_AUTH_IDENTITY=langsmith; set that, or remove this setting",
             );
         }
+        self.check_single_sign_on().map_err(|(key, problem)| ConfigError(format!("{}: {problem}", variable(key))))?;
         if !["none", "session", "transaction"].contains(&self.database_pooler.as_str()) {
             return refuse("database_pooler", "expected `none`, `session` or `transaction`");
         }
@@ -378,7 +400,7 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert!(settings.database_url.is_none());
-        assert_eq!(DEFAULTS.len(), 46);
+        assert_eq!(DEFAULTS.len(), 55);
         for (key, default) in &*DEFAULTS {
             let has_range = RANGES.iter().any(|(name, ..)| name == key);
             assert_eq!(default.is_integer(), has_range, "{key}");

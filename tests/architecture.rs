@@ -20,7 +20,7 @@ const MODULES: &[(&str, &str)] = &[
     ("oauth", "outbound model telemetry"),
     ("vault", "outbound telemetry"),
     ("store", "cipher model telemetry"),
-    ("identity", "store outbound model config clock telemetry"),
+    ("identity", "oauth store outbound model config clock telemetry"),
     ("broker", "vault oauth store outbound catalog model config clock cipher telemetry"),
     ("http", "broker identity catalog outbound model config clock telemetry"),
     ("formats", "http broker outbound model telemetry"),

@@ -9,7 +9,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use super::{
     context::Broker,
     error::BrokerError,
-    refusals::{Count, Counts, Denial, Refusals, Replay},
+    refusals::{Count, Counts, Denial, FailedSignIn, Refusals, Replay},
 };
 pub use crate::store::audit::read::Verified;
 use crate::{
@@ -58,8 +58,9 @@ pub async fn record_start(broker: &Broker) -> Result<(), BrokerError> {
 }
 
 /// Records how much was refused since the last time: callers without a valid key, one event for each address; those who may
-/// not do what they asked for, one event for each of them and each request; and consents that came back when or where they must
-/// not, one event for each consent and reason.
+/// not do what they asked for, one event for each of them and each request; sign-ins to the console that failed at the identity
+/// provider, one event for each address and reason; and consents that came back when or where they must not, one event for each
+/// consent and reason.
 pub async fn record_refusals(broker: &Broker) -> Result<(), BrokerError> {
     let now = broker.clock.now();
     // A key that is not valid belongs to no tenant, so these are in the first one of this database.
@@ -93,9 +94,17 @@ pub async fn record_refusals(broker: &Broker) -> Result<(), BrokerError> {
             event.ended(EventResult::Refused, "state_used")
         }
     };
+    let of_sign_in = |home: &Tenant, failed: Option<&FailedSignIn>, count: &Count| {
+        let Count { request_id, .. } = count.clone();
+        let address = failed.and_then(|failed| failed.address);
+        let act = Act { request_id, address, ..Act::new(ActorKind::Unknown, None) };
+        let reason = failed.map_or("several", |failed| failed.reason);
+        Event::new(EventName::ConsoleSignInRefused, &act, home, now).ended(EventResult::Refused, reason)
+    };
     let keys = record_counts(broker, &broker.refused_keys, of_key).await;
+    let sign_ins = record_counts(broker, &broker.failed_sign_ins, of_sign_in).await;
     let denials = record_counts(broker, &broker.denials, of_denial).await;
-    record_counts(broker, &broker.replays, of_replay).await.and(denials).and(keys)
+    record_counts(broker, &broker.replays, of_replay).await.and(denials).and(keys).and(sign_ins)
 }
 
 /// Records an event for each count. What cannot be recorded is counted on.

@@ -14,7 +14,7 @@ use super::{
     notifications::Notifications,
     open::{OpenError, consent, handout_mode, open_store, open_store_of_server, outbound, public_url},
     persist::Unstored,
-    refusals::{Denial, Refusals, Replay},
+    refusals::{Denial, FailedSignIn, Refusals, Replay},
     sights::Sights,
     usage::Usage,
 };
@@ -57,6 +57,8 @@ pub struct Broker {
     pub unstored: Unstored,
     /// Which tokens were handed out and when, as far as it is not stored yet.
     pub usage: Usage,
+    /// Sign-ins to the console that failed at or after the identity provider, as far as they are not in the audit log yet.
+    pub failed_sign_ins: Refusals<FailedSignIn>,
     /// Tokens that were handed out, as far as that is not in the audit log yet.
     pub handouts: Handouts,
     /// Callers without a valid key, by address, as far as they are not in the audit log yet.
@@ -97,6 +99,7 @@ impl Broker {
         Ok(Arc::new(Self {
             handouts: Handouts::new(handout_mode(&settings)?, store.clone(), tasks.clone()),
             refused_keys: Refusals::default(),
+            failed_sign_ins: Refusals::default(),
             denials: Refusals::default(),
             replays: Refusals::default(),
             notifications: Notifications::new(store.clone(), clock.clone()),

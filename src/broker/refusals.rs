@@ -46,6 +46,15 @@ pub struct Replay {
     pub error: &'static str,
 }
 
+/// A sign-in to the console through the identity provider that failed before it was known who it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FailedSignIn {
+    /// From where.
+    pub address: Option<IpAddr>,
+    /// Why, in one word for programs.
+    pub reason: &'static str,
+}
+
 /// How often something was refused, by kind, since the counts were taken. `None`: kinds beyond those that are counted.
 #[derive(Debug)]
 pub struct Refusals<K>(Mutex<Counts<K>>);

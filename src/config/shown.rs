@@ -66,6 +66,7 @@ mod tests {
             encryption_keys: secret(),
             vault_token: secret(),
             bootstrap_api_key: secret(),
+            console_oidc_client_secret: secret(),
             public_url: Some("https://auth.example".to_owned()),
             ..Settings::default()
         };

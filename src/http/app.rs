@@ -1,5 +1,5 @@
 //! What handlers share.
-//! Owns: the broker, and the two ways to identify a caller.
+//! Owns: the broker, and the ways to identify a caller.
 //! Must not know: routes.
 
 use std::sync::{Arc, atomic::AtomicBool};
@@ -10,7 +10,7 @@ use tower_http::cors::CorsLayer;
 use super::limits::Limits;
 use crate::{
     broker::context::Broker,
-    identity::{api_keys::ApiKeys, langsmith::LangSmith},
+    identity::{api_keys::ApiKeys, langsmith::LangSmith, openid::OpenId},
 };
 
 /// What handlers share.
@@ -21,6 +21,8 @@ pub struct App {
     pub api_keys: ApiKeys,
     /// The identification of LangSmith's callers, if the settings name a LangSmith.
     pub langsmith: Option<LangSmith>,
+    /// The identity provider of the console, if the settings name one.
+    pub openid: Option<OpenId>,
     /// How much a client may send.
     pub limits: Limits,
     /// Which web pages of other origins may call the API.

@@ -24,6 +24,8 @@ pub(super) enum Outside {
     AuditLog,
     /// It needs a key of this server.
     OwnKeys,
+    /// It needs one of the groups that may sign in to the console.
+    Groups,
 }
 
 /// A denial, as the response carries it to where its route is known.
@@ -46,7 +48,7 @@ impl Denied {
     pub(super) fn new(caller: &Caller, outside: Outside) -> Self {
         let key_id = match caller.id {
             CallerId::ApiKey(id) => Some(id),
-            CallerId::LangSmithUser(_) | CallerId::LangSmithService => None,
+            CallerId::LangSmithUser(_) | CallerId::LangSmithService | CallerId::Person(_) => None,
         };
         let (forbidden, limits) = ("forbidden", "outside_key_limits");
         let (outside, code, detail) = match outside {
@@ -87,6 +89,11 @@ impl Denied {
                 forbidden,
                 "The tokens of all users are shown only to API keys of this server: LangSmith does not say which of its users \
                  run the workspace. `agent-auth api-key create` makes a key.",
+            ),
+            Outside::Groups => (
+                "groups",
+                forbidden,
+                "You are known to the identity provider, but none of your groups may sign in here. Ask those who run this server.",
             ),
             Outside::AuditLog => (
                 "audit_log",

@@ -137,8 +137,8 @@ pub fn router(app: Arc<App>) -> Router {
 /// The operators' console, unless it is off.
 fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
     use console::{
-        add_provider, audit, connections, failure, keys, overview, providers, requests, revoke_many, settings, sign_in,
-        verify_audit,
+        add_provider, audit, connections, failure, keys, openid, overview, providers, requests, revoke_many, settings,
+        sign_in, verify_audit,
     };
 
     if app.broker.settings.console == "off" {
@@ -149,6 +149,8 @@ fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
         .route("/console/", get(failure::without_slash))
         .route("/console/{*rest}", get(failure::not_found))
         .route("/console/sign-in", get(sign_in::get).post(sign_in::post))
+        .route("/console/sign-in/openid", get(openid::begin))
+        .route("/console/sign-in/openid/callback", get(openid::callback))
         .route("/console/sign-out", post(sign_in::sign_out))
         .route("/console/connections", get(connections::list))
         .route("/console/connections/revoke", get(revoke_many::ask).post(revoke_many::revoke))
@@ -169,7 +171,7 @@ fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
 }
 
 /// The routes outside the API.
-const PAGES: [(Method, &str); 58] = [
+const PAGES: [(Method, &str); 60] = [
     (Method::Get, "/host-oauth-callback/{provider_id}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/at/{callback_tag}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/{auth_id}"),
@@ -196,6 +198,8 @@ const PAGES: [(Method, &str); 58] = [
     (Method::Get, "/console/{*rest}"),
     (Method::Get, "/console/sign-in"),
     (Method::Post, "/console/sign-in"),
+    (Method::Get, "/console/sign-in/openid"),
+    (Method::Get, "/console/sign-in/openid/callback"),
     (Method::Post, "/console/sign-out"),
     (Method::Get, "/console/connections"),
     (Method::Get, "/console/connections/revoke"),

@@ -1,5 +1,5 @@
-//! Sessions of the console: an API key is exchanged for a cookie, so that the key itself is in no browser.
-//! Owns: how long a session lasts, what its cookie and its forms have, and which keys may sign in.
+//! Sessions of the console: an API key, or what an identity provider says of a person, is exchanged for a cookie.
+//! Owns: how long a session lasts, what its cookie and its forms have, and who may sign in.
 //! Must not know: routes or headers.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -7,16 +7,46 @@ use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
+use super::{Caller, openid::OpenId};
 use crate::{
     model::{
         actor::{Act, ActorKind},
         api_key::{ApiKey, Role},
+        console_person::ConsolePerson,
     },
     store::{console_sessions::ConsoleSession, error::StoreError, handle::Store},
 };
 
 /// How long a session lasts, in seconds: twelve hours, whether it is used or not.
 pub const LIFETIME_SECONDS: i64 = 12 * 60 * 60;
+
+/// Who is signed in.
+pub enum SignedIn {
+    /// Somebody with an API key.
+    Key(Box<ConsoleSession>),
+    /// A person of the identity provider, who has this role.
+    Person(Box<ConsolePerson>, Role),
+}
+
+impl SignedIn {
+    /// What they may see and change.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        match self {
+            Self::Key(session) => Caller { act: act_of(&session.key), ..Caller::of_key(&session.key, None) },
+            Self::Person(person, role) => Caller::of_person(person, *role),
+        }
+    }
+
+    /// What they, or their key, are called.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        match self {
+            Self::Key(session) => &session.key.name,
+            Self::Person(person, _) => person.label(),
+        }
+    }
+}
 
 /// Whether keys of this role may sign in. An agent's key is in an agent's hands, and may not see what all users have.
 #[must_use]
@@ -32,29 +62,55 @@ pub fn act_of(key: &ApiKey) -> Act {
 
 /// Begins a session with a valid key, and returns the value of its cookie: 256 random bits, of which the digest is stored.
 pub async fn sign_in(store: &Store, key: &ApiKey, act: &Act, now: DateTime<Utc>) -> Result<SecretString, StoreError> {
-    let cookie = SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
-    let expires_at = now + TimeDelta::seconds(LIFETIME_SECONDS);
-    store.begin_console_session(key, digest(&cookie), expires_at, act, now).await?;
+    let cookie = new_cookie();
+    store.begin_console_session(key, digest(&cookie), expires_at(now), act, now).await?;
     Ok(cookie)
 }
 
-/// The session of a cookie; `None` if it has ended, or its key is no longer valid or may no longer sign in. This is read
-/// from the database each time, so that a revoked key ends its sessions at once.
+/// The same for a person who has a role.
+pub async fn sign_in_person(
+    store: &Store,
+    person: &ConsolePerson,
+    act: &Act,
+    now: DateTime<Utc>,
+) -> Result<SecretString, StoreError> {
+    let cookie = new_cookie();
+    store.begin_person_session(person, digest(&cookie), expires_at(now), act, now).await?;
+    Ok(cookie)
+}
+
+/// Who is signed in with a cookie; `None` if the session has ended, if its key is no longer valid or may no longer sign in, or
+/// if its person has no role any longer by the settings of this server. This is read from the database each time, so that a
+/// revoked key ends its sessions at once.
 pub async fn session_of(
     store: &Store,
+    openid: Option<&OpenId>,
     cookie: &SecretString,
     now: DateTime<Utc>,
-) -> Result<Option<ConsoleSession>, StoreError> {
-    let session = store.console_session(digest(cookie), now).await?;
-    Ok(session.filter(|session| session.key.is_valid(now) && may_sign_in(session.key.role)))
+) -> Result<Option<SignedIn>, StoreError> {
+    if let Some(session) = store.console_session(digest(cookie), now).await? {
+        let is_valid = session.key.is_valid(now) && may_sign_in(session.key.role);
+        return Ok(is_valid.then(|| SignedIn::Key(Box::new(session))));
+    }
+    let Some(openid) = openid else { return Ok(None) };
+    let person = store.person_session(digest(cookie), now).await?;
+    Ok(person.and_then(|person| openid.role_of(&person).map(|role| SignedIn::Person(Box::new(person), role))))
 }
 
 /// Ends the session of a cookie.
-pub async fn sign_out(store: &Store, cookie: &SecretString, act: &Act, now: DateTime<Utc>) -> Result<(), StoreError> {
-    match store.console_session(digest(cookie), now).await? {
-        Some(session) => store.end_console_session(&session, act, now).await,
-        None => Ok(()),
+pub async fn sign_out(store: &Store, session: &SignedIn, act: &Act, now: DateTime<Utc>) -> Result<(), StoreError> {
+    match session {
+        SignedIn::Key(session) => store.end_console_session(session, act, now).await,
+        SignedIn::Person(person, _) => store.end_person_session(person, act, now).await,
     }
+}
+
+fn new_cookie() -> SecretString {
+    SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
+}
+
+fn expires_at(now: DateTime<Utc>) -> DateTime<Utc> {
+    now + TimeDelta::seconds(LIFETIME_SECONDS)
 }
 
 /// What every form of a session has and another site cannot know. It follows from the cookie, and the cookie does not follow

@@ -5,6 +5,7 @@
 pub mod api_keys;
 pub mod console;
 pub mod langsmith;
+pub mod openid;
 
 use reqwest::header::HeaderMap;
 use sha2::{Digest, Sha256};
@@ -15,6 +16,7 @@ use crate::model::{
     actor::{Act, ActorKind},
     api_key::{ApiKey, Kind, Role},
     consent::Consent,
+    console_person::ConsolePerson,
     key_limits::{KeyLimits, Reach},
     subject::Tenant,
 };
@@ -49,6 +51,8 @@ pub enum CallerId {
     LangSmithUser(String),
     /// A service key of LangSmith, which belongs to no user.
     LangSmithService,
+    /// A person who signed in to the console through the identity provider, which calls them this.
+    Person(String),
 }
 
 /// What an operation needs.
@@ -97,18 +101,29 @@ impl Caller {
         Self { tenant: identity.tenant.clone(), role, user, limits: None, consent, id, act, forwarded }
     }
 
+    /// A person who signed in to the console through the identity provider.
+    #[must_use]
+    pub fn of_person(person: &ConsolePerson, role: Role) -> Self {
+        // Not only the subject: a reader must not take it for the id of an API key.
+        let act = Act::new(ActorKind::ConsoleUser, Some(format!("openid:{}", person.subject)));
+        let id = CallerId::Person(person.subject.clone());
+        let (consent, forwarded) = (Consent::default(), HeaderMap::new());
+        Self { tenant: person.tenant(), role, user: None, limits: None, consent, id, act, forwarded }
+    }
+
     /// What their requests are counted by: the key of this server, or the user that LangSmith names, in their workspace (its
     /// service keys, of which it names none, count together). The credentials would not do, because a caller can vary what
     /// is forwarded, by a cookie beside the key for example; and one user may have many keys.
     #[must_use]
     pub fn counted_as(&self) -> Uuid {
-        let user = match &self.id {
+        let (kind, user) = match &self.id {
             CallerId::ApiKey(id) => return *id,
-            CallerId::LangSmithUser(user) => user,
-            CallerId::LangSmithService => "",
+            CallerId::LangSmithUser(user) => ("langsmith", user.as_str()),
+            CallerId::LangSmithService => ("langsmith", ""),
+            CallerId::Person(subject) => ("openid", subject.as_str()),
         };
         let mut digest = Sha256::new();
-        for part in [&self.tenant.organization, &self.tenant.workspace, user] {
+        for part in [kind, &self.tenant.organization, &self.tenant.workspace, user] {
             // With its length, so that no two callers have the same bytes.
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);

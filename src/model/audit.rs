@@ -74,6 +74,8 @@ events! {
     ConsentReplayed = "consent.replayed",
     /// The person came back: the state was taken, or the code is kept until the application confirms.
     ConsentReturned = "consent.returned",
+    /// Somebody did not come back from the identity provider as they must to be signed in to the console.
+    ConsoleSignInRefused = "console.sign_in_refused",
     /// Somebody signed in to the console.
     ConsoleSignedIn = "console.signed_in",
     /// Somebody signed out of the console.

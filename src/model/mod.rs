@@ -10,6 +10,7 @@ pub mod authorization_request;
 pub mod client;
 pub mod connect_link;
 pub mod consent;
+pub mod console_person;
 pub mod failure;
 pub mod grant;
 pub mod handed_out;

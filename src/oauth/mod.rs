@@ -11,6 +11,7 @@ mod client_authentication;
 pub mod device;
 mod lifetime;
 pub mod metadata;
+pub mod openid;
 pub mod probe;
 pub mod redaction;
 pub mod registration;

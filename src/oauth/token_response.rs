@@ -41,6 +41,11 @@ pub struct TokenResponse {
 }
 
 impl TokenResponse {
+    /// The ID token, if one came. It proves nothing before it is verified.
+    pub(super) fn id_token(&self) -> Option<&str> {
+        self.fields.get("id_token")?.as_str()
+    }
+
     /// Leaves out what repeats a secret of its request or one of its own tokens.
     pub(super) fn redact(&mut self, mut redaction: Redaction) {
         redaction.add(self.access_token.expose_secret());

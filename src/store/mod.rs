@@ -14,6 +14,7 @@ pub mod authorization_requests;
 mod client;
 pub mod connect_links;
 mod connections;
+pub mod console_people;
 pub mod console_sessions;
 pub mod db;
 pub mod deletions;

@@ -178,7 +178,7 @@ mod tests {
     }
 
     /// The columns of bytes that hold no sealed value of a tenant.
-    const NOT_SEALED: [(&str, &str); 15] = [
+    const NOT_SEALED: [(&str, &str); 16] = [
         ("_sqlx_migrations", "checksum"),
         ("api_keys", "digest"),
         ("audit_events", "hash"),
@@ -192,6 +192,7 @@ mod tests {
         ("authorization_requests", "state_hash"),
         ("connect_links", "secret_hash"),
         ("connect_links", "session_hash"),
+        ("console_people", "digest"),
         ("console_sessions", "digest"),
         ("encryption_keys", "check_value"),
     ];

@@ -39,23 +39,26 @@ def free_port():
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
     """`agent-auth demo`, as a newcomer starts it. The tests share it."""
-    with running_demo(tmp_path_factory.mktemp("demo") / "output") as client:
+    with running_demo(tmp_path_factory.mktemp("demo"), free_port(), {}) as client:
         yield client
 
 
 @pytest.fixture
 def new_demo(tmp_path):
     """The same for one test, with the links that it printed."""
-    with running_demo(tmp_path / "output") as client:
+    with running_demo(tmp_path, free_port(), {}) as client:
         yield client
 
 
 @contextmanager
-def running_demo(output):
+def running_demo(folder, port, settings):
+    """`agent-auth demo` with these settings."""
     binary = os.environ.get("TEST_AGENT_AUTH", ROOT / "target/debug/agent-auth")
-    base = f"http://127.0.0.1:{free_port()}"
+    base = f"http://127.0.0.1:{port}"
+    output = folder / "output"
     # The server refuses settings that it does not know, such as those of this test.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_AUTH_")}
+    environment |= {f"AGENT_AUTH_{name}": value for name, value in settings.items()}
     with output.open("wb") as sink:
         process = subprocess.Popen(
             [binary, "demo", "--listen", base.removeprefix("http://")],

@@ -1,5 +1,5 @@
-//! Sweeping: expired authorization requests, tokens that died long ago, old webhook deliveries and old events
-//! are deleted.
+//! Sweeping: expired authorization requests, tokens that died long ago, old webhook deliveries, old events and the
+//! sessions of people in the console that have expired are deleted.
 //! Owns: how long they are kept.
 //! Must not know: when this runs.
 
@@ -53,6 +53,8 @@ pub async fn run_once(broker: &Arc<Broker>) -> Result<Option<Swept>, BrokerError
 
 async fn delete(broker: &Broker) -> Result<Swept, BrokerError> {
     let now = broker.clock.now();
+    // Few, and of nobody's interest: they are not counted.
+    broker.store.delete_expired_person_sessions(now).await?;
     let mut swept = Swept::default();
     loop {
         let expired_before = now - REQUESTS_KEPT_FOR;

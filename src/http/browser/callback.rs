@@ -383,12 +383,12 @@ pub(in crate::http) fn internal_error_page(error: ApiError, request_id: &Request
 }
 
 /// The response to a request that does not come from a person: it completes nothing.
-fn no_visit() -> Response {
+pub(in crate::http) fn no_visit() -> Response {
     (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response()
 }
 
 /// True when the request comes from a person: it is no HEAD, no prefetch of a browser, and no preview of the link.
-fn is_visit(method: &Method, headers: &HeaderMap) -> bool {
+pub(in crate::http) fn is_visit(method: &Method, headers: &HeaderMap) -> bool {
     let value = |name: &str| {
         let value = headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).to_lowercase());
         value.unwrap_or_default()

@@ -20,6 +20,9 @@ pub(crate) struct Cookie {
 const BROWSER: Cookie = Cookie { name: "__Host-agent-auth", plain_name: "agent-auth" };
 /// The session of the console.
 pub(crate) const CONSOLE: Cookie = Cookie { name: "__Host-agent-auth-console", plain_name: "agent-auth-console" };
+/// What a sign-in to the console is bound to while its person is at the identity provider.
+pub(in crate::http) const SIGN_IN: Cookie =
+    Cookie { name: "__Host-agent-auth-sign-in", plain_name: "agent-auth-sign-in" };
 /// The session of a connect link.
 pub(in crate::http) const PERSON: Cookie = Cookie { name: "__Host-agent-auth-person", plain_name: "agent-auth-person" };
 const RANDOM_BYTES: usize = 32;

@@ -13,7 +13,8 @@ pub(super) struct Frame {
     pub(super) here: &'static str,
     pub(super) tabs: Vec<(&'static str, &'static str)>,
     pub(super) workspace: String,
-    pub(super) key: String,
+    /// The name of the API key, or of the person.
+    pub(super) who: String,
     pub(super) role: &'static str,
     pub(super) can_change: bool,
     pub(super) form_token: String,
@@ -66,7 +67,7 @@ impl Frame {
             here,
             tabs,
             workspace: shown(&caller.tenant.workspace),
-            key: shown(&session.key.name),
+            who: shown(&session.who),
             role: caller.role.as_str(),
             can_change: caller.may(Permission::Administer),
             form_token: session.form_token.clone(),

@@ -26,7 +26,7 @@ use crate::{
     broker::{error::BrokerError, rules},
     http::{app::App, browser::callback::redirect, error::ApiError},
     identity::{
-        Caller,
+        Caller, CallerId,
         api_keys::{self, NewKey},
     },
     model::{
@@ -220,7 +220,7 @@ impl Row {
             },
             expires: key.expires_at.filter(|_| key.revoked_at.is_none()).map(|at| moment(at, now)),
             is_active: key.is_valid(now),
-            is_own: key.id == session.key.id,
+            is_own: session.caller.id == CallerId::ApiKey(key.id),
         }
     }
 }

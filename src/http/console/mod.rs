@@ -10,6 +10,7 @@ pub mod failure;
 pub(in crate::http) mod form;
 mod frame;
 pub mod keys;
+pub mod openid;
 pub mod overview;
 pub(crate) mod page;
 pub mod providers;

@@ -20,17 +20,18 @@ use crate::{
     },
     identity::{
         Caller,
-        console::{act_of, form_token, session_of},
+        console::{SignedIn, form_token, session_of},
     },
-    model::api_key::ApiKey,
 };
 
 /// Somebody who is signed in.
 pub struct Session {
-    /// What they may see and change: what their API key may.
+    /// What they may see and change: what their API key or one of their groups may.
     pub(super) caller: Caller,
-    /// The record of that key.
-    pub(super) key: ApiKey,
+    /// What they, or their key, are called.
+    pub(super) who: String,
+    /// The stored session.
+    pub(super) signed_in: SignedIn,
     /// What the forms of the session have.
     pub(super) form_token: String,
     /// The cookie.
@@ -40,7 +41,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// True for those who see what is of the whole server: keys without limits of its first workspace. Another one may be
+    /// True for those who see what is of the whole server: those without limits in its first workspace. Another one may be
     /// somebody else's.
     pub(super) async fn sees_the_server(&self, app: &App) -> Result<bool, Failure> {
         Ok(self.caller.limits.is_none() && self.caller.tenant == app.broker.home_tenant().await?)
@@ -56,11 +57,12 @@ impl FromRequestParts<Arc<App>> for Session {
             return Err(Failure::signed_out(&base));
         };
         let now = app.broker.clock.now();
-        let session = session_of(app.broker.store(), &cookie, now).await.map_err(BrokerError::from)?;
-        let Some(session) = session else { return Err(Failure::signed_out(&base)) };
-        let caller = Caller::of_key(&session.key, None);
+        let found = session_of(app.broker.store(), app.openid.as_ref(), &cookie, now).await;
+        let Some(signed_in) = found.map_err(BrokerError::from)? else { return Err(Failure::signed_out(&base)) };
+        let caller = signed_in.caller();
         app.limits.count_caller(&caller)?;
-        let caller = Caller { act: through(parts, app, act_of(&session.key)), ..caller };
-        Ok(Self { caller, key: session.key, form_token: form_token(&cookie), cookie, base })
+        let caller = Caller { act: through(parts, app, caller.act.clone()), ..caller };
+        let who = signed_in.label().to_owned();
+        Ok(Self { caller, who, signed_in, form_token: form_token(&cookie), cookie, base })
     }
 }

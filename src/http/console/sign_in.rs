@@ -1,5 +1,5 @@
 //! `/console/sign-in` and `/console/sign-out`.
-//! Owns: the exchange of an API key for the cookie of a session.
+//! Owns: the page with the ways to sign in, and the exchange of an API key for the cookie of a session.
 //! Must not know: how keys or sessions are stored.
 
 use std::sync::Arc;
@@ -46,7 +46,11 @@ const AGENT: &str = "This is an agent's key. The console needs a key with the ro
 #[template(path = "http/console/sign_in.html")]
 struct SignInPage<'a> {
     base: &'a str,
+    /// What is wrong with the API key.
     problem: Option<&'a str>,
+    /// What went wrong at the identity provider.
+    openid_problem: Option<&'a str>,
+    has_openid: bool,
 }
 
 /// Shows the form.
@@ -54,7 +58,7 @@ pub async fn get(State(app): State<Arc<App>>, session: Result<Session, Failure>)
     let base = base(&app);
     match session {
         Ok(_) => redirect(format!("{base}/console")),
-        Err(Failure::SignedOut(_)) => show(StatusCode::OK, &SignInPage { base: &base, problem: None }),
+        Err(Failure::SignedOut(_)) => sign_in_page(&app, StatusCode::OK, None, None),
         Err(failure) => failure.into_response(),
     }
 }
@@ -67,8 +71,7 @@ pub async fn post(State(app): State<Arc<App>>, request: Request) -> Result<Respo
     let base = base(&app);
     let again = |error: ApiError, problem: &str| {
         let refused = error.into_response();
-        let page = show(refused.status(), &SignInPage { base: &base, problem: Some(problem) });
-        with_facts_of(page, refused)
+        with_facts_of(sign_in_page(&app, refused.status(), Some(problem), None), refused)
     };
     let body = whole(Request::from_parts(parts.clone(), body), &()).await?;
     let fields = fields(&body);
@@ -87,7 +90,7 @@ pub async fn post(State(app): State<Arc<App>>, request: Request) -> Result<Respo
         return Ok(again(ApiError::Denied(Box::new(denied)), AGENT));
     }
     let cookie = console::sign_in(app.broker.store(), &key, &act, now).await.map_err(BrokerError::from)?;
-    tracing::info!(event = "console.signed_in", key_id = %key.id, "somebody signed in to the console");
+    tracing::info!(event = "console.signed_in", by = "api_key", key_id = %key.id, "somebody signed in to the console");
     Ok(with_cookie(redirect(format!("{base}/console")), &app, &cookie, LIFETIME_SECONDS))
 }
 
@@ -95,12 +98,23 @@ pub async fn post(State(app): State<Arc<App>>, request: Request) -> Result<Respo
 pub async fn sign_out(State(app): State<Arc<App>>, form: AnyForm) -> Result<Response, Failure> {
     let (session, now) = (form.session, app.broker.clock.now());
     let act = &session.caller.act;
-    console::sign_out(app.broker.store(), &session.cookie, act, now).await.map_err(BrokerError::from)?;
+    console::sign_out(app.broker.store(), &session.signed_in, act, now).await.map_err(BrokerError::from)?;
     let response = redirect(format!("{}/console/sign-in", session.base));
     Ok(with_cookie(response, &app, &SecretString::default(), 0))
 }
 
-fn with_cookie(mut response: Response, app: &App, cookie: &SecretString, max_age: i64) -> Response {
+/// The page after a sign-in at the identity provider that came to nothing: the response of the API would be this error.
+pub(super) fn after_openid(app: &App, error: ApiError, problem: &str) -> Response {
+    let refused = error.into_response();
+    with_facts_of(sign_in_page(app, refused.status(), None, Some(problem)), refused)
+}
+
+fn sign_in_page(app: &App, status: StatusCode, problem: Option<&str>, openid_problem: Option<&str>) -> Response {
+    show(status, &SignInPage { base: &base(app), problem, openid_problem, has_openid: app.openid.is_some() })
+}
+
+/// The response with the cookie of a session.
+pub(super) fn with_cookie(mut response: Response, app: &App, cookie: &SecretString, max_age: i64) -> Response {
     if let Some(set) = set_cookie_of(&CONSOLE, cookie, &app.broker.public_url, max_age) {
         response.headers_mut().append(header::SET_COOKIE, set);
     }

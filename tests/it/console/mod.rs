@@ -2,6 +2,7 @@
 
 mod forms;
 mod isolation;
+mod openid;
 mod pages;
 mod signing_in;
 

@@ -77,7 +77,7 @@ pub const OPERATIONS: [(&str, &str, Needs); 38] = [
 ];
 
 /// What is outside the API. None of it takes a key; the console and the pages of people take their own cookies.
-pub const OTHERS: [&str; 40] = [
+pub const OTHERS: [&str; 42] = [
     "/host-oauth-callback/{provider_id}",
     "/host-oauth-callback/{provider_id}/at/{callback_tag}",
     "/host-oauth-callback/{provider_id}/{auth_id}",
@@ -98,6 +98,8 @@ pub const OTHERS: [&str; 40] = [
     "/console/",
     "/console/{*rest}",
     "/console/sign-in",
+    "/console/sign-in/openid",
+    "/console/sign-in/openid/callback",
     "/console/sign-out",
     "/console/connections",
     "/console/connections/revoke",

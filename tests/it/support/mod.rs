@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod database;
 pub mod eventually;
 pub mod fault_proxy;
+pub mod identity_provider;
 pub mod langsmith;
 pub mod mcp_server;
 pub mod metrics;
