@@ -130,8 +130,8 @@ pub fn router(app: Arc<App>) -> Router {
 /// The operators' console, unless it is off.
 fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
     use console::{
-        add_provider, audit, connections, failure, keys, overview, providers, requests, revoke_many, settings, sign_in,
-        verify_audit,
+        add_provider, audit, connections, edit_provider, failure, keys, overview, providers, requests, revoke_many,
+        settings, sign_in, verify_audit,
     };
 
     if app.broker.settings.console == "off" {
@@ -150,6 +150,7 @@ fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
         .route("/console/requests", get(requests::get))
         .route("/console/providers", get(providers::list))
         .route("/console/providers/{provider_id}", get(providers::get).post(providers::check_now))
+        .route("/console/providers/{provider_id}/edit", get(edit_provider::get).post(edit_provider::post))
         .route("/console/providers/{provider_id}/delete", get(providers::ask).post(providers::remove))
         .route("/console/add-provider", get(add_provider::get).post(add_provider::post))
         .route("/console/keys", get(keys::list).post(keys::create))
@@ -162,7 +163,7 @@ fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
 }
 
 /// The routes outside the API.
-const PAGES: [(Method, &str); 58] = [
+const PAGES: [(Method, &str); 60] = [
     (Method::Get, "/host-oauth-callback/{provider_id}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/at/{callback_tag}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/{auth_id}"),
@@ -201,6 +202,8 @@ const PAGES: [(Method, &str); 58] = [
     (Method::Get, "/console/providers"),
     (Method::Get, "/console/providers/{provider_id}"),
     (Method::Post, "/console/providers/{provider_id}"),
+    (Method::Get, "/console/providers/{provider_id}/edit"),
+    (Method::Post, "/console/providers/{provider_id}/edit"),
     (Method::Get, "/console/providers/{provider_id}/delete"),
     (Method::Post, "/console/providers/{provider_id}/delete"),
     (Method::Get, "/console/add-provider"),

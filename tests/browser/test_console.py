@@ -84,6 +84,11 @@ def test_a_newcomer_signs_in_adds_a_provider_and_revokes_a_connection(demo, brow
     field(browser, "client_secret").send_keys("a-secret")
     button(browser, "Add GitHub").click()
     says(browser, "The provider was added.")
+    follow(browser, "Change", "Change GitHub")
+    field(browser, "name").clear()
+    field(browser, "name").send_keys("GitHub at work", Keys.ENTER)
+    says(browser, "Saved.")
+    shows(browser, "GitHub at work")
     follow(browser, "Delete", "Delete this provider?")
     button(browser, "Delete").click()
     shows(browser, "Providers")
@@ -216,6 +221,9 @@ def pages(demo, browser, another_browser):
         button(browser, "Check it now").click()
         says(browser, "Checked just now")
         yield "provider"
+        follow(browser, "Change", "Change Sample provider")
+        yield "edit"
+        follow(browser, "Cancel", "Sample provider")
         follow(browser, "Delete", "Delete this provider?")
         yield "delete"
         browser.get(f"{demo.base}/console/connections/none")

@@ -6,6 +6,7 @@ pub mod add_provider;
 pub mod audit;
 mod chart;
 pub mod connections;
+pub mod edit_provider;
 pub mod failure;
 pub(in crate::http) mod form;
 mod frame;

@@ -39,6 +39,7 @@ fn forms<'t>(token: &'t str, key: &str) -> Vec<(String, Vec<(&'static str, &'t s
         (format!("/connections/{token}/revoke"), vec![]),
         ("/connections/revoke".to_owned(), vec![("token", token)]),
         ("/providers/acme".to_owned(), vec![]),
+        ("/providers/acme/edit".to_owned(), vec![("name", "Renamed")]),
         ("/providers/acme/delete".to_owned(), vec![]),
         ("/add-provider".to_owned(), vec![("template", "github"), ("provider_id", "github"), ("client_id", "x")]),
         ("/keys".to_owned(), vec![("name", "x"), ("role", "admin")]),

@@ -3,6 +3,7 @@
 mod forms;
 mod isolation;
 mod pages;
+mod providers;
 mod signing_in;
 
 use std::ops::Deref;
