@@ -17,7 +17,7 @@ use super::{
     frame::Frame,
     page::show,
     session::Session,
-    words::{Moment, moment, parameter, shown},
+    words::{Moment, moment, parameter, shown, shown_up_to},
 };
 use crate::{
     broker::{
@@ -32,6 +32,9 @@ use crate::{
     identity::Permission,
     model::{options::GrantType, provider::Provider},
 };
+
+/// How much of a finding is shown: an address, and a sentence.
+const SAID_CHARS: usize = 600;
 
 struct Row {
     id: String,
@@ -49,11 +52,13 @@ struct ListPage {
     rows: Vec<Row>,
 }
 
-struct Checked {
-    what: &'static str,
-    said: String,
-    verdict: &'static str,
-    label: &'static str,
+/// Something that was checked, with what was found.
+pub(super) struct Checked {
+    pub(super) what: &'static str,
+    pub(super) said: String,
+    /// The class of its badge.
+    pub(super) verdict: &'static str,
+    pub(super) label: &'static str,
 }
 
 #[derive(Template)]
@@ -62,6 +67,7 @@ struct ProviderPage {
     frame: Frame,
     row: Row,
     can_manage: bool,
+    can_try: bool,
     redirect_uri: Option<String>,
     facts: Vec<(&'static str, String)>,
     scopes: Vec<String>,
@@ -173,18 +179,12 @@ async fn page(
     let scopes = client.options.default_scopes.iter().chain(&client.options.always_scopes);
     let can_manage = session.caller.administers_providers().is_ok();
     let is_checked = findings.is_some();
-    let findings = findings.into_iter().flatten().map(|Finding { of, said, verdict }| {
-        let (verdict, label) = match verdict {
-            Verdict::Right => ("active", "Right"),
-            Verdict::Unclear => ("refreshing", "Unclear"),
-            Verdict::Wrong => ("consent_needed", "Wrong"),
-        };
-        Checked { what: of, said, verdict, label }
-    });
+    let findings = findings.into_iter().flatten().map(Checked::of);
     let page = ProviderPage {
         frame: Frame::new(session, "/providers", shown(&provider.name)).after(done),
         row: Row::of(provider, app),
         can_manage,
+        can_try: session.caller.reaches_agent("").is_ok(),
         redirect_uri: needs_person.then(|| callback_address_of(&app.broker.public_url, provider)),
         facts: facts
             .into_iter()
@@ -197,6 +197,27 @@ async fn page(
         findings: findings.collect(),
     };
     Ok(show(StatusCode::OK, &page))
+}
+
+impl Checked {
+    /// A finding that is one step of many: not each of them has to be as hoped for.
+    pub(super) fn step(finding: Finding) -> Self {
+        let label = match finding.verdict {
+            Verdict::Right => "Done",
+            Verdict::Unclear => "Note",
+            Verdict::Wrong => "Failed",
+        };
+        Self { label, ..Self::of(finding) }
+    }
+
+    fn of(Finding { of, said, verdict }: Finding) -> Self {
+        let (verdict, label) = match verdict {
+            Verdict::Right => ("active", "Right"),
+            Verdict::Unclear => ("refreshing", "Unclear"),
+            Verdict::Wrong => ("consent_needed", "Wrong"),
+        };
+        Self { what: of, said: shown_up_to(&said, SAID_CHARS), verdict, label }
+    }
 }
 
 impl Row {
