@@ -38,6 +38,13 @@ def free_port():
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
+    """The `agent-auth demo` that most tests share."""
+    with running_demo(tmp_path_factory) as client:
+        yield client
+
+
+@contextmanager
+def running_demo(tmp_path_factory):
     """`agent-auth demo`, as a newcomer starts it."""
     binary = os.environ.get("TEST_AGENT_AUTH", ROOT / "target/debug/agent-auth")
     base = f"http://127.0.0.1:{free_port()}"
@@ -94,7 +101,8 @@ def another_browser():
 
 
 @contextmanager
-def chromium():
+def chromium(**logs):
+    """A Chromium that keeps its console, and these logs as well."""
     options = webdriver.ChromeOptions()
     options.binary_location = program(os.environ.get("TEST_CHROMIUM", "chromium"), "chromium")
     for argument in (
@@ -111,7 +119,7 @@ def chromium():
         *(["--no-sandbox"] if os.geteuid() == 0 else []),
     ):
         options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", **logs})
     driver = webdriver.Chrome(options=options, service=Service(program("chromedriver", "chromium-driver")))
     driver.set_page_load_timeout(30)
     try:
