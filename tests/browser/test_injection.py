@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from conftest import chromium
 from fake_provider import FakeProvider
-from selenium.common.exceptions import NoAlertPresentException
+from selenium.common.exceptions import JavascriptException, NoAlertPresentException, UnexpectedAlertPresentException
 from test_console import sign_in
 from selenium.webdriver.support.wait import WebDriverWait
 from test_pages import button, heading, shows
@@ -214,3 +214,22 @@ def people_page(demo, provider, browser, user, token):
     for path in (f"held/{token}", f"held/{token}/revoke", "held/x", quote(user, safe="")):
         browser.get(f"{demo.base}/connections/{path}")
         is_harmless(browser, demo, provider, f"{path} of {user}")
+
+
+def test_a_page_that_did_not_escape_these_texts_would_be_noticed(browser):
+    for text in MARKUP:
+        if text.startswith("{{"):
+            # Templates are rendered on the server: that they are not is seen by nothing having become of them.
+            continue
+        places = (f"<p>{text}</p>", f'<input value="{text}">', f"<input value='{text}'>", f'<a href="{text}">x</a>')
+        assert any(is_noticed(browser, place) for place in places), text
+
+
+def is_noticed(browser, markup):
+    page = f"<!doctype html><style></style>{markup}"
+    try:
+        browser.get("data:text/html;charset=utf-8," + quote(page))
+        return browser.execute_script(FOREIGN) != [[], 1, False]
+    except (UnexpectedAlertPresentException, JavascriptException):
+        # It ran; a page that it replaced has none of what is looked at.
+        return True
