@@ -17,6 +17,7 @@ use super::{
     form::{AdminForm, AnyForm},
     frame::Frame,
     page::show,
+    providers::within_reach,
     session::Session,
     words::shown,
 };
@@ -57,7 +58,7 @@ struct EditPage {
 /// Shows the form, filled with what is stored, without the secret.
 pub async fn get(State(app): State<Arc<App>>, session: Session, Path(id): Path<String>) -> Result<Response, Failure> {
     session.caller.administers_providers()?;
-    session.caller.reaches_provider(&id)?;
+    within_reach(&session.caller, &id)?;
     let provider = list::describe(&app.broker, &session.caller.tenant, &id).await?;
     Ok(show(StatusCode::OK, &EditPage::new(&session, &provider, None)))
 }
@@ -70,7 +71,7 @@ pub async fn post(
 ) -> Result<Response, Failure> {
     let caller = &form.session.caller;
     caller.administers_providers()?;
-    caller.reaches_provider(&id)?;
+    within_reach(caller, &id)?;
     let provider = list::describe(&app.broker, &caller.tenant, &id).await?;
     let again = |error: ApiError, exposed: Option<u64>| {
         let mut page = EditPage::new(&form.session, &provider, Some(&form));

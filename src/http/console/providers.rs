@@ -22,14 +22,16 @@ use super::{
 use crate::{
     broker::{
         clients::redirect_uri::callback_address_of,
+        error::BrokerError,
         providers::{
             check::{Finding, Verdict, check},
             delete::delete,
             list,
         },
+        rules,
     },
-    http::{app::App, browser::callback::redirect},
-    identity::Permission,
+    http::{app::App, browser::callback::redirect, error::ApiError},
+    identity::{Caller, Permission},
     model::{options::GrantType, provider::Provider},
 };
 
@@ -107,7 +109,7 @@ pub async fn get(
     Path(id): Path<String>,
     RawQuery(asked): RawQuery,
 ) -> Result<Response, Failure> {
-    session.caller.reaches_provider(&id)?;
+    within_reach(&session.caller, &id)?;
     let provider = list::describe(&app.broker, &session.caller.tenant, &id).await?;
     let done = parameter(asked.as_deref(), "done");
     page(&app, &session, &provider, None, Some(&done)).await
@@ -120,7 +122,7 @@ pub async fn check_now(
     AdminForm(form): AdminForm,
 ) -> Result<Response, Failure> {
     let session = &form.session;
-    session.caller.reaches_provider(&id)?;
+    within_reach(&session.caller, &id)?;
     let provider = list::get(&app.broker, &session.caller.tenant, &id).await?;
     let findings = check(&app.broker, &provider).await;
     page(&app, session, &provider, Some(findings), None).await
@@ -130,7 +132,7 @@ pub async fn check_now(
 pub async fn ask(State(app): State<Arc<App>>, session: Session, Path(id): Path<String>) -> Result<Response, Failure> {
     session.caller.needs(Permission::Administer)?;
     session.caller.administers_providers()?;
-    session.caller.reaches_provider(&id)?;
+    within_reach(&session.caller, &id)?;
     let provider = list::describe(&app.broker, &session.caller.tenant, &id).await?;
     let tokens = list::count_grants(&app.broker, &provider).await?;
     let frame = Frame::new(&session, "/providers", "Delete this provider?");
@@ -145,13 +147,20 @@ pub async fn remove(
 ) -> Result<Response, Failure> {
     let caller = &form.session.caller;
     caller.administers_providers()?;
-    caller.reaches_provider(&id)?;
+    within_reach(caller, &id)?;
     let done = match delete(&app.broker, &caller.tenant, &id, &caller.act).await? {
         None => "gone",
         Some(deletion) if deletion.queued > 0 => "provider-deleting",
         Some(_) => "provider-deleted",
     };
     Ok(redirect(format!("{}/console/providers?done={done}", form.session.base)))
+}
+
+/// Checks that a provider in an address is inside the limits of the caller's key, and that it can be one at all: the
+/// database has no texts with NUL, for example.
+pub(super) fn within_reach(caller: &Caller, id: &str) -> Result<(), ApiError> {
+    caller.reaches_provider(id)?;
+    rules::provider_id(id).map_err(|_| BrokerError::NotFound("provider").into())
 }
 
 async fn page(

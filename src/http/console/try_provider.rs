@@ -16,6 +16,7 @@ use super::{
     form::{AdminForm, AnyForm},
     frame::Frame,
     page::show,
+    providers::within_reach,
     session::Session,
     words::shown,
 };
@@ -49,7 +50,7 @@ struct TryPage {
 pub async fn get(State(app): State<Arc<App>>, session: Session, Path(id): Path<String>) -> Result<Response, Failure> {
     let caller = &session.caller;
     caller.needs(Permission::Administer)?;
-    caller.reaches_provider(&id)?;
+    within_reach(caller, &id)?;
     caller.reaches_agent("")?;
     let provider = describe(&app.broker, &caller.tenant, &id).await?;
     Ok(show(StatusCode::OK, &TryPage::new(&session, &provider, None)))
@@ -62,7 +63,7 @@ pub async fn post(
     AdminForm(form): AdminForm,
 ) -> Result<Response, Failure> {
     let caller = &form.session.caller;
-    caller.reaches_provider(&id)?;
+    within_reach(caller, &id)?;
     caller.reaches_agent("")?;
     let provider = describe(&app.broker, &caller.tenant, &id).await?;
     let again = |error: ApiError| {

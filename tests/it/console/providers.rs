@@ -118,7 +118,15 @@ async fn a_wrong_change_of_a_provider_is_shown_again(app: TestApp) {
         );
     }
     assert_eq!(record(&app).await, before);
-    operator.open(&at("/providers/nobody/edit")).await.expect_html(404);
+    for id in ["nobody", "%00", "a%00b", "..%2f", "%F0%9F%98%80"] {
+        for page in ["", "/edit", "/try", "/delete"] {
+            operator.open(&at(&format!("/providers/{id}{page}"))).await.expect_html(404);
+            // What is deleted already is no fault.
+            if (id, page) != ("nobody", "/delete") {
+                operator.submit(&format!("/providers/{id}{page}"), &[("user", "alice")]).await.expect_html(404);
+            }
+        }
+    }
     operator.submit("/providers/nobody/edit", &[("name", "x")]).await.expect_html(404);
 }
 
