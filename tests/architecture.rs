@@ -39,7 +39,7 @@ const ROOMS: &[(&str, &str)] = &[
         "broker",
         "rules backoff persist error usage limits pending notifications handouts refusals sights key_ring open < context < \
          audit < clients < tokens < providers consent connections rotation webhooks < authenticate transfer \
-         connect_links < jobs",
+         connect_links trial < jobs",
     ),
     (
         "store",

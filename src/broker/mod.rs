@@ -30,5 +30,6 @@ pub mod rules;
 pub mod sights;
 pub mod tokens;
 pub mod transfer;
+pub mod trial;
 pub mod usage;
 pub mod webhooks;

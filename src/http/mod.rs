@@ -137,8 +137,8 @@ pub fn router(app: Arc<App>) -> Router {
 /// The operators' console, unless it is off.
 fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
     use console::{
-        add_provider, audit, connections, failure, keys, openid, overview, providers, requests, revoke_many, settings,
-        sign_in, verify_audit,
+        add_mcp, add_provider, audit, connections, edit_provider, failure, keys, openid, overview, providers, requests,
+        revoke_many, settings, sign_in, tried, try_provider, verify_audit,
     };
 
     if app.broker.settings.console == "off" {
@@ -159,8 +159,12 @@ fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
         .route("/console/requests", get(requests::get))
         .route("/console/providers", get(providers::list))
         .route("/console/providers/{provider_id}", get(providers::get).post(providers::check_now))
+        .route("/console/providers/{provider_id}/edit", get(edit_provider::get).post(edit_provider::post))
+        .route("/console/providers/{provider_id}/try", get(try_provider::get).post(try_provider::post))
+        .route("/console/tried", get(tried::get).post(tried::post))
         .route("/console/providers/{provider_id}/delete", get(providers::ask).post(providers::remove))
         .route("/console/add-provider", get(add_provider::get).post(add_provider::post))
+        .route("/console/add-mcp", get(add_mcp::get).post(add_mcp::post))
         .route("/console/keys", get(keys::list).post(keys::create))
         .route("/console/keys/{key_id}/revoke", get(keys::ask).post(keys::revoke))
         .route("/console/audit", get(audit::list))
@@ -171,7 +175,7 @@ fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
 }
 
 /// The routes outside the API.
-const PAGES: [(Method, &str); 60] = [
+const PAGES: [(Method, &str); 68] = [
     (Method::Get, "/host-oauth-callback/{provider_id}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/at/{callback_tag}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/{auth_id}"),
@@ -212,10 +216,18 @@ const PAGES: [(Method, &str); 60] = [
     (Method::Get, "/console/providers"),
     (Method::Get, "/console/providers/{provider_id}"),
     (Method::Post, "/console/providers/{provider_id}"),
+    (Method::Get, "/console/providers/{provider_id}/edit"),
+    (Method::Post, "/console/providers/{provider_id}/edit"),
+    (Method::Get, "/console/providers/{provider_id}/try"),
+    (Method::Post, "/console/providers/{provider_id}/try"),
+    (Method::Get, "/console/tried"),
+    (Method::Post, "/console/tried"),
     (Method::Get, "/console/providers/{provider_id}/delete"),
     (Method::Post, "/console/providers/{provider_id}/delete"),
     (Method::Get, "/console/add-provider"),
     (Method::Post, "/console/add-provider"),
+    (Method::Get, "/console/add-mcp"),
+    (Method::Post, "/console/add-mcp"),
     (Method::Get, "/console/keys"),
     (Method::Post, "/console/keys"),
     (Method::Get, "/console/keys/{key_id}/revoke"),

@@ -97,6 +97,17 @@ pub struct RequestSummary {
     pub expires_at: DateTime<Utc>,
 }
 
+/// What a browser that came back is shown of its request.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct RequestOutcome {
+    /// The provider's name for people.
+    pub provider: String,
+    /// The status of the request.
+    pub status: Status,
+    /// Where the browser is sent after the consent, if not to a page of ours.
+    pub return_url: Option<String>,
+}
+
 /// How the token endpoint is polled for a person who consents on another device.
 #[derive(Clone, Debug)]
 pub struct Polling {

@@ -9,6 +9,7 @@ pub mod callback_signature;
 pub mod challenge;
 mod client_authentication;
 pub mod device;
+pub mod discovery;
 mod lifetime;
 pub mod metadata;
 pub mod openid;

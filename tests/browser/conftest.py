@@ -116,7 +116,8 @@ def another_browser():
 
 
 @contextmanager
-def chromium():
+def chromium(**logs):
+    """A Chromium that keeps its console, and these logs as well."""
     options = webdriver.ChromeOptions()
     options.binary_location = program(os.environ.get("TEST_CHROMIUM", "chromium"), "chromium")
     for argument in (
@@ -133,7 +134,7 @@ def chromium():
         *(["--no-sandbox"] if os.geteuid() == 0 else []),
     ):
         options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", **logs})
     driver = webdriver.Chrome(options=options, service=Service(program("chromedriver", "chromium-driver")))
     driver.set_page_load_timeout(30)
     try:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 from axe import has_no_barrier
+from fake_provider import FakeProvider
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException, TimeoutException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
-from test_pages import DARK, DESKTOP, LIGHT, PHONE, SMALL_PHONE, button, has_quiet_console, open_consent, shows
+from test_pages import CONSENT, DARK, DESKTOP, LIGHT, PHONE, SMALL_PHONE, button, has_quiet_console, open_consent, shows
 
 SCREENS = [PHONE, SMALL_PHONE, DESKTOP]
 
@@ -84,6 +85,11 @@ def test_a_newcomer_signs_in_adds_a_provider_and_revokes_a_connection(demo, brow
     field(browser, "client_secret").send_keys("a-secret")
     button(browser, "Add GitHub").click()
     says(browser, "The provider was added.")
+    follow(browser, "Change", "Change GitHub")
+    field(browser, "name").clear()
+    field(browser, "name").send_keys("GitHub at work", Keys.ENTER)
+    says(browser, "Saved.")
+    shows(browser, "GitHub at work")
     follow(browser, "Delete", "Delete this provider?")
     button(browser, "Delete").click()
     shows(browser, "Providers")
@@ -117,6 +123,55 @@ def test_a_newcomer_signs_in_adds_a_provider_and_revokes_a_connection(demo, brow
     shows(browser, "Sign in to the console")
     browser.back()
     shows(browser, "Sign in to the console")
+
+
+def try_sample(browser, demo, decision):
+    """Goes through the consent of the sample provider from its page in the console."""
+    browser.get(f"{demo.base}/console/providers/sample")
+    follow(browser, "Try it", "Try Sample provider")
+    button(browser, "Try it").click()
+    shows(browser, "Connect Sample provider?")
+    button(browser, "Continue").click()
+    shows(browser, CONSENT)
+    button(browser, decision).click()
+
+
+def test_a_provider_is_tried_and_its_connection_ended(demo, browser):
+    sign_in(browser, demo)
+    try_sample(browser, demo, "Approve")
+    shows(browser, "It works")
+    for text in ("admin", "See your name", "profile"):
+        assert text in main(browser), (text, main(browser))
+    has_quiet_console(browser)
+    button(browser, "End this connection").click()
+    says(browser, "The token was deleted")
+    try_sample(browser, demo, "Deny")
+    shows(browser, "It did not work")
+    assert "access_denied" in main(browser) and "Try again, and approve." in main(browser)
+    follow(browser, "Try it again", "Try Sample provider")
+    has_quiet_console(browser)
+
+
+def test_the_discovery_of_an_mcp_server_is_shown_step_by_step(demo, browser):
+    provider = FakeProvider()
+    provider.be_mcp_server(code_challenge_methods_supported=None)
+    sign_in(browser, demo)
+    follow(browser, "Providers", "Providers")
+    follow(browser, "Connect an MCP server", "Connect an MCP server")
+    browser.switch_to.active_element.send_keys(f"{provider.base}/mcp", Keys.ENTER)
+    says(browser, "What was found, step by step")
+    for text in ("Failed PKCE", f"{provider.base}/.well-known/oauth-protected-resource/mcp", "accept that its metadata does not say so"):
+        assert text in main(browser), (text, main(browser))
+    browser.find_element(By.ID, "allow_missing_pkce").click()
+    button(browser, "Connect").click()
+    shows(browser, "The MCP server is connected")
+    assert "registered as registered-77" in main(browser)
+    follow(browser, "See the provider", "127.0.0.1")
+    has_quiet_console(browser, document_status=422)
+    follow(browser, "Delete", "Delete this provider?")
+    button(browser, "Delete").click()
+    says(browser, "The provider was deleted")
+    provider.stop()
 
 
 def test_several_connections_are_revoked_at_once(demo, browser, another_browser):
@@ -178,7 +233,7 @@ def pages(demo, browser, another_browser):
         demo.begin()
         sign_in(browser, demo)
         yield "overview"
-        for path in ("connections", "requests", "providers", "add-provider", "keys", "audit", "settings"):
+        for path in ("connections", "requests", "providers", "add-provider", "add-mcp", "keys", "audit", "settings"):
             browser.get(f"{demo.base}/console/{path}")
             yield path
         browser.get(f"{demo.base}/console/add-provider?template=microsoft")
@@ -215,6 +270,22 @@ def pages(demo, browser, another_browser):
         button(browser, "Check it now").click()
         says(browser, "Checked just now")
         yield "provider"
+        follow(browser, "Change", "Change Sample provider")
+        yield "edit"
+        follow(browser, "Cancel", "Sample provider")
+        follow(browser, "Try it", "Try Sample provider")
+        yield "try"
+        try_sample(browser, demo, "Approve")
+        shows(browser, "It works")
+        yield "tried"
+        try_sample(browser, demo, "Deny")
+        shows(browser, "It did not work")
+        yield "tried-in-vain"
+        browser.get(f"{demo.base}/console/add-mcp")
+        field(browser, "url").send_keys(f"{demo.base}/mcp", Keys.ENTER)
+        says(browser, "What was found, step by step")
+        yield "mcp-in-vain"
+        browser.get(f"{demo.base}/console/providers/sample")
         follow(browser, "Delete", "Delete this provider?")
         yield "delete"
         browser.get(f"{demo.base}/console/connections/none")
@@ -242,7 +313,7 @@ def test_every_page_fits_its_screen_and_colour_scheme(demo, pages, browser, sche
         brightest = max(int(part) for part in background.removeprefix("rgb(").removesuffix(")").split(","))
         assert (brightest < 64) == (scheme == DARK), f"{page}: {background}"
         has_no_barrier(browser, page)
-        has_quiet_console(browser, document_status=404)
+        has_quiet_console(browser, document_status=422 if page == "mcp-in-vain" else 404)
         assert all(address.startswith(demo.base) for address in loaded(browser)), page
 
 

@@ -18,7 +18,7 @@ use crate::{
     broker::{clients::redirect_uri::is_ours, context::Broker, error::BrokerError, pending::PendingMax},
     model::{
         actor::Act,
-        authorization_request::{AuthorizationRequest, Status},
+        authorization_request::{AuthorizationRequest, RequestOutcome},
         consent::Consent,
         grant::GrantRequest,
         options::GrantType,
@@ -151,7 +151,7 @@ pub async fn refuse(
     }
 }
 
-/// What the page after a consent shows: the provider's name for people, and the status of the request.
-pub async fn outcome(broker: &Broker, provider_id: &str, id: Uuid) -> Result<Option<(String, Status)>, BrokerError> {
+/// What a browser that came back is shown of its request.
+pub async fn outcome(broker: &Broker, provider_id: &str, id: Uuid) -> Result<Option<RequestOutcome>, BrokerError> {
     Ok(broker.store.authorization_outcome(provider_id, id).await?)
 }

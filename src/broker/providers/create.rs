@@ -17,10 +17,7 @@ use crate::{
         rules::Fault,
     },
     model::{actor::Act, audit::EventName, client::ClientAuthentication, provider::Provider, subject::Tenant},
-    oauth::{
-        metadata::{Discovery, ServerMetadata},
-        registration::authentication,
-    },
+    oauth::{discovery::Discovery, metadata::ServerMetadata, registration::authentication},
     store::error::StoreError,
 };
 

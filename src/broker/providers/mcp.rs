@@ -32,7 +32,9 @@ use crate::{
         subject::Tenant,
     },
     oauth::{
-        metadata::{Discovered, Discovery, DiscoveryError, ServerMetadata},
+        discovery::{Discovered, Discovery},
+        metadata::{DiscoveryError, ServerMetadata},
+        probe::{Finding, Verdict},
         registration::{Purpose, authentication, register},
     },
     outbound::address::AddressGuard,
@@ -52,6 +54,9 @@ const FIELDS: [&str; 10] = [
     "allow_missing_pkce",
     "omit_resource",
 ];
+const CLIENT: &str = "client registration";
+const REGISTER_BY_HAND: &str = "Register a client at the authorization server by hand, with the redirect URI of this provider, and enter its \
+                                client id and client secret.";
 const NOT_CONNECTED: &str = "The MCP server was not connected";
 
 /// An MCP server to connect.
@@ -81,6 +86,15 @@ pub struct McpDraft {
     pub nulls: Vec<&'static str>,
 }
 
+/// What was done to connect a server, for the person who watches it.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What was found, in order: of the server, its metadata and our client.
+    pub steps: Vec<Finding>,
+    /// What helps after the failure, if it is known.
+    pub what_to_do: Option<&'static str>,
+}
+
 /// A checked draft.
 #[derive(Clone)]
 struct McpServer {
@@ -100,25 +114,40 @@ struct McpServer {
 /// # Errors
 /// [`BrokerError::RegistrationRequired`] in that case; in every other case nothing is stored.
 pub async fn connect(broker: &Broker, tenant: Tenant, draft: McpDraft, act: &Act) -> Result<Provider, BrokerError> {
+    connect_and_report(broker, tenant, draft, act, &mut Report::default()).await
+}
+
+/// The same, with a report of each step, also when it fails.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_and_report(
+    broker: &Broker,
+    tenant: Tenant,
+    draft: McpDraft,
+    act: &Act,
+    report: &mut Report,
+) -> Result<Provider, BrokerError> {
     let server = check(tenant, draft, broker.outbound.guard()).map_err(BrokerError::Faults)?;
     let _permit = begin_discovery(broker, &server.tenant)?;
     if broker.store.provider_without_secret(&server.tenant, &server.provider_id).await?.is_some() {
         // Checked before a client is registered for nothing; the database checks again.
         return Err(id_taken());
     }
-    let failed = |error| BrokerError::discovery("mcp_server_url", NOT_CONNECTED, &error);
     let now = broker.clock.now();
-    let discovered = Discovery::new(&broker.outbound, now).of_mcp_server(&server.url).await.map_err(failed)?;
-    check_discovered(&discovered, broker.outbound.guard()).map_err(failed)?;
-    if server.grant_type == GrantType::AuthorizationCode {
-        check_pkce(&discovered, server.draft.allow_missing_pkce).map_err(failed)?;
-    }
+    let discovered = discover(broker, &server, now, report).await.map_err(|error| {
+        report.what_to_do = Some(what_to_do(&error));
+        BrokerError::discovery("mcp_server_url", NOT_CONNECTED, &error)
+    })?;
     // Known before the client is registered, which names the callback address.
     let mut callback_tag = free_callback_tag(broker, &server.provider_id).await?;
     loop {
-        let provider = provider(broker, server.clone(), discovered.clone(), &callback_tag, now).await?;
+        let provider = provider(broker, server.clone(), discovered.clone(), &callback_tag, now, report).await?;
         match broker.store.create_provider(&provider, EventName::ProviderDiscovered, act).await {
-            Ok(()) => return require_client(&broker.public_url, &provider).map(|()| provider),
+            Ok(()) => {
+                report.step("provider", Verdict::Right, format!("stored as {}", provider.provider_id));
+                return require_client(&broker.public_url, &provider).map(|()| provider);
+            }
             Err(StoreError::Conflict)
                 if callback_tag.is_empty()
                     && broker.store.provider_without_secret(&server.tenant, &server.provider_id).await?.is_none() =>
@@ -129,6 +158,73 @@ pub async fn connect(broker: &Broker, tenant: Tenant, draft: McpDraft, act: &Act
             Err(StoreError::Conflict) => return Err(id_taken()),
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+async fn discover(
+    broker: &Broker,
+    server: &McpServer,
+    now: DateTime<Utc>,
+    report: &mut Report,
+) -> Result<Discovered, DiscoveryError> {
+    let mut discovery = Discovery::new(&broker.outbound, now);
+    let discovered = discovery.of_mcp_server(&server.url).await;
+    report.steps.append(&mut discovery.steps);
+    let discovered = discovered?;
+    let mut noted = |of, checked: Result<(), DiscoveryError>| {
+        if let Err(error) = &checked {
+            report.step(of, Verdict::Wrong, error.to_string());
+        }
+        checked
+    };
+    noted("metadata", check_discovered(&discovered, broker.outbound.guard()))?;
+    if server.grant_type == GrantType::AuthorizationCode {
+        noted("PKCE", check_pkce(&discovered, server.draft.allow_missing_pkce))?;
+        let said = match discovered.server.code_challenge_methods_supported {
+            Some(_) => (Verdict::Right, "the authorization server supports S256"),
+            None => {
+                (Verdict::Unclear, "the authorization server does not say that it supports it; S256 is sent anyway")
+            }
+        };
+        report.step("PKCE", said.0, said.1);
+    }
+    Ok(discovered)
+}
+
+fn what_to_do(error: &DiscoveryError) -> &'static str {
+    match error {
+        DiscoveryError::Refused(..) => {
+            "Use a public https address. For a server in your own network, name its host in ALLOW_PRIVATE_UPSTREAMS."
+        }
+        DiscoveryError::Unreachable(..) | DiscoveryError::TooLong => {
+            "Compare the URL with the server's documentation, and see whether this machine reaches that host: by DNS, \
+             through the firewall and with a trusted certificate. Then connect it again."
+        }
+        DiscoveryError::TooMany | DiscoveryError::Missing(_) => {
+            "Compare the URL with the server's documentation: it often ends in /mcp. If the server has no metadata, add a \
+             provider by the endpoints of its authorization server."
+        }
+        DiscoveryError::Unbelievable(problem) if problem.contains("PKCE") => {
+            "If the provider's documentation says that it supports PKCE with S256, connect it again and accept that its \
+             metadata does not say so. Otherwise the server's operator has to add PKCE."
+        }
+        DiscoveryError::Unbelievable(_) | DiscoveryError::Invalid(..) => {
+            "The server's operator has to correct its metadata. Until then, add a provider by the endpoints of its \
+             authorization server."
+        }
+    }
+}
+
+impl Report {
+    fn by_hand(&mut self) {
+        let said =
+            "the authorization server does not let clients register themselves; one has to be registered by hand";
+        self.step(CLIENT, Verdict::Unclear, said);
+        self.what_to_do = Some(REGISTER_BY_HAND);
+    }
+
+    fn step(&mut self, of: &'static str, verdict: Verdict, said: impl Into<String>) {
+        self.steps.push(Finding { of, said: said.into(), verdict });
     }
 }
 
@@ -199,14 +295,21 @@ async fn provider(
     discovered: Discovered,
     callback_tag: &str,
     now: DateTime<Utc>,
+    report: &mut Report,
 ) -> Result<Provider, BrokerError> {
     let Discovered { resource, scopes, known_scopes, server: metadata } = discovered;
     let method = authentication(&metadata);
     let (client, is_dynamic_client) = match server.draft.client_id.clone() {
-        Some(id) => (client_by_hand(&server.draft, id, method), false),
+        Some(id) => {
+            report.step(CLIENT, Verdict::Right, "the one that you have registered by hand");
+            (client_by_hand(&server.draft, id, method), false)
+        }
         // A client that registers itself, or is known by its document, is one that sends people.
-        None if server.grant_type != GrantType::AuthorizationCode => (no_client(method), false),
-        None => own_client(broker, &metadata, (&server.provider_id, callback_tag), &known_scopes).await?,
+        None if server.grant_type != GrantType::AuthorizationCode => {
+            report.by_hand();
+            (no_client(method), false)
+        }
+        None => own_client(broker, &metadata, (&server.provider_id, callback_tag), &known_scopes, report).await?,
     };
     let offline = metadata.scopes_supported.iter().flatten().any(|scope| scope == "offline_access");
     let client = Client {
@@ -253,20 +356,28 @@ async fn own_client(
     server: &ServerMetadata,
     (provider_id, callback_tag): (&str, &str),
     scopes: &[String],
+    report: &mut Report,
 ) -> Result<(Client, bool), BrokerError> {
     let method = authentication(server);
     if server.client_id_metadata_document_supported && broker.public_url.starts_with("https://") {
         let id = client_metadata_url(&broker.public_url, provider_id, callback_tag);
+        report.step(CLIENT, Verdict::Right, format!("no registration needed: the server reads our document at {id}"));
         return Ok((Client::new(id, None, ClientAuthentication::None), true));
     }
-    let Some(endpoint) = &server.registration_endpoint else { return Ok((no_client(method), false)) };
+    let Some(endpoint) = &server.registration_endpoint else {
+        report.by_hand();
+        return Ok((no_client(method), false));
+    };
     let redirect_uri = callback_address(&broker.public_url, provider_id, callback_tag);
     let on_devices = server.device_authorization_endpoint.is_some();
     let purpose = Purpose { redirect_uri: &redirect_uri, scopes, on_devices };
     let registered =
         register(&broker.outbound, endpoint, purpose, method, broker.clock.now()).await.map_err(|error| {
+            report.step(CLIENT, Verdict::Wrong, format!("{endpoint}: {error}"));
+            report.what_to_do = Some(REGISTER_BY_HAND);
             BrokerError::Discovery { kind: FailureKind::Refused, message: format!("{NOT_CONNECTED}: {error}.") }
         })?;
+    report.step(CLIENT, Verdict::Right, format!("{endpoint}: registered as {}", registered.client_id));
     let mut own = Client::new(registered.client_id, registered.client_secret, registered.authentication);
     own.options.registration_url = Some(endpoint.clone());
     own.options.client_secret_expires_at = registered.secret_expires_at;

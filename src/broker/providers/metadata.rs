@@ -6,7 +6,10 @@ use std::iter;
 
 use crate::{
     broker::rules::{self, Problem},
-    oauth::metadata::{Discovered, DiscoveryError, ServerMetadata},
+    oauth::{
+        discovery::Discovered,
+        metadata::{DiscoveryError, ServerMetadata},
+    },
     outbound::address::AddressGuard,
 };
 

@@ -29,7 +29,7 @@ use crate::{
             exchange::complete,
         },
         error::BrokerError,
-        rules,
+        rules, trial,
     },
     http::{
         act::BrowserAct,
@@ -37,7 +37,11 @@ use crate::{
         error::{ApiError, ErrorCode, Faults, of_provider_failure},
         request_id::RequestId,
     },
-    model::{actor::Act, authorization_request::Status, failure::FailureKind},
+    model::{
+        actor::Act,
+        authorization_request::{RequestOutcome, Status},
+        failure::FailureKind,
+    },
 };
 
 /// Programs that open links to show a preview of them.
@@ -220,10 +224,14 @@ pub async fn outcome(
         _ => Ok(None),
     };
     match found {
-        Ok(Some((provider, Status::Completed))) if query.as_deref() == Some("again") => {
-            page(StatusCode::OK, &Page::AlreadyConnected { provider: &provider })
+        Ok(Some(RequestOutcome { provider, status: Status::Completed, .. })) => {
+            let is_again = query.as_deref() == Some("again");
+            let provider = &provider;
+            page(
+                StatusCode::OK,
+                &if is_again { Page::AlreadyConnected { provider } } else { Page::Connected { provider } },
+            )
         }
-        Ok(Some((provider, Status::Completed))) => page(StatusCode::OK, &Page::Connected { provider: &provider }),
         Ok(_) => failed(StatusCode::NOT_FOUND, FailureReason::InvalidState, &request_id),
         Err(error) => internal_error_page(error.into(), &request_id),
     }
@@ -301,11 +309,16 @@ pub(in crate::http) async fn finish(
         Ok(Completion::WrongProvider) => failed(StatusCode::BAD_REQUEST, FailureReason::WrongProvider, request_id),
         Ok(Completion::Failed { id, error, error_description, kind, .. }) => {
             let (status, reason, code) = failure(&error, kind);
-            let provider = authorization::outcome(&app.broker, provider_id, id).await.ok().flatten();
+            let begun = authorization::outcome(&app.broker, provider_id, id).await.ok().flatten();
+            // An operator who tried the provider reads in the console what became of it.
+            let way_back = begun.as_ref().and_then(|begun| begun.return_url.as_deref());
+            if let Some(url) = way_back.filter(|url| *url == trial::way_back(&app.broker)) {
+                return with_code(to_application(url, id, None, request_id), code);
+            }
             let failed = page(
                 status,
                 &Page::Failed {
-                    provider: provider.as_ref().map(|(name, _)| name.as_str()),
+                    provider: begun.as_ref().map(|begun| begun.provider.as_str()),
                     reason,
                     error: Some(&error),
                     error_description: error_description.as_deref(),

@@ -17,7 +17,7 @@ use super::{
     frame::Frame,
     page::show,
     session::Session,
-    words::{condition, shown},
+    words::{condition, shown, shown_up_to},
 };
 use crate::{
     broker::{
@@ -34,6 +34,8 @@ use crate::{
 
 /// How many tokens in a bad state are named.
 const NAMED_MAX: i64 = 10;
+/// How much of a reason is shown.
+const WHAT_CHARS: usize = 400;
 
 struct Count {
     name: &'static str,
@@ -102,7 +104,7 @@ pub async fn get(State(app): State<Arc<App>>, session: Session) -> Result<Respon
             shown(&token.state.provider_id),
             condition(explanation.condition)
         ),
-        what: explanation.why.unwrap_or(explanation.what_to_do),
+        what: shown_up_to(&explanation.why.unwrap_or(explanation.what_to_do), WHAT_CHARS),
     }));
     let (hours, is_log_cut) = audit::refreshes_by_hour(broker, reach).await?;
     let server = if session.sees_the_server(&app).await? {

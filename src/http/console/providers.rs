@@ -17,21 +17,26 @@ use super::{
     frame::Frame,
     page::show,
     session::Session,
-    words::{Moment, moment, parameter, shown},
+    words::{Moment, moment, parameter, shown, shown_up_to},
 };
 use crate::{
     broker::{
         clients::redirect_uri::callback_address_of,
+        error::BrokerError,
         providers::{
             check::{Finding, Verdict, check},
             delete::delete,
             list,
         },
+        rules,
     },
-    http::{app::App, browser::callback::redirect},
-    identity::Permission,
+    http::{app::App, browser::callback::redirect, error::ApiError},
+    identity::{Caller, Permission},
     model::{options::GrantType, provider::Provider},
 };
+
+/// How much of a finding is shown: an address, and a sentence.
+const SAID_CHARS: usize = 600;
 
 struct Row {
     id: String,
@@ -49,11 +54,13 @@ struct ListPage {
     rows: Vec<Row>,
 }
 
-struct Checked {
-    what: &'static str,
-    said: String,
-    verdict: &'static str,
-    label: &'static str,
+/// Something that was checked, with what was found.
+pub(super) struct Checked {
+    pub(super) what: &'static str,
+    pub(super) said: String,
+    /// The class of its badge.
+    pub(super) verdict: &'static str,
+    pub(super) label: &'static str,
 }
 
 #[derive(Template)]
@@ -62,6 +69,7 @@ struct ProviderPage {
     frame: Frame,
     row: Row,
     can_manage: bool,
+    can_try: bool,
     redirect_uri: Option<String>,
     facts: Vec<(&'static str, String)>,
     scopes: Vec<String>,
@@ -101,7 +109,7 @@ pub async fn get(
     Path(id): Path<String>,
     RawQuery(asked): RawQuery,
 ) -> Result<Response, Failure> {
-    session.caller.reaches_provider(&id)?;
+    within_reach(&session.caller, &id)?;
     let provider = list::describe(&app.broker, &session.caller.tenant, &id).await?;
     let done = parameter(asked.as_deref(), "done");
     page(&app, &session, &provider, None, Some(&done)).await
@@ -114,7 +122,7 @@ pub async fn check_now(
     AdminForm(form): AdminForm,
 ) -> Result<Response, Failure> {
     let session = &form.session;
-    session.caller.reaches_provider(&id)?;
+    within_reach(&session.caller, &id)?;
     let provider = list::get(&app.broker, &session.caller.tenant, &id).await?;
     let findings = check(&app.broker, &provider).await;
     page(&app, session, &provider, Some(findings), None).await
@@ -124,7 +132,7 @@ pub async fn check_now(
 pub async fn ask(State(app): State<Arc<App>>, session: Session, Path(id): Path<String>) -> Result<Response, Failure> {
     session.caller.needs(Permission::Administer)?;
     session.caller.administers_providers()?;
-    session.caller.reaches_provider(&id)?;
+    within_reach(&session.caller, &id)?;
     let provider = list::describe(&app.broker, &session.caller.tenant, &id).await?;
     let tokens = list::count_grants(&app.broker, &provider).await?;
     let frame = Frame::new(&session, "/providers", "Delete this provider?");
@@ -139,13 +147,20 @@ pub async fn remove(
 ) -> Result<Response, Failure> {
     let caller = &form.session.caller;
     caller.administers_providers()?;
-    caller.reaches_provider(&id)?;
+    within_reach(caller, &id)?;
     let done = match delete(&app.broker, &caller.tenant, &id, &caller.act).await? {
         None => "gone",
         Some(deletion) if deletion.queued > 0 => "provider-deleting",
         Some(_) => "provider-deleted",
     };
     Ok(redirect(format!("{}/console/providers?done={done}", form.session.base)))
+}
+
+/// Checks that a provider in an address is inside the limits of the caller's key, and that it can be one at all: the
+/// database has no texts with NUL, for example.
+pub(super) fn within_reach(caller: &Caller, id: &str) -> Result<(), ApiError> {
+    caller.reaches_provider(id)?;
+    rules::provider_id(id).map_err(|_| BrokerError::NotFound("provider").into())
 }
 
 async fn page(
@@ -173,18 +188,12 @@ async fn page(
     let scopes = client.options.default_scopes.iter().chain(&client.options.always_scopes);
     let can_manage = session.caller.administers_providers().is_ok();
     let is_checked = findings.is_some();
-    let findings = findings.into_iter().flatten().map(|Finding { of, said, verdict }| {
-        let (verdict, label) = match verdict {
-            Verdict::Right => ("active", "Right"),
-            Verdict::Unclear => ("refreshing", "Unclear"),
-            Verdict::Wrong => ("consent_needed", "Wrong"),
-        };
-        Checked { what: of, said, verdict, label }
-    });
+    let findings = findings.into_iter().flatten().map(Checked::of);
     let page = ProviderPage {
         frame: Frame::new(session, "/providers", shown(&provider.name)).after(done),
         row: Row::of(provider, app),
         can_manage,
+        can_try: session.caller.reaches_agent("").is_ok(),
         redirect_uri: needs_person.then(|| callback_address_of(&app.broker.public_url, provider)),
         facts: facts
             .into_iter()
@@ -197,6 +206,27 @@ async fn page(
         findings: findings.collect(),
     };
     Ok(show(StatusCode::OK, &page))
+}
+
+impl Checked {
+    /// A finding that is one step of many: not each of them has to be as hoped for.
+    pub(super) fn step(finding: Finding) -> Self {
+        let label = match finding.verdict {
+            Verdict::Right => "Done",
+            Verdict::Unclear => "Note",
+            Verdict::Wrong => "Failed",
+        };
+        Self { label, ..Self::of(finding) }
+    }
+
+    fn of(Finding { of, said, verdict }: Finding) -> Self {
+        let (verdict, label) = match verdict {
+            Verdict::Right => ("active", "Right"),
+            Verdict::Unclear => ("refreshing", "Unclear"),
+            Verdict::Wrong => ("consent_needed", "Wrong"),
+        };
+        Self { what: of, said: shown_up_to(&said, SAID_CHARS), verdict, label }
+    }
 }
 
 impl Row {

@@ -15,6 +15,11 @@ pub(in crate::http) fn shown(text: &str) -> String {
     cleaned(text, PERSON_CHARS).unwrap_or_default()
 }
 
+/// The same, in at most so many characters.
+pub(in crate::http) fn shown_up_to(text: &str, limit: usize) -> String {
+    cleaned(text, limit).unwrap_or_default()
+}
+
 /// The same, unless nothing remains.
 pub(in crate::http) fn shown_if_any(text: &str) -> Option<String> {
     cleaned(text, PERSON_CHARS)

@@ -12,7 +12,7 @@ use crate::{
     model::{
         actor::Act,
         audit::EventName,
-        authorization_request::{AuthorizationRequest, Polling, Status},
+        authorization_request::{AuthorizationRequest, Polling, RequestOutcome, Status},
         consent::Consent,
         grant::GrantRequest,
         key_limits::Reach,
@@ -219,15 +219,15 @@ impl Store {
         row.map(|row| self.open_authorization_request(row)).transpose()
     }
 
-    /// What the page after the callback shows: the provider's name for people, and the status of the request.
+    /// What a browser that came back is shown of its request.
     pub async fn authorization_outcome(
         &self,
         provider_id: &str,
         id: Uuid,
-    ) -> Result<Option<(String, Status)>, StoreError> {
+    ) -> Result<Option<RequestOutcome>, StoreError> {
         self.db
             .query(
-                "SELECT p.name, r.status FROM authorization_requests r JOIN providers p ON p.id = r.provider
+                "SELECT p.name AS provider, r.status, r.return_url FROM authorization_requests r JOIN providers p ON p.id = r.provider
                  WHERE r.id = $1 AND r.provider_id = $2",
             )
             .bind(id)

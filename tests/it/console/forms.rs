@@ -39,8 +39,12 @@ fn forms<'t>(token: &'t str, key: &str) -> Vec<(String, Vec<(&'static str, &'t s
         (format!("/connections/{token}/revoke"), vec![]),
         ("/connections/revoke".to_owned(), vec![("token", token)]),
         ("/providers/acme".to_owned(), vec![]),
+        ("/providers/acme/edit".to_owned(), vec![("name", "Renamed")]),
+        ("/providers/acme/try".to_owned(), vec![("user", "x"), ("scopes", "read")]),
+        ("/tried".to_owned(), vec![("auth_id", token), ("reference", "x")]),
         ("/providers/acme/delete".to_owned(), vec![]),
         ("/add-provider".to_owned(), vec![("template", "github"), ("provider_id", "github"), ("client_id", "x")]),
+        ("/add-mcp".to_owned(), vec![("url", "https://mcp.example/mcp")]),
         ("/keys".to_owned(), vec![("name", "x"), ("role", "admin")]),
         (format!("/keys/{key}/revoke"), vec![]),
         ("/audit/verify".to_owned(), vec![]),
@@ -50,7 +54,8 @@ fn forms<'t>(token: &'t str, key: &str) -> Vec<(String, Vec<(&'static str, &'t s
 /// What the forms could have changed.
 async fn everything(app: &TestApp) -> Value {
     let counts = app.database.row_counts().await;
-    let tables = ["tokens", "providers", "api_keys", "revocations"].map(|table| counts[table]);
+    let tables =
+        ["tokens", "providers", "api_keys", "revocations", "authorization_requests"].map(|table| counts[table]);
     json!([app.get("/v2/auth/providers").await.expect(200), app.get("/v2/admin/tokens").await.expect(200), tables])
 }
 

@@ -2,9 +2,12 @@
 
 mod forms;
 mod isolation;
+mod mcp_servers;
 mod openid;
 mod pages;
+mod providers;
 mod signing_in;
+mod trials;
 
 use std::ops::Deref;
 
@@ -18,8 +21,8 @@ use crate::support::caller::{Caller, asking, with};
 use crate::support::database::PUBLIC_URL;
 
 /// Every page that somebody who is signed in can open without naming anything.
-const PAGES: [&str; 8] =
-    ["", "/connections", "/requests", "/providers", "/add-provider", "/keys", "/audit", "/settings"];
+const PAGES: [&str; 9] =
+    ["", "/connections", "/requests", "/providers", "/add-provider", "/add-mcp", "/keys", "/audit", "/settings"];
 
 /// A browser at the console.
 struct Operator(Browser);

@@ -40,6 +40,8 @@ async fn all_pages(app: &TestApp, operator: &Operator) -> Vec<(String, String)> 
         format!("/connections/{token}/revoke"),
         format!("/connections/revoke?token={token}"),
         "/providers/acme".to_owned(),
+        "/providers/acme/edit".to_owned(),
+        "/providers/acme/try".to_owned(),
         "/providers/acme/delete".to_owned(),
         format!("/keys/{key}/revoke"),
         "/add-provider?template=github".to_owned(),
@@ -414,6 +416,8 @@ async fn texts_of_others_are_never_markup(app: TestApp) {
         let attack = encoded(attack);
         for path in [
             format!("/providers/acme-{number}"),
+            format!("/providers/acme-{number}/edit"),
+            format!("/providers/acme-{number}/try"),
             format!("/providers/acme-{number}/delete"),
             format!("/connections?user={attack}&agent={attack}&provider={attack}&state={attack}&done={attack}"),
             format!("/audit?user_id={attack}&actor={attack}&agent_id={attack}&provider_id={attack}"),

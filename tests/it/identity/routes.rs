@@ -77,7 +77,7 @@ pub const OPERATIONS: [(&str, &str, Needs); 38] = [
 ];
 
 /// What is outside the API. None of it takes a key; the console and the pages of people take their own cookies.
-pub const OTHERS: [&str; 42] = [
+pub const OTHERS: [&str; 46] = [
     "/host-oauth-callback/{provider_id}",
     "/host-oauth-callback/{provider_id}/at/{callback_tag}",
     "/host-oauth-callback/{provider_id}/{auth_id}",
@@ -108,8 +108,12 @@ pub const OTHERS: [&str; 42] = [
     "/console/requests",
     "/console/providers",
     "/console/providers/{provider_id}",
+    "/console/providers/{provider_id}/edit",
+    "/console/providers/{provider_id}/try",
+    "/console/tried",
     "/console/providers/{provider_id}/delete",
     "/console/add-provider",
+    "/console/add-mcp",
     "/console/keys",
     "/console/keys/{key_id}/revoke",
     "/console/audit",
