@@ -1,4 +1,5 @@
-//! Sweeping: expired authorization requests, tokens that died long ago and old webhook deliveries are deleted.
+//! Sweeping: expired authorization requests and connect links, tokens that died long ago and old webhook deliveries are
+//! deleted.
 //! Owns: how long they are kept.
 //! Must not know: when this runs.
 
@@ -35,6 +36,8 @@ pub struct Swept {
     pub dead_tokens: u64,
     /// Webhook deliveries that ended long ago.
     pub webhook_deliveries: u64,
+    /// Connect links that expired with their sessions.
+    pub connect_links: u64,
 }
 
 /// Deletes what has expired, unless another process does it at the moment; stops when this process stops. `None`: another
@@ -57,10 +60,12 @@ async fn delete(broker: &Broker) -> Result<Swept, BrokerError> {
         };
         let [delivered_before, given_up_before] = deliveries_before(now);
         let deliveries = broker.store.delete_old_deliveries(delivered_before, given_up_before, BATCH.into()).await?;
+        let links = broker.store.delete_expired_connect_links(now, BATCH.into()).await?;
         swept.authorization_requests += requests;
         swept.dead_tokens += dead;
         swept.webhook_deliveries += deliveries;
-        if requests.max(dead).max(deliveries) < BATCH.into() {
+        swept.connect_links += links;
+        if requests.max(dead).max(deliveries).max(links) < BATCH.into() {
             break;
         }
     }
@@ -70,6 +75,7 @@ async fn delete(broker: &Broker) -> Result<Swept, BrokerError> {
             authorization_requests = swept.authorization_requests,
             dead_tokens = swept.dead_tokens,
             webhook_deliveries = swept.webhook_deliveries,
+            connect_links = swept.connect_links,
             "sweep finished"
         );
     }
@@ -87,6 +93,7 @@ pub async fn count(broker: &Broker) -> Result<Swept, StoreError> {
             None => 0,
         },
         webhook_deliveries: broker.store.count_old_deliveries(delivered_before, given_up_before).await?,
+        connect_links: broker.store.count_expired_connect_links(now).await?,
     })
 }
 

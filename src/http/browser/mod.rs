@@ -7,5 +7,8 @@ pub mod client_metadata;
 pub mod connect;
 pub(in crate::http) mod cookie;
 pub mod key_entry;
+pub mod languages;
+pub mod logo;
 pub mod pages;
 pub mod start;
+pub mod view;

@@ -2,6 +2,7 @@
 
 mod isolation;
 mod links;
+mod looks;
 mod pages;
 
 use std::ops::Deref;

@@ -21,6 +21,11 @@ impl Browser {
         Self { caller: app.browser(), cookies: Mutex::default() }
     }
 
+    /// The same with these languages in its settings, as it sends them.
+    pub fn preferring(app: &Caller, languages: &str) -> Self {
+        Self { caller: app.browser().with("accept-language", languages), cookies: Mutex::default() }
+    }
+
     /// Opens an address and follows no redirect.
     pub async fn open(&self, url: &str) -> Answer {
         let answer = self.with_cookies().get(path_of(url).as_str()).await;

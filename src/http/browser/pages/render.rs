@@ -31,6 +31,23 @@ pub(crate) fn html(status: StatusCode, template: &impl Template, form_action: &s
     }
 }
 
+/// What a page may do (CSP Level 3).
+pub(in crate::http) struct Policy<'a> {
+    /// The source expression of its stylesheet.
+    pub(in crate::http) style: &'a str,
+    /// The source list of the targets of its form, including redirects.
+    pub(in crate::http) form_action: &'a str,
+    /// Whether it shows images of this server.
+    pub(in crate::http) has_images: bool,
+}
+
+impl<'a> Policy<'a> {
+    /// A page with this stylesheet, and nothing else.
+    pub(in crate::http) fn with_style(style: &'a str) -> Self {
+        Self { style, form_action: "'none'", has_images: false }
+    }
+}
+
 /// The headers of every page. `form_action` is the CSP source list of the targets of the page's form, including
 /// redirects; `'none'` for a page without a form.
 #[must_use]
@@ -41,6 +58,12 @@ pub fn hardened_headers(form_action: &str) -> HeaderMap {
 /// The same for a page with another stylesheet, by its CSP source expression.
 #[must_use]
 pub(in crate::http) fn headers_with_style(style: &str, form_action: &str) -> HeaderMap {
+    headers_of(&Policy { form_action, ..Policy::with_style(style) })
+}
+
+/// The headers of a page with this policy.
+#[must_use]
+pub(in crate::http) fn headers_of(&Policy { style, form_action, has_images }: &Policy<'_>) -> HeaderMap {
     let mut headers: HeaderMap = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CACHE_CONTROL, "no-store"),
@@ -57,8 +80,9 @@ pub(in crate::http) fn headers_with_style(style: &str, form_action: &str) -> Hea
     .map(|(name, value)| (name, HeaderValue::from_static(value)))
     .into_iter()
     .collect();
+    let images = if has_images { "img-src 'self'; " } else { "" };
     let policy = format!(
-        "default-src 'none'; style-src {style}; base-uri 'none'; form-action {form_action}; frame-ancestors 'none'"
+        "default-src 'none'; style-src {style}; {images}base-uri 'none'; form-action {form_action}; frame-ancestors 'none'"
     );
     // If the policy cannot be written, a stricter one is used.
     let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static(
