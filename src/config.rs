@@ -123,6 +123,7 @@ pub struct Settings {
     pub support_url: Option<String>,
     #[serde(deserialize_with = "unset_when_empty")]
     pub privacy_url: Option<String>,
+    pub frame_ancestors: String,
     pub key_requests_per_second: u32,
     pub address_requests_per_second: u32,
     pub failed_keys_per_minute: u32,
@@ -392,7 +393,7 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert!(settings.database_url.is_none());
-        assert_eq!(DEFAULTS.len(), 51);
+        assert_eq!(DEFAULTS.len(), 52);
         for (key, default) in &*DEFAULTS {
             let has_range = RANGES.iter().any(|(name, ..)| name == key);
             assert_eq!(default.is_integer(), has_range, "{key}");

@@ -2,7 +2,7 @@
 //! Owns: which names, colours and addresses are accepted.
 //! Must not know: what a page shows of them; the logo's file is read at start.
 
-use url::Url;
+use url::{Host, Url};
 
 use super::Settings;
 
@@ -43,8 +43,37 @@ impl Settings {
         {
             return Err(("privacy_url", "expected a page, such as https://example.com/privacy".to_owned()));
         }
-        Ok(())
+        origins(&self.frame_ancestors).map(drop).map_err(|problem| ("frame_ancestors", problem))
     }
+}
+
+/// The origins in a list that commas separate.
+///
+/// # Errors
+/// The entry that is not an origin, or that cannot be trusted.
+pub fn origins(list: &str) -> Result<Vec<String>, String> {
+    let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    entries.map(|entry| is_origin(entry).then(|| entry.to_owned()).ok_or_else(|| not_an_origin(entry))).collect()
+}
+
+fn not_an_origin(entry: &str) -> String {
+    format!(
+        "`{entry}` is not an origin, such as https://app.example.com, without a path or a trailing slash, and https unless it \
+         is on this machine"
+    )
+}
+
+/// Exactly what a browser says of where a page comes from: scheme, host, and port if it is not the default.
+fn is_origin(entry: &str) -> bool {
+    let Ok(url) = Url::parse(entry) else { return false };
+    let is_loopback = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    let is_trusted = url.scheme() == "https" || (url.scheme() == "http" && is_loopback);
+    is_trusted && !entry.contains('*') && url.origin().ascii_serialization() == entry
 }
 
 /// Red, green and blue of a colour that is written as `#rrggbb`.
@@ -111,6 +140,29 @@ mod tests {
         }
         assert!(problem(|settings| settings.privacy_url = some("mailto:help@example.com")).is_some());
         assert_eq!(problem(|settings| settings.privacy_url = some("https://example.com/privacy")), None);
+    }
+
+    #[test]
+    fn only_exact_origins_may_embed_pages() {
+        assert_eq!(origins("").unwrap(), Vec::<String>::new());
+        let list =
+            "https://app.example.com, http://localhost:3000,http://127.0.0.1:8000 , https://xn--bcher-kva.example";
+        assert_eq!(origins(list).unwrap().len(), 4);
+        for wrong in [
+            "*",
+            "'self'",
+            "https:",
+            "https://*.example.com",
+            "https://app.example.com/",
+            "https://app.example.com:443",
+            "http://app.example.com",
+            "http://localhost.example.com",
+            "https://a.example; script-src *",
+            "HTTPS://app.example.com",
+        ] {
+            let refused = problem(|settings| settings.frame_ancestors = wrong.to_owned()).unwrap();
+            assert!(refused.starts_with(&format!("frame_ancestors: `{wrong}` is not an origin")), "{refused}");
+        }
     }
 
     #[test]

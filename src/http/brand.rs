@@ -1,4 +1,4 @@
-//! The brand of the pages that people see: the operator's name, logo, colour and addresses.
+//! Whose pages people see: the operator's name, logo, colour and addresses, and the origins that may embed them.
 //! Owns: reading the logo, the colours that follow from the brand's, and the stylesheets with them.
 //! Must not know: what a page says, or how it is laid out.
 
@@ -9,7 +9,10 @@ use std::{fs::File, io::Read, path::Path};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use sha2::{Digest, Sha256};
 
-use crate::config::{Settings, pages::rgb};
+use crate::config::{
+    Settings,
+    pages::{origins, rgb},
+};
 
 /// The largest logo, in bytes.
 const LOGO_MAX: u64 = 256 * 1024;
@@ -28,6 +31,8 @@ pub struct Brand {
     pub support_url: Option<String>,
     /// The page about personal data.
     pub privacy_url: Option<String>,
+    /// The origins whose pages may embed those of a person's connections.
+    pub embedders: Vec<String>,
     /// How the pages of a consent look.
     pub consent_style: Style,
     /// How the pages of a person's connections look.
@@ -64,6 +69,8 @@ impl Brand {
             logo: settings.brand_logo.as_deref().map(Logo::read).transpose()?,
             support_url: settings.support_url.clone(),
             privacy_url: settings.privacy_url.clone(),
+            // The settings were checked.
+            embedders: origins(&settings.frame_ancestors).unwrap_or_default(),
             consent_style: style(include_str!("browser/pages/style.css")),
             people_style: style(include_str!("people/style.css")),
         })

@@ -47,7 +47,7 @@ use self::{
         tokens, wait,
     },
     app::App,
-    browser::{callback, client_metadata, connect, key_entry, logo, start},
+    browser::{callback, client_metadata, connect, key_entry, logo, message, start},
     error::ApiError,
 };
 use crate::telemetry::metrics::{KnownRoute, METRICS, Method};
@@ -105,6 +105,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/ok", get(health::ok))
         .route("/metrics", get(health::metrics))
         .route("/brand/logo", get(logo::get))
+        .route("/brand/message.js", get(message::script))
         .merge(docs(description))
         .merge(people_pages(Arc::clone(&app)))
         .merge(console_pages(Arc::clone(&app)))
@@ -125,12 +126,13 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// The pages of people.
 fn people_pages(app: Arc<App>) -> Router<Arc<App>> {
-    use people::{connections, failure, link, one};
+    use people::{connections, elsewhere, failure, link, one};
 
     Router::new()
         .route("/connections", get(connections::list))
         .route("/connections/{secret}", get(link::get).post(link::post))
         .route("/connections/leave", post(link::leave))
+        .route("/connections/requested/{auth_id}", get(elsewhere::status))
         .route("/connections/connect/{provider_id}", post(connections::connect_to))
         .route("/connections/held/{token_id}", get(one::get))
         .route("/connections/held/{token_id}/reconnect", post(one::reconnect))
@@ -173,7 +175,7 @@ fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
 }
 
 /// The routes outside the API.
-const PAGES: [(Method, &str); 59] = [
+const PAGES: [(Method, &str); 61] = [
     (Method::Get, "/host-oauth-callback/{provider_id}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/at/{callback_tag}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/{auth_id}"),
@@ -195,6 +197,8 @@ const PAGES: [(Method, &str); 59] = [
     (Method::Get, "/oauth/client-metadata.json/{provider_id}"),
     (Method::Get, "/oauth/client-metadata.json/{provider_id}/{callback_tag}"),
     (Method::Get, "/brand/logo"),
+    (Method::Get, "/brand/message.js"),
+    (Method::Get, "/connections/requested/{auth_id}"),
     (Method::Get, "/"),
     (Method::Get, "/console"),
     (Method::Get, "/console/"),

@@ -39,9 +39,15 @@ def free_port():
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
     """`agent-auth demo`, as a newcomer starts it."""
+    with running(tmp_path_factory.mktemp("demo") / "output", {}) as client:
+        yield client
+
+
+@contextmanager
+def running(output, settings):
+    """`agent-auth demo` with these settings."""
     binary = os.environ.get("TEST_AGENT_AUTH", ROOT / "target/debug/agent-auth")
     base = f"http://127.0.0.1:{free_port()}"
-    output = tmp_path_factory.mktemp("demo") / "output"
     # The server refuses settings that it does not know, such as those of this test.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_AUTH_")}
     with output.open("wb") as sink:
@@ -49,7 +55,7 @@ def demo(tmp_path_factory):
             [binary, "demo", "--listen", base.removeprefix("http://")],
             stdout=sink,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env=environment | settings,
         )
     try:
         yield Client(base, started(process, base, output))

@@ -15,8 +15,9 @@ use uuid::Uuid;
 
 use super::{
     cookie::browser_cookie,
+    message::Message,
     pages::{
-        outcome::page,
+        outcome::{page, page_with_message},
         page::{FailureReason, Page},
     },
     view::View,
@@ -219,13 +220,13 @@ pub async fn outcome(
         }
         _ => Ok(None),
     };
+    let connected =
+        |page: Page<'_>| page_with_message(&view, &page, Message::connected(&view, &provider_id, &auth_id, None));
     match found {
         Ok(Some((provider, Status::Completed))) if query.as_deref() == Some("again") => {
-            page(&view, StatusCode::OK, &Page::AlreadyConnected { provider: &provider })
+            connected(Page::AlreadyConnected { provider: &provider })
         }
-        Ok(Some((provider, Status::Completed))) => {
-            page(&view, StatusCode::OK, &Page::Connected { provider: &provider })
-        }
+        Ok(Some((provider, Status::Completed))) => connected(Page::Connected { provider: &provider }),
         Ok(_) => failed(&view, StatusCode::NOT_FOUND, FailureReason::InvalidState),
         Err(error) => internal_error_page(&view, error.into()),
     }

@@ -9,6 +9,7 @@ pub(in crate::http) mod cookie;
 pub mod key_entry;
 pub mod languages;
 pub mod logo;
+pub mod message;
 pub mod pages;
 pub mod start;
 pub mod view;

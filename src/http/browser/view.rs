@@ -16,11 +16,7 @@ use super::{
     pages::render::{Policy, headers_of},
     start::base,
 };
-use crate::http::{
-    app::App,
-    brand::{Brand, Style},
-    request_id::RequestId,
-};
+use crate::http::{app::App, brand::Brand, request_id::RequestId};
 
 /// What every page that people see has.
 #[derive(Clone)]
@@ -33,6 +29,8 @@ pub struct View {
     pub base: String,
     /// The id of the HTTP request, which its log lines have.
     pub request_id: Option<String>,
+    /// Whether the page is shown inside another one.
+    pub is_embedded: bool,
 }
 
 impl FromRequestParts<Arc<App>> for View {
@@ -40,7 +38,9 @@ impl FromRequestParts<Arc<App>> for View {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
         let RequestId(request_id) = RequestId::from_request_parts(parts, app).await?;
-        Ok(Self { brand: Arc::clone(&app.brand), t: language_of(&parts.headers), base: base(app), request_id })
+        let is_embedded = !app.brand.embedders.is_empty() && is_embedded(&parts.headers);
+        let (brand, t) = (Arc::clone(&app.brand), language_of(&parts.headers));
+        Ok(Self { brand, t, base: base(app), request_id, is_embedded })
     }
 }
 
@@ -48,19 +48,48 @@ impl View {
     /// A page of a consent, with its headers. `form_action` is the CSP source list of the targets of its form, including
     /// redirects; `'none'` for a page without a form.
     pub(in crate::http) fn consent(&self, status: StatusCode, page: &impl Template, form_action: &str) -> Response {
-        self.page(status, page, &self.brand.consent_style, form_action)
+        let policy = Policy { form_action, ..Policy::with_style(&self.brand.consent_style.source) };
+        self.page(status, page, policy)
+    }
+
+    /// The same with the script that tells the page which opened this one.
+    pub(in crate::http) fn consent_with_script(&self, status: StatusCode, page: &impl Template) -> Response {
+        let policy = Policy { has_script: true, ..Policy::with_style(&self.brand.consent_style.source) };
+        self.page(status, page, policy)
     }
 
     /// A page of a person's connections, with its headers.
     pub(in crate::http) fn people(&self, status: StatusCode, page: &impl Template) -> Response {
-        let mut response = self.page(status, page, &self.brand.people_style, "'self'");
+        self.people_page(status, page, false)
+    }
+
+    /// The same with the script that tells the page which opened or embeds this one.
+    pub(in crate::http) fn people_with_script(&self, status: StatusCode, page: &impl Template) -> Response {
+        self.people_page(status, page, true)
+    }
+
+    /// Whether pages of other origins may embed ours, and be told what was connected.
+    pub(in crate::http) fn has_embedders(&self) -> bool {
+        !self.brand.embedders.is_empty()
+    }
+
+    fn people_page(&self, status: StatusCode, page: &impl Template, has_script: bool) -> Response {
+        let embedders = self.brand.embedders.join(" ");
+        let embedders = Some(embedders.as_str()).filter(|origins| !origins.is_empty());
+        let policy = Policy {
+            form_action: "'self'",
+            has_script,
+            embedders,
+            ..Policy::with_style(&self.brand.people_style.source)
+        };
+        let mut response = self.page(status, page, policy);
         with_own_referrer(&mut response);
         response
     }
 
-    fn page(&self, status: StatusCode, page: &impl Template, style: &Style, form_action: &str) -> Response {
+    fn page(&self, status: StatusCode, page: &impl Template, policy: Policy<'_>) -> Response {
         let Ok(body) = page.render() else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-        let policy = Policy { form_action, has_images: self.brand.logo.is_some(), ..Policy::with_style(&style.source) };
+        let policy = Policy { has_images: self.brand.logo.is_some(), keeps_opener: self.has_embedders(), ..policy };
         let mut headers = headers_of(&policy);
         headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(self.t.tag));
         headers.insert(header::VARY, HeaderValue::from_static("accept-language"));
@@ -72,6 +101,11 @@ impl View {
 /// from another site. Other sites are still sent no referrer.
 pub(in crate::http) fn with_own_referrer(response: &mut Response) {
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+}
+
+/// Whether a browser says that it shows the page inside another one. It says so to https and to loopback.
+fn is_embedded(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-dest").is_some_and(|dest| ["iframe", "frame"].iter().any(|embedded| dest == embedded))
 }
 
 fn language_of(headers: &HeaderMap) -> &'static Texts {

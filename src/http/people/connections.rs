@@ -14,7 +14,9 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
+    elsewhere::{go_on, message_of},
     failure::Failure,
+    frame::Frame,
     session::{Form, Session},
     words::{Moment, moment, notice, state, what_to_do},
 };
@@ -26,11 +28,7 @@ use crate::{
     },
     http::{
         app::App,
-        browser::{
-            callback::redirect,
-            languages::texts::{PeopleTexts, Texts},
-            view::View,
-        },
+        browser::{languages::texts::Texts, message::Message},
         console::words::{parameter, shown, shown_if_any},
     },
     model::{
@@ -38,16 +36,6 @@ use crate::{
         token_state::{Condition, OwnedToken, TokenFilter},
     },
 };
-
-/// What every page of a session has.
-pub(super) struct Frame {
-    pub(super) view: View,
-    pub(super) t: &'static PeopleTexts,
-    pub(super) title: String,
-    pub(super) user: String,
-    pub(super) form_token: String,
-    pub(super) notice: Option<&'static str>,
-}
 
 /// A connection, as the pages show it.
 pub(super) struct Row {
@@ -78,6 +66,7 @@ struct ListPage {
     rows: Vec<Row>,
     is_cut: bool,
     choices: Vec<Choice>,
+    message: Option<Message>,
 }
 
 /// Lists the connections.
@@ -104,8 +93,13 @@ pub async fn list(
         rows: found.tokens.iter().map(|(token, why)| Row::of(session.view.t, token, why, &names, now)).collect(),
         is_cut: found.next.is_some(),
         choices: choices.collect(),
+        message: message_of(&app, &session, asked.as_deref()).await?,
     };
-    Ok(session.view.people(StatusCode::OK, &page))
+    let view = &session.view;
+    Ok(match page.message {
+        Some(_) => view.people_with_script(StatusCode::OK, &page),
+        None => view.people(StatusCode::OK, &page),
+    })
 }
 
 /// Begins to connect an account, and goes to the page that says who asks for what.
@@ -114,25 +108,14 @@ pub async fn connect_to(
     Path(provider_id): Path<String>,
     Form(session): Form,
 ) -> Result<Response, Failure> {
-    Ok(redirect(connect(&app.broker, &session.link, &provider_id, &session.act).await?))
+    let comes_back = !session.view.is_embedded;
+    let begun = connect(&app.broker, &session.link, &provider_id, comes_back, &session.act).await?;
+    Ok(go_on(&session, &begun))
 }
 
 /// The providers' names for people, by their names on the wire.
 pub(super) fn names(providers: &[Provider]) -> BTreeMap<String, String> {
     providers.iter().map(|provider| (provider.provider_id.clone(), provider.name.clone())).collect()
-}
-
-impl Frame {
-    pub(super) fn new(session: &Session, title: impl Into<String>) -> Self {
-        Self {
-            view: session.view.clone(),
-            t: &session.view.t.people,
-            title: title.into(),
-            user: shown(&session.link.user_id),
-            form_token: session.form_token.clone(),
-            notice: None,
-        }
-    }
 }
 
 impl Row {

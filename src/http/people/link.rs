@@ -21,8 +21,7 @@ use crate::{
         body::whole,
         browser::{
             callback::redirect,
-            cookie::{PERSON, is_random, new_value, set_cookie_of},
-            start::base,
+            cookie::{PERSON, is_random, new_value, set_cookie_of, set_embedded_cookie_of},
             view::View,
         },
         console::{
@@ -67,6 +66,7 @@ pub async fn get(State(app): State<Arc<App>>, view: View, Path(secret): Path<Str
 /// Opens a link in this browser.
 pub async fn post(
     State(app): State<Arc<App>>,
+    view: View,
     Path(secret): Path<String>,
     BrowserAct(act): BrowserAct,
     request: Request,
@@ -81,7 +81,7 @@ pub async fn post(
     if !open(&app.broker, &SecretString::from(secret), &cookie, &act).await? {
         return Err(Failure::NotOpened);
     }
-    Ok(with_cookie(redirect(format!("{}/connections", base(&app))), &app, &cookie, SESSION_SECONDS))
+    Ok(with_cookie(redirect(format!("{}/connections", view.base)), &app, &view, &cookie, SESSION_SECONDS))
 }
 
 /// Ends the session.
@@ -89,11 +89,12 @@ pub async fn leave(State(app): State<Arc<App>>, Form(session): Form) -> Result<R
     end(&app.broker, &session.link, &session.act).await?;
     let view = &session.view;
     let page = view.people(StatusCode::OK, &LeftPage { view, title: view.t.people.left });
-    Ok(with_cookie(page, &app, &SecretString::default(), 0))
+    Ok(with_cookie(page, &app, view, &SecretString::default(), 0))
 }
 
-fn with_cookie(mut response: Response, app: &App, cookie: &SecretString, max_age: i64) -> Response {
-    if let Some(set) = set_cookie_of(&PERSON, cookie, &app.broker.public_url, max_age) {
+fn with_cookie(mut response: Response, app: &App, view: &View, cookie: &SecretString, max_age: i64) -> Response {
+    let set_cookie = if view.is_embedded { set_embedded_cookie_of } else { set_cookie_of };
+    if let Some(set) = set_cookie(&PERSON, cookie, &app.broker.public_url, max_age) {
         response.headers_mut().append(header::SET_COOKIE, set);
     }
     response

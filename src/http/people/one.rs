@@ -13,8 +13,10 @@ use axum::{
 use uuid::Uuid;
 
 use super::{
-    connections::{Frame, Row, names},
+    connections::{Row, names},
+    elsewhere::go_on,
     failure::Failure,
+    frame::Frame,
     session::{Form, Session},
     words::{Moment, moment},
 };
@@ -90,8 +92,9 @@ pub async fn reconnect(
     Path(id): Path<String>,
     Form(session): Form,
 ) -> Result<Response, Failure> {
-    let url = connect_links::reconnect(&app.broker, &session.link, token_id(&id)?, &session.act).await?;
-    Ok(redirect(url))
+    let comes_back = !session.view.is_embedded;
+    let begun = connect_links::reconnect(&app.broker, &session.link, token_id(&id)?, comes_back, &session.act).await?;
+    Ok(go_on(&session, &begun))
 }
 
 /// Asks whether to end a connection.

@@ -69,7 +69,7 @@ pub const OPERATIONS: [(&str, &str, Needs); 30] = [
 ];
 
 /// What is outside the API. None of it takes a key; the console and the pages of people take their own cookies.
-pub const OTHERS: [&str; 41] = [
+pub const OTHERS: [&str; 43] = [
     "/host-oauth-callback/{provider_id}",
     "/host-oauth-callback/{provider_id}/at/{callback_tag}",
     "/host-oauth-callback/{provider_id}/{auth_id}",
@@ -86,6 +86,8 @@ pub const OTHERS: [&str; 41] = [
     "/oauth/client-metadata.json/{provider_id}",
     "/oauth/client-metadata.json/{provider_id}/{callback_tag}",
     "/brand/logo",
+    "/brand/message.js",
+    "/connections/requested/{auth_id}",
     "/",
     "/console",
     "/console/",

@@ -1,5 +1,6 @@
 //! Connect links of people: making one, opening it, and what a person sees and changes at it.
 
+mod embedding;
 mod isolation;
 mod links;
 mod looks;

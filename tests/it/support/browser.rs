@@ -21,9 +21,9 @@ impl Browser {
         Self { caller: app.browser(), cookies: Mutex::default() }
     }
 
-    /// The same with these languages in its settings, as it sends them.
-    pub fn preferring(app: &Caller, languages: &str) -> Self {
-        Self { caller: app.browser().with("accept-language", languages), cookies: Mutex::default() }
+    /// One that sends this header too.
+    pub fn sending(app: &Caller, name: &str, value: &str) -> Self {
+        Self { caller: app.browser().with(name, value), cookies: Mutex::default() }
     }
 
     /// Opens an address and follows no redirect.

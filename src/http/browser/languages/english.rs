@@ -137,6 +137,12 @@ pub static ENGLISH: Texts = Texts {
         connect: |provider| format!("Connect {provider}"),
         connect_another: |provider| format!("Connect another account of {provider}"),
 
+        elsewhere_title: |provider| format!("Connect {provider} in a new window"),
+        elsewhere: "The rest happens in a window of its own, where you can see whose pages they are. When you have finished \
+                    there, this page goes on by itself.",
+        elsewhere_open: "Open the window",
+        elsewhere_done: "I have finished",
+
         what_to_do: "What to do",
         permits: "What it permits",
         no_permissions: "The provider named no permissions.",

@@ -167,6 +167,12 @@ pub static GERMAN: Texts = Texts {
         connect: |provider| format!("{provider} verbinden"),
         connect_another: |provider| format!("Weiteres Konto bei {provider} verbinden"),
 
+        elsewhere_title: |provider| format!("{provider} in einem neuen Fenster verbinden"),
+        elsewhere: "Der Rest geschieht in einem eigenen Fenster, in dem Sie sehen, wessen Seiten es sind. Wenn Sie dort fertig \
+                    sind, geht diese Seite von selbst weiter.",
+        elsewhere_open: "Fenster öffnen",
+        elsewhere_done: "Ich bin fertig",
+
         what_to_do: "Was zu tun ist",
         permits: "Was sie erlaubt",
         no_permissions: "Der Anbieter hat keine Berechtigungen genannt.",

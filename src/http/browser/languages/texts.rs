@@ -155,6 +155,11 @@ pub struct PeopleTexts {
     pub connect: fn(provider: &str) -> String,
     pub connect_another: fn(provider: &str) -> String,
 
+    pub elsewhere_title: fn(provider: &str) -> String,
+    pub elsewhere: &'static str,
+    pub elsewhere_open: &'static str,
+    pub elsewhere_done: &'static str,
+
     pub what_to_do: &'static str,
     pub permits: &'static str,
     pub no_permissions: &'static str,

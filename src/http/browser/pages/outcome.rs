@@ -9,6 +9,7 @@ use super::page::{FailureReason, Page};
 use super::text::{PROVIDER_CHARS, cleaned, is_error_code};
 use crate::http::browser::{
     languages::texts::{OutcomeTexts, Said},
+    message::Message,
     view::View,
 };
 
@@ -16,6 +17,16 @@ use crate::http::browser::{
 #[must_use]
 pub fn page(view: &View, status: StatusCode, page: &Page<'_>) -> Response {
     view.consent(status, &Outcome::of(view, page), "'none'")
+}
+
+/// The same, and the page that opened this one is told.
+#[must_use]
+pub(in crate::http) fn page_with_message(view: &View, page: &Page<'_>, message: Option<Message>) -> Response {
+    let shown = Outcome { message, ..Outcome::of(view, page) };
+    match shown.message {
+        Some(_) => view.consent_with_script(StatusCode::OK, &shown),
+        None => view.consent(StatusCode::OK, &shown, "'none'"),
+    }
 }
 
 const ERROR_CHARS: usize = 64;
@@ -35,6 +46,7 @@ struct Outcome<'a> {
     answer: Option<Answer>,
     next: &'static str,
     request_id: Option<&'a str>,
+    message: Option<Message>,
 }
 
 /// The icon above the heading.
@@ -74,6 +86,7 @@ impl<'a> Outcome<'a> {
             answer: None,
             next,
             request_id: None,
+            message: None,
         };
         match *page {
             Page::Connected { provider } => said(Mark::Done, (t.connected)(&name(provider))),
