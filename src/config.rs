@@ -2,6 +2,7 @@
 //! Owns: reading the environment, and checking names, types and ranges.
 //! Must not know: what a setting is used for.
 
+pub mod pages;
 mod service_links;
 pub mod shown;
 mod single_sign_on;
@@ -133,6 +134,17 @@ pub struct Settings {
     pub console_oidc_organization: Option<String>,
     #[serde(deserialize_with = "unset_when_empty")]
     pub console_oidc_workspace: Option<String>,
+    #[serde(deserialize_with = "unset_when_empty")]
+    pub brand_name: Option<String>,
+    #[serde(deserialize_with = "path_unset_when_empty")]
+    pub brand_logo: Option<PathBuf>,
+    #[serde(deserialize_with = "unset_when_empty")]
+    pub brand_color: Option<String>,
+    #[serde(deserialize_with = "unset_when_empty")]
+    pub support_url: Option<String>,
+    #[serde(deserialize_with = "unset_when_empty")]
+    pub privacy_url: Option<String>,
+    pub frame_ancestors: String,
     pub key_requests_per_second: u32,
     pub address_requests_per_second: u32,
     pub failed_keys_per_minute: u32,
@@ -263,6 +275,9 @@ impl Settings {
         if self.listen_database_url.is_some() && self.database_url.is_none() {
             let problem = "has no effect without AGENT_AUTH_DATABASE_URL; set that, or remove this setting";
             return refuse("listen_database_url", problem);
+        }
+        if let Err((key, problem)) = self.check_pages() {
+            return refuse(key, &problem);
         }
         let too_short = |key: &SecretString| secrecy::ExposeSecret::expose_secret(key).len() < 32;
         if self.bootstrap_api_key.as_ref().is_some_and(too_short) {
@@ -400,7 +415,7 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert!(settings.database_url.is_none());
-        assert_eq!(DEFAULTS.len(), 55);
+        assert_eq!(DEFAULTS.len(), 61);
         for (key, default) in &*DEFAULTS {
             let has_range = RANGES.iter().any(|(name, ..)| name == key);
             assert_eq!(default.is_integer(), has_range, "{key}");

@@ -34,7 +34,7 @@ use crate::{
     },
     clock::Clock,
     config::Settings,
-    http::{self, app::App, cors::cors, limits::Limits, serve},
+    http::{self, app::App, brand::Brand, cors::cors, limits::Limits, serve},
     identity::{api_keys::ApiKeys, langsmith::LangSmith, openid::OpenId},
     model::consent::Consent,
     telemetry::{self, metrics::METRICS},
@@ -82,6 +82,7 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Arc<App>>
     let langsmith = LangSmith::open(&settings)?;
     let limits = Limits::new(&settings).map_err(|problem| OpenError::Setting("TRUSTED_PROXIES", problem))?;
     let cors = cors(&settings.cors_origins).map_err(|problem| OpenError::Setting("CORS_ORIGINS", problem))?;
+    let brand = Arc::new(Brand::open(&settings).map_err(|problem| OpenError::Setting("BRAND_LOGO", problem))?);
     let connections_max = connections_max(&settings);
     let broker = open(settings, clock).await?;
     let openid = OpenId::open(&broker.settings, &broker.home_tenant().await?)?;
@@ -93,7 +94,8 @@ pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Arc<App>>
     let api_keys = ApiKeys::new(broker.store().clone(), remember);
     let waiting_places = Arc::new(Semaphore::new(waiting_places(connections_max)));
     let leaving = Arc::new(AtomicBool::new(false));
-    let app = App { broker, api_keys, langsmith, openid, limits, cors, leaving, connections_max, waiting_places };
+    let app =
+        App { broker, api_keys, langsmith, openid, limits, cors, brand, leaving, connections_max, waiting_places };
     let _ = METRICS.database.set(database_kind(&app.broker));
     jobs::schedule::start(&app.broker);
     Ok(Arc::new(app))

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::model::{
     actor::{Act, ActorKind},
+    authorization_request::AuthorizationRequest,
     connect_link::PersonLink,
     consent::Consent,
     grant::GrantRequest,
@@ -174,22 +175,46 @@ pub async fn connectable(broker: &Broker, link: &PersonLink) -> Result<Vec<Provi
     Ok(providers.into_iter().filter(|provider| credential_of(provider).is_none()).collect())
 }
 
-/// Begins to connect an account at a provider. Returns our page that says who asks for what.
+/// A consent that was begun.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// Our page that says who asks for what.
+    pub url: String,
+    /// The authorization request.
+    pub auth_id: Uuid,
+    /// The provider's name for people.
+    pub provider: String,
+}
+
+/// Begins to connect an account at a provider. With `comes_back`, the browser comes back to the person's connections, unless
+/// the link says where it goes.
 ///
 /// # Errors
 /// [`BrokerError::NotFound`] for a provider that the link does not reach, or that needs no person.
-pub async fn connect(broker: &Broker, link: &PersonLink, provider_id: &str, act: &Act) -> Result<String, BrokerError> {
+pub async fn connect(
+    broker: &Broker,
+    link: &PersonLink,
+    provider_id: &str,
+    comes_back: bool,
+    act: &Act,
+) -> Result<Begun, BrokerError> {
     let subject = Subject { tenant: link.tenant(), user_id: link.user_id.clone(), agent_id: String::new() };
     let wanted =
         Wanted { subject, ls_user_id: None, scopes: link.scopes.0.clone(), is_default: true, is_renewal: false };
-    begin_for(broker, link, provider_id, wanted, act).await
+    begin_for(broker, link, provider_id, wanted, comes_back, act).await
 }
 
-/// Begins to renew a connection with the scopes that it had. Returns our page that says who asks for what.
+/// Begins to renew a connection with the scopes that it had.
 ///
 /// # Errors
 /// [`BrokerError::NotFound`] for a token that the link does not reach.
-pub async fn reconnect(broker: &Broker, link: &PersonLink, token: Uuid, act: &Act) -> Result<String, BrokerError> {
+pub async fn reconnect(
+    broker: &Broker,
+    link: &PersonLink,
+    token: Uuid,
+    comes_back: bool,
+    act: &Act,
+) -> Result<Begun, BrokerError> {
     let found = workspace::get(broker, link.reach(&link.tenant()), token).await?;
     let (token, _) = found.ok_or(BrokerError::NotFound("connection"))?;
     let wanted = Wanted {
@@ -199,7 +224,7 @@ pub async fn reconnect(broker: &Broker, link: &PersonLink, token: Uuid, act: &Ac
         is_default: token.state.is_default,
         is_renewal: true,
     };
-    begin_for(broker, link, &token.state.provider_id, wanted, act).await
+    begin_for(broker, link, &token.state.provider_id, wanted, comes_back, act).await
 }
 
 /// An agent that may use a connection, or that used it.
@@ -243,8 +268,9 @@ async fn begin_for(
     link: &PersonLink,
     provider_id: &str,
     wanted: Wanted,
+    comes_back: bool,
     act: &Act,
-) -> Result<String, BrokerError> {
+) -> Result<Begun, BrokerError> {
     if !link.limits.include_provider(provider_id) {
         return Err(BrokerError::NotFound("provider"));
     }
@@ -262,7 +288,7 @@ async fn begin_for(
     };
     let mut options = consent_options(broker, &provider, requested)?;
     // An application that has to confirm the user must be given the browser back, and its own address does that.
-    if options.return_url.is_none() && options.consent != Consent::Verify {
+    if comes_back && options.return_url.is_none() && options.consent != Consent::Verify {
         options.return_url = Some(format!("{}/connections?done=connected", broker.public_url));
     }
     let wanted = GrantRequest {
@@ -278,7 +304,16 @@ async fn begin_for(
     let place = broker.notifications.pending.reserve(&wanted.subject, PendingMax::of(&broker.settings), now)?;
     let pending = begin(broker, &provider, wanted, options, act).await?;
     place.keep(pending.id, now + TimeDelta::seconds(broker.settings.authorization_ttl_seconds));
-    Ok(pending.url)
+    Ok(Begun { url: pending.url, auth_id: pending.id, provider: provider.name })
+}
+
+/// A consent that was begun in the session of a link; `None` if there is no such request of this person.
+pub async fn request_of(
+    broker: &Broker,
+    link: &PersonLink,
+    auth_id: Uuid,
+) -> Result<Option<AuthorizationRequest>, BrokerError> {
+    Ok(broker.store.authorization_request(link.reach(&link.tenant()), auth_id).await?)
 }
 
 /// What the session of a link may end: the deletion of [`workspace::delete`] inside its reach.

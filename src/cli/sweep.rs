@@ -21,5 +21,6 @@ pub(super) async fn run(dry_run: bool, broker: &Arc<Broker>) -> anyhow::Result<(
     print(&format!("{verb} {} expired authorization requests.", swept.authorization_requests))?;
     print(&format!("{verb} {} dead tokens.", swept.dead_tokens))?;
     print(&format!("{verb} {} old webhook deliveries.", swept.webhook_deliveries))?;
-    print(&format!("{verb} {} old events.", swept.events))
+    print(&format!("{verb} {} old events.", swept.events))?;
+    print(&format!("{verb} {} expired connect links.", swept.connect_links))
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 use tokio::sync::Semaphore;
 use tower_http::cors::CorsLayer;
 
-use super::limits::Limits;
+use super::{brand::Brand, limits::Limits};
 use crate::{
     broker::context::Broker,
     identity::{api_keys::ApiKeys, langsmith::LangSmith, openid::OpenId},
@@ -27,6 +27,8 @@ pub struct App {
     pub limits: Limits,
     /// Which web pages of other origins may call the API.
     pub cors: Option<CorsLayer>,
+    /// Whose pages people see.
+    pub brand: Arc<Brand>,
     /// True when the process stops soon: it is not ready any more, and still serves.
     pub leaving: Arc<AtomicBool>,
     /// How many connections are accepted at the same time.

@@ -7,6 +7,7 @@ pub mod address;
 pub mod api;
 pub mod app;
 pub mod body;
+pub mod brand;
 pub mod browser;
 mod caller;
 mod checks;
@@ -46,7 +47,7 @@ use self::{
         token_state, tokens, wait, webhooks,
     },
     app::App,
-    browser::{callback, client_metadata, connect, key_entry, start},
+    browser::{callback, client_metadata, connect, key_entry, logo, message, start},
     error::ApiError,
 };
 use crate::telemetry::metrics::{KnownRoute, METRICS, Method};
@@ -102,13 +103,6 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/host-oauth-callback/{provider_id}/{auth_id}", get(callback::outcome))
         .route("/connect/{reference}", get(connect::get).post(connect::post))
         .route("/connect/link/{link}", get(connect::get_link).post(connect::post_link))
-        .route("/connections", get(people::connections::list))
-        .route("/connections/{secret}", get(people::link::get).post(people::link::post))
-        .route("/connections/leave", post(people::link::leave))
-        .route("/connections/connect/{provider_id}", post(people::connections::connect_to))
-        .route("/connections/held/{token_id}", get(people::one::get))
-        .route("/connections/held/{token_id}/reconnect", post(people::one::reconnect))
-        .route("/connections/held/{token_id}/revoke", get(people::one::ask).post(people::one::revoke))
         .route("/host-api-key/{provider_id}", get(key_entry::get).post(key_entry::post))
         .route("/oauth/client-metadata.json/{provider_id}", get(client_metadata::get))
         .route("/oauth/client-metadata.json/{provider_id}/{callback_tag}", get(client_metadata::tagged))
@@ -117,7 +111,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/ok", get(health::ok))
         .route("/metrics", get(health::metrics))
+        .route("/brand/logo", get(logo::get))
+        .route("/brand/message.js", get(message::script))
         .merge(docs(description))
+        .merge(people_pages(Arc::clone(&app)))
         .merge(console_pages(Arc::clone(&app)))
         .fallback(async || not_found())
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
@@ -132,6 +129,22 @@ pub fn router(app: Arc<App>) -> Router {
         Some(cors) => router.layer(cors),
         None => router,
     }
+}
+
+/// The pages of people.
+fn people_pages(app: Arc<App>) -> Router<Arc<App>> {
+    use people::{connections, elsewhere, failure, link, one};
+
+    Router::new()
+        .route("/connections", get(connections::list))
+        .route("/connections/{secret}", get(link::get).post(link::post))
+        .route("/connections/leave", post(link::leave))
+        .route("/connections/requested/{auth_id}", get(elsewhere::status))
+        .route("/connections/connect/{provider_id}", post(connections::connect_to))
+        .route("/connections/held/{token_id}", get(one::get))
+        .route("/connections/held/{token_id}/reconnect", post(one::reconnect))
+        .route("/connections/held/{token_id}/revoke", get(one::ask).post(one::revoke))
+        .layer(middleware::from_fn_with_state(app, failure::in_page))
 }
 
 /// The operators' console, unless it is off.
@@ -175,7 +188,7 @@ fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
 }
 
 /// The routes outside the API.
-const PAGES: [(Method, &str); 68] = [
+const PAGES: [(Method, &str); 71] = [
     (Method::Get, "/host-oauth-callback/{provider_id}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/at/{callback_tag}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/{auth_id}"),
@@ -196,6 +209,9 @@ const PAGES: [(Method, &str); 68] = [
     (Method::Post, "/host-api-key/{provider_id}"),
     (Method::Get, "/oauth/client-metadata.json/{provider_id}"),
     (Method::Get, "/oauth/client-metadata.json/{provider_id}/{callback_tag}"),
+    (Method::Get, "/brand/logo"),
+    (Method::Get, "/brand/message.js"),
+    (Method::Get, "/connections/requested/{auth_id}"),
     (Method::Get, "/"),
     (Method::Get, "/console"),
     (Method::Get, "/console/"),

@@ -27,8 +27,15 @@ macro_rules! link_with_valid_key {
     };
 }
 
+/// That a link can be opened no more, and its session has ended if it had one.
+macro_rules! has_expired {
+    ($now:literal) => {
+        concat!("expires_at <= ", $now, " AND (session_expires_at IS NULL OR session_expires_at <= ", $now, ")")
+    };
+}
+
 impl Store {
-    /// Stores a new link, and deletes links of all tenants that have expired with their sessions.
+    /// Stores a new link.
     pub async fn create_connect_link(
         &self,
         link: &PersonLink,
@@ -37,13 +44,6 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (new, now) = (link.clone(), link.created_at);
         let mut tx = self.db.begin().await?;
-        tx.query(
-            "DELETE FROM connect_links
-             WHERE expires_at <= $1 AND (session_expires_at IS NULL OR session_expires_at <= $1)",
-        )
-        .bind(now)
-        .execute()
-        .await?;
         tx.query(
             "INSERT INTO connect_links (id, organization_id, workspace_id, user_id, api_key, limits, scopes, consent,
                                         return_url, secret_hash, created_at, expires_at)
@@ -131,6 +131,27 @@ impl Store {
             .read()
             .optional()
             .await
+    }
+
+    /// Deletes at most `limit` links, of all tenants, that have expired with their sessions.
+    pub async fn delete_expired_connect_links(&self, now: DateTime<Utc>, limit: i64) -> Result<u64, StoreError> {
+        self.db
+            .query(concat!(
+                "DELETE FROM connect_links WHERE id IN (SELECT id FROM connect_links WHERE ",
+                has_expired!("$1"),
+                " LIMIT $2)"
+            ))
+            .bind(now)
+            .bind(limit)
+            .execute()
+            .await
+    }
+
+    /// Counts what [`Self::delete_expired_connect_links`] would delete.
+    pub async fn count_expired_connect_links(&self, now: DateTime<Utc>) -> Result<u64, StoreError> {
+        let count = self.db.query(concat!("SELECT count(*) FROM connect_links WHERE ", has_expired!("$1"))).bind(now);
+        let (found,): (i64,) = count.read().one().await?;
+        Ok(found.unsigned_abs())
     }
 
     /// Ends the session of a link. One that has ended already is no error.

@@ -24,20 +24,34 @@ use crate::{
 /// The longest key, in characters.
 pub const KEY_MAX: usize = 8192;
 
+/// Why a text cannot be a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyProblem {
+    /// It is empty.
+    #[error("Enter the key.")]
+    Empty,
+    /// It is longer than [`KEY_MAX`].
+    #[error("This is too long for a key. Copy only the key.")]
+    TooLong,
+    /// It has spaces, line breaks or special characters.
+    #[error("This is not a key: it has spaces, line breaks or special characters. Copy only the key.")]
+    Unusable,
+}
+
 /// Checks that a text can be a key: agents put it into headers as it is (RFC 9110 section 5.5).
 ///
 /// # Errors
-/// What is wrong, for the person who entered it.
-pub fn check(key: &SecretString) -> Result<(), &'static str> {
+/// Why it cannot.
+pub fn check(key: &SecretString) -> Result<(), KeyProblem> {
     let key = key.expose_secret();
     if key.is_empty() {
-        return Err("Enter the key.");
+        return Err(KeyProblem::Empty);
     }
     if key.len() > KEY_MAX {
-        return Err("This is too long for a key. Copy only the key.");
+        return Err(KeyProblem::TooLong);
     }
     if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("This is not a key: it has spaces, line breaks or special characters. Copy only the key.");
+        return Err(KeyProblem::Unusable);
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Sweeping: expired authorization requests, tokens that died long ago, old webhook deliveries, old events and the
-//! sessions of people in the console that have expired are deleted.
+//! Sweeping: expired authorization requests and connect links, tokens that died long ago, old webhook deliveries, old events
+//! and the sessions of people in the console that have expired are deleted.
 //! Owns: how long they are kept.
 //! Must not know: when this runs.
 
@@ -41,6 +41,8 @@ pub struct Swept {
     pub webhook_deliveries: u64,
     /// Events that nobody can read again any more.
     pub events: u64,
+    /// Connect links that expired with their sessions.
+    pub connect_links: u64,
 }
 
 /// Deletes what has expired, unless another process does it at the moment; stops when this process stops. `None`: another
@@ -65,12 +67,14 @@ async fn delete(broker: &Broker) -> Result<Swept, BrokerError> {
         };
         let [delivered_before, given_up_before] = deliveries_before(now);
         let deliveries = broker.store.delete_old_deliveries(delivered_before, given_up_before, BATCH.into()).await?;
+        let links = broker.store.delete_expired_connect_links(now, BATCH.into()).await?;
         swept.authorization_requests += requests;
         swept.dead_tokens += dead;
         let events = broker.store.delete_old_reported_events(now - EVENTS_KEPT_FOR, BATCH.into()).await?;
         swept.webhook_deliveries += deliveries;
         swept.events += events;
-        if requests.max(dead).max(deliveries).max(events) < BATCH.into() {
+        swept.connect_links += links;
+        if requests.max(dead).max(deliveries).max(events).max(links) < BATCH.into() {
             break;
         }
     }
@@ -81,6 +85,7 @@ async fn delete(broker: &Broker) -> Result<Swept, BrokerError> {
             dead_tokens = swept.dead_tokens,
             webhook_deliveries = swept.webhook_deliveries,
             events = swept.events,
+            connect_links = swept.connect_links,
             "sweep finished"
         );
     }
@@ -99,6 +104,7 @@ pub async fn count(broker: &Broker) -> Result<Swept, StoreError> {
         },
         webhook_deliveries: broker.store.count_old_deliveries(delivered_before, given_up_before).await?,
         events: broker.store.count_old_reported_events(now - EVENTS_KEPT_FOR).await?,
+        connect_links: broker.store.count_expired_connect_links(now).await?,
     })
 }
 

@@ -15,10 +15,12 @@ use uuid::Uuid;
 
 use super::{
     cookie::browser_cookie,
+    message::Message,
     pages::{
-        outcome::page,
+        outcome::{page, page_with_message},
         page::{FailureReason, Page},
     },
+    view::View,
 };
 use crate::{
     broker::{
@@ -35,7 +37,6 @@ use crate::{
         act::BrowserAct,
         app::App,
         error::{ApiError, ErrorCode, Faults, of_provider_failure},
-        request_id::RequestId,
     },
     model::{
         actor::Act,
@@ -130,7 +131,7 @@ pub async fn get(
     State(app): State<Arc<App>>,
     method: Method,
     headers: HeaderMap,
-    request_id: RequestId,
+    view: View,
     BrowserAct(act): BrowserAct,
     Path(provider_id): Path<String>,
     RawQuery(query): RawQuery,
@@ -139,7 +140,7 @@ pub async fn get(
         return no_visit();
     }
     let address = Address { provider_id: &provider_id, callback_tag: "" };
-    complete_in_browser(&app, address, &headers, CallbackQuery::read(query.as_deref()), &request_id, &act).await
+    complete_in_browser(&app, address, &headers, CallbackQuery::read(query.as_deref()), &view, &act).await
 }
 
 /// The redirect URI of a provider that has an address of its own, because another workspace's has the plain one.
@@ -147,7 +148,7 @@ pub async fn tagged(
     State(app): State<Arc<App>>,
     method: Method,
     headers: HeaderMap,
-    request_id: RequestId,
+    view: View,
     BrowserAct(act): BrowserAct,
     Path((provider_id, callback_tag)): Path<(String, String)>,
     RawQuery(query): RawQuery,
@@ -158,10 +159,10 @@ pub async fn tagged(
     let query = CallbackQuery::read(query.as_deref());
     match query.setup_page() {
         // It is the setup URL of this provider too.
-        Some(setup_page) if query.setup_action.is_some() => page(StatusCode::OK, &setup_page),
+        Some(setup_page) if query.setup_action.is_some() => page(&view, StatusCode::OK, &setup_page),
         _ => {
             let address = Address { provider_id: &provider_id, callback_tag: &callback_tag };
-            complete_in_browser(&app, address, &headers, query, &request_id, &act).await
+            complete_in_browser(&app, address, &headers, query, &view, &act).await
         }
     }
 }
@@ -192,7 +193,7 @@ pub async fn setup(
     State(app): State<Arc<App>>,
     method: Method,
     headers: HeaderMap,
-    request_id: RequestId,
+    view: View,
     BrowserAct(act): BrowserAct,
     Path(provider_id): Path<String>,
     RawQuery(query): RawQuery,
@@ -202,10 +203,10 @@ pub async fn setup(
     }
     let query = CallbackQuery::read(query.as_deref());
     match query.setup_page() {
-        Some(setup_page) => page(StatusCode::OK, &setup_page),
+        Some(setup_page) => page(&view, StatusCode::OK, &setup_page),
         None => {
             let address = Address { provider_id: &provider_id, callback_tag: "" };
-            complete_in_browser(&app, address, &headers, query, &request_id, &act).await
+            complete_in_browser(&app, address, &headers, query, &view, &act).await
         }
     }
 }
@@ -213,7 +214,7 @@ pub async fn setup(
 /// The page after a consent, at an address that is safe to reload and share.
 pub async fn outcome(
     State(app): State<Arc<App>>,
-    request_id: RequestId,
+    view: View,
     Path((provider_id, auth_id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -223,17 +224,16 @@ pub async fn outcome(
         }
         _ => Ok(None),
     };
+    let connected =
+        |page: Page<'_>| page_with_message(&view, &page, Message::connected(&view, &provider_id, &auth_id, None));
     match found {
         Ok(Some(RequestOutcome { provider, status: Status::Completed, .. })) => {
             let is_again = query.as_deref() == Some("again");
             let provider = &provider;
-            page(
-                StatusCode::OK,
-                &if is_again { Page::AlreadyConnected { provider } } else { Page::Connected { provider } },
-            )
+            connected(if is_again { Page::AlreadyConnected { provider } } else { Page::Connected { provider } })
         }
-        Ok(_) => failed(StatusCode::NOT_FOUND, FailureReason::InvalidState, &request_id),
-        Err(error) => internal_error_page(error.into(), &request_id),
+        Ok(_) => failed(&view, StatusCode::NOT_FOUND, FailureReason::InvalidState),
+        Err(error) => internal_error_page(&view, error.into()),
     }
 }
 
@@ -249,23 +249,23 @@ async fn complete_in_browser(
     Address { provider_id, callback_tag }: Address<'_>,
     headers: &HeaderMap,
     query: CallbackQuery,
-    request_id: &RequestId,
+    view: &View,
     act: &Act,
 ) -> Response {
     let Some(state) = query.state.filter(|state| !state.is_empty()).map(SecretString::from) else {
         return page(
+            view,
             StatusCode::BAD_REQUEST,
             &Page::Failed {
                 provider: None,
                 reason: FailureReason::MissingParameters,
                 error: query.error.as_deref(),
                 error_description: query.error_description.as_deref(),
-                request_id: request_id.0.as_deref(),
             },
         );
     };
     if rules::provider_id(provider_id).is_err() {
-        return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id);
+        return failed(view, StatusCode::BAD_REQUEST, FailureReason::InvalidState);
     }
     let cookie = browser_cookie(headers, &app.broker.public_url);
     let source = Source::Browser { callback_tag, cookie: cookie.as_ref() };
@@ -279,9 +279,9 @@ async fn complete_in_browser(
             let response = CodeResponse { code: code.into(), iss: query.iss, query: Some(query.whole) };
             complete(&app.broker, provider_id, &state, response, source, act).await
         }
-        (None, _) => return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters, request_id),
+        (None, _) => return failed(view, StatusCode::BAD_REQUEST, FailureReason::MissingParameters),
     };
-    finish(app, provider_id, completion, request_id).await
+    finish(app, provider_id, completion, view).await
 }
 
 /// The redirect or the page for a completion.
@@ -289,24 +289,24 @@ pub(in crate::http) async fn finish(
     app: &Arc<App>,
     provider_id: &str,
     completion: Result<Completion, BrokerError>,
-    request_id: &RequestId,
+    view: &View,
 ) -> Response {
     match completion {
         Ok(
             Completion::Completed { id, return_url: Some(url) }
             | Completion::AlreadyCompleted { id, return_url: Some(url) },
-        ) => to_application(&url, id, None, request_id),
+        ) => to_application(view, &url, id, None),
         Ok(Completion::AwaitingConfirmation { id, return_url, reference }) => {
-            to_application(&return_url, id, Some(&reference), request_id)
+            to_application(view, &return_url, id, Some(&reference))
         }
         Ok(Completion::Completed { id, return_url: None }) => see_other(app, provider_id, id, ""),
         Ok(Completion::AlreadyCompleted { id, return_url: None }) => see_other(app, provider_id, id, "?again"),
-        Ok(Completion::OtherBrowser) => failed(StatusCode::BAD_REQUEST, FailureReason::OtherBrowser, request_id),
+        Ok(Completion::OtherBrowser) => failed(view, StatusCode::BAD_REQUEST, FailureReason::OtherBrowser),
         Ok(
             Completion::InvalidState | Completion::OtherUser | Completion::OtherUserTooLate | Completion::NotTheBrowser,
-        ) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id),
-        Ok(Completion::StateUsed) => failed(StatusCode::BAD_REQUEST, FailureReason::StateUsed, request_id),
-        Ok(Completion::WrongProvider) => failed(StatusCode::BAD_REQUEST, FailureReason::WrongProvider, request_id),
+        ) => failed(view, StatusCode::BAD_REQUEST, FailureReason::InvalidState),
+        Ok(Completion::StateUsed) => failed(view, StatusCode::BAD_REQUEST, FailureReason::StateUsed),
+        Ok(Completion::WrongProvider) => failed(view, StatusCode::BAD_REQUEST, FailureReason::WrongProvider),
         Ok(Completion::Failed { id, error, error_description, kind, .. }) => {
             let (status, reason, code) = failure(&error, kind);
             let begun = authorization::outcome(&app.broker, provider_id, id).await.ok().flatten();
@@ -316,18 +316,18 @@ pub(in crate::http) async fn finish(
                 return with_code(to_application(url, id, None, request_id), code);
             }
             let failed = page(
+                view,
                 status,
                 &Page::Failed {
                     provider: begun.as_ref().map(|begun| begun.provider.as_str()),
                     reason,
                     error: Some(&error),
                     error_description: error_description.as_deref(),
-                    request_id: request_id.0.as_deref(),
                 },
             );
             with_code(failed, code)
         }
-        Err(error) => internal_error_page(error.into(), request_id),
+        Err(error) => internal_error_page(view, error.into()),
     }
 }
 
@@ -338,9 +338,9 @@ fn see_other(app: &App, provider_id: &str, id: Uuid, query: &str) -> Response {
 
 /// Redirects to one of the application's own addresses, with the request's id; and, if the application has to confirm the
 /// user, with the reference that it needs for that.
-fn to_application(return_url: &str, id: Uuid, reference: Option<&SecretString>, request_id: &RequestId) -> Response {
+fn to_application(view: &View, return_url: &str, id: Uuid, reference: Option<&SecretString>) -> Response {
     // It was checked when the provider was written.
-    let Ok(mut url) = Url::parse(return_url) else { return internal_error_page(ApiError::Internal, request_id) };
+    let Ok(mut url) = Url::parse(return_url) else { return internal_error_page(view, ApiError::Internal) };
     url.query_pairs_mut().append_pair("auth_id", &id.to_string());
     if let Some(reference) = reference {
         url.query_pairs_mut().append_pair("reference", reference.expose_secret());
@@ -383,15 +383,14 @@ fn with_code(mut page: Response, code: Option<ErrorCode>) -> Response {
     page
 }
 
-pub(in crate::http) fn failed(status: StatusCode, reason: FailureReason, request_id: &RequestId) -> Response {
-    let request_id = request_id.0.as_deref();
-    page(status, &Page::Failed { provider: None, reason, error: None, error_description: None, request_id })
+pub(in crate::http) fn failed(view: &View, status: StatusCode, reason: FailureReason) -> Response {
+    page(view, status, &Page::Failed { provider: None, reason, error: None, error_description: None })
 }
 
 /// An internal failure as a page, with the status that the API would return.
-pub(in crate::http) fn internal_error_page(error: ApiError, request_id: &RequestId) -> Response {
+pub(in crate::http) fn internal_error_page(view: &View, error: ApiError) -> Response {
     let refused = error.into_response();
-    let page = failed(refused.status(), FailureReason::Internal, request_id);
+    let page = failed(view, refused.status(), FailureReason::Internal);
     with_code(page, refused.extensions().get().copied())
 }
 

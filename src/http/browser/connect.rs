@@ -21,6 +21,7 @@ use super::{
         outcome::page,
         page::{FailureReason, Page},
     },
+    view::View,
 };
 use crate::{
     broker::{
@@ -30,55 +31,55 @@ use crate::{
         },
         error::BrokerError,
     },
-    http::{act::BrowserAct, app::App, body::whole, request_id::RequestId},
+    http::{act::BrowserAct, app::App, body::whole},
 };
 
 /// Shows the page of a request. It changes nothing, so programs that preview links use nothing up.
 pub async fn get(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    request_id: RequestId,
+    view: View,
     Path(reference): Path<String>,
 ) -> Response {
     let cookie = browser_cookie(&headers, &app.broker.public_url);
     match question_of(&app.broker, &SecretString::from(reference.as_str()), cookie.as_ref()).await {
         Ok(Question::Open(facts)) => {
             let action = format!("{}/connect/{reference}", app.broker.public_url);
-            connect_page(&facts, Why::Requested, &form(action, cookie))
+            connect_page(&view, &facts, Why::Requested, &form(action, cookie))
         }
-        Ok(Question::Closed(closed)) => finish(&app, &closed.provider_id, Ok(closed.completion), &request_id).await,
-        Err(error) => internal_error_page(error.into(), &request_id),
+        Ok(Question::Closed(closed)) => finish(&app, &closed.provider_id, Ok(closed.completion), &view).await,
+        Err(error) => internal_error_page(&view, error.into()),
     }
 }
 
 /// Goes on to the provider, or ends the request.
 pub async fn post(
     State(app): State<Arc<App>>,
-    request_id: RequestId,
+    view: View,
     BrowserAct(act): BrowserAct,
     Path(reference): Path<String>,
     request: Request,
 ) -> Response {
-    let decision = match decision(&app, request, &request_id).await {
+    let decision = match decision(&app, request, &view).await {
         Ok(decision) => decision,
         Err(response) => return response,
     };
     let reference = SecretString::from(reference);
     if decision.cancels {
         return match cancel(&app.broker, &reference, &decision.cookie, &act).await {
-            Ok(closed) => finish(&app, &closed.provider_id, Ok(closed.completion), &request_id).await,
-            Err(error) => internal_error_page(error.into(), &request_id),
+            Ok(closed) => finish(&app, &closed.provider_id, Ok(closed.completion), &view).await,
+            Err(error) => internal_error_page(&view, error.into()),
         };
     }
     let next = go_on(&app.broker, &reference, &decision.cookie, &act).await;
-    leave(&app, next, &decision.cookie, &request_id).await
+    leave(&app, next, &decision.cookie, &view).await
 }
 
 /// Shows the page of a link that begins a consent only if the person acts.
 pub async fn get_link(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    request_id: RequestId,
+    view: View,
     Path(link): Path<String>,
 ) -> Response {
     match link_page_of(&app.broker, &link).await {
@@ -86,32 +87,34 @@ pub async fn get_link(
             let cookie = browser_cookie(&headers, &app.broker.public_url);
             let action = format!("{}/connect/link/{link}", app.broker.public_url);
             let why = if is_renewal { Why::Ended { account: account.as_deref() } } else { Why::Missing };
-            connect_page(&facts, why, &form(action, cookie))
+            connect_page(&view, &facts, why, &form(action, cookie))
         }
-        Ok(LinkPage::NothingToDo(provider)) => page(StatusCode::OK, &Page::NoConsentNeeded { provider: &provider }),
-        Ok(LinkPage::Unknown) => failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, &request_id),
-        Err(error) => internal_error_page(error.into(), &request_id),
+        Ok(LinkPage::NothingToDo(provider)) => {
+            page(&view, StatusCode::OK, &Page::NoConsentNeeded { provider: &provider })
+        }
+        Ok(LinkPage::Unknown) => failed(&view, StatusCode::BAD_REQUEST, FailureReason::InvalidState),
+        Err(error) => internal_error_page(&view, error.into()),
     }
 }
 
 /// Begins the consent of a link and goes on to the provider.
 pub async fn post_link(
     State(app): State<Arc<App>>,
-    request_id: RequestId,
+    view: View,
     BrowserAct(act): BrowserAct,
     Path(link): Path<String>,
     request: Request,
 ) -> Response {
-    let decision = match decision(&app, request, &request_id).await {
+    let decision = match decision(&app, request, &view).await {
         Ok(decision) => decision,
         Err(response) => return response,
     };
     if decision.cancels {
         // Nothing was begun, so there is nothing to end.
-        return failed(StatusCode::OK, FailureReason::Denied, &request_id);
+        return failed(&view, StatusCode::OK, FailureReason::Denied);
     }
     let next = follow(&app.broker, &link, &decision.cookie, &act).await;
-    leave(&app, next, &decision.cookie, &request_id).await
+    leave(&app, next, &decision.cookie, &view).await
 }
 
 fn form(action: String, cookie: Option<SecretString>) -> ConnectForm {
@@ -125,15 +128,15 @@ struct Decision {
     cookie: SecretString,
 }
 
-async fn decision(app: &App, request: Request, request_id: &RequestId) -> Result<Decision, Response> {
-    let refused = |reason| failed(StatusCode::BAD_REQUEST, reason, request_id);
+async fn decision(app: &App, request: Request, view: &View) -> Result<Decision, Response> {
+    let refused = |reason| failed(view, StatusCode::BAD_REQUEST, reason);
     let public_url = &app.broker.public_url;
     if !is_same_origin(request.headers(), public_url) {
         // Another site sent the form: the person has not seen our page.
-        return Err(failed(StatusCode::FORBIDDEN, FailureReason::InvalidState, request_id));
+        return Err(failed(view, StatusCode::FORBIDDEN, FailureReason::InvalidState));
     }
     let cookie = browser_cookie(request.headers(), public_url);
-    let form = whole(request, &()).await.map_err(|error| internal_error_page(error, request_id))?;
+    let form = whole(request, &()).await.map_err(|error| internal_error_page(view, error))?;
     let mut decision = None;
     let mut offered = None;
     for (name, value) in form_urlencoded::parse(&form) {
@@ -157,12 +160,12 @@ async fn leave(
     app: &Arc<App>,
     next: Result<Result<SecretString, Closed>, BrokerError>,
     cookie: &SecretString,
-    request_id: &RequestId,
+    view: &View,
 ) -> Response {
     let url = match next {
         Ok(Ok(url)) => url,
-        Ok(Err(closed)) => return finish(app, &closed.provider_id, Ok(closed.completion), request_id).await,
-        Err(error) => return internal_error_page(error.into(), request_id),
+        Ok(Err(closed)) => return finish(app, &closed.provider_id, Ok(closed.completion), view).await,
+        Err(error) => return internal_error_page(view, error.into()),
     };
     let mut response = redirect(url.expose_secret().to_owned());
     let max_age = app.broker.settings.authorization_ttl_seconds;

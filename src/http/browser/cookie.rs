@@ -66,9 +66,32 @@ pub(crate) fn set_cookie_of(
     public_url: &str,
     max_age: i64,
 ) -> Option<HeaderValue> {
-    let (name, secure) = if is_https(public_url) { (cookie.name, "; Secure") } else { (cookie.plain_name, "") };
+    let rules = if is_https(public_url) { "SameSite=Lax; Secure" } else { "SameSite=Lax" };
+    header_of(cookie, value, public_url, max_age, rules)
+}
+
+/// The same for a page inside one of another site. It is partitioned: the browser keeps it for this page inside that site,
+/// and sends it nowhere else.
+pub(in crate::http) fn set_embedded_cookie_of(
+    cookie: &Cookie,
+    value: &SecretString,
+    public_url: &str,
+    max_age: i64,
+) -> Option<HeaderValue> {
+    // Browsers accept `Secure` from loopback too.
+    header_of(cookie, value, public_url, max_age, "SameSite=None; Secure; Partitioned")
+}
+
+fn header_of(
+    cookie: &Cookie,
+    value: &SecretString,
+    public_url: &str,
+    max_age: i64,
+    rules: &str,
+) -> Option<HeaderValue> {
+    let name = if is_https(public_url) { cookie.name } else { cookie.plain_name };
     let value = value.expose_secret();
-    let text = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}");
+    let text = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; {rules}");
     let mut header = HeaderValue::try_from(text).ok()?;
     header.set_sensitive(true);
     Some(header)

@@ -16,6 +16,7 @@ use super::{
     callback::{failed, finish, internal_error_page},
     cookie::browser_cookie,
     pages::{key::key_page, page::FailureReason},
+    view::View,
 };
 use crate::{
     broker::{
@@ -23,32 +24,32 @@ use crate::{
             completion::{CodeResponse, Source},
             exchange::complete,
             interaction::Question,
-            static_key::{self, key_page_of},
+            static_key::{self, KeyProblem, key_page_of},
         },
         rules,
     },
-    http::{act::BrowserAct, app::App, body::whole, checks::doubled, request_id::RequestId},
+    http::{act::BrowserAct, app::App, body::whole, checks::doubled},
 };
 
 /// Shows the page. It can be opened any number of times.
 pub async fn get(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    request_id: RequestId,
+    view: View,
     Path(provider_id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
     let Some(state) = field(query.unwrap_or_default().as_bytes(), "state") else {
-        return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters, &request_id);
+        return failed(&view, StatusCode::BAD_REQUEST, FailureReason::MissingParameters);
     };
     let cookie = browser_cookie(&headers, &app.broker.public_url);
-    show(&app, &provider_id, (&state, cookie.as_ref()), None, &request_id).await
+    show(&app, &provider_id, (&state, cookie.as_ref()), None, &view).await
 }
 
 /// Takes the key: once for each link, even if the button is pressed several times.
 pub async fn post(
     State(app): State<Arc<App>>,
-    request_id: RequestId,
+    view: View,
     BrowserAct(act): BrowserAct,
     Path(provider_id): Path<String>,
     request: Request,
@@ -56,38 +57,38 @@ pub async fn post(
     let cookie = browser_cookie(request.headers(), &app.broker.public_url);
     let form = match whole(request, &()).await {
         Ok(form) => form,
-        Err(error) => return internal_error_page(error, &request_id),
+        Err(error) => return internal_error_page(&view, error),
     };
     let (Some(state), Some(key)) = (field(&form, "state"), field(&form, "key")) else {
-        return failed(StatusCode::BAD_REQUEST, FailureReason::MissingParameters, &request_id);
+        return failed(&view, StatusCode::BAD_REQUEST, FailureReason::MissingParameters);
     };
     let key = SecretString::from(key.expose_secret().trim());
     if let Err(problem) = static_key::check(&key) {
-        return show(&app, &provider_id, (&state, cookie.as_ref()), Some(problem), &request_id).await;
+        return show(&app, &provider_id, (&state, cookie.as_ref()), Some(problem), &view).await;
     }
     let response = CodeResponse { code: key, iss: None, query: None };
     let source = Source::KeyPage { cookie: cookie.as_ref() };
     let completion = complete(&app.broker, &provider_id, &state, response, source, &act).await;
-    finish(&app, &provider_id, completion, &request_id).await
+    finish(&app, &provider_id, completion, &view).await
 }
 
 async fn show(
     app: &Arc<App>,
     provider_id: &str,
     (state, cookie): (&SecretString, Option<&SecretString>),
-    problem: Option<&'static str>,
-    request_id: &RequestId,
+    problem: Option<KeyProblem>,
+    view: &View,
 ) -> Response {
     if rules::provider_id(provider_id).is_err() {
-        return failed(StatusCode::BAD_REQUEST, FailureReason::InvalidState, request_id);
+        return failed(view, StatusCode::BAD_REQUEST, FailureReason::InvalidState);
     }
     match key_page_of(&app.broker, provider_id, state, cookie).await {
         Ok(Question::Open(facts)) => {
             let action = format!("{}/host-api-key/{provider_id}", app.broker.public_url);
-            key_page(&facts, &action, state.expose_secret(), problem)
+            key_page(view, &facts, &action, state.expose_secret(), problem)
         }
-        Ok(Question::Closed(closed)) => finish(app, provider_id, Ok(closed.completion), request_id).await,
-        Err(error) => internal_error_page(error.into(), request_id),
+        Ok(Question::Closed(closed)) => finish(app, provider_id, Ok(closed.completion), view).await,
+        Err(error) => internal_error_page(view, error.into()),
     }
 }
 

@@ -14,9 +14,11 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
+    elsewhere::{go_on, message_of},
     failure::Failure,
+    frame::Frame,
     session::{Form, Session},
-    words::{notice, state, what_to_do},
+    words::{Moment, moment, notice, state, what_to_do},
 };
 use crate::{
     broker::{
@@ -26,26 +28,14 @@ use crate::{
     },
     http::{
         app::App,
-        browser::callback::redirect,
-        console::{
-            page::show,
-            words::{Moment, moment, parameter, shown, shown_if_any},
-        },
+        browser::{languages::texts::Texts, message::Message},
+        console::words::{parameter, shown, shown_if_any},
     },
     model::{
         provider::Provider,
         token_state::{Condition, OwnedToken, TokenFilter},
     },
 };
-
-/// What every page of a session has.
-pub(super) struct Frame {
-    pub(super) base: String,
-    pub(super) title: String,
-    pub(super) user: String,
-    pub(super) form_token: String,
-    pub(super) notice: Option<&'static str>,
-}
 
 /// A connection, as the pages show it.
 pub(super) struct Row {
@@ -57,14 +47,16 @@ pub(super) struct Row {
     pub(super) label: &'static str,
     pub(super) what_to_do: &'static str,
     pub(super) has_ended: bool,
+    /// What its buttons are called for those who do not see the row.
+    pub(super) reconnect: String,
+    pub(super) revoke: String,
     pub(super) connected: Moment,
     pub(super) last_used: Option<Moment>,
 }
 
 struct Choice {
     id: String,
-    name: String,
-    is_connected: bool,
+    label: String,
 }
 
 #[derive(Template)]
@@ -74,6 +66,7 @@ struct ListPage {
     rows: Vec<Row>,
     is_cut: bool,
     choices: Vec<Choice>,
+    message: Option<Message>,
 }
 
 /// Lists the connections.
@@ -89,21 +82,24 @@ pub async fn list(
     let found = workspace::page(&app.broker, reach, &filter, None, LISTED_MAX).await?;
     let names = names(&providers::list::list(&app.broker, reach).await?);
     let connectable = connectable(&app.broker, link).await?;
-    let choices = connectable.into_iter().map(|provider| Choice {
-        is_connected: found.tokens.iter().any(|(token, _)| token.state.provider_id == provider.provider_id),
-        name: shown(&provider.name),
-        id: provider.provider_id,
+    let t = &session.view.t.people;
+    let choices = connectable.into_iter().map(|provider| {
+        let is_connected = found.tokens.iter().any(|(token, _)| token.state.provider_id == provider.provider_id);
+        let label = if is_connected { t.connect_another } else { t.connect };
+        Choice { label: label(&shown(&provider.name)), id: provider.provider_id }
     });
     let page = ListPage {
-        frame: Frame {
-            notice: notice(&parameter(asked.as_deref(), "done")),
-            ..Frame::new(&session, "Your connections")
-        },
-        rows: found.tokens.iter().map(|(token, why)| Row::of(token, why, &names, now)).collect(),
+        frame: Frame { notice: notice(t, &parameter(asked.as_deref(), "done")), ..Frame::new(&session, t.title) },
+        rows: found.tokens.iter().map(|(token, why)| Row::of(session.view.t, token, why, &names, now)).collect(),
         is_cut: found.next.is_some(),
         choices: choices.collect(),
+        message: message_of(&app, &session, asked.as_deref()).await?,
     };
-    Ok(show(StatusCode::OK, &page))
+    let view = &session.view;
+    Ok(match page.message {
+        Some(_) => view.people_with_script(StatusCode::OK, &page),
+        None => view.people(StatusCode::OK, &page),
+    })
 }
 
 /// Begins to connect an account, and goes to the page that says who asks for what.
@@ -112,7 +108,9 @@ pub async fn connect_to(
     Path(provider_id): Path<String>,
     Form(session): Form,
 ) -> Result<Response, Failure> {
-    Ok(redirect(connect(&app.broker, &session.link, &provider_id, &session.act).await?))
+    let comes_back = !session.view.is_embedded;
+    let begun = connect(&app.broker, &session.link, &provider_id, comes_back, &session.act).await?;
+    Ok(go_on(&session, &begun))
 }
 
 /// The providers' names for people, by their names on the wire.
@@ -120,37 +118,29 @@ pub(super) fn names(providers: &[Provider]) -> BTreeMap<String, String> {
     providers.iter().map(|provider| (provider.provider_id.clone(), provider.name.clone())).collect()
 }
 
-impl Frame {
-    pub(super) fn new(session: &Session, title: impl Into<String>) -> Self {
-        Self {
-            base: session.base.clone(),
-            title: title.into(),
-            user: shown(&session.link.user_id),
-            form_token: session.form_token.clone(),
-            notice: None,
-        }
-    }
-}
-
 impl Row {
     pub(super) fn of(
+        t: &Texts,
         token: &OwnedToken,
         explanation: &Explanation,
         names: &BTreeMap<String, String>,
         now: DateTime<Utc>,
     ) -> Self {
         let (of, condition) = (&token.state, explanation.condition);
+        let provider = shown(names.get(&of.provider_id).unwrap_or(&of.provider_id));
         Self {
             id: of.id,
-            provider: shown(names.get(&of.provider_id).unwrap_or(&of.provider_id)),
+            reconnect: (t.people.reconnect_named)(&provider),
+            revoke: (t.people.revoke_named)(&provider),
+            provider,
             account: of.account_label.as_deref().and_then(shown_if_any),
             agent: shown_if_any(&token.agent_id),
             state: condition.as_str(),
-            label: state(condition),
-            what_to_do: what_to_do(condition),
+            label: state(&t.people, condition),
+            what_to_do: what_to_do(&t.people, condition),
             has_ended: condition == Condition::ConsentNeeded,
-            connected: moment(of.created_at, now),
-            last_used: of.last_used_at.map(|at| moment(at, now)),
+            connected: moment(t, of.created_at, now),
+            last_used: of.last_used_at.map(|at| moment(t, at, now)),
         }
     }
 }

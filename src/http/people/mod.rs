@@ -3,7 +3,9 @@
 //! Must not know: the rules of the broker. A page shows and changes nothing outside the reach of its link.
 
 pub mod connections;
-mod failure;
+pub mod elsewhere;
+pub mod failure;
+mod frame;
 pub mod link;
 pub mod one;
 mod session;

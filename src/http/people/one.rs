@@ -13,9 +13,12 @@ use axum::{
 use uuid::Uuid;
 
 use super::{
-    connections::{Frame, Row, names},
+    connections::{Row, names},
+    elsewhere::go_on,
     failure::Failure,
+    frame::Frame,
     session::{Form, Session},
+    words::{Moment, moment},
 };
 use crate::{
     broker::{
@@ -26,10 +29,7 @@ use crate::{
     http::{
         app::App,
         browser::callback::redirect,
-        console::{
-            page::show,
-            words::{Moment, moment, shown, shown_if_any},
-        },
+        console::words::{shown, shown_if_any},
         error::ApiError,
     },
     model::token_state::OwnedToken,
@@ -72,10 +72,10 @@ pub async fn get(State(app): State<Arc<App>>, session: Session, Path(id): Path<S
         name: shown(scope),
         meaning: app.broker.catalog.scope_meaning(&provider.client, scope).map(ToOwned::to_owned),
     });
-    let agents = agents_of(&app.broker, &tenant, &token)
-        .await?
-        .into_iter()
-        .map(|used| Agent { name: shown_if_any(&used.agent_id), last_used: used.last_used.map(|at| moment(at, now)) });
+    let agents = agents_of(&app.broker, &tenant, &token).await?.into_iter().map(|used| Agent {
+        name: shown_if_any(&used.agent_id),
+        last_used: used.last_used.map(|at| moment(session.view.t, at, now)),
+    });
     let page = OnePage {
         frame: Frame::new(&session, row.provider.clone()),
         scopes: scopes.collect(),
@@ -83,7 +83,7 @@ pub async fn get(State(app): State<Arc<App>>, session: Session, Path(id): Path<S
         is_recorded: app.broker.settings.audit_handouts != "off",
         row,
     };
-    Ok(show(StatusCode::OK, &page))
+    Ok(session.view.people(StatusCode::OK, &page))
 }
 
 /// Begins to renew a connection, and goes to the page that says who asks for what.
@@ -92,15 +92,16 @@ pub async fn reconnect(
     Path(id): Path<String>,
     Form(session): Form,
 ) -> Result<Response, Failure> {
-    let url = connect_links::reconnect(&app.broker, &session.link, token_id(&id)?, &session.act).await?;
-    Ok(redirect(url))
+    let comes_back = !session.view.is_embedded;
+    let begun = connect_links::reconnect(&app.broker, &session.link, token_id(&id)?, comes_back, &session.act).await?;
+    Ok(go_on(&session, &begun))
 }
 
 /// Asks whether to end a connection.
 pub async fn ask(State(app): State<Arc<App>>, session: Session, Path(id): Path<String>) -> Result<Response, Failure> {
     let (_, row) = held(&app, &session, &id).await?;
-    let frame = Frame::new(&session, format!("Revoke the connection to {}?", row.provider));
-    Ok(show(StatusCode::OK, &RevokePage { frame, row }))
+    let frame = Frame::new(&session, (session.view.t.people.revoke_title)(&row.provider));
+    Ok(session.view.people(StatusCode::OK, &RevokePage { frame, row }))
 }
 
 /// Ends a connection, here and at the provider.
@@ -116,7 +117,7 @@ pub async fn revoke(
         Some(deletion) if deletion.queued > 0 => "revoking",
         Some(_) => "not-revocable",
     };
-    Ok(redirect(format!("{}/connections?done={done}", session.base)))
+    Ok(redirect(format!("{}/connections?done={done}", session.view.base)))
 }
 
 async fn held(app: &App, session: &Session, id: &str) -> Result<(OwnedToken, Row), Failure> {
@@ -125,7 +126,7 @@ async fn held(app: &App, session: &Session, id: &str) -> Result<(OwnedToken, Row
     let found = workspace::get(&app.broker, reach, token_id(id)?).await?;
     let (token, explanation) = found.ok_or_else(no_connection)?;
     let names = names(&providers::list::list(&app.broker, reach).await?);
-    let row = Row::of(&token, &explanation, &names, app.broker.clock.now());
+    let row = Row::of(session.view.t, &token, &explanation, &names, app.broker.clock.now());
     Ok((token, row))
 }
 

@@ -19,17 +19,13 @@ use crate::{
         body::whole,
         browser::{
             cookie::{PERSON, cookie_of},
-            start::base,
+            view::View,
         },
         console::form::{fields, require_same_origin, value_of},
-        error::ApiError,
     },
     identity::console::{form_token, is_form_token},
     model::{actor::Act, connect_link::PersonLink},
 };
-
-const FOREIGN: &str = "This form was not sent from a page of your visit, or you have opened another link since. Open the page \
-                       again, and repeat it there.";
 
 /// A person who opened a link.
 pub struct Session {
@@ -39,8 +35,8 @@ pub struct Session {
     pub(super) act: Act,
     /// What the forms of the session have.
     pub(super) form_token: String,
-    /// The path below which the server is reached, without a trailing slash.
-    pub(super) base: String,
+    /// How the pages look.
+    pub(super) view: View,
     cookie: SecretString,
 }
 
@@ -54,7 +50,8 @@ impl FromRequestParts<Arc<App>> for Session {
         let cookie = cookie_of(&PERSON, &parts.headers, &app.broker.public_url).ok_or(Failure::SignedOut)?;
         let link = session_of(&app.broker, &cookie).await?.ok_or(Failure::SignedOut)?;
         let act = through(parts, app, act_of(&link));
-        Ok(Self { link, act, form_token: form_token(&cookie), base: base(app), cookie })
+        let Ok(view) = View::from_request_parts(parts, app).await;
+        Ok(Self { link, act, form_token: form_token(&cookie), view, cookie })
     }
 }
 
@@ -64,10 +61,10 @@ impl FromRequest<Arc<App>> for Form {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
         let session = Session::from_request_parts(&mut parts, app).await?;
-        require_same_origin(&parts, app)?;
+        require_same_origin(&parts, app).map_err(|_| Failure::ForeignForm)?;
         let body = whole(Request::from_parts(parts, body), &()).await?;
         if !is_form_token(&session.cookie, value_of(&fields(&body), "form_token")) {
-            return Err(ApiError::Forbidden(FOREIGN).into());
+            return Err(Failure::ForeignForm);
         }
         Ok(Self(session))
     }

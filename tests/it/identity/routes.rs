@@ -77,7 +77,7 @@ pub const OPERATIONS: [(&str, &str, Needs); 38] = [
 ];
 
 /// What is outside the API. None of it takes a key; the console and the pages of people take their own cookies.
-pub const OTHERS: [&str; 46] = [
+pub const OTHERS: [&str; 49] = [
     "/host-oauth-callback/{provider_id}",
     "/host-oauth-callback/{provider_id}/at/{callback_tag}",
     "/host-oauth-callback/{provider_id}/{auth_id}",
@@ -93,6 +93,9 @@ pub const OTHERS: [&str; 46] = [
     "/host-api-key/{provider_id}",
     "/oauth/client-metadata.json/{provider_id}",
     "/oauth/client-metadata.json/{provider_id}/{callback_tag}",
+    "/brand/logo",
+    "/brand/message.js",
+    "/connections/requested/{auth_id}",
     "/",
     "/console",
     "/console/",
@@ -153,8 +156,8 @@ fn the_tables_have_every_route_of_the_router() {
     let others = [".nest(", ".merge(", "fallback("].map(|way| source.matches(way).count());
     assert_eq!(
         others,
-        [1, 3, 2],
-        "the API below its prefix; the API, the documents and the console; what is not found"
+        [1, 4, 2],
+        "the API below its prefix; the API, the documents, the pages of people and the console; what is not found"
     );
 }
 

@@ -1,5 +1,8 @@
 //! Links: who makes one, what they hold, and that each is opened once.
 
+use std::time::Duration;
+
+use agent_auth::broker::jobs::sweep;
 use serde_json::json;
 
 use super::{LINKS, Person, at, connected, events, link, open};
@@ -13,6 +16,7 @@ both_databases! {
     a_link_is_opened_once_and_looking_at_it_uses_nothing_up,
     a_second_click_on_the_button_has_the_session_of_the_first,
     a_link_and_its_session_end_in_time,
+    links_are_swept_when_they_and_their_sessions_have_ended,
     an_expired_key_ends_its_links_and_their_sessions,
     a_revoked_key_ends_its_links_and_their_sessions_at_once,
     a_person_who_leaves_has_no_session_any_more,
@@ -93,9 +97,27 @@ async fn a_link_and_its_session_end_in_time(app: TestApp) {
     assert!(is_in(&browser).await, "the session lasts longer than the link could be opened");
     app.advance(61);
     assert!(!is_in(&browser).await);
-    // The next link that is made deletes what has expired.
-    link(&maker, &alice()).await;
-    assert_eq!(app.database.row_counts().await["connect_links"], 1);
+}
+
+async fn links_are_swept_when_they_and_their_sessions_have_ended(app: TestApp) {
+    let maker = app.service_key().await;
+    let (opened, unopened) = (link(&maker, &alice()).await, link(&maker, &alice()).await);
+    app.advance(3000);
+    assert_eq!(open(&Browser::new(&app), &opened).await.status.as_u16(), 303);
+    let left = async || {
+        // The server may be doing it at the moment.
+        while sweep::run_once(&app.app.broker).await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(sweep::count(&app.app.broker).await.unwrap().connect_links, 0);
+        app.database.row_counts().await["connect_links"]
+    };
+    assert_eq!(left().await, 2);
+    app.advance(601);
+    assert_eq!(left().await, 1, "without the link that nobody opened");
+    Browser::new(&app).open(&unopened).await.expect_html(404);
+    app.advance(3000);
+    assert_eq!(left().await, 0, "the session has ended too");
 }
 
 async fn a_revoked_key_ends_its_links_and_their_sessions_at_once(app: TestApp) {

@@ -1,7 +1,9 @@
 //! Connect links of people: making one, opening it, and what a person sees and changes at it.
 
+mod embedding;
 mod isolation;
 mod links;
+mod looks;
 mod pages;
 
 use std::ops::Deref;

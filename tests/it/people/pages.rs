@@ -179,7 +179,11 @@ async fn every_page_forbids_scripts_frames_and_other_hosts(app: TestApp) {
         assert!(policy.ends_with("form-action 'self'; frame-ancestors 'none'"), "{policy}");
         assert_eq!((answer.header("cache-control"), answer.header("x-frame-options")), ("no-store", "DENY"));
         let page = answer.text();
-        assert!(page.contains("<html lang=\"en\">") && page.matches("<h1").count() == 1 && page.contains("<main"));
+        assert!(
+            page.contains("<html lang=\"en\" dir=\"ltr\">")
+                && page.matches("<h1").count() == 1
+                && page.contains("<main")
+        );
         for forbidden in ["<script", " style=", " onclick", "src=", "http-equiv"] {
             assert!(!page.contains(forbidden), "{forbidden}: {page}");
         }

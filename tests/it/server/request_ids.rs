@@ -129,7 +129,7 @@ async fn shows_its_id(browser: &Caller, method: Method, path: &str, form: &str) 
     answer.expect_html(status);
     assert_eq!(answer.header("x-request-id"), id, "{path}");
     let text = answer.text();
-    assert!(text.contains(&format!("Request ID: <code>{id}</code>")), "{path}: {text}");
+    assert!(text.contains(&format!("Request ID: <code dir=\"ltr\">{id}</code>")), "{path}: {text}");
 }
 
 async fn every_page_that_says_what_failed_shows_the_id(app: TestApp) {

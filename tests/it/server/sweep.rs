@@ -224,7 +224,7 @@ async fn a_dry_run_says_what_would_go_and_changes_nothing(app: TestApp) {
         assert_eq!(
             said.stdout,
             "Would delete 3 expired authorization requests.\nWould delete 1 dead tokens.\nWould delete 0 old webhook deliveries.\n\
-             Would delete 0 old events.\n",
+             Would delete 0 old events.\nWould delete 0 expired connect links.\n",
             "{said:?}"
         );
         assert_eq!(app.database.row_counts().await, before);
@@ -237,7 +237,7 @@ async fn the_command_removes_what_is_over_and_says_so(app: TestApp) {
         let said = command(&app, &["sweep"], &[]).await;
         assert!(said.status.success(), "{said:?}");
         let expected = format!(
-            "Deleted {requests} expired authorization requests.\nDeleted {dead} dead tokens.\nDeleted 0 old webhook deliveries.\nDeleted 0 old events.\n"
+            "Deleted {requests} expired authorization requests.\nDeleted {dead} dead tokens.\nDeleted 0 old webhook deliveries.\nDeleted 0 old events.\nDeleted 0 expired connect links.\n"
         );
         assert_eq!(said.stdout, expected, "{said:?}");
         assert_eq!(app.database.authorization_requests().await, 0);

@@ -21,6 +21,11 @@ impl Browser {
         Self { caller: app.browser(), cookies: Mutex::default() }
     }
 
+    /// One that sends this header too.
+    pub fn sending(app: &Caller, name: &str, value: &str) -> Self {
+        Self { caller: app.browser().with(name, value), cookies: Mutex::default() }
+    }
+
     /// Opens an address and follows no redirect.
     pub async fn open(&self, url: &str) -> Answer {
         let answer = self.with_cookies().get(path_of(url).as_str()).await;

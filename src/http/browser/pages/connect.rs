@@ -1,20 +1,16 @@
 //! The page before a consent: who asks for what, and whether to go on.
-//! Owns its words.
+//! Owns: which of its texts are shown.
 //! Must not know: which browser may go on, or where it goes.
 
 use askama::Template;
-use axum::{
-    http::{HeaderValue, StatusCode, header},
-    response::Response,
-};
+use axum::{http::StatusCode, response::Response};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{
-    outcome::Name,
-    render::html,
-    text::{PERSON_CHARS, cleaned},
+use super::text::{PERSON_CHARS, PROVIDER_CHARS, cleaned};
+use crate::{
+    broker::consent::interaction::{Facts, ScopeFact},
+    http::browser::view::{View, with_own_referrer},
 };
-use crate::broker::consent::interaction::{Facts, ScopeFact};
 
 /// Why the person is asked.
 #[derive(Clone, Copy, Debug)]
@@ -57,9 +53,11 @@ pub(super) struct ShownScope {
 #[derive(Template)]
 #[template(path = "http/browser/pages/connect.html")]
 struct ConnectPage<'a> {
+    view: &'a View,
     facts: ShownFacts,
     title: String,
     happened: String,
+    enter_code: String,
     user_code: Option<&'a str>,
     action: &'a str,
     browser: &'a str,
@@ -70,7 +68,7 @@ impl ShownFacts {
         let scope =
             |ScopeFact { name, meaning }: &ScopeFact| ShownScope { meaning: meaning.clone(), name: name.clone() };
         Self {
-            provider: Name::of(Some(&facts.provider)).within,
+            provider: cleaned(&facts.provider, PROVIDER_CHARS).unwrap_or_default(),
             agent: facts.agent.as_deref().and_then(|agent| cleaned(agent, PERSON_CHARS)),
             user: cleaned(&facts.user, PERSON_CHARS).unwrap_or_default(),
             scopes: facts.scopes.iter().map(scope).collect(),
@@ -80,37 +78,31 @@ impl ShownFacts {
 
 /// The page, with its headers.
 #[must_use]
-pub(in crate::http) fn connect_page(facts: &Facts, why: Why<'_>, form: &ConnectForm) -> Response {
-    let shown = ShownFacts::of(facts);
+pub(in crate::http) fn connect_page(view: &View, facts: &Facts, why: Why<'_>, form: &ConnectForm) -> Response {
+    let (shown, t) = (ShownFacts::of(facts), &view.t.connect);
     let provider = &shown.provider;
     let (title, happened) = match why {
-        Why::Requested => (format!("Connect {provider}?"), format!("An agent wants to use your {provider} account.")),
-        Why::Missing => (
-            format!("Connect {provider}?"),
-            format!("The agent has no access to {provider} for this user yet. To give it, go on and approve there."),
-        ),
+        Why::Requested => ((t.title)(provider), (t.requested)(provider)),
+        Why::Missing => ((t.title)(provider), (t.missing)(provider)),
         Why::Ended { account } => {
             let account = account.and_then(|account| cleaned(account, PERSON_CHARS));
-            let whose = account.map_or_else(String::new, |account| format!(" of the account {account}"));
-            (
-                format!("Connect {provider} again?"),
-                format!("{provider} has ended the access{whose}. To renew it, go on and approve there."),
-            )
+            ((t.title_again)(provider), (t.ended)(provider, account.as_deref()))
         }
     };
+    let enter_code = (t.enter_code)(provider);
     let page = ConnectPage {
+        view,
         title,
         happened,
         facts: shown,
+        enter_code,
         user_code: facts.user_code.as_deref(),
         action: &form.action,
         browser: form.browser.expose_secret(),
     };
     // The form leads to the provider, which may lead on to the sign-in of any company: Chromium applies `form-action` to
     // every redirect on that way. There is no other form on the page, and no script.
-    let mut response = html(StatusCode::OK, &page, "'self' https: http:");
-    // Without the origin in it, a browser that sends no Sec-Fetch-Site could not be distinguished from another site. Other sites are
-    // still sent no referrer.
-    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    let mut response = view.consent(StatusCode::OK, &page, "'self' https: http:");
+    with_own_referrer(&mut response);
     response
 }

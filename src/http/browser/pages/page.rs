@@ -25,8 +25,6 @@ pub enum Page<'a> {
         error: Option<&'a str>,
         /// The provider's `error_description`.
         error_description: Option<&'a str>,
-        /// The id of the HTTP request, which its log lines have.
-        request_id: Option<&'a str>,
     },
     /// There is nothing to consent to: the provider needs no person.
     NoConsentNeeded {

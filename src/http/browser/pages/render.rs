@@ -31,6 +31,36 @@ pub(crate) fn html(status: StatusCode, template: &impl Template, form_action: &s
     }
 }
 
+/// What a page may do (CSP Level 3).
+pub(in crate::http) struct Policy<'a> {
+    /// The source expression of its stylesheet.
+    pub(in crate::http) style: &'a str,
+    /// The source list of the targets of its form, including redirects.
+    pub(in crate::http) form_action: &'a str,
+    /// Whether it shows images of this server.
+    pub(in crate::http) has_images: bool,
+    /// Whether it runs the script of this server, which may call this server.
+    pub(in crate::http) has_script: bool,
+    /// The origins of the pages that may embed it; `None`: no page.
+    pub(in crate::http) embedders: Option<&'a str>,
+    /// Whether the page that opened it may be sent a message, which cuts it off from nobody.
+    pub(in crate::http) keeps_opener: bool,
+}
+
+impl<'a> Policy<'a> {
+    /// A page with this stylesheet, and nothing else.
+    pub(in crate::http) fn with_style(style: &'a str) -> Self {
+        Self {
+            style,
+            form_action: "'none'",
+            has_images: false,
+            has_script: false,
+            embedders: None,
+            keeps_opener: false,
+        }
+    }
+}
+
 /// The headers of every page. `form_action` is the CSP source list of the targets of the page's form, including
 /// redirects; `'none'` for a page without a form.
 #[must_use]
@@ -41,6 +71,12 @@ pub fn hardened_headers(form_action: &str) -> HeaderMap {
 /// The same for a page with another stylesheet, by its CSP source expression.
 #[must_use]
 pub(in crate::http) fn headers_with_style(style: &str, form_action: &str) -> HeaderMap {
+    headers_of(&Policy { form_action, ..Policy::with_style(style) })
+}
+
+/// The headers of a page with this policy.
+#[must_use]
+pub(in crate::http) fn headers_of(page: &Policy<'_>) -> HeaderMap {
     let mut headers: HeaderMap = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CACHE_CONTROL, "no-store"),
@@ -57,8 +93,20 @@ pub(in crate::http) fn headers_with_style(style: &str, form_action: &str) -> Hea
     .map(|(name, value)| (name, HeaderValue::from_static(value)))
     .into_iter()
     .collect();
+    let Policy { style, form_action, has_images, has_script, embedders, keeps_opener } = *page;
+    if embedders.is_some() {
+        // It has no list of origins; `frame-ancestors` says the same.
+        headers.remove(X_FRAME_OPTIONS);
+    }
+    if keeps_opener {
+        headers.remove("cross-origin-opener-policy");
+    }
+    let images = if has_images { "img-src 'self'; " } else { "" };
+    let script = if has_script { "script-src 'self'; connect-src 'self'; " } else { "" };
+    let embedders = embedders.unwrap_or("'none'");
     let policy = format!(
-        "default-src 'none'; style-src {style}; base-uri 'none'; form-action {form_action}; frame-ancestors 'none'"
+        "default-src 'none'; style-src {style}; {images}{script}base-uri 'none'; form-action {form_action}; \
+         frame-ancestors {embedders}"
     );
     // If the policy cannot be written, a stricter one is used.
     let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static(

@@ -2,6 +2,8 @@
 //! Owns the unit tests of this module.
 //! Must not know the routes that answer with these pages.
 
+use std::sync::{Arc, LazyLock};
+
 use axum::{
     http::{StatusCode, header::CONTENT_SECURITY_POLICY},
     response::Response,
@@ -14,6 +16,16 @@ use super::{
     page::{FailureReason, Page},
     render::{STYLE, hardened_headers},
     text::cleaned,
+};
+use crate::{
+    config::Settings,
+    http::{
+        brand::Brand,
+        browser::{
+            languages::{ENGLISH, LANGUAGES, texts::Texts},
+            view::View,
+        },
+    },
 };
 
 const EVERY_REASON: [FailureReason; 9] = [
@@ -33,19 +45,22 @@ async fn text(response: Response) -> String {
     String::from_utf8(body.to_vec()).unwrap()
 }
 
+fn view() -> View {
+    view_in(&ENGLISH, &Settings::default())
+}
+
+fn view_in(t: &'static Texts, settings: &Settings) -> View {
+    let brand = Arc::new(Brand::open(settings).unwrap());
+    View { brand, t, base: String::new(), request_id: Some("0a1b-2c".to_owned()), is_embedded: false }
+}
+
 async fn shown(page: &Page<'_>) -> String {
-    text(outcome::page(StatusCode::OK, page)).await
+    text(outcome::page(&view(), StatusCode::OK, page)).await
 }
 
 async fn failed(reason: FailureReason, error: &str, description: &str) -> String {
-    shown(&Page::Failed {
-        provider: Some("Sample"),
-        reason,
-        error: Some(error),
-        error_description: Some(description),
-        request_id: Some("0a1b-2c"),
-    })
-    .await
+    shown(&Page::Failed { provider: Some("Sample"), reason, error: Some(error), error_description: Some(description) })
+        .await
 }
 
 /// The inlined stylesheet, cut out of a page as a browser does.
@@ -74,7 +89,6 @@ async fn each_page_says_what_happened_and_what_to_do_next() {
         reason: FailureReason::ProviderUnavailable,
         error: None,
         error_description: None,
-        request_id: None,
     })
     .await;
     assert!(nameless.contains("<h1>The provider is not available</h1>"));
@@ -96,7 +110,7 @@ async fn a_provider_that_did_not_respond_is_not_said_to_have_answered() {
 async fn a_failure_shows_the_request_id_that_its_log_lines_have() {
     for reason in EVERY_REASON {
         let page = failed(reason, "server_error", "").await;
-        assert!(page.contains("Request ID: <code>0a1b-2c</code>"), "{page}");
+        assert!(page.contains("Request ID: <code dir=\"ltr\">0a1b-2c</code>"), "{page}");
     }
     assert!(!shown(&Page::Connected { provider: "Sample" }).await.contains("Request ID"));
 }
@@ -109,7 +123,7 @@ async fn no_two_failures_look_alike() {
         let (_, rest) = page.split_once("<h1>").unwrap();
         let (title, rest) = rest.split_once("</h1>").unwrap();
         assert!(!rest.contains("<h1"), "one heading of the first level");
-        assert!(page.contains("<html lang=\"en\">") && page.contains("<main") && page.contains("<footer"));
+        assert!(page.contains("<html lang=\"en\" dir=\"ltr\">") && page.contains("<main") && page.contains("<footer"));
         titles.insert(title.to_owned());
     }
     assert_eq!(titles.len(), EVERY_REASON.len());
@@ -123,7 +137,6 @@ async fn texts_of_others_are_escaped() {
         reason: FailureReason::ProviderRefused,
         error: Some(attack),
         error_description: Some(attack),
-        request_id: None,
     })
     .await;
     let without_style = page.replace(style_of(&page), "");
@@ -167,7 +180,6 @@ async fn texts_of_others_are_cut() {
         reason: FailureReason::ProviderRefused,
         error: Some(&"e".repeat(500)),
         error_description: Some(&"d".repeat(5000)),
-        request_id: None,
     })
     .await;
     assert!(page.contains(&format!("<h1>{}… refused", "p".repeat(79))));
@@ -214,16 +226,10 @@ async fn every_page_has_the_hardened_headers() {
         (StatusCode::OK, Page::Installed),
         (
             StatusCode::BAD_REQUEST,
-            Page::Failed {
-                provider: None,
-                reason: FailureReason::InvalidState,
-                error: None,
-                error_description: None,
-                request_id: None,
-            },
+            Page::Failed { provider: None, reason: FailureReason::InvalidState, error: None, error_description: None },
         ),
     ] {
-        let response = outcome::page(status, &page);
+        let response = outcome::page(&view(), status, &page);
         assert_eq!(response.status(), status);
         let headers = response.headers().clone();
         let value = |name: &str| {
@@ -275,4 +281,63 @@ fn a_policy_that_cannot_be_written_gives_way_to_a_stricter_one() {
             && policy.contains("form-action 'none'")
             && !policy.contains("style-src")
     );
+}
+
+#[tokio::test]
+async fn a_failure_is_said_in_every_language_and_no_two_are_alike() {
+    for t in LANGUAGES {
+        let view = view_in(t, &Settings::default());
+        let mut titles = std::collections::BTreeSet::new();
+        for reason in EVERY_REASON {
+            for provider in [None, Some("Sample")] {
+                let page = Page::Failed { provider, reason, error: None, error_description: None };
+                let response = outcome::page(&view, StatusCode::BAD_REQUEST, &page);
+                assert_eq!(response.headers()["content-language"], t.tag);
+                assert_eq!(response.headers()["vary"], "accept-language");
+                let page = text(response).await;
+                assert!(page.contains(&format!("<html lang=\"{}\" dir=\"ltr\">", t.tag)), "{page}");
+                titles.insert(page.split_once("<h1>").unwrap().1.split_once("</h1>").unwrap().0.to_owned());
+            }
+        }
+        // Three of the titles name the provider.
+        assert_eq!(titles.len(), EVERY_REASON.len() + 3, "{titles:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_language_that_is_written_from_right_to_left_is_said_to_be() {
+    static ARABIC: LazyLock<Texts> = LazyLock::new(|| Texts { tag: "ar", is_rtl: true, ..ENGLISH });
+    let view = view_in(&ARABIC, &Settings::default());
+    let page = text(outcome::page(&view, StatusCode::OK, &Page::Updated)).await;
+    assert!(page.contains("<html lang=\"ar\" dir=\"rtl\">"), "{page}");
+}
+
+#[tokio::test]
+async fn a_brand_is_on_every_page_and_its_name_is_text() {
+    let mut logo = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut logo, b"<svg/>").unwrap();
+    let settings = Settings {
+        brand_name: Some("B\u{fc}cher & <b>".to_owned()),
+        brand_logo: Some(logo.path().to_owned()),
+        brand_color: Some("#b00020".to_owned()),
+        support_url: Some("mailto:help@example.com".to_owned()),
+        privacy_url: Some("https://example.com/privacy?a=1&b=\"".to_owned()),
+        ..Settings::default()
+    };
+    let response = outcome::page(&view_in(&ENGLISH, &settings), StatusCode::OK, &Page::Updated);
+    let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+    let page = text(response).await;
+    assert!(page.contains("<title>Installation updated - B\u{fc}cher &#38; &#60;b&#62;</title>"), "{page}");
+    assert!(
+        page.contains("<img src=\"/brand/logo\" alt=\"\"><span dir=\"auto\">B\u{fc}cher &#38; &#60;b&#62;</span>"),
+        "{page}"
+    );
+    assert!(page.contains("href=\"mailto:help@example.com\" target=\"_blank\" rel=\"noopener noreferrer\">Help</a>"));
+    assert!(page.contains("href=\"https://example.com/privacy?a=1&#38;b=&#34;\""), "{page}");
+    let hash = BASE64_STANDARD.encode(Sha256::digest(style_of(&page)));
+    assert!(
+        style_of(&page).contains("--fill:#b00020")
+            && policy.contains(&format!("style-src 'sha256-{hash}'; img-src 'self';"))
+    );
+    assert!(!page.contains("agent-auth"), "{page}");
 }

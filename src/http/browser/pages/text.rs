@@ -2,6 +2,8 @@
 //! Owns which characters remain.
 //! Must not know HTML: the templates escape.
 
+/// How much of the name of a provider is shown.
+pub(in crate::http) const PROVIDER_CHARS: usize = 80;
 /// How much of the name of a person, an agent or an account is shown.
 pub(in crate::http) const PERSON_CHARS: usize = 120;
 
