@@ -313,7 +313,7 @@ pub(in crate::http) async fn finish(
             // An operator who tried the provider reads in the console what became of it.
             let way_back = begun.as_ref().and_then(|begun| begun.return_url.as_deref());
             if let Some(url) = way_back.filter(|url| *url == trial::way_back(&app.broker)) {
-                return with_code(to_application(url, id, None, request_id), code);
+                return with_code(to_application(view, url, id, None), code);
             }
             let failed = page(
                 view,
