@@ -6,7 +6,7 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 
 import pytest
-from conftest import chromium
+from conftest import chromium, running_demo
 from fake_provider import FakeProvider
 from selenium.common.exceptions import JavascriptException, NoAlertPresentException, UnexpectedAlertPresentException
 from test_console import sign_in
@@ -43,6 +43,13 @@ const styles = document.querySelectorAll('style').length;
 const hidden = /[\\u202a-\\u202e\\u2066-\\u2069\\u200b]/.test(document.documentElement.innerText);
 return [bad.map(element => element.outerHTML), styles, hidden];
 """
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A server of its own: what is written here is on every page of it."""
+    with running_demo(tmp_path_factory) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +140,7 @@ def submit(browser, path, fields, action):
     )
 
 
-def test_texts_of_others_are_text_on_every_page(demo, provider, browser, another_browser):
+def test_texts_of_others_are_text_on_every_page(demo, provider, browser):
     is_harmless.pages = 0
     things = [attacked(demo, provider, browser, number, text) for number, text in enumerate(MARKUP)]
     sign_in(browser, demo)
