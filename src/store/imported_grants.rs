@@ -199,8 +199,8 @@ impl Store {
             (None, ..) => true,
             (Some(remembered), account_id, _) => incoming.may_be(remembered, account_id.as_deref()),
         };
-        let of_subject = held.iter().filter(|token| token.agent_id == incoming.wanted.subject.agent_id);
-        of_subject.into_iter().find(may_be).map(|token| Brought::Occupied(token.id))
+        let mut of_subject = held.iter().filter(|token| token.agent_id == incoming.wanted.subject.agent_id);
+        of_subject.find(may_be).map(|token| Brought::Occupied(token.id))
     }
 
     /// Whether a token and a grant are one: by the refresh token, or by the access token if either has no other. `None`: the

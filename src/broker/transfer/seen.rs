@@ -69,7 +69,7 @@ impl Seen {
             ),
             None => {
                 let only = mark(Part::AccessOnly, access);
-                (vec![only], vec![only.clone(), mark(Part::Access, access)])
+                (vec![only], vec![only, mark(Part::Access, access)])
             }
         };
         if let Some(first) = same.iter().flatten().find_map(|mark| self.secrets.get(mark)) {
