@@ -23,6 +23,7 @@ use crate::{
             draft::ProviderDraft,
             list,
         },
+        rules,
     },
     model::{
         actor::Act,
@@ -125,7 +126,7 @@ impl Import {
 
     async fn provider(&mut self, place: String, moved: MovedProvider) -> Result<(), BrokerError> {
         let provider_id = moved.draft.provider_id.clone().unwrap_or_default();
-        let known = match list::find(&self.broker, &self.tenant, &provider_id).await? {
+        let known = match self.here(&provider_id).await? {
             Some(here) => self.kept(here, &moved.draft),
             None => self.created(moved).await?,
         };
@@ -138,7 +139,7 @@ impl Import {
 
     /// A provider that has to be here.
     async fn needed(&mut self, place: String, provider_id: String, why: String) -> Result<(), BrokerError> {
-        let known = match list::find(&self.broker, &self.tenant, &provider_id).await? {
+        let known = match self.here(&provider_id).await? {
             Some(here) => self.kept(here, &ProviderDraft::default()),
             None => {
                 self.refuse(place, why.clone());
@@ -236,11 +237,19 @@ impl Import {
         Ok(self.seen.meet(place, &incoming).map(|()| incoming))
     }
 
+    /// The provider of this id. What is no id is not looked up: PostgreSQL refuses a statement with a NUL character.
+    async fn here(&self, provider_id: &str) -> Result<Option<Provider>, BrokerError> {
+        match rules::provider_id(provider_id) {
+            Ok(()) => list::find(&self.broker, &self.tenant, provider_id).await,
+            Err(_) => Ok(None),
+        }
+    }
+
     async fn known(&mut self, provider_id: &str) -> Result<Known, BrokerError> {
         if let Some(known) = self.providers.get(provider_id) {
             return Ok(known.clone());
         }
-        let known = match list::find(&self.broker, &self.tenant, provider_id).await? {
+        let known = match self.here(provider_id).await? {
             Some(here) => Known::Here(Box::new(here)),
             None => Known::Nowhere,
         };

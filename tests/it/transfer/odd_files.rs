@@ -64,6 +64,7 @@ async fn control_characters_are_refused_and_end_nothing(database: Database) {
         grant("bob", &json!({"metadata": {"note": [{"a\u{0}b": 1}]}})),
         grant("carol", &json!({"account_label": "a\u{0}b"})),
         other,
+        provider_line(&provider, "a\u{0}b"),
         grant("dave", &json!({})),
     ];
     let grants = file(&database, "grants.jsonl", &lines(&records));
@@ -77,6 +78,7 @@ async fn control_characters_are_refused_and_end_nothing(database: Database) {
         "line 3: metadata: its texts should not have control characters",
         "line 4: account_label: ",
         "line 5: options: ",
+        "line 6: provider_id: ",
     ] {
         assert!(done.stdout.contains(said), "{said}: {done:?}");
     }
