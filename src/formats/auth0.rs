@@ -2,15 +2,16 @@
 //! Owns: which identities are grants.
 //! Must not know: how the file was obtained.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    io::Read,
-};
+use std::{collections::HashMap, io::Read};
 
 use secrecy::SecretString;
 use serde_json::{Deserializer, Map, Value};
+use zeroize::Zeroizing;
 
-use crate::{broker::transfer::import::Record, model::moved_grant::MovedGrant};
+use crate::{
+    broker::transfer::records::Record,
+    model::moved_grant::{ID_IN_AUTH0, MovedGrant},
+};
 
 /// The provider of identities with a password at Auth0 itself.
 const OWN_DATABASE: &str = "auth0";
@@ -24,47 +25,73 @@ pub struct Choices {
     pub scopes: HashMap<String, Vec<String>>,
 }
 
-/// Reads users one after the other, from an array or from JSON lines, and gives their identities, each with its place.
-pub fn read(input: impl Read, choices: &Choices) -> impl Iterator<Item = std::io::Result<(String, Record)>> {
-    let mut users = Deserializer::from_reader(input).into_iter::<Value>();
-    let (mut waiting, mut number) = (VecDeque::new(), 0_u64);
-    std::iter::from_fn(move || {
-        loop {
-            if let Some(record) = waiting.pop_front() {
-                return Some(Ok(record));
+/// Reads users, from an array or from JSON lines, and gives their identities, each with its place.
+///
+/// # Errors
+/// When the input cannot be read.
+pub fn read(mut input: impl Read, choices: &Choices) -> std::io::Result<Vec<(String, Record)>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    input.read_to_end(&mut bytes)?;
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let (mut records, mut number, mut at) = (Vec::new(), 0, 0);
+    // An array of users, users one after the other, or several arrays: what is between the users says nothing of them.
+    while let Some(next) = text[at..].iter().position(|byte| !byte.is_ascii_whitespace() && !b"[,]".contains(byte)) {
+        at += next;
+        number += 1;
+        let mut users = Deserializer::from_slice(&text[at..]).into_iter::<Value>();
+        match users.next() {
+            Some(Ok(user)) => {
+                identities(&user, number, choices, &mut records);
+                at += users.byte_offset();
             }
-            match users.next()? {
-                Ok(Value::Array(list)) => {
-                    for user in &list {
-                        identities(user, &mut number, choices, &mut waiting);
-                    }
-                }
-                Ok(user) => identities(&user, &mut number, choices, &mut waiting),
-                Err(error) if error.is_io() => return Some(Err(error.into())),
-                // The position, and not what is there.
-                Err(error) => {
-                    let place = format!("line {}", error.line());
-                    return Some(Err(std::io::Error::other(format!("not JSON at {place}"))));
-                }
+            // The position, and not what is there.
+            _ => {
+                let line = text[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+                let next = next_user(text, at);
+                let rest = if next.is_some() { "" } else { ", and nothing after it is read" };
+                records.push((format!("line {line}"), Record::Unusable(format!("not JSON{rest}"))));
+                at = next.unwrap_or(text.len());
             }
         }
-    })
+    }
+    Ok(records)
 }
 
-fn identities(user: &Value, number: &mut u64, choices: &Choices, records: &mut VecDeque<(String, Record)>) {
-    *number += 1;
-    let empty = Map::new();
-    let user = user.as_object().unwrap_or(&empty);
-    let Some(user_id) = text(user, "user_id") else {
-        records.push_back((format!("user {number}"), Record::Unusable("it has no user_id".into())));
-        return;
+/// Where reading goes on after a user that is not JSON: at the next line that begins with an object as far to the right as the
+/// line of the one that is left out.
+fn next_user(text: &[u8], at: usize) -> Option<usize> {
+    let indent = |line: &[u8]| line.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let begins = text[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let depth = indent(&text[begins..]);
+    let mut line = begins;
+    loop {
+        line += text[line..].iter().position(|byte| *byte == b'\n')? + 1;
+        if indent(&text[line..]) == depth && text.get(line + depth) == Some(&b'{') {
+            return Some(line + depth);
+        }
+    }
+}
+
+fn identities(user: &Value, number: u64, choices: &Choices, records: &mut Vec<(String, Record)>) {
+    let unusable = |place: String, why: &str| (place, Record::Unusable(why.into()));
+    let place = format!("user {number}");
+    let Some(user) = user.as_object() else { return records.push(unusable(place, "it is not an object")) };
+    let Some(user_id) = text(user, "user_id") else { return records.push(unusable(place, "it has no user_id")) };
+    let Some(Value::Array(identities)) = user.get("identities") else {
+        return records.push(unusable(place, "its identities are not a list"));
     };
-    for identity in user.get("identities").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object)
-    {
+    for (position, identity) in (1..).zip(identities) {
+        let place = format!("user {number}, identity {position}");
+        let Some(identity) = identity.as_object() else {
+            records.push(unusable(place, "it is not an object"));
+            continue;
+        };
         if text(identity, "provider").is_none_or(|provider| provider != OWN_DATABASE) {
             let connection = text(identity, "connection").unwrap_or_default();
-            let place = format!("user {number}, connection {connection}");
-            records.push_back((place, grant(user_id, user, connection, identity, choices)));
+            // What the operator has named can be named.
+            let is_named = choices.providers.contains_key(connection) || choices.scopes.contains_key(connection);
+            let place = if is_named { format!("{place}, connection {connection}") } else { place };
+            records.push((place, grant(user_id, user, connection, identity, choices)));
         }
     }
 }
@@ -91,7 +118,7 @@ fn grant(
     let profile = identity.get("profileData").and_then(Value::as_object);
     let label = profile.and_then(|profile| text(profile, "email")).or_else(|| text(user, "email"));
     Record::Grant(Box::new(MovedGrant {
-        source_id: format!("auth0:{connection}:{}:{user_id}", account_id.as_deref().unwrap_or_default()),
+        source_id: format!("{ID_IN_AUTH0}{connection}:{}:{user_id}", account_id.as_deref().unwrap_or_default()),
         provider_id: choices.providers.get(connection).map_or(connection, String::as_str).to_owned(),
         user_id: user_id.to_owned(),
         account_id,
@@ -125,14 +152,46 @@ mod tests {
             scopes: HashMap::from([("google-oauth2".into(), vec!["openid".into()])]),
         };
         for text in [USERS.to_owned(), format!("{}\n", &USERS.replace('\n', " ")[1..USERS.len() - 1])] {
-            let records: Vec<_> = read(text.as_bytes(), &choices).map(Result::unwrap).collect();
+            let records = read(text.as_bytes(), &choices).unwrap();
             let [(_, Record::Grant(google)), (place, Record::Unusable(why))] = &records[..] else { panic!() };
             assert_eq!((&*google.provider_id, &*google.user_id), ("google", "google-oauth2|1"));
             assert_eq!(google.account_id.as_deref(), Some("1"));
             assert_eq!(google.refresh_token.as_ref().unwrap().expose_secret(), "r");
             assert_eq!(google.scopes, ["openid"]);
-            assert_eq!(place, "user 1, connection github");
+            assert_eq!(place, "user 1, identity 3");
             assert!(why.contains("Token Vault"), "{why}");
         }
+    }
+
+    #[test]
+    fn a_user_that_cannot_be_read_is_reported_and_the_others_are_taken() {
+        let user = |name: &str| {
+            format!(
+                "{{\"user_id\": \"{name}\", \"identities\": [\n    {{\"provider\": \"p\", \"connection\": \"c\", \"user_id\": 1, \
+                 \"refresh_token\": \"r\"}}\n  ]}}"
+            )
+        };
+        let one_line = |name: &str| user(name).replace('\n', " ");
+        let cut = |text: String| text[..text.len() - 4].to_owned();
+        let of = |text: Vec<u8>| {
+            let records = read(&text[..], &Choices::default()).unwrap();
+            let said = records.into_iter().map(|(place, record)| match record {
+                Record::Grant(grant) => grant.user_id,
+                Record::Unusable(why) => format!("{place}: {why}"),
+                _ => panic!("{place}"),
+            });
+            said.collect::<Vec<_>>().join("; ")
+        };
+        let lines = format!("\u{feff}{}\n{}\n{}\n", one_line("a"), cut(one_line("b")), one_line("c"));
+        assert_eq!(of(lines.into()), "a; line 2: not JSON; c");
+        let not_utf_8 = [one_line("a").as_bytes(), b"\n{\"user_id\": \"\xff\"}\n", one_line("c").as_bytes()].concat();
+        assert_eq!(of(not_utf_8), "a; line 2: not JSON; c");
+        let indented = format!("[\n  {},\n  {},\n  {}\n]\n", user("a"), cut(user("b")), user("c"));
+        assert_eq!(of(indented.into()), "a; line 5: not JSON; c");
+        let in_one_line = format!("[{},{},{}]", one_line("a"), cut(one_line("b")), one_line("c"));
+        assert_eq!(of(in_one_line.into()), "a; line 1: not JSON, and nothing after it is read");
+        let wrong = "{\"user_id\": \"a\", \"identities\": \"none\"}\n{\"user_id\": \"a\", \"identities\": [7]}\n7\n";
+        let said = "user 1: its identities are not a list; user 2, identity 1: it is not an object; user 3: it is not an object";
+        assert_eq!(of(wrong.into()), said);
     }
 }

@@ -4,18 +4,23 @@
 //!
 //! Nothing here repeats a value in a message: any of them may be a secret that is in the wrong place.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    broker::transfer::import::{MovedProvider, Record, Restored},
+    broker::transfer::records::{MovedProvider, Record, Restored},
     http::{api::provider_bodies::ProviderCreateRequest, body::JsonBody},
-    model::{moved_grant::MovedGrant, options::ProviderOptions},
+    model::{
+        moved_grant::{ID_BY_PERSON, ID_IN_AUTH0, ID_IN_FILE, ID_IN_NANGO, MovedGrant},
+        options::ProviderOptions,
+    },
     outbound::address::AddressGuard,
 };
 
+/// No time in seconds is so late; in milliseconds it is in 1973.
+const SECONDS_MAX: i64 = 100_000_000_000;
 /// The longest id of a grant.
 const ID_MAX: usize = 256;
 
@@ -41,13 +46,13 @@ pub const GRANT_FIELDS: [&str; 15] = [
 /// The fields of a provider beyond those of `POST /v2/auth/providers`: what an export writes.
 const RESTORED_FIELDS: [&str; 3] = ["options", "mcp_server_url", "is_dynamic_client"];
 
-/// A grant. `origin` is what its id is an id of: two programs may use the same one.
+/// A grant.
 ///
 /// # Errors
 /// Which field is wrong and why.
-pub fn grant(fields: &Map<String, Value>, origin: &str) -> Result<MovedGrant, String> {
-    if let Some(unknown) = fields.keys().find(|name| !GRANT_FIELDS.contains(&name.as_str()) && *name != "type") {
-        return Err(format!("`{unknown}` is not a field of a grant; the fields are: {}", GRANT_FIELDS.join(", ")));
+pub fn grant(fields: &Map<String, Value>) -> Result<MovedGrant, String> {
+    if fields.keys().any(|name| !GRANT_FIELDS.contains(&name.as_str()) && *name != "type") {
+        return Err(format!("it has a field that is not one of a grant; these are: {}", GRANT_FIELDS.join(", ")));
     }
     let mut grant = MovedGrant {
         source_id: String::new(),
@@ -69,11 +74,18 @@ pub fn grant(fields: &Map<String, Value>, origin: &str) -> Result<MovedGrant, St
         agents: texts(fields, "agents")?,
     };
     grant.source_id = match text(fields, "id")? {
-        Some(id) if id.len() > ID_MAX => return Err(format!("id: at most {ID_MAX} characters")),
-        Some(id) => format!("{origin}:{id}"),
-        None => format!("{origin}:{}", id_of_subject(&grant)),
+        Some(id) => in_file(id)?,
+        None => format!("{ID_BY_PERSON}{}", id_of_subject(&grant)),
     };
     Ok(grant)
+}
+
+/// An id of a file. One that an export wrote may be older than the file: it is the one that the grant came with.
+fn in_file(id: String) -> Result<String, String> {
+    if [ID_IN_FILE, ID_BY_PERSON, ID_IN_NANGO, ID_IN_AUTH0].iter().any(|source| id.starts_with(source)) {
+        return Ok(id);
+    }
+    if id.len() > ID_MAX { Err(format!("id: at most {ID_MAX} characters")) } else { Ok(format!("{ID_IN_FILE}{id}")) }
 }
 
 /// What stands for an id that a grant does not have: whose it is. A hash, because its length has a limit.
@@ -179,11 +191,46 @@ fn boolean(fields: &Map<String, Value>, name: &str) -> Result<bool, String> {
     }
 }
 
-/// RFC 3339, or seconds since 1970.
+/// RFC 3339, or seconds since 1970. A number that would be a time after the year 5138 is one of milliseconds, which many
+/// programs count in.
 fn time(fields: &Map<String, Value>, name: &str) -> Result<Option<DateTime<Utc>>, String> {
     let Some(text) = text(fields, name)? else { return Ok(None) };
-    let seconds = || text.parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
-    let time = DateTime::parse_from_rfc3339(&text).ok().map(|time| time.with_timezone(&Utc)).or_else(seconds);
-    let expected = || format!("{name}: expected a time such as 2026-12-31T23:59:59Z, or seconds since 1970");
-    time.map(Some).ok_or_else(expected)
+    let number = || match text.parse().ok()? {
+        seconds if seconds < SECONDS_MAX => DateTime::from_timestamp(seconds, 0),
+        milliseconds => DateTime::from_timestamp_millis(milliseconds),
+    };
+    let time = DateTime::parse_from_rfc3339(&text).ok().map(|time| time.with_timezone(&Utc)).or_else(number);
+    let expected = || {
+        format!("{name}: expected a time such as 2026-12-31T23:59:59Z, or seconds since 1970, before the year 10000")
+    };
+    time.filter(|time| time.year() < 10_000).map(Some).ok_or_else(expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_or_seconds_or_milliseconds_and_within_reason() {
+        let read = |value: Value| time(&Map::from_iter([("expires_at".to_owned(), value)]), "expires_at");
+        let expected = "2026-11-27T10:00:00+00:00";
+        for value in [
+            json!(1_795_773_600),
+            json!("1795773600"),
+            json!(1_795_773_600_000_i64),
+            json!("2026-11-27T11:00:00+01:00"),
+        ] {
+            assert_eq!(read(value.clone()).unwrap().unwrap().to_rfc3339(), expected, "{value}");
+        }
+        for value in [json!(""), Value::Null] {
+            assert_eq!(read(value), Ok(None));
+        }
+        for value in
+            [json!(1_795_773_600_000_000_i64), json!(i64::MAX), json!("soon"), json!(1.5), json!(true), json!([1])]
+        {
+            assert!(read(value.clone()).is_err(), "{value}");
+        }
+    }
 }

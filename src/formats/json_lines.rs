@@ -5,41 +5,75 @@
 use std::{collections::BTreeMap, io::BufRead};
 
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::{Map, Value, error::Category, json};
 use zeroize::Zeroizing;
 
 use super::fields;
 use crate::{
-    broker::transfer::import::Record,
-    model::{moved_grant::MovedGrant, provider::Provider},
+    broker::transfer::records::Record,
+    model::{
+        moved_grant::{ID_IN_FILE, MovedGrant},
+        provider::Provider,
+    },
     outbound::address::AddressGuard,
 };
-
-/// What the ids of grants in files are ids of.
-pub const ORIGIN: &str = "file";
 
 /// Reads the records one after the other, each with its place. Empty lines are skipped.
 pub fn read<'r>(
     input: impl BufRead + 'r,
     guard: &'r AddressGuard,
 ) -> impl Iterator<Item = std::io::Result<(String, Record)>> + 'r {
-    let lines = input.lines().zip(1_u64..);
-    let lines = lines.filter(|(line, _)| !line.as_ref().is_ok_and(|line| line.trim().is_empty()));
+    // Lines of bytes: one that is not UTF-8 must not end the others.
+    let lines = input.split(b'\n').zip(1_u64..);
+    let lines = lines.filter(|(line, _)| !line.as_ref().is_ok_and(|line| line.trim_ascii().is_empty()));
     lines.map(move |(line, number)| {
         let record = record(&line?, guard).unwrap_or_else(Record::Unusable);
         Ok((format!("line {number}"), record))
     })
 }
 
-fn record(line: &str, guard: &AddressGuard) -> Result<Record, String> {
-    let value = serde_json::from_str(line.trim_start_matches('\u{feff}'));
-    // The position, and not what is there.
-    let value = value.map_err(|error| format!("not JSON, at column {}", error.column()))?;
-    let Value::Object(object) = value else { return Err("not a JSON object".into()) };
+fn record(line: &[u8], guard: &AddressGuard) -> Result<Record, String> {
+    let line = std::str::from_utf8(line).map_err(|_| "it is not UTF-8")?;
+    let Object(object) =
+        serde_json::from_str(line.trim_start_matches('\u{feff}')).map_err(|error| match error.classify() {
+            Category::Data => "not a JSON object, or one that has a field twice".to_owned(),
+            // The position, and not what is there.
+            _ => format!("not JSON, at column {}", error.column()),
+        })?;
     match object.get("type").and_then(Value::as_str) {
-        Some("grant") => fields::grant(&object, ORIGIN).map(|grant| Record::Grant(Box::new(grant))),
+        Some("grant") => fields::grant(&object).map(|grant| Record::Grant(Box::new(grant))),
         Some("provider") => fields::provider(object, guard),
         _ => Err("`type` should be \"provider\" or \"grant\"".into()),
+    }
+}
+
+/// An object in which no field occurs twice: one of the two would be dropped without a word.
+struct Object(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Object, A::Error> {
+        let mut fields = Map::new();
+        while let Some((name, value)) = access.next_entry()? {
+            if fields.insert(name, value).is_some() {
+                return Err(A::Error::custom("a field occurs twice"));
+            }
+        }
+        Ok(Object(fields))
     }
 }
 
@@ -75,7 +109,7 @@ pub fn grant_line(grant: &MovedGrant) -> Zeroizing<String> {
     let secret = |token: &Option<SecretString>| token.as_ref().map(|token| token.expose_secret().to_owned());
     line(&json!({
         "type": "grant",
-        "id": grant.source_id,
+        "id": grant.source_id.strip_prefix(ID_IN_FILE).unwrap_or(&grant.source_id),
         "provider_id": grant.provider_id,
         "user_id": grant.user_id,
         "agent_id": present(&grant.agent_id),

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::{
-    broker::transfer::import::{MovedProvider, Record},
+    broker::transfer::records::{MovedProvider, Record},
     http::{api::provider_bodies::ProviderCreateRequest, body::JsonBody},
     outbound::{address::AddressGuard, client::Outbound},
     telemetry::metrics::Endpoint,
@@ -64,10 +64,11 @@ pub fn records(
     secrets: &BTreeMap<String, SecretString>,
     guard: &AddressGuard,
 ) -> Vec<(String, Record)> {
-    listed
-        .into_iter()
-        .filter_map(|one| if let Value::Object(one) = one { Some(record(one, secrets, guard)) } else { None })
-        .collect()
+    let records = (1..).zip(listed).map(|(position, one)| match one {
+        Value::Object(one) => record(one, secrets, guard),
+        _ => (format!("provider {position} of the list"), Record::Unusable("it is not an object".into())),
+    });
+    records.collect()
 }
 
 fn record(

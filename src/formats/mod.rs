@@ -8,4 +8,5 @@ pub mod fields;
 pub mod json_lines;
 pub mod langsmith;
 pub mod nango;
+mod rows;
 pub mod table;

@@ -6,10 +6,20 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+/// What the ids in files begin with.
+pub const ID_IN_FILE: &str = "file:";
+/// What an id begins with that stands for the person, because the grant had none of its own.
+pub const ID_BY_PERSON: &str = "person:";
+/// What the ids of Nango's connections begin with.
+pub const ID_IN_NANGO: &str = "nango:";
+/// What the ids of Auth0's identities begin with.
+pub const ID_IN_AUTH0: &str = "auth0:";
+
 /// A grant that comes from elsewhere, or goes there.
 #[derive(Clone, Debug, Default)]
 pub struct MovedGrant {
-    /// What it is called there: the same grant has the same id in every run. No secret.
+    /// What it is called there: the same grant has the same id in every run, and keeps it on its way through several
+    /// installations. It begins with one of the words above. No secret.
     pub source_id: String,
     /// The provider's name on the wire.
     pub provider_id: String,

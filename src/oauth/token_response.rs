@@ -252,14 +252,20 @@ fn metadata(fields: &Map<String, Value>, kept: &[String]) -> Map<String, Value> 
 }
 
 /// Whether no text in it has control characters: agents build URLs and headers of it.
-fn is_printable(value: &Value) -> bool {
-    let printable = |text: &str| !text.chars().any(char::is_control);
+#[must_use]
+pub fn is_printable(value: &Value) -> bool {
     match value {
-        Value::String(text) => printable(text),
+        Value::String(text) => is_printable_text(text),
         Value::Array(list) => list.iter().all(is_printable),
-        Value::Object(object) => object.iter().all(|(name, value)| printable(name) && is_printable(value)),
+        Value::Object(object) => object.iter().all(|(name, value)| is_printable_text(name) && is_printable(value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
     }
+}
+
+/// The same for one text.
+#[must_use]
+pub fn is_printable_text(text: &str) -> bool {
+    !text.chars().any(char::is_control)
 }
 
 #[cfg(test)]

@@ -70,6 +70,15 @@ impl StoreError {
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Conflict | Self::Unavailable(..))
     }
+
+    /// True when PostgreSQL does not store a value of the statement, such as a NUL character (class 22) or a text that is too
+    /// long for an index (class 54).
+    #[must_use]
+    pub fn is_about_values(&self) -> bool {
+        let Self::Statement(error) = self else { return false };
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        code.is_some_and(|code| is_sqlstate(&code) && ["22", "54"].iter().any(|class| code.starts_with(class)))
+    }
 }
 
 impl From<sqlx::Error> for StoreError {

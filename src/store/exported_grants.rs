@@ -10,9 +10,13 @@ use uuid::Uuid;
 use super::{
     error::{NotOpened, StoreError},
     handle::Store,
+    imported_grants::source_id_of,
     seal::{TOKEN_ACCESS_TOKEN, TOKEN_REFRESH_TOKEN},
 };
-use crate::model::{moved_grant::MovedGrant, subject::Tenant};
+use crate::model::{
+    moved_grant::{ID_IN_FILE, MovedGrant},
+    subject::Tenant,
+};
 
 /// The next grants.
 #[derive(Debug)]
@@ -26,6 +30,7 @@ pub struct GrantPage {
 #[derive(sqlx::FromRow)]
 struct GrantRow {
     id: Uuid,
+    remembered_as: Option<String>,
     provider_id: String,
     user_id: String,
     agent_id: String,
@@ -66,10 +71,10 @@ impl Store {
         let rows: Vec<GrantRow> = self
             .db
             .query(
-                "SELECT t.id, p.provider_id, t.user_id, t.agent_id, t.ls_user_id, t.account_id, t.account_label,
-                        t.access_token, t.refresh_token, t.scopes, t.metadata, t.is_default, t.expires_at,
-                        t.refresh_token_expires_at, t.generation
-                 FROM tokens t JOIN providers p ON p.id = t.provider
+                "SELECT t.id, i.source_id AS remembered_as, p.provider_id, t.user_id, t.agent_id, t.ls_user_id, t.account_id,
+                        t.account_label, t.access_token, t.refresh_token, t.scopes, t.metadata, t.is_default,
+                        t.expires_at, t.refresh_token_expires_at, t.generation
+                 FROM tokens t JOIN providers p ON p.id = t.provider LEFT JOIN imported_grants i ON i.token = t.id
                  WHERE t.organization_id = $1 AND t.workspace_id = $2 AND t.state = 'active' AND t.id > $3
                  ORDER BY t.id LIMIT $4",
             )
@@ -106,7 +111,10 @@ impl Store {
         let seal = self.row_seal(tenant, row.id, row.generation);
         let agents = connected.iter().filter(|(token, _)| *token == row.id).map(|(_, agent_id)| agent_id.clone());
         Ok(MovedGrant {
-            source_id: row.id.to_string(),
+            // The id that it came with, so that it is recognized where it comes from.
+            source_id: row
+                .remembered_as
+                .map_or_else(|| format!("{ID_IN_FILE}{}", row.id), |remembered| source_id_of(&remembered).to_owned()),
             access_token: Some(seal.open(TOKEN_ACCESS_TOKEN, &row.access_token)?),
             refresh_token: seal.open_optional(TOKEN_REFRESH_TOKEN, row.refresh_token.as_ref())?,
             is_static_key: false,

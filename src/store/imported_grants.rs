@@ -3,6 +3,8 @@
 //! Must not know: where a grant comes from, or what its fields may be.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
@@ -10,12 +12,14 @@ use super::{
     db::Tx,
     error::StoreError,
     handle::Store,
+    seal::{TOKEN_ACCESS_TOKEN, TOKEN_REFRESH_TOKEN},
     tokens::{due::Candidate, row::Owner},
 };
 use crate::model::{
     actor::Act,
     audit::{Event, EventName},
     grant::{Grant, GrantRequest},
+    moved_grant::{ID_BY_PERSON, ID_IN_FILE},
     subject::Tenant,
 };
 
@@ -34,24 +38,74 @@ pub struct IncomingGrant {
     pub agents: Vec<String>,
 }
 
+impl IncomingGrant {
+    /// What it is remembered by: its id there, and whose it is. Two sources may have the same ids, such as 1, 2 and 3, and the
+    /// grant of another person is another grant. A hash, because the length of an id has a limit.
+    #[must_use]
+    pub fn remembered_as(&self) -> String {
+        let mut hash = Sha256::new();
+        for part in [&self.provider_id, &self.wanted.subject.user_id, &self.wanted.subject.agent_id] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        format!("{}{WHOSE}{}", self.source_id, hex::encode(&hash.finalize()[..16]))
+    }
+
+    /// True when a token of the same subject that came from elsewhere as `source_id` is of the same account, or may be:
+    /// unless both accounts are known, only the source can say that they are two, by ids that it gave itself.
+    #[must_use]
+    pub fn may_be(&self, source_id: &str, account_id: Option<&str>) -> bool {
+        match (account_id, self.grant.account_id.as_deref()) {
+            (Some(held), Some(incoming)) => held == incoming,
+            _ => {
+                let (held, incoming) = (source_of(source_id), source_of(&self.source_id));
+                held != incoming || held == source_of(ID_BY_PERSON)
+            }
+        }
+    }
+}
+
+/// Between the id of a grant and the hash of whose it is.
+const WHOSE: char = '#';
+
+/// Which source gave this id.
+fn source_of(source_id: &str) -> Option<&str> {
+    source_id.split_once(':').map(|(source, _)| source)
+}
+
+/// What a grant is called where it comes from, from what it is remembered by.
+pub(super) fn source_id_of(remembered: &str) -> &str {
+    remembered.rsplit_once(WHOSE).map_or(remembered, |(source_id, _)| source_id)
+}
+
 /// What became of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Brought {
-    /// It is a token now.
-    In,
+    /// It is this token now.
+    In(Uuid),
     /// An earlier run has brought it in.
     Before,
-    /// Its subject has a token of that account, or may have: it was obtained here, and is kept.
+    /// An earlier run has brought in another one under its id, and that was not refreshed since. It is kept.
+    Changed(Uuid),
+    /// It is this token already: its user has the same secret at the same provider, or it was exported from this token.
+    Held(Uuid),
+    /// Its subject has a token of that account, or may have. It is kept.
     Occupied(Uuid),
+    /// The database does not store such a value.
+    Refused,
 }
 
-/// A token of the subject that an incoming grant is for.
+/// A token of the user that an incoming grant is for.
 #[derive(sqlx::FromRow)]
 struct Held {
     id: Uuid,
+    agent_id: String,
     account_id: Option<String>,
     is_default: bool,
-    is_imported: bool,
+    remembered_as: Option<String>,
+    access_token: Vec<u8>,
+    refresh_token: Option<Vec<u8>>,
+    generation: i64,
 }
 
 impl Store {
@@ -98,18 +152,23 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Brought, StoreError> {
         let id = Uuid::now_v7();
+        let remembered = incoming.remembered_as();
         // First, so that another run that brings in the same grant at this moment waits here.
-        if !claim(tx, tenant, &incoming.source_id, id, now).await? {
-            return Ok(Brought::Before);
+        if !claim(tx, tenant, &remembered, id, now).await? {
+            let brought = brought_before(tx, tenant, &remembered).await?;
+            // Only as it was brought in can it be compared: a refresh replaces secrets.
+            let unused = brought.filter(|token| token.generation == 1);
+            let changed = unused.filter(|token| self.has_secret_of(tenant, token, &incoming.grant) == Some(false));
+            return Ok(changed.map_or(Brought::Before, |token| Brought::Changed(token.id)));
         }
         let held = held(tx, tenant, incoming).await?;
-        if let Some(occupant) = occupant(&held, incoming.grant.account_id.as_deref()) {
-            release(tx, tenant, &incoming.source_id).await?;
-            return Ok(Brought::Occupied(occupant));
+        if let Some(kept) = self.kept(tenant, &held, incoming) {
+            release(tx, tenant, &remembered).await?;
+            return Ok(kept);
         }
         let mut wanted = incoming.wanted.clone();
         // A default that a person chose here stays.
-        wanted.is_default &= !held.iter().any(|token| token.is_default);
+        wanted.is_default &= !held.iter().any(|token| token.is_default && token.agent_id == wanted.subject.agent_id);
         self.insert_token(tx, &wanted, id, &incoming.grant, now).await?;
         let event = Event::new(EventName::TokenImported, act, tenant, now).of_subject(&wanted.subject);
         let event = event.at_provider(&incoming.provider_id).about_token(id).with_scopes(&wanted.scopes);
@@ -122,7 +181,38 @@ impl Store {
             };
             events.push(connect_imported(tx, tenant, agent_id, id, owner, act, now).await?);
         }
-        Ok(Brought::In)
+        Ok(Brought::In(id))
+    }
+
+    /// What keeps a grant out: the same grant, whatever its id is; a token of the same account; where an account is
+    /// unknown, one that was obtained here or in another way and may be of the same.
+    fn kept(&self, tenant: &Tenant, held: &[Held], incoming: &IncomingGrant) -> Option<Brought> {
+        let exported_from = incoming.source_id.strip_prefix(ID_IN_FILE).and_then(|id| Uuid::parse_str(id).ok());
+        let is_same = |token: &&Held| {
+            Some(token.id) == exported_from || self.has_secret_of(tenant, token, &incoming.grant) == Some(true)
+        };
+        if let Some(same) = held.iter().find(is_same) {
+            return Some(Brought::Held(same.id));
+        }
+        let may_be = |token: &&Held| match (&token.remembered_as, &token.account_id, &incoming.grant.account_id) {
+            (None, Some(held), Some(incoming)) => held == incoming,
+            (None, ..) => true,
+            (Some(remembered), account_id, _) => incoming.may_be(remembered, account_id.as_deref()),
+        };
+        let mut of_subject = held.iter().filter(|token| token.agent_id == incoming.wanted.subject.agent_id);
+        of_subject.find(may_be).map(|token| Brought::Occupied(token.id))
+    }
+
+    /// Whether a token and a grant are one: by the refresh token, or by the access token if either has no other. `None`: the
+    /// token cannot be opened.
+    fn has_secret_of(&self, tenant: &Tenant, token: &Held, grant: &Grant) -> Option<bool> {
+        let seal = self.row_seal(tenant, token.id, token.generation);
+        if let (Some(sealed), Some(incoming)) = (&token.refresh_token, &grant.refresh_token) {
+            let held = seal.open(TOKEN_REFRESH_TOKEN, sealed).ok()?;
+            return Some(held.expose_secret() == incoming.expose_secret());
+        }
+        let (held, incoming) = (seal.open(TOKEN_ACCESS_TOKEN, &token.access_token).ok()?, &grant.access_token);
+        Some(!held.expose_secret().is_empty() && held.expose_secret() == incoming.expose_secret())
     }
 
     /// At most `limit` imported tokens of a tenant that were not refreshed yet and can be, from after the token `after`.
@@ -185,30 +275,33 @@ async fn release(tx: &mut Tx, tenant: &Tenant, source_id: &str) -> Result<(), St
     Ok(())
 }
 
-/// The tokens of the subject that an incoming grant is for.
-async fn held(tx: &mut Tx, tenant: &Tenant, incoming: &IncomingGrant) -> Result<Vec<Held>, StoreError> {
-    let subject = &incoming.wanted.subject;
+/// The token that an earlier run made of a grant, if it is there still.
+async fn brought_before(tx: &mut Tx, tenant: &Tenant, remembered: &str) -> Result<Option<Held>, StoreError> {
     tx.query(
-        "SELECT t.id, t.account_id, t.is_default, i.token IS NOT NULL AS is_imported
+        "SELECT t.id, t.agent_id, t.account_id, t.is_default, i.source_id AS remembered_as, t.access_token, t.refresh_token,
+                t.generation
+         FROM imported_grants i JOIN tokens t ON t.id = i.token
+         WHERE i.organization_id = $1 AND i.workspace_id = $2 AND i.source_id = $3
+           AND t.organization_id = $1 AND t.workspace_id = $2",
+    )
+    .within(tenant)
+    .bind(remembered.to_owned())
+    .optional()
+    .await
+}
+
+/// The tokens of the user that an incoming grant is for, at its provider.
+async fn held(tx: &mut Tx, tenant: &Tenant, incoming: &IncomingGrant) -> Result<Vec<Held>, StoreError> {
+    tx.query(
+        "SELECT t.id, t.agent_id, t.account_id, t.is_default, i.source_id AS remembered_as, t.access_token, t.refresh_token,
+                t.generation
          FROM tokens t LEFT JOIN imported_grants i ON i.token = t.id
-         WHERE t.organization_id = $1 AND t.workspace_id = $2 AND t.provider = $3 AND t.user_id = $4 AND t.agent_id = $5
+         WHERE t.organization_id = $1 AND t.workspace_id = $2 AND t.provider = $3 AND t.user_id = $4
          ORDER BY t.is_default DESC, t.created_at DESC",
     )
     .within(tenant)
     .bind(incoming.wanted.provider)
-    .bind(subject.user_id.clone())
-    .bind(subject.agent_id.clone())
+    .bind(incoming.wanted.subject.user_id.clone())
     .all()
     .await
-}
-
-/// The token that keeps a grant out: one of the same account; where an account is unknown, one that was obtained here and
-/// may be of the same. What was imported does not keep out another grant of an unknown account: their ids say that they
-/// are two.
-fn occupant(held: &[Held], account_id: Option<&str>) -> Option<Uuid> {
-    let keeps_out = |token: &&Held| match (token.account_id.as_deref(), account_id) {
-        (Some(held), Some(incoming)) => held == incoming,
-        _ => !token.is_imported,
-    };
-    held.iter().find(keeps_out).map(|token| token.id)
 }

@@ -213,7 +213,7 @@ def test_what_cannot_be_brought_over_is_reported(installation, upstream):
         ("connection old of scripted", "only OAuth 2.0 and API keys"),
         ("connection machine of scripted", "without a person"),
         ("connection own of scripted", "a client of its own"),
-        ("connection lost of unknown", "its provider unknown was not taken"),
+        ("connection lost of unknown", "its provider was not taken"),
         ("connection damaged of scripted", "its credentials: "),
     ]:
         assert any(f"Not taken: {place}: " in line and why in line for line in done.stdout.splitlines()), (place, done)
@@ -228,6 +228,24 @@ def test_a_missing_or_wrong_key_ends_the_import_before_anything_is_written(insta
     refused = installation.run(nango, variables={"NANGO_DATABASE_URL": nango.url, "NANGO_ENCRYPTION_KEY": wrong})
     assert refused.returncode == 1 and "does not open with NANGO_ENCRYPTION_KEY" in refused.stderr, refused
     assert "Created" not in refused.stdout and wrong not in refused.stderr, refused
+
+
+def test_two_databases_with_the_same_row_ids_lose_nothing_and_deleted_rows_end_nothing(installation, upstream):
+    first, second = Nango(), Nango()
+    for nango, user, token in ((first, "alice", "rt-1"), (second, "bob", "rt-2")):
+        config = nango.integration("scripted", "scripted", upstream.client_id, upstream.client_secret)
+        nango.connection("scripted", user, oauth2(given(upstream, token)), config_id=config)
+        nango.connection("scripted", f"of-{user}", oauth2(f"more-{token}"), config_id=config, tags='{"end_user_id": "zoe"}')
+    second.database.execute(
+        "INSERT INTO nango._nango_connections (provider_config_key, connection_id, credentials, environment_id, deleted)"
+        " SELECT 'scripted', 'gone', '{}', %s, true FROM generate_series(1, 600)", [second.environment]
+    )
+    second.connection("scripted", "dave", oauth2("rt-4"))
+    assert "Took 2 grants" in installation.run(first).stdout
+    done = installation.run(second)
+    assert done.returncode == 0 and "Took 3 grants" in done.stdout, done
+    again = installation.run(second)
+    assert again.returncode == 0 and "3 grants were brought in before." in again.stdout, again
 
 
 def test_an_environment_is_chosen_and_nothing_is_written_to_nango(installation, upstream):

@@ -18,7 +18,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::import::NotTaken;
+use super::records::NotTaken;
 use crate::{
     broker::{
         context::Broker,

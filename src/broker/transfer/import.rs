@@ -5,12 +5,15 @@
 //! A run that is killed is repeated from the start: what it has brought in is recognized by its id and skipped. Grants are
 //! written in batches, each with its ids and its audit events in one transaction.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
-use super::rules::{check, usable_grant, with_response};
+use super::{
+    records::{ImportReport, MovedProvider, NotTaken, Record, Restored},
+    rules::{check, check_restored, usable_grant, with_response},
+    seen::Seen,
+};
+use uuid::Uuid;
+
 use crate::{
     broker::{
         context::Broker,
@@ -20,13 +23,13 @@ use crate::{
             draft::ProviderDraft,
             list,
         },
+        rules,
     },
     model::{
         actor::Act,
         audit::EventName,
         grant::GrantRequest,
         moved_grant::MovedGrant,
-        options::ProviderOptions,
         provider::Provider,
         subject::{Subject, Tenant},
     },
@@ -41,80 +44,6 @@ const BATCH: usize = 100;
 /// A batch that met another writer is tried so often.
 const ATTEMPTS: usize = 3;
 
-/// What an import meets in its source.
-pub enum Record {
-    /// A provider.
-    Provider(Box<MovedProvider>),
-    /// A grant.
-    Grant(Box<MovedGrant>),
-    /// A provider that cannot be created from what is known of it, and why. If it is here, its grants are taken.
-    UnlessHere {
-        /// Its id here.
-        provider_id: String,
-        /// Why it cannot be created, and what to do.
-        why: String,
-    },
-    /// Something that cannot be brought here, and why. No secret.
-    Unusable(String),
-}
-
-/// A provider that comes from elsewhere.
-#[derive(Debug, Default)]
-pub struct MovedProvider {
-    /// What is known of it.
-    pub draft: ProviderDraft,
-    /// What another installation of this program knows beyond a draft.
-    pub restored: Option<Restored>,
-}
-
-/// What a record of a provider holds beyond a draft.
-#[derive(Debug, Default)]
-pub struct Restored {
-    /// Its options, in place of those that the catalogue would give it.
-    pub options: ProviderOptions,
-    /// The MCP server it was discovered from.
-    pub mcp_server_url: Option<String>,
-    /// True when the client was registered by the program itself.
-    pub is_dynamic_client: bool,
-}
-
-/// What was not taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotTaken {
-    /// Where it is in its source.
-    pub place: String,
-    /// Why, in a sentence. No secret.
-    pub why: String,
-}
-
-/// What an import has done so far; with a dry run, what it would have done.
-#[derive(Clone, Debug, Default)]
-pub struct ImportReport {
-    /// Providers that were created.
-    pub providers_created: Vec<String>,
-    /// Providers that were here, and are as they were.
-    pub providers_kept: Vec<String>,
-    /// Grants that were taken and are refreshed before anybody gets them.
-    pub taken: u64,
-    /// Grants without a refresh token, which were taken as they are.
-    pub as_they_are: u64,
-    /// Of these, how many say nothing of when they expire.
-    pub without_expiry: u64,
-    /// Grants that an earlier run has taken.
-    pub before: u64,
-    /// What was not taken.
-    pub not_taken: Vec<NotTaken>,
-}
-
-impl ImportReport {
-    /// How many records were looked at.
-    #[must_use]
-    pub fn looked_at(&self) -> u64 {
-        let providers = self.providers_created.len() + self.providers_kept.len() + self.not_taken.len();
-        self.taken + self.as_they_are + self.before + providers as u64
-    }
-}
-
 /// The provider that grants are brought in for.
 #[derive(Clone)]
 enum Known {
@@ -122,6 +51,7 @@ enum Known {
     /// A dry run would have created it.
     Would(Box<Provider>),
     Refused(String),
+    Nowhere,
 }
 
 /// A grant that is to be written.
@@ -137,8 +67,8 @@ pub struct Import {
     dry_run: bool,
     act: Act,
     providers: HashMap<String, Known>,
-    /// Where each id of this run is.
-    seen: HashMap<String, String>,
+    /// The grants of this run.
+    seen: Seen,
     waiting: Vec<Waiting>,
     report: ImportReport,
 }
@@ -153,7 +83,7 @@ impl Import {
             dry_run,
             act,
             providers: HashMap::new(),
-            seen: HashMap::new(),
+            seen: Seen::default(),
             waiting: Vec::new(),
             report: ImportReport::default(),
         }
@@ -190,27 +120,18 @@ impl Import {
         &self.report
     }
 
-    /// Writes what is left, and says what was done.
-    ///
-    /// # Errors
-    /// [`BrokerError`] when it cannot be written.
-    pub async fn finish(mut self) -> Result<ImportReport, BrokerError> {
-        self.write().await?;
-        Ok(self.report)
-    }
-
     fn refuse(&mut self, place: String, why: String) {
         self.report.not_taken.push(NotTaken { place, why });
     }
 
     async fn provider(&mut self, place: String, moved: MovedProvider) -> Result<(), BrokerError> {
         let provider_id = moved.draft.provider_id.clone().unwrap_or_default();
-        let known = match list::find(&self.broker, &self.tenant, &provider_id).await? {
+        let known = match self.here(&provider_id).await? {
             Some(here) => self.kept(here, &moved.draft),
             None => self.created(moved).await?,
         };
         if let Known::Refused(why) = &known {
-            self.refuse(place, format!("provider {provider_id}: {why}"));
+            self.refuse(place, why.clone());
         }
         self.providers.insert(provider_id, known);
         Ok(())
@@ -218,10 +139,10 @@ impl Import {
 
     /// A provider that has to be here.
     async fn needed(&mut self, place: String, provider_id: String, why: String) -> Result<(), BrokerError> {
-        let known = match list::find(&self.broker, &self.tenant, &provider_id).await? {
+        let known = match self.here(&provider_id).await? {
             Some(here) => self.kept(here, &ProviderDraft::default()),
             None => {
-                self.refuse(place, format!("provider {provider_id}: {why}"));
+                self.refuse(place, why.clone());
                 Known::Refused(why)
             }
         };
@@ -233,10 +154,11 @@ impl Import {
     /// section 6), so grants of another client are of no use here.
     fn kept(&mut self, here: Provider, draft: &ProviderDraft) -> Known {
         match &draft.client_id {
+            // Nothing of the draft is repeated: any of its values may be a secret that is in the wrong place.
             Some(client_id) if *client_id != here.client.id => Known::Refused(format!(
-                "the workspace has a provider of that id with another client ({}); the refresh tokens belong to the \
-                 client {client_id}. Bring it in under another id, or remove the provider that is here",
-                here.client.id
+                "the workspace has the provider {} with another client ({}), and refresh tokens belong to the client that \
+                 they were issued to. Bring it in under another id, or remove the provider that is here",
+                here.provider_id, here.client.id
             )),
             _ => {
                 self.report.providers_kept.push(here.provider_id.clone());
@@ -246,13 +168,21 @@ impl Import {
     }
 
     async fn created(&mut self, moved: MovedProvider) -> Result<Known, BrokerError> {
+        if let Some(Err(why)) = moved.restored.as_ref().map(check_restored) {
+            return Ok(Known::Refused(why));
+        }
         let event = match moved.draft.issuer {
             Some(_) => EventName::ProviderDiscovered,
             None => EventName::ProviderCreated,
         };
         let mut provider = match define(&self.broker, self.tenant.clone(), moved.draft).await {
             Ok(provider) => provider,
-            Err(error @ (BrokerError::Faults(_) | BrokerError::Discovery { .. })) => {
+            Err(BrokerError::Faults(faults)) => {
+                let faults: Vec<_> =
+                    faults.iter().map(|fault| format!("{}: {}", fault.field(), fault.message)).collect();
+                return Ok(Known::Refused(faults.join("; ")));
+            }
+            Err(error @ BrokerError::Discovery { .. }) => {
                 return Ok(Known::Refused(error.to_string().replace('\n', "; ")));
             }
             Err(error) => return Err(error),
@@ -279,7 +209,11 @@ impl Import {
         }
         let provider = match self.known(&grant.provider_id).await? {
             Known::Here(provider) | Known::Would(provider) => provider,
-            Known::Refused(why) => return Ok(Err(format!("its provider {} was not taken: {why}", grant.provider_id))),
+            Known::Refused(why) => return Ok(Err(format!("its provider was not taken: {why}"))),
+            Known::Nowhere => {
+                let why = "there is no provider of its provider_id here; add it first with `agent-auth provider add`";
+                return Ok(Err(why.into()));
+            }
         };
         let grant = with_response(grant, &provider, &self.broker);
         let wanted = GrantRequest {
@@ -299,16 +233,15 @@ impl Import {
             Ok(usable) => usable,
             Err(why) => return Ok(Err(why)),
         };
-        match self.seen.entry(source_id.clone()) {
-            Entry::Occupied(first) => Ok(Err(format!(
-                "{} has the same id. Two grants of one user at one provider need an `id` each",
-                first.get()
-            ))),
-            Entry::Vacant(free) => {
-                free.insert(place.to_owned());
-                let provider_id = provider.provider_id;
-                Ok(Ok(IncomingGrant { source_id, provider_id, wanted, grant: usable, agents }))
-            }
+        let incoming = IncomingGrant { source_id, provider_id: provider.provider_id, wanted, grant: usable, agents };
+        Ok(self.seen.meet(place, &incoming).map(|()| incoming))
+    }
+
+    /// The provider of this id. What is no id is not looked up: PostgreSQL refuses a statement with a NUL character.
+    async fn here(&self, provider_id: &str) -> Result<Option<Provider>, BrokerError> {
+        match rules::provider_id(provider_id) {
+            Ok(()) => list::find(&self.broker, &self.tenant, provider_id).await,
+            Err(_) => Ok(None),
         }
     }
 
@@ -316,64 +249,81 @@ impl Import {
         if let Some(known) = self.providers.get(provider_id) {
             return Ok(known.clone());
         }
-        let known = match list::find(&self.broker, &self.tenant, provider_id).await? {
+        let known = match self.here(provider_id).await? {
             Some(here) => Known::Here(Box::new(here)),
-            None => Known::Refused(format!(
-                "there is no provider of that id here; add it first with `agent-auth provider add {provider_id}`"
-            )),
+            None => Known::Nowhere,
         };
         self.providers.insert(provider_id.to_owned(), known.clone());
         Ok(known)
     }
 
-    /// Writes the grants that wait.
-    async fn write(&mut self) -> Result<(), BrokerError> {
+    /// Writes the grants that wait for their batch.
+    ///
+    /// # Errors
+    /// [`BrokerError`] when they cannot be written: then another run has to bring them in.
+    pub async fn write(&mut self) -> Result<(), BrokerError> {
         let waiting = std::mem::take(&mut self.waiting);
         let (places, incoming): (Vec<String>, Vec<IncomingGrant>) =
             waiting.into_iter().map(|Waiting { place, incoming }| (place, incoming)).unzip();
         let brought = self.brought(&incoming).await?;
         for ((place, incoming), brought) in places.into_iter().zip(&incoming).zip(brought) {
-            match brought {
-                Brought::Before => self.report.before += 1,
-                Brought::In if incoming.grant.refresh_token.is_some() => self.report.taken += 1,
-                Brought::In => {
-                    self.report.as_they_are += 1;
-                    self.report.without_expiry += u64::from(incoming.grant.expires_at.is_none());
-                }
-                Brought::Occupied(token) => {
-                    let (user_id, provider_id) = (&incoming.wanted.subject.user_id, &incoming.provider_id);
-                    let account = match incoming.grant.account_id {
-                        Some(_) => "of this account",
-                        None => "of what may be the same account (name the account_id if it is another one)",
-                    };
-                    let why = format!(
-                        "{user_id} has a token {account} at {provider_id} already ({token}), which was obtained here and \
-                         is kept"
-                    );
-                    self.refuse(place, why);
-                }
+            let brought = if self.dry_run { self.seen.rehearse(incoming, brought) } else { brought };
+            match self.seen.why_not(incoming, brought) {
+                Some(why) => self.refuse(place, why),
+                None => self.count(place, incoming, brought),
             }
         }
         Ok(())
     }
 
+    fn count(&mut self, place: String, incoming: &IncomingGrant, brought: Brought) {
+        let Brought::In(token) = brought else {
+            self.report.before += 1;
+            return;
+        };
+        self.seen.brought_in(token, place);
+        if incoming.grant.refresh_token.is_some() {
+            self.report.taken += 1;
+        } else {
+            self.report.as_they_are += 1;
+            self.report.without_expiry += u64::from(incoming.grant.expires_at.is_none());
+        }
+    }
+
     async fn brought(&self, incoming: &[IncomingGrant]) -> Result<Vec<Brought>, BrokerError> {
         let is_new = |provider_id: &str| matches!(self.providers.get(provider_id), Some(Known::Would(_)));
-        // A provider that is not here yet has no grants, so all of these would be taken.
+        let would_be_in = || Brought::In(Uuid::now_v7());
+        // A provider that is not here yet has no grants, so nothing that is stored keeps these out.
         let (_, stored): (Vec<_>, Vec<_>) = incoming.iter().cloned().partition(|one| is_new(&one.provider_id));
         let mut stored = if stored.is_empty() { Vec::new() } else { self.brought_here(&stored).await? }.into_iter();
         let brought =
-            incoming.iter().map(|one| if is_new(&one.provider_id) { Some(Brought::In) } else { stored.next() });
+            incoming.iter().map(|one| if is_new(&one.provider_id) { Some(would_be_in()) } else { stored.next() });
         brought.collect::<Option<_>>().ok_or_else(|| BrokerError::Internal("a grant without a result".into()))
     }
 
     async fn brought_here(&self, incoming: &[IncomingGrant]) -> Result<Vec<Brought>, BrokerError> {
+        match self.batch(incoming).await {
+            Err(error) if error.is_about_values() => {}
+            brought => return Ok(brought?),
+        }
+        // One of them is what the database does not store: the others are brought in without it.
+        let mut brought = Vec::new();
+        for one in incoming {
+            match self.batch(std::slice::from_ref(one)).await {
+                Err(error) if error.is_about_values() => brought.push(Brought::Refused),
+                alone => brought.extend(alone?),
+            }
+        }
+        Ok(brought)
+    }
+
+    async fn batch(&self, incoming: &[IncomingGrant]) -> Result<Vec<Brought>, StoreError> {
         let mut attempts = 1;
         loop {
             let now = self.broker.clock.now();
             match self.broker.store.bring_in(&self.tenant, incoming, self.dry_run, &self.act, now).await {
                 Err(StoreError::Conflict) if attempts < ATTEMPTS => attempts += 1,
-                brought => return Ok(brought?),
+                brought => return brought,
             }
         }
     }

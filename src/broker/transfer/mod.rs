@@ -5,4 +5,6 @@
 pub mod export;
 pub mod first_refresh;
 pub mod import;
+pub mod records;
 mod rules;
+mod seen;

@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::records::Restored;
 use crate::{
     broker::{
         context::Broker,
@@ -12,7 +13,7 @@ use crate::{
         tokens::response::grant_from_response,
     },
     model::{grant::Grant, moved_grant::MovedGrant, options::GrantType, provider::Provider, token::Token},
-    oauth::token_response::stored_response,
+    oauth::token_response::{is_printable, is_printable_text, stored_response},
 };
 
 /// The longest token, in bytes.
@@ -54,8 +55,26 @@ pub(super) fn check(grant: &MovedGrant) -> Result<(), String> {
     if serde_json::to_string(&grant.metadata).map_or(0, |text| text.len()) > METADATA_MAX {
         return Err(format!("metadata: at most {METADATA_MAX} bytes"));
     }
+    // Agents build URLs and headers of it, as of that of a token response; and PostgreSQL stores no NUL.
+    if !grant.metadata.iter().all(|(name, value)| is_printable_text(name) && is_printable(value)) {
+        return Err("metadata: its texts should not have control characters".into());
+    }
     check_token("access_token", grant.access_token.as_ref())?;
     check_token("refresh_token", grant.refresh_token.as_ref())
+}
+
+/// Checks what a record of a provider says beyond a draft, which has rules of its own.
+///
+/// # Errors
+/// Which field is wrong and why.
+pub(super) fn check_restored(restored: &Restored) -> Result<(), String> {
+    if !serde_json::to_value(&restored.options).is_ok_and(|options| is_printable(&options)) {
+        return Err("options: their texts should not have control characters".into());
+    }
+    if !restored.mcp_server_url.as_deref().is_none_or(is_printable_text) {
+        return Err("mcp_server_url: it should not have control characters".into());
+    }
+    Ok(())
 }
 
 /// Tokens are put into headers and forms as they are (RFC 6749 appendix A.12 and A.17).
@@ -65,6 +84,9 @@ fn check_token(field: &str, token: Option<&SecretString>) -> Result<(), String> 
         return Err(format!(
             "{field}: a token has 1 to {TOKEN_MAX} characters; leave the field out if the grant has no such token"
         ));
+    }
+    if token.starts_with(' ') || token.ends_with(' ') {
+        return Err(format!("{field}: it has a blank at its start or its end"));
     }
     if !token.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
         return Err(format!("{field}: it has characters that no token has, such as line breaks"));

@@ -91,17 +91,17 @@ pub(super) async fn nango(args: NangoArgs, broker: &Arc<Broker>) -> anyhow::Resu
     };
     let mut source = Nango::open(&url, key, choices).await?;
     let mut running = Running::begin(args.how, broker).await?;
-    for (place, record) in source.providers() {
-        running.take(place, record).await?;
-    }
+    let mut next = Ok(Some(source.providers()));
     loop {
-        let connections = source.next_connections().await?;
-        if connections.is_empty() {
-            return running.finish().await;
+        let records = match next {
+            Ok(Some(records)) => records,
+            Ok(None) => return running.finish().await,
+            Err(error) => return running.end(error).await,
+        };
+        if let Err(error) = running.take_all(records).await {
+            return running.end(error).await;
         }
-        for (place, record) in connections {
-            running.take(place, record).await?;
-        }
+        next = source.next_connections().await;
     }
 }
 
@@ -114,7 +114,8 @@ pub(super) async fn auth0(args: Auth0Args, broker: &Arc<Broker>) -> anyhow::Resu
         scopes: scopes.into_iter().map(|(connection, scopes)| (connection, split(scopes))).collect(),
     };
     let users = auth0::read(open(&args.file, args.identity.as_deref())?, &choices);
-    Running::begin(args.how, broker).await?.records(users, &args.file).await
+    let users = users.with_context(|| format!("cannot read {}", args.file.display()))?;
+    Running::begin(args.how, broker).await?.records(users.into_iter().map(Ok), &args.file).await
 }
 
 pub(super) async fn langsmith_env(args: LangsmithArgs, broker: &Arc<Broker>) -> anyhow::Result<()> {
@@ -131,8 +132,8 @@ pub(super) async fn langsmith_env(args: LangsmithArgs, broker: &Arc<Broker>) -> 
     let listed = langsmith::list(&broker.outbound, base, &key, broker.clock.now()).await?;
     explain(&format!("LangSmith lists {} providers.", listed.len()))?;
     let mut running = Running::begin(args.how, broker).await?;
-    for (place, record) in langsmith::records(listed, &secrets, broker.outbound.guard()) {
-        running.take(place, record).await?;
+    if let Err(error) = running.take_all(langsmith::records(listed, &secrets, broker.outbound.guard())).await {
+        return running.end(error).await;
     }
     print("LangSmith gives out no refresh tokens, so no grants were imported: each person consents once more, here.")?;
     running.finish().await

@@ -19,7 +19,8 @@ use crate::{
         context::Broker,
         transfer::{
             first_refresh::{FirstRefreshes, refresh_imported},
-            import::{Import, ImportReport, Record},
+            import::Import,
+            records::{ImportReport, Record},
         },
     },
     cli::api_key::TenantArgs,
@@ -91,13 +92,25 @@ impl<'b> Running<'b> {
         file: &Path,
     ) -> anyhow::Result<()> {
         for record in records {
-            let (place, record) = record.with_context(|| format!("cannot read {}", file.display()))?;
-            self.take(place, record).await?;
+            let taken = match record.with_context(|| format!("cannot read {}", file.display())) {
+                Ok((place, record)) => self.take(place, record).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = taken {
+                return self.end(error).await;
+            }
         }
         self.finish().await
     }
 
-    pub(super) async fn take(&mut self, place: String, record: Record) -> anyhow::Result<()> {
+    pub(super) async fn take_all(&mut self, records: Vec<(String, Record)>) -> anyhow::Result<()> {
+        for (place, record) in records {
+            self.take(place, record).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, place: String, record: Record) -> anyhow::Result<()> {
         self.import.take(place, record).await?;
         if self.said.elapsed() >= PROGRESS_EVERY {
             self.said = Instant::now();
@@ -106,11 +119,24 @@ impl<'b> Running<'b> {
         Ok(())
     }
 
-    pub(super) async fn finish(self) -> anyhow::Result<()> {
+    /// Ends with an error that ends the whole import. What was read before it is taken as far as possible and reported, and
+    /// another run brings in the rest.
+    pub(super) async fn end(mut self, error: anyhow::Error) -> anyhow::Result<()> {
+        // If nothing can be written, that is what has ended it.
+        let _ = self.import.write().await;
+        show(self.import.so_far(), self.how.dry_run, false)?;
+        self.broker.stop().await;
+        Err(error.context("the import ended before its end; run it again when this is mended"))
+    }
+
+    pub(super) async fn finish(mut self) -> anyhow::Result<()> {
+        if let Err(error) = self.import.write().await {
+            return self.end(error.into()).await;
+        }
         let Self { broker, import, how, tenant, .. } = self;
-        let report = import.finish().await?;
+        let report = import.so_far();
         explain(&format!("Looked at {} records.", report.looked_at()))?;
-        show(&report, how.dry_run, how.refresh)?;
+        show(report, how.dry_run, how.refresh)?;
         if how.refresh {
             refresh(broker, &tenant, how.per_second).await?;
         }

@@ -22,7 +22,7 @@ pub use self::{
     choices::{Choices, UserFrom},
     credentials::Key,
 };
-use crate::broker::transfer::import::Record;
+use crate::broker::transfer::records::Record;
 
 /// How long a connection and a statement may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -88,22 +88,18 @@ impl Nango {
         self.integrations.iter().map(|one| (place(one), one.record(&self.choices))).collect()
     }
 
-    /// The next connections as records, each with its place; empty at the end.
+    /// The next connections as records, each with its place. `None`: there are no more.
     ///
     /// # Errors
     /// When they cannot be read, and when the key is wrong.
-    pub async fn next_connections(&mut self) -> anyhow::Result<Vec<(String, Record)>> {
+    pub async fn next_connections(&mut self) -> anyhow::Result<Option<Vec<(String, Record)>>> {
         let rows = self.rows(CONNECTIONS, self.after, PAGE).await?;
-        let Some(last) = rows.last() else { return Ok(Vec::new()) };
+        let Some(last) = rows.last() else { return Ok(None) };
         self.after = rows::id(last).context("a connection of Nango has no id")?;
         let living = rows.iter().filter(|row| !rows::is_deleted(row));
-        living
-            .map(|row| {
-                let (place, record) =
-                    connection_record(row, &self.integrations, &self.end_users, self.key.as_ref(), &self.choices)?;
-                Ok((place, record))
-            })
-            .collect()
+        let records = living
+            .map(|row| connection_record(row, &self.integrations, &self.end_users, self.key.as_ref(), &self.choices));
+        records.collect::<anyhow::Result<_>>().map(Some)
     }
 
     async fn environment(&mut self) -> anyhow::Result<i64> {

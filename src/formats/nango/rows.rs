@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow};
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::{
     choices::{Choices, UserFrom},
@@ -16,9 +17,13 @@ use super::{
 use crate::{
     broker::{
         providers::draft::ProviderDraft,
-        transfer::import::{MovedProvider, Record},
+        transfer::records::{MovedProvider, Record},
     },
-    model::{client::ClientAuthentication, moved_grant::MovedGrant, options::OptionsDraft},
+    model::{
+        client::ClientAuthentication,
+        moved_grant::{ID_IN_NANGO, MovedGrant},
+        options::OptionsDraft,
+    },
 };
 
 /// A row as JSON.
@@ -182,8 +187,7 @@ fn grant(
     let row_id = id(row).ok_or("it has no id")?;
     let secret = |name: &str| text(credentials, name).map(SecretString::from);
     let grant = MovedGrant {
-        // The row's id: a connection that is deleted and made again under the same name is another grant.
-        source_id: format!("nango:{}:{row_id}", row.get("environment_id").and_then(Value::as_i64).unwrap_or_default()),
+        source_id: source_id(row, row_id, connection_id),
         provider_id: integration.provider_id(choices).to_owned(),
         user_id,
         ..MovedGrant::default()
@@ -218,6 +222,17 @@ fn grant(
         "" => Err("it has no credentials".into()),
         _ => Err("its kind of credentials has no place here: only OAuth 2.0 and API keys have".into()),
     }
+}
+
+/// The row's id: a connection that is deleted and made again under the same name is another grant. Each database counts its rows
+/// from 1 on, so the id is kept apart from that of another database by what else a row keeps for ever.
+fn source_id(row: &Row, row_id: i64, connection_id: &str) -> String {
+    let environment = row.get("environment_id").and_then(Value::as_i64).unwrap_or_default();
+    let made = row.get("created_at").and_then(Value::as_str).and_then(|at| DateTime::parse_from_rfc3339(at).ok());
+    let mut hash = Sha256::new();
+    hash.update(made.map_or(0, |at| at.timestamp_micros()).to_be_bytes());
+    hash.update(connection_id);
+    format!("{ID_IN_NANGO}{environment}:{row_id}:{}", hex::encode(&hash.finalize()[..8]))
 }
 
 fn time(value: Option<&Value>) -> Result<Option<DateTime<Utc>>, String> {

@@ -9,7 +9,7 @@ use super::{
     choices::{Choices, UserFrom},
     rows::{Integration, connection_record},
 };
-use crate::{broker::transfer::import::Record, model::moved_grant::MovedGrant};
+use crate::{broker::transfer::records::Record, model::moved_grant::MovedGrant};
 
 fn row(value: &Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
@@ -55,7 +55,11 @@ fn a_connection_is_known_by_its_row_and_belongs_to_its_integration() {
     let choices = Choices { providers: HashMap::from([("github-prod".into(), "github".into())]), ..Choices::default() };
     // Its key is an old one: the integration was renamed.
     let grant = read(&json!({"provider_config_key": "gh"}), &choices).unwrap();
-    assert_eq!((&*grant.source_id, &*grant.provider_id), ("nango:3:70", "github"));
+    assert!(grant.source_id.starts_with("nango:3:70:"), "{}", grant.source_id);
+    assert_eq!(grant.provider_id, "github");
+    let made = |at: &str| read(&json!({"created_at": at}), &choices).unwrap().source_id;
+    assert_eq!(made("2026-11-27T10:00:00.123456+00:00"), made("2026-11-27T11:00:00.123456+01:00"));
+    assert_ne!(made("2026-11-27T10:00:00.123456+00:00"), made("2026-11-27T10:00:00.123457+00:00"), "another database");
     assert_eq!(grant.scopes, ["repo", "read:user"]);
     assert_eq!(grant.refresh_token.unwrap().expose_secret(), "r");
     assert_eq!(read(&json!({"config_id": 8}), &choices).unwrap_err(), "its integration was deleted");

@@ -178,7 +178,7 @@ async fn a_token_that_was_obtained_here_is_kept(database: Database) {
     let token = ask(&server, &database, "alice").await["token"].clone();
     let done = import_lines(&database, &[grant("alice", &json!({}))]).await;
     assert_eq!(done.status.code(), Some(1), "{done:?}");
-    assert!(done.stdout.contains("alice has a token of what may be the same account"), "{done:?}");
+    assert!(done.stdout.contains("its user has a token of what may be the same account"), "{done:?}");
     assert_eq!(ask(&server, &database, "alice").await["token"], token);
     assert_eq!(tokens(&database).await, 1);
     // When the person's own token is gone, the grant can be brought in.
@@ -202,8 +202,8 @@ async fn grants_of_another_client_are_not_taken(database: Database) {
     other["client_id"] = "another-client".into();
     let done = import_lines(&database, &[other, grant("alice", &json!({}))]).await;
     assert_eq!(done.status.code(), Some(1), "{done:?}");
-    assert!(done.stdout.contains("line 1: provider acme: the workspace has a provider of that id"), "{done:?}");
-    assert!(done.stdout.contains("line 2: its provider acme was not taken"), "{done:?}");
+    assert!(done.stdout.contains("line 1: the workspace has the provider acme with another client"), "{done:?}");
+    assert!(done.stdout.contains("line 2: its provider was not taken"), "{done:?}");
     assert_eq!(tokens(&database).await, 0);
 }
 
@@ -221,11 +221,18 @@ async fn what_cannot_be_read_is_reported_by_its_line_and_never_repeated(database
         json!({"type": SECRET}),
         json!([SECRET]),
         json!({"type": "provider", "provider_id": "other", "client_id": "c", "options": {"template": [SECRET]}}),
+        grant("alice", &json!({"provider_id": SECRET})),
+        grant("alice", &json!({SECRET: "x"})),
+        json!({"type": "provider", "provider_id": SECRET, "client_id": "c"}),
+        json!({"type": "provider", "provider_id": "acme", "client_id": SECRET}),
+        json!({"type": "provider", "provider_id": "other", "authorization_params": {SECRET: "\n"}, "grant_type": SECRET}),
+        grant(SECRET, &json!({"id": "1", "refresh_token": "one"})),
+        grant(SECRET, &json!({"id": "2", "refresh_token": "one"})),
     ];
     let text = lines(&records) + SECRET + "\n";
     let done = import(&database, &["jsonl", &file(&database, "grants.jsonl", &text)]).await;
     assert_eq!(done.status.code(), Some(1), "{done:?}");
-    for line in 2..=12 {
+    for line in (2..=16).chain([18, 19]) {
         assert!(done.stdout.contains(&format!("Not taken: line {line}: ")), "{line}: {}", done.stdout);
     }
     let table = format!("provider_id,user_id,refresh_token\nacme,alice,{SECRET},x\nacme,bob,r\n");

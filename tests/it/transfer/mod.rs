@@ -3,6 +3,8 @@
 mod exports;
 mod files;
 mod first_refresh;
+mod odd_files;
+mod once;
 mod programs;
 mod ten_thousand;
 
