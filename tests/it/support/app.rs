@@ -57,7 +57,8 @@ impl TestApp {
     }
 
     async fn open(database: Arc<Database>, settings: Settings, clock: Clock) -> Self {
-        let started = server::start(settings.clone(), clock.clone()).await;
+        // In a box, as the settings make it large.
+        let started = Box::pin(server::start(settings.clone(), clock.clone())).await;
         let app = started.unwrap_or_else(|e| panic!("the application starts: {e}"));
         let nobody = Caller::anonymous(agent_auth::http::router(Arc::clone(&app)));
         Self { caller: nobody.with_key(&database.bootstrap_key), nobody, app, clock, settings, database }
