@@ -107,16 +107,12 @@ mod tests {
         settings.check_pages().err().map(|(key, problem)| format!("{key}: {problem}"))
     }
 
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
-    }
-
     #[test]
     fn a_colour_is_six_hexadecimal_digits() {
         assert_eq!(rgb("#2b50CF"), Some([0x2b, 0x50, 0xcf]));
         for wrong in ["", "#", "2b50cf", "#2b5", "#2b50cf00", "#2b50cg", "#+b50cf", "#é0cf", "red", "#2b50cf;"] {
             assert_eq!(rgb(wrong), None, "{wrong}");
-            let refused = problem(|settings| settings.brand_color = some(wrong)).unwrap();
+            let refused = problem(|settings| settings.brand_color = Some(wrong.to_owned())).unwrap();
             assert!(refused.starts_with("brand_color: expected a colour such as #2b50cf"), "{refused}");
         }
     }
@@ -124,7 +120,7 @@ mod tests {
     #[test]
     fn addresses_for_people_are_pages_or_mailboxes() {
         for right in ["https://example.com/help?from=auth", "mailto:help@example.com", "mailto:it+help@ex-ample.com"] {
-            assert_eq!(problem(|settings| settings.support_url = some(right)), None, "{right}");
+            assert_eq!(problem(|settings| settings.support_url = Some(right.to_owned())), None, "{right}");
         }
         for wrong in [
             "example.com",
@@ -135,11 +131,11 @@ mod tests {
             "mailto:a@b?cc=x@y",
             "https://a:b@c",
         ] {
-            assert!(problem(|settings| settings.support_url = some(wrong)).is_some(), "{wrong}");
-            assert!(problem(|settings| settings.privacy_url = some(wrong)).is_some(), "{wrong}");
+            assert!(problem(|settings| settings.support_url = Some(wrong.to_owned())).is_some(), "{wrong}");
+            assert!(problem(|settings| settings.privacy_url = Some(wrong.to_owned())).is_some(), "{wrong}");
         }
-        assert!(problem(|settings| settings.privacy_url = some("mailto:help@example.com")).is_some());
-        assert_eq!(problem(|settings| settings.privacy_url = some("https://example.com/privacy")), None);
+        assert!(problem(|settings| settings.privacy_url = Some("mailto:help@example.com".to_owned())).is_some());
+        assert_eq!(problem(|settings| settings.privacy_url = Some("https://example.com/privacy".to_owned())), None);
     }
 
     #[test]
@@ -171,8 +167,8 @@ mod tests {
         assert!(refused.contains("needs AGENT_AUTH_BRAND_NAME"), "{refused}");
         let long = "n".repeat(NAME_CHARS + 1);
         for wrong in [" Example", "Exam\nple", &long] {
-            assert!(problem(|settings| settings.brand_name = some(wrong)).is_some(), "{wrong}");
+            assert!(problem(|settings| settings.brand_name = Some(wrong.to_owned())).is_some(), "{wrong}");
         }
-        assert_eq!(problem(|settings| settings.brand_name = some("Bücher & Söhne")), None);
+        assert_eq!(problem(|settings| settings.brand_name = Some("Bücher & Söhne".to_owned())), None);
     }
 }

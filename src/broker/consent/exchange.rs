@@ -82,7 +82,7 @@ pub async fn complete(
     }
     if known.client.options.grant_type == GrantType::ApiKey {
         let checked = static_key::check(&response.code);
-        checked.map_err(|problem| BrokerError::Invalid { field: "code", problem: problem.to_string().into() })?;
+        checked.map_err(|problem| BrokerError::Invalid { field: "code", problem: problem.to_string() })?;
     }
     let is_same = |found: &AuthorizationRequest| found.code_hash.as_deref() == Some(&code_hash[..]);
     match (known.consent, source) {

@@ -57,7 +57,7 @@ impl TestApp {
     }
 
     async fn open(database: Arc<Database>, settings: Settings, clock: Clock) -> Self {
-        // In a box: the futures of the tests hold this one.
+        // In a box, as the settings make it large.
         let started = Box::pin(server::start(settings.clone(), clock.clone())).await;
         let app = started.unwrap_or_else(|e| panic!("the application starts: {e}"));
         let nobody = Caller::anonymous(agent_auth::http::router(Arc::clone(&app)));

@@ -32,6 +32,7 @@ pub(crate) fn html(status: StatusCode, template: &impl Template, form_action: &s
 }
 
 /// What a page may do (CSP Level 3).
+#[derive(Clone, Copy)]
 pub(in crate::http) struct Policy<'a> {
     /// The source expression of its stylesheet.
     pub(in crate::http) style: &'a str,
