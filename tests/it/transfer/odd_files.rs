@@ -112,13 +112,15 @@ async fn a_line_that_is_not_text_ends_nothing(database: Database) {
     let _provider = with_provider(&database).await;
     let line = |user: &str| grant(user, &json!({})).to_string();
     let twice = line("twice").replace("\"user_id\"", "\"refresh_token\":\"x\",\"user_id\"");
-    let text = [
+    let (alice, bob) = (line("alice"), line("bob"));
+    let text: [&[u8]; 7] = [
         "\u{feff}".as_bytes(),
-        line("alice").as_bytes(),
+        alice.as_bytes(),
         b"\r\n{\"type\": \"grant\", \"user_id\": \"\xff\"}\n\n{\"type\": \"grant\", \n",
         twice.as_bytes(),
         b"\n[]\n",
-        line("bob").as_bytes(),
+        bob.as_bytes(),
+        b"\n",
     ];
     let done = bytes(&database, "jsonl", &text.concat()).await;
     assert_eq!(done.status.code(), Some(1), "{done:?}");
@@ -202,11 +204,12 @@ async fn an_array_of_auth0_with_faults_is_read_to_its_end(database: Database) {
             json!({"provider": "p", "connection": "acme", "user_id": name, "refresh_token": format!("r-{name}")});
         json!({"user_id": name, "identities": [identity]}).to_string()
     };
-    let text = [
+    let (alice, carol) = (user("alice"), user("carol"));
+    let text: [&[u8]; 5] = [
         "\u{feff}[\n  ".as_bytes(),
-        user("alice").as_bytes(),
+        alice.as_bytes(),
         b",\n  {\"user_id\": \"\xff\", \"identities\": []},\n  {\"user_id\": \"bob\", \"identities\": [\n  ",
-        user("carol").as_bytes(),
+        carol.as_bytes(),
         b",\n  {\"user_id\": \"dave\", \"identities\": \"none\"}\n]\n",
     ];
     let done = bytes(&database, "auth0", &text.concat()).await;

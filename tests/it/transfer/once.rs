@@ -105,10 +105,10 @@ async fn the_same_secret_becomes_one_token(database: Database) {
     assert_eq!(tokens(&database).await, 3);
     for (rows, arguments) in [
         ("9,acme,sam,,,same-rt\n", &["--dry-run"][..]),
-        ("9,acme,sam,,,same-rt\n", &[]),
-        (",acme,sam,,,same-rt\n", &[]),
-        ("9,acme,sam,,same-at,\n", &[]),
-        ("9,acme,sam,triage,,same-rt\n", &[]),
+        ("9,acme,sam,,,same-rt\n", &[][..]),
+        (",acme,sam,,,same-rt\n", &[][..]),
+        ("9,acme,sam,,same-at,\n", &[][..]),
+        ("9,acme,sam,triage,,same-rt\n", &[][..]),
     ] {
         let done = table(&database, rows, arguments).await;
         assert!(done.stdout.contains("Not taken: line 2: already held: its user has this grant at acme"), "{done:?}");
