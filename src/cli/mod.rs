@@ -152,7 +152,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::ApiKey(command) => api_key::run(command, &settings).await,
         Command::Audit(command) => audit::run(command, &*open(settings).await?).await,
         Command::Export(args) => export::run(args, &open(settings).await?).await,
-        Command::Import(command) => import::run(command, &open(settings).await?).await,
+        Command::Import(command) => Box::pin(import::run(command, &open(settings).await?)).await,
         Command::Provider(command) => provider::run(command, settings).await,
         Command::Token(command) => token::run(command, &open(settings).await?).await,
         Command::Webhook(command) => webhook::run(command, settings).await,

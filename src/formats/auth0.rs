@@ -46,7 +46,7 @@ pub fn read(mut input: impl Read, choices: &Choices) -> std::io::Result<Vec<(Str
             }
             // The position, and not what is there.
             _ => {
-                let line = text[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+                let line = text[..at].split(|byte| *byte == b'\n').count();
                 let next = next_user(text, at);
                 let rest = if next.is_some() { "" } else { ", and nothing after it is read" };
                 records.push((format!("line {line}"), Record::Unusable(format!("not JSON{rest}"))));

@@ -144,8 +144,11 @@ async fn a_dry_run_says_the_same_and_changes_nothing(database: Database) {
 
 async fn a_second_run_brings_nothing_twice(database: Database) {
     let provider = AuthorizationServer::start().await;
-    let records =
-        [line_of(&provider), grant("alice", &json!({})), grant("alice", &json!({"id": "2", "refresh_token": "r2"}))];
+    let records = [
+        line_of(&provider),
+        grant("alice", &json!({"id": "1"})),
+        grant("alice", &json!({"id": "2", "refresh_token": "r2"})),
+    ];
     assert!(import_lines(&database, &records).await.status.success());
     let server = Server::start(&database.environment()).await;
     let token = ask(&server, &database, "alice").await;

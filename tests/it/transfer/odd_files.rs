@@ -101,7 +101,11 @@ async fn what_a_database_does_not_store_ends_nothing(database: Database) {
         characters.collect()
     };
     let (user, agent) = (long(), long());
-    let records = [grant("alice", &json!({})), grant(&user, &json!({"agent_id": agent})), grant("bob", &json!({}))];
+    let records = [
+        grant("alice", &json!({})),
+        grant(&user, &json!({"agent_id": agent, "refresh_token": "r"})),
+        grant("bob", &json!({})),
+    ];
     let done = import(&database, &["jsonl", &file(&database, "grants.jsonl", &lines(&records))]).await;
     let is_postgres = database.postgres.is_some();
     assert_eq!(done.stdout.contains("Not taken: line 2: the database does not store"), is_postgres, "{done:?}");
