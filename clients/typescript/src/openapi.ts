@@ -377,10 +377,10 @@ export interface components {
          */
         ProviderType: "microsoft" | "salesforce" | "slack" | "x";
         /**
-         * @description The body of a token request.
+         * @description How the parameters of a token request are sent.
          * @enum {string}
          */
-        TokenFormat: "form" | "json";
+        TokenFormat: "form" | "json" | "query";
         /** @description A report of a token that an API rejected. */
         TokenReportRequest: {
             /**

@@ -136,7 +136,7 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let request = Request::new(method, uri.path(), headers, body);
+    let request = Request::new(method, &uri, headers, body);
     let reply = state.reply(&request);
     let is_token = request.path == TOKEN;
     state.record(request);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use axum::body::Bytes;
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, Method, Uri};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -16,18 +16,19 @@ pub struct Request {
     pub headers: HeaderMap,
     pub body: Bytes,
     pub at: Instant,
-    /// Of the form, or the texts of the JSON object.
+    /// Of the form, or of the query if there is no body, or the texts of the JSON object.
     fields: Vec<(String, String)>,
 }
 
 impl Request {
-    pub(super) fn new(method: Method, path: &str, headers: HeaderMap, body: Bytes) -> Self {
+    pub(super) fn new(method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Self {
         let is_json = headers.get("content-type").is_some_and(|value| value == "application/json");
-        let fields = if is_json { texts_of_json(&body) } else { form_urlencoded::parse(&body).into_owned().collect() };
-        Self { method, path: path.to_owned(), headers, body, at: Instant::now(), fields }
+        let form = if body.is_empty() { uri.query().unwrap_or_default().as_bytes() } else { &body };
+        let fields = if is_json { texts_of_json(&body) } else { form_urlencoded::parse(form).into_owned().collect() };
+        Self { method, path: uri.path().to_owned(), headers, body, at: Instant::now(), fields }
     }
 
-    /// A field of the form or of the JSON object.
+    /// One of these fields.
     pub fn value(&self, name: &str) -> Option<&str> {
         let mut found = self.fields.iter().filter(|(key, _)| key == name);
         let value = found.next().map(|(_, value)| value.as_str());
