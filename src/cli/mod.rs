@@ -143,7 +143,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let settings = cli.sources.settings()?;
     match cli.command {
         Command::Serve => server::serve(settings).await,
-        Command::Demo => demo::demo(settings, cli.sources.data_dir.is_some()).await,
+        Command::Demo => Box::pin(demo::demo(settings, cli.sources.data_dir.is_some())).await,
         Command::Migrate => {
             open_store(&settings, &Clock::system()).await?;
             print("The database is up to date.")

@@ -65,13 +65,11 @@ pub async fn token(
         _ if matches!(status, 405 | 410) => finding(of, Verdict::Wrong, format!("status {status}: nothing is there")),
         Reading::Refused(refused) => {
             let code = shown(&refused.error);
-            match is_known(&refused.error, &quirks.errors) {
-                true => finding(of, Verdict::Right, format!("refuses with {code}")),
-                false => finding(
-                    of,
-                    Verdict::Unclear,
-                    format!("refuses with {code} (status {status}), which neither OAuth nor the entry names"),
-                ),
+            if is_known(&refused.error, &quirks.errors) {
+                finding(of, Verdict::Right, format!("refuses with {code}"))
+            } else {
+                let said = format!("refuses with {code} (status {status}), which neither OAuth nor the entry names");
+                finding(of, Verdict::Unclear, said)
             }
         }
         _ if status == 404 => finding(of, Verdict::Wrong, format!("status {status}: nothing is there")),

@@ -176,6 +176,8 @@ fn grant_fields<'a>(client: &'a Client, grant: &'a Grant<'_>, scope: &'a str) ->
     }
 }
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// The media type and the text of a request with these fields, and with what every one of a client has. What its server reads
 /// from the query is added to the URL.
 fn encoded<'a>(client: &'a Client, mut fields: Vec<(&'a str, &'a str)>, url: &mut Url) -> (&'static str, String) {
@@ -187,7 +189,6 @@ fn encoded<'a>(client: &'a Client, mut fields: Vec<(&'a str, &'a str)>, url: &mu
             fields.push((name, value));
         }
     }
-    const FORM: &str = "application/x-www-form-urlencoded";
     match client.options.token_format {
         TokenFormat::Form => (FORM, form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()),
         TokenFormat::Query => {
