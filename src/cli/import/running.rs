@@ -173,9 +173,14 @@ fn show(report: &ImportReport, dry_run: bool, refreshes: bool) -> anyhow::Result
         print(&format!("{} grants were brought in before.", report.before))?;
     }
     for not_taken in &report.not_taken {
-        print(&format!("Not taken: {}: {}", not_taken.place, not_taken.why))?;
+        print(&one_line(&format!("Not taken: {}: {}", not_taken.place, not_taken.why)))?;
     }
     Ok(())
+}
+
+/// The line without what a terminal takes for more than text: names in it come from elsewhere, and could add lines of their own.
+fn one_line(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 async fn refresh(broker: &Arc<Broker>, tenant: &Tenant, per_second: u32) -> anyhow::Result<()> {
@@ -189,10 +194,10 @@ async fn refresh(broker: &Arc<Broker>, tenant: &Tenant, per_second: u32) -> anyh
     let done = refresh_imported(broker, tenant, per_second, &Act::command_line(), progress).await?;
     print(&format!("Refreshed {} imported grants.", done.fresh))?;
     for dead in &done.dead {
-        print(&format!("Dead: {}: {}. The person has to consent again.", dead.place, dead.why))?;
+        print(&one_line(&format!("Dead: {}: {}. The person has to consent again.", dead.place, dead.why)))?;
     }
     for failed in &done.failed {
-        print(&format!("Not refreshed yet: {}: {}.", failed.place, failed.why))?;
+        print(&one_line(&format!("Not refreshed yet: {}: {}.", failed.place, failed.why)))?;
     }
     if !done.failed.is_empty() {
         print(

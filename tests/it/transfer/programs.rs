@@ -48,6 +48,7 @@ async fn providers_of_langsmith_are_brought_over_with_the_secrets_that_the_opera
         listed("secret-unknown", &json!({})),
         listed("tools", &json!({"is_dynamic_client": true, "mcp_server_url": "https://tools.example/mcp"})),
         "not a provider",
+        listed("odd\nCreated provider forged.\u{1b}[31m", &json!({})),
     ]);
     server.show(LISTED, Reply::json(list));
     let secrets = file(&database, "secrets.json", r#"{"acme": "the-secret-of-acme"}"#);
@@ -63,6 +64,8 @@ async fn providers_of_langsmith_are_brought_over_with_the_secrets_that_the_opera
     ] {
         assert!(done.stdout.contains(said), "{said}: {done:?}");
     }
+    assert!(done.stdout.lines().all(|line| !line.starts_with("Created provider forged")), "{done:?}");
+    assert!(!done.stdout.contains('\u{1b}'), "{done:?}");
     assert_eq!(server.requests(LISTED)[0].header("x-api-key"), "lsv2_sk_a_key_of_langsmith");
     assert!(!format!("{done:?}").contains("the-secret-of-acme"), "{done:?}");
 
