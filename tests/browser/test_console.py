@@ -140,7 +140,7 @@ def test_a_provider_is_tried_and_its_connection_ended(demo, browser):
     sign_in(browser, demo)
     try_sample(browser, demo, "Approve")
     shows(browser, "It works")
-    for text in ("admin", "See your name", "profile"):
+    for text in ("admin", "Read your documents", "documents.read"):
         assert text in main(browser), (text, main(browser))
     has_quiet_console(browser)
     button(browser, "End this connection").click()
@@ -265,7 +265,7 @@ def pages(demo, browser, another_browser):
         shows(browser, "The audit log is whole")
         yield "verified"
         browser.get(f"{demo.base}/console/providers")
-        browser.find_element(By.CSS_SELECTOR, "tbody a").click()
+        browser.find_element(By.LINK_TEXT, "Sample provider").click()
         shows(browser, "Sample provider")
         button(browser, "Check it now").click()
         says(browser, "Checked just now")

@@ -6,7 +6,7 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 
 import pytest
-from conftest import chromium, running_demo
+from conftest import chromium, free_port, running_demo
 from fake_provider import FakeProvider
 from selenium.common.exceptions import JavascriptException, NoAlertPresentException, UnexpectedAlertPresentException
 from test_console import sign_in
@@ -48,7 +48,7 @@ return [bad.map(element => element.outerHTML), styles, hidden];
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """A server of its own: what is written here is on every page of it."""
-    with running_demo(tmp_path_factory) as client:
+    with running_demo(tmp_path_factory.mktemp("demo"), free_port(), {}) as client:
         yield client
 
 

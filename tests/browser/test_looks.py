@@ -184,7 +184,7 @@ def test_an_application_embeds_the_pages_and_is_told_what_was_connected(branded,
     browser.find_element(By.PARTIAL_LINK_TEXT, "Revoke").click()
     shows(browser, "Revoke the connection to")
     button(browser, "Revoke").click()
-    says(browser, "The connection was ended here.")
+    says(browser, "The connection was ended, here and at the provider.")
     has_quiet_console(browser)
 
 
