@@ -72,7 +72,7 @@ const UNBUFFERED: (&str, &str) = ("x-accel-buffering", "no");
         ("Last-Event-ID" = Option<String>, Header, description = "The same, as browsers send it."),
     ),
     responses(
-        (status = 200, body = String, content_type = "text/event-stream"),
+        (status = 200, description = "A stream of events", content_type = "text/event-stream"),
         (status = 403, body = ErrorBody),
         (status = 422, body = Faults),
         (
