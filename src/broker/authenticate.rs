@@ -18,7 +18,6 @@ use super::{
     },
     context::Broker,
     error::BrokerError,
-    pending::PendingMax,
     providers::list::{describe, get},
     rules,
     tokens::fresh::{Usable, ensure_fresh, is_fresh},
@@ -197,15 +196,12 @@ async fn get_consent(
     if let Some(credential) = credential {
         return obtain(broker, &provider, wanted, credential, &request.scopes, act).await.map(Outcome::Completed);
     }
-    let now = broker.clock.now();
-    let place = broker.notifications.pending.reserve(&wanted.subject, PendingMax::of(&broker.settings), now)?;
     let pending = match (request.consent_on, provider.client.options.grant_type) {
         (ConsentOn::Device, GrantType::AuthorizationCode) => {
             begin_device(broker, &provider, wanted, options, act).await?
         }
         _ => begin(broker, &provider, wanted, options, act).await?,
     };
-    place.keep(pending.id, now + TimeDelta::seconds(broker.settings.authorization_ttl_seconds));
     Ok(Outcome::Pending(pending))
 }
 

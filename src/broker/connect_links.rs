@@ -24,7 +24,6 @@ use super::{
     },
     context::Broker,
     error::BrokerError,
-    pending::PendingMax,
     providers::list,
     tokens::{revoke::Deletion, workspace},
 };
@@ -300,10 +299,7 @@ async fn begin_for(
         // A connection that is renewed is replaced; a new one of another account is kept beside those that there are.
         force_new: !wanted.is_renewal,
     };
-    let now = broker.clock.now();
-    let place = broker.notifications.pending.reserve(&wanted.subject, PendingMax::of(&broker.settings), now)?;
     let pending = begin(broker, &provider, wanted, options, act).await?;
-    place.keep(pending.id, now + TimeDelta::seconds(broker.settings.authorization_ttl_seconds));
     Ok(Begun { url: pending.url, auth_id: pending.id, provider: provider.name })
 }
 

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::{
@@ -16,7 +15,6 @@ use super::{
     },
     context::Broker,
     error::BrokerError,
-    pending::PendingMax,
     providers::list::get,
 };
 use crate::model::{
@@ -74,10 +72,7 @@ pub async fn begin_trial(broker: &Arc<Broker>, trial: Trial, act: &Act) -> Resul
     let requested = Requested { consent, redirect_uri: None, return_url: None, login_hint: None };
     let mut options = consent_options(broker, &provider, requested)?;
     options.return_url = Some(way_back(broker));
-    let place =
-        broker.notifications.pending.reserve(&wanted.subject, PendingMax::of(&broker.settings), broker.clock.now())?;
     let pending = begin(broker, &provider, wanted, options, act).await?;
-    place.keep(pending.id, broker.clock.now() + TimeDelta::seconds(broker.settings.authorization_ttl_seconds));
     Ok(Begun::AtPage(pending.url))
 }
 

@@ -31,7 +31,8 @@ use crate::{
 /// Begins an authorization: stores the request, with everything it will be completed with, and returns the URL.
 ///
 /// # Errors
-/// [`BrokerError::Internal`] if the provider's record is broken; [`BrokerError::NotFound`] if it was deleted meanwhile.
+/// [`BrokerError::Internal`] if the provider's record is broken; [`BrokerError::NotFound`] if it was deleted meanwhile;
+/// [`BrokerError::TooManyPending`].
 pub async fn begin(
     broker: &Broker,
     provider: &Provider,
@@ -49,7 +50,7 @@ pub async fn begin(
         request.authorization_url = Some(url.into());
         connect_url(broker, &reference)
     };
-    store_request(broker, &request, hashes, act).await?;
+    store_in_place(broker, &request, hashes, act).await?;
     Ok(Pending { url, id: request.id, device: None })
 }
 
@@ -65,13 +66,23 @@ pub async fn begin_in_browser(
     let options = ConsentOptions { consent: options.consent.max(Consent::Confirm), ..options };
     let (mut request, url, state) = prepare(broker, provider, wanted, options)?;
     request.browser_hash = Some(browser_hash(request.id, cookie).to_vec());
-    let now = broker.clock.now();
-    let subject = &request.wanted.subject;
-    let place = broker.notifications.pending.reserve(subject, PendingMax::of(&broker.settings), now)?;
     let hashes = RequestHashes { state: Some(hash(&state)), reference: None };
-    store_request(broker, &request, hashes, act).await?;
-    place.keep(request.id, request.expires_at);
+    store_in_place(broker, &request, hashes, act).await?;
     Ok(url.into())
+}
+
+/// Stores a new request if its subject has a place for one more.
+async fn store_in_place(
+    broker: &Broker,
+    request: &AuthorizationRequest,
+    hashes: RequestHashes,
+    act: &Act,
+) -> Result<(), BrokerError> {
+    let (pending, subject) = (&broker.notifications.pending, &request.wanted.subject);
+    let place = pending.reserve(subject, PendingMax::of(&broker.settings), broker.clock.now())?;
+    store_request(broker, request, hashes, act).await?;
+    place.keep(request.id, request.expires_at);
+    Ok(())
 }
 
 /// A new request, where the person goes to decide on it, and the state in that URL.

@@ -20,6 +20,7 @@ use crate::{
         },
         context::Broker,
         error::BrokerError,
+        pending::PendingMax,
         tokens::response::grant_from_response,
     },
     model::{
@@ -48,7 +49,8 @@ const SECONDS_MAX: i64 = 60;
 /// Begins the authorization of a device: stores the request, and returns what the person needs.
 ///
 /// # Errors
-/// [`BrokerError::Invalid`] if the provider does not support it; [`BrokerError::NoToken`] if it issues no codes.
+/// [`BrokerError::Invalid`] if the provider does not support it; [`BrokerError::NoToken`] if it issues no codes;
+/// [`BrokerError::TooManyPending`].
 pub async fn begin_device(
     broker: &Broker,
     provider: &Provider,
@@ -56,6 +58,9 @@ pub async fn begin_device(
     options: ConsentOptions,
     act: &Act,
 ) -> Result<Pending, BrokerError> {
+    // The place comes first: the provider is not asked for a subject that has too many pending requests.
+    let now = broker.clock.now();
+    let place = broker.notifications.pending.reserve(&wanted.subject, PendingMax::of(&broker.settings), now)?;
     if options.consent == Consent::Verify {
         let problem = "a consent on another device cannot be confirmed by the application, as `verify` needs it";
         return Err(BrokerError::Invalid { field: "grant", problem: problem.into() });
@@ -79,10 +84,10 @@ pub async fn begin_device(
         begun = request(provider).await;
     }
     note_client(broker, provider, begun.as_ref().err()).await;
-    match begun {
-        Ok(begun) => pending(broker, provider, wanted, options, begun, act).await,
-        Err(failure) => Err(BrokerError::NoToken(failure)),
-    }
+    let begun = begun.map_err(BrokerError::NoToken)?;
+    let pending = pending(broker, provider, wanted, options, begun, act).await?;
+    place.keep(pending.id, now + TimeDelta::seconds(broker.settings.authorization_ttl_seconds));
+    Ok(pending)
 }
 
 /// Stores the request before anybody gets its codes.
