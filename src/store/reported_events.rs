@@ -28,18 +28,19 @@ impl Store {
             .await
     }
 
-    /// The latest events of a workspace, newest first.
-    pub async fn latest_reported_events(&self, tenant: &Tenant, limit: i64) -> Result<Vec<ReportedEvent>, StoreError> {
-        self.db
+    /// The number of the last event of a workspace; 0 if there are no events.
+    pub async fn last_reported_event(&self, tenant: &Tenant) -> Result<i64, StoreError> {
+        let (last,): (i64,) = self
+            .db
             .query(
-                "SELECT sequence, event, payload, at FROM reported_events
-                 WHERE organization_id = $1 AND workspace_id = $2 ORDER BY sequence DESC LIMIT $3",
+                "SELECT COALESCE(max(sequence), 0) FROM reported_events
+                 WHERE organization_id = $1 AND workspace_id = $2",
             )
             .within(tenant)
-            .bind(limit)
             .read()
-            .all()
-            .await
+            .one()
+            .await?;
+        Ok(last)
     }
 
     /// Deletes at most `limit` events of all tenants that were reported before this time, and counts them.

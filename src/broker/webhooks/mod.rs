@@ -146,8 +146,7 @@ pub async fn events_after(
 
 /// The number of the last event that was reported of a workspace; 0 if nothing was.
 pub async fn last_event(broker: &Broker, tenant: &Tenant) -> Result<i64, BrokerError> {
-    let last = broker.store.latest_reported_events(tenant, 1).await?;
-    Ok(last.first().map_or(0, |event| event.sequence))
+    Ok(broker.store.last_reported_event(tenant).await?)
 }
 
 /// Sends a message that says nothing but that it is a test, now and once.
