@@ -138,8 +138,8 @@ impl OpenId {
     }
 }
 
-/// The sign-in that a browser with this cookie began and that a response with this state belongs to; `None` if there is none,
-/// or it took too long.
+/// The sign-in that a browser with this cookie began and that a response with this state belongs to. `None`: the two do not
+/// belong together, or it took too long.
 #[must_use]
 pub fn attempt_of(cookie: &SecretString, state: &str, now: DateTime<Utc>) -> Option<Attempt> {
     let begun_at: i64 = state.split_once('.')?.0.parse().ok()?;
@@ -151,7 +151,7 @@ pub fn attempt_of(cookie: &SecretString, state: &str, now: DateTime<Utc>) -> Opt
 }
 
 /// State, nonce and code verifier follow from 256 random bits that only this browser has, and no two from each other. So
-/// nothing is stored for a sign-in that is under way, and whoever sees the authorization URL cannot finish it.
+/// nothing is stored for a sign-in that is under way, and the authorization URL alone is not enough to finish it.
 fn attempt(cookie: &SecretString, begun_at: i64) -> Attempt {
     let derived = |purpose: &str| {
         let mut digest = Sha256::new();

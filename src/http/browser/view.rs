@@ -68,7 +68,7 @@ impl View {
         self.people_page(status, page, true)
     }
 
-    /// Whether pages of other origins may embed ours, and be told what was connected.
+    /// Whether pages of other origins may embed ours, and get a message about what was connected.
     pub(in crate::http) fn has_embedders(&self) -> bool {
         !self.brand.embedders.is_empty()
     }

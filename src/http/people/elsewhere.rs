@@ -1,6 +1,6 @@
 //! Consents that go on elsewhere: from an embedded page in a window of its own, because neither our page that asks nor those
 //! of providers can be embedded.
-//! Owns: the page that waits for that window, and what the embedding page is told afterwards.
+//! Owns: the page that waits for that window, and the message to the embedding page afterwards.
 //! Must not know: how a consent is begun or completed.
 
 use std::sync::Arc;
@@ -76,7 +76,7 @@ pub async fn status(
     Ok(Json(json!({"status": status})).into_response())
 }
 
-/// What the page that opened or embeds the list is told, when the person came back with an account connected.
+/// The message to the page that opened or embeds the list, when the person came back with an account connected.
 pub(super) async fn message_of(app: &App, session: &Session, query: Option<&str>) -> Result<Option<Message>, Failure> {
     if !session.view.has_embedders() || parameter(query, "done") != "connected" {
         return Ok(None);

@@ -42,7 +42,7 @@ pub enum IdTokenFault {
     /// It is not three parts of base64url with the JSON that is expected.
     #[error("the ID token is malformed, or lacks a claim that it must have")]
     Malformed,
-    /// Its algorithm is none that proves anything here.
+    /// Its algorithm is not one of those that are accepted.
     #[error("the ID token is signed with an algorithm that is not accepted")]
     Algorithm,
     /// It has extensions that a reader must understand (RFC 7515 section 4.1.11).

@@ -25,8 +25,8 @@ pub struct Key {
     y: Option<String>,
 }
 
-/// A signature algorithm that is accepted. Those with a shared secret are not among them, nor is `none`: whoever knows a
-/// public key, or nothing, could sign with them.
+/// A signature algorithm that is accepted. Those with a shared secret are not among them, nor is `none`: a
+/// public key would be enough to sign with the former, and the latter needs no key.
 pub(super) struct Algorithm {
     name: &'static str,
     kind: Kind,

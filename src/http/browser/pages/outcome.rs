@@ -19,7 +19,7 @@ pub fn page(view: &View, status: StatusCode, page: &Page<'_>) -> Response {
     view.consent(status, &Outcome::of(view, page), "'none'")
 }
 
-/// The same, and the page that opened this one is told.
+/// The same, and it sends the outcome to the page that opened it.
 #[must_use]
 pub(in crate::http) fn page_with_message(view: &View, page: &Page<'_>, message: Option<Message>) -> Response {
     let shown = Outcome { message, ..Outcome::of(view, page) };
