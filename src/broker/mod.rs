@@ -21,6 +21,7 @@ pub mod key_ring;
 pub mod limits;
 pub mod notifications;
 pub mod open;
+mod pace;
 pub mod pending;
 mod persist;
 pub mod providers;

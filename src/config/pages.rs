@@ -53,7 +53,8 @@ impl Settings {
 /// The entry that is not an origin, or that cannot be trusted.
 pub fn origins(list: &str) -> Result<Vec<String>, String> {
     let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-    entries.map(|entry| is_origin(entry).then(|| entry.to_owned()).ok_or_else(|| not_an_origin(entry))).collect()
+    let trusted = |entry: &str| exact_origin(entry).filter(is_trusted).map(|_| entry.to_owned());
+    entries.map(|entry| trusted(entry).ok_or_else(|| not_an_origin(entry))).collect()
 }
 
 fn not_an_origin(entry: &str) -> String {
@@ -64,16 +65,21 @@ fn not_an_origin(entry: &str) -> String {
 }
 
 /// Exactly what a browser says of where a page comes from: scheme, host, and port if it is not the default.
-fn is_origin(entry: &str) -> bool {
-    let Ok(url) = Url::parse(entry) else { return false };
-    let is_loopback = match url.host() {
+#[must_use]
+pub fn exact_origin(entry: &str) -> Option<Url> {
+    let url = Url::parse(entry).ok()?;
+    let is_exact = !entry.contains('*') && url.origin().ascii_serialization() == entry;
+    (is_exact && matches!(url.scheme(), "https" | "http")).then_some(url)
+}
+
+fn is_trusted(origin: &Url) -> bool {
+    let is_loopback = match origin.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         Some(Host::Domain(name)) => name == "localhost",
         None => false,
     };
-    let is_trusted = url.scheme() == "https" || (url.scheme() == "http" && is_loopback);
-    is_trusted && !entry.contains('*') && url.origin().ascii_serialization() == entry
+    origin.scheme() == "https" || is_loopback
 }
 
 /// Red, green and blue of a colour that is written as `#rrggbb`.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::CorsLayer;
-use url::Url;
+
+use crate::config::pages::exact_origin;
 
 /// How long a browser may remember a preflight response.
 const REMEMBERED_FOR: Duration = Duration::from_mins(10);
@@ -38,14 +39,11 @@ pub fn cors(setting: &str) -> Result<Option<CorsLayer>, String> {
     Ok(Some(layer))
 }
 
-/// Exactly what a browser sends as `Origin`: scheme, host, and port if it is not the default.
 fn origin(entry: &str) -> Result<HeaderValue, String> {
-    let refused =
-        || format!("`{entry}` is not an origin, such as https://app.example.com, without a path or a trailing slash");
-    let url = Url::parse(entry).map_err(|_| refused())?;
-    let is_origin =
-        !entry.contains('*') && matches!(url.scheme(), "https" | "http") && url.origin().ascii_serialization() == entry;
-    if is_origin { HeaderValue::from_str(entry).map_err(|_| refused()) } else { Err(refused()) }
+    let header = exact_origin(entry).and_then(|_| HeaderValue::from_str(entry).ok());
+    header.ok_or_else(|| {
+        format!("`{entry}` is not an origin, such as https://app.example.com, without a path or a trailing slash")
+    })
 }
 
 #[cfg(test)]

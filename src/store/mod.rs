@@ -23,6 +23,7 @@ pub mod error;
 pub mod exported_grants;
 pub mod handle;
 pub mod imported_grants;
+mod inserts;
 mod installation;
 mod jobs;
 pub mod joined_reads;

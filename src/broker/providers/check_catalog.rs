@@ -7,14 +7,10 @@ use std::{collections::BTreeMap, time::Duration};
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt, stream};
 use secrecy::SecretString;
-use tokio::{
-    sync::Mutex,
-    time::{MissedTickBehavior, interval},
-};
 
 use super::{definition::Definition, draft::ProviderDraft};
 use crate::{
-    broker::clients::redirect_uri::callback_address,
+    broker::{clients::redirect_uri::callback_address, pace::Pace},
     catalog::{Catalog, Entry},
     model::subject::Tenant,
     oauth::{
@@ -65,15 +61,12 @@ pub fn check_catalog<'a>(
     public_url: &'a str,
     now: DateTime<Utc>,
 ) -> impl Stream<Item = EntryCheck> + 'a {
-    let mut pace = interval(PACE);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let pace = Mutex::new(pace);
-    let pace = std::sync::Arc::new(pace);
+    let pace = Pace::every(PACE);
     let one = move |entry: &'a Entry| {
-        let pace = std::sync::Arc::clone(&pace);
+        let pace = pace.clone();
         async move {
             if entry.params.is_empty() {
-                pace.lock().await.tick().await;
+                pace.turn().await;
             }
             check_one(catalog, entry, outbound, public_url, now).await
         }

@@ -31,7 +31,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// [`BrokerError::Faults`]; [`BrokerError::Conflict`] when the workspace has a provider of that `provider_id`;
 /// [`BrokerError::Discovery`] when the issuer cannot be reached.
 pub async fn create(broker: &Broker, tenant: Tenant, draft: ProviderDraft, act: &Act) -> Result<Provider, BrokerError> {
-    let event = if draft.issuer.is_some() { EventName::ProviderDiscovered } else { EventName::ProviderCreated };
+    let event = draft.creation();
     let provider = define(broker, tenant, draft).await?;
     store(broker, provider, event, act).await
 }

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::{
     broker::rules::{self, Fault, PARAMETERS_MAX, Problem, REDIRECT_URIS_MAX, SCOPES_MAX},
     model::{
+        audit::EventName,
         client::ClientAuthentication,
         options::{GrantType, OptionsDraft},
     },
@@ -83,6 +84,15 @@ pub fn check_text(field: &str, text: &str, guard: &AddressGuard) -> Result<(), P
 }
 
 impl ProviderDraft {
+    /// What the audit log calls it when a provider is made of this.
+    #[must_use]
+    pub fn creation(&self) -> EventName {
+        match self.issuer {
+            Some(_) => EventName::ProviderDiscovered,
+            None => EventName::ProviderCreated,
+        }
+    }
+
     /// True when the field was named, even if it could not be read.
     #[must_use]
     pub fn has(&self, field: &str) -> bool {

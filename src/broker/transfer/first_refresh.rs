@@ -12,10 +12,6 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt, stream};
-use tokio::{
-    sync::Mutex,
-    time::{MissedTickBehavior, interval},
-};
 use uuid::Uuid;
 
 use super::records::NotTaken;
@@ -23,6 +19,7 @@ use crate::{
     broker::{
         context::Broker,
         error::BrokerError,
+        pace::Pace,
         tokens::refresh::{Refreshed, refresh},
     },
     model::{actor::Act, subject::Tenant, token::State},
@@ -114,17 +111,15 @@ fn at_provider<'a>(
     per_second: u32,
     act: &'a Act,
 ) -> impl Stream<Item = Result<Outcome, BrokerError>> + 'a {
-    let mut pace = interval(Duration::from_secs(1) / per_second.max(1));
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (pace, failures) = (Mutex::new(pace), AtomicU32::new(0));
-    let shared = Arc::new((pace, failures));
+    let pace = Pace::every(Duration::from_secs(1) / per_second.max(1));
+    let shared = Arc::new((pace, AtomicU32::new(0)));
     let one = move |candidate: Candidate| {
         let shared = Arc::clone(&shared);
         async move {
             let (pace, failures) = &*shared;
             let given_up = || failures.load(Ordering::Relaxed) >= FAILURES_MAX;
             if !given_up() {
-                pace.lock().await.tick().await;
+                pace.turn().await;
             }
             let outcome = refresh_one(broker, &candidate, given_up(), act).await;
             match &outcome {

@@ -27,7 +27,6 @@ use crate::{
     },
     model::{
         actor::Act,
-        audit::EventName,
         grant::GrantRequest,
         moved_grant::MovedGrant,
         provider::Provider,
@@ -171,10 +170,7 @@ impl Import {
         if let Some(Err(why)) = moved.restored.as_ref().map(check_restored) {
             return Ok(Known::Refused(why));
         }
-        let event = match moved.draft.issuer {
-            Some(_) => EventName::ProviderDiscovered,
-            None => EventName::ProviderCreated,
-        };
+        let event = moved.draft.creation();
         let mut provider = match define(&self.broker, self.tenant.clone(), moved.draft).await {
             Ok(provider) => provider,
             Err(BrokerError::Faults(faults)) => {

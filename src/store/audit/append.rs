@@ -28,9 +28,10 @@ use crate::{
         webhook::Report,
     },
     store::{
-        db::{Query, Tx, insert_into},
+        db::{Query, Tx},
         error::StoreError,
         handle::Store,
+        inserts::Inserts,
         seal::AUDIT_KEY,
         webhooks::outbox::{self, Numbered},
     },
@@ -40,21 +41,11 @@ use crate::{
 /// The work for so many events takes about a tenth of a millisecond.
 const LONG: usize = 50;
 
-/// The statements that insert so many rows at once on SQLite, the largest first.
-static INSERTS: LazyLock<[(usize, String); 4]> =
-    LazyLock::new(|| [250, 25, 5, 1].map(|rows| (rows, insert_rows(rows))));
-
-fn insert_rows(rows: usize) -> String {
+/// The statements of SQLite.
+static INSERTS: LazyLock<Inserts> = LazyLock::new(|| {
     let columns: Vec<&str> = event_columns!().split(',').map(str::trim).collect();
-    let width = columns.len();
-    let row = |row: usize| {
-        let places: Vec<String> = (1..=width).map(|column| format!("${}", row * width + column)).collect();
-        format!("({})", places.join(", "))
-    };
-    let one = insert_into("audit_events", &[&columns]);
-    let more: Vec<String> = (1..rows).map(row).collect();
-    [vec![one], more].concat().join(", ")
-}
+    Inserts::new("audit_events", &columns, &[250, 25, 5, 1])
+});
 
 /// An organization's chain, locked until the transaction ends.
 pub(super) struct LockedChain {
@@ -253,7 +244,7 @@ async fn append(tx: &mut Tx, mut chain: LockedChain, events: &[EventFields<'_>])
     } else {
         let placed: Vec<Placed<'_>> =
             at_length(events.len(), || events.iter().map(|event| (event, chain.place(event).clone())).collect());
-        insert(tx, &placed).await?
+        INSERTS.insert(tx, &placed, bind_event).await?
     };
     // A trigger can leave out a row without an error.
     if added != events.len() as u64 {
@@ -278,18 +269,6 @@ impl LockedChain {
 fn at_length<T>(events: usize, work: impl FnOnce() -> T) -> T {
     let may_block = || Handle::try_current().is_ok_and(|this| this.runtime_flavor() == RuntimeFlavor::MultiThread);
     if events >= LONG && may_block() { block_in_place(work) } else { work() }
-}
-
-/// Inserts the events on SQLite, and counts them.
-async fn insert(tx: &mut Tx, mut rest: &[Placed<'_>]) -> Result<u64, StoreError> {
-    let mut added = 0;
-    for (many, statement) in &*INSERTS {
-        while let Some((some, others)) = rest.split_at_checked(*many) {
-            added += some.iter().fold(tx.query(statement), bind_event).execute().await?;
-            rest = others;
-        }
-    }
-    Ok(added)
 }
 
 /// Whether events are recorded whose commit was not confirmed.

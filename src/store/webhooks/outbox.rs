@@ -13,11 +13,17 @@ use crate::{
     store::{
         db::{Query, Tx},
         error::StoreError,
+        inserts::{Inserts, place_of},
     },
 };
 
 /// In the order in which they are bound.
-const COLUMNS: [&str; 10] = [
+const EVENT: [&str; 6] = ["organization_id", "workspace_id", "sequence", "event", "payload", "at"];
+
+static EVENTS: LazyLock<Inserts> = LazyLock::new(|| Inserts::new("reported_events", &EVENT, &[50, 1]));
+
+/// In the order in which they are bound.
+const DELIVERY: [&str; 10] = [
     "id",
     "organization_id",
     "workspace_id",
@@ -30,17 +36,11 @@ const COLUMNS: [&str; 10] = [
     "created_at",
 ];
 
-/// The statements that insert so many rows at once, the largest first.
-static INSERTS: LazyLock<[(usize, String); 2]> = LazyLock::new(|| [50, 1].map(|rows| (rows, insert_rows(rows))));
-
 /// What must wait for an earlier delivery is due with the last of those.
-fn insert_rows(rows: usize) -> String {
-    let row = |row: usize| {
-        let place = |column: &str| {
-            let index = COLUMNS.iter().position(|name| *name == column).unwrap_or_default();
-            format!("${}", row * COLUMNS.len() + index + 1)
-        };
-        let value = |column: &&str| match *column {
+static DELIVERIES: LazyLock<Inserts> = LazyLock::new(|| {
+    Inserts::with_values("webhook_deliveries", &DELIVERY, &[50, 1], |column, first| {
+        let place = |column| place_of(column, &DELIVERY, first);
+        match column {
             "due_at" => format!(
                 "COALESCE((SELECT max(due_at) FROM webhook_deliveries
                     WHERE webhook = {} AND ordering_key = {} AND due_at > {due}), {due})",
@@ -49,12 +49,9 @@ fn insert_rows(rows: usize) -> String {
                 due = place("due_at"),
             ),
             column => place(column),
-        };
-        format!("({})", COLUMNS.iter().map(value).collect::<Vec<_>>().join(", "))
-    };
-    let rows: Vec<String> = (0..rows).map(row).collect();
-    format!("INSERT INTO webhook_deliveries ({}) VALUES {}", COLUMNS.join(", "), rows.join(", "))
-}
+        }
+    })
+});
 
 /// A report with its place in the order of the organization's events.
 pub(in crate::store) struct Numbered {
@@ -72,19 +69,7 @@ struct Addressed<'r> {
 /// Writes reports of one organization for those who follow its events. Called with the organization's chain locked, so that
 /// the numbers are in the order of the commits: who has read one number has missed none before it.
 pub(in crate::store) async fn write(tx: &mut Tx, reports: &[Numbered]) -> Result<(), StoreError> {
-    for Numbered { report, sequence, at } in reports {
-        tx.query(
-            "INSERT INTO reported_events (organization_id, workspace_id, sequence, event, payload, at)
-             VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .within(&report.tenant)
-        .bind(*sequence)
-        .bind(report.kind.as_str().to_owned())
-        .bind(report.payload.clone())
-        .bind(*at)
-        .execute()
-        .await?;
-    }
+    EVENTS.insert(tx, reports, bind_event).await?;
     Ok(())
 }
 
@@ -114,17 +99,20 @@ pub(in crate::store) async fn write_deliveries(
         };
         rows.extend(reports.iter().filter(wanted).map(|numbered| Addressed { webhook: webhook.id, numbered }));
     }
-    let mut rest = rows.as_slice();
-    for (many, statement) in &*INSERTS {
-        while let Some((some, others)) = rest.split_at_checked(*many) {
-            some.iter().fold(tx.query(statement), bind).execute().await?;
-            rest = others;
-        }
-    }
+    DELIVERIES.insert(tx, &rows, bind_delivery).await?;
     Ok(!rows.is_empty())
 }
 
-fn bind<'q>(query: Query<'q>, row: &Addressed<'_>) -> Query<'q> {
+fn bind_event<'q>(query: Query<'q>, Numbered { report, sequence, at }: &Numbered) -> Query<'q> {
+    query
+        .within(&report.tenant)
+        .bind(*sequence)
+        .bind(report.kind.as_str().to_owned())
+        .bind(report.payload.clone())
+        .bind(*at)
+}
+
+fn bind_delivery<'q>(query: Query<'q>, row: &Addressed<'_>) -> Query<'q> {
     let Addressed { webhook, numbered: Numbered { report, sequence, at } } = row;
     let Report { kind, tenant, ordering_key, payload } = report;
     let tenant: &Tenant = tenant;
