@@ -2,6 +2,7 @@
 //! Owns: reading the environment, and checking names, types and ranges.
 //! Must not know: what a setting is used for.
 
+mod langsmith;
 pub mod pages;
 mod service_links;
 pub mod shown;
@@ -134,6 +135,7 @@ pub struct Settings {
     pub console_oidc_organization: Option<String>,
     #[serde(deserialize_with = "unset_when_empty")]
     pub console_oidc_workspace: Option<String>,
+    pub console_langsmith_role: String,
     #[serde(deserialize_with = "unset_when_empty")]
     pub brand_name: Option<String>,
     #[serde(deserialize_with = "path_unset_when_empty")]
@@ -229,12 +231,6 @@ impl Settings {
 
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |key: &str, problem: &str| Err(ConfigError(format!("{}: {problem}", variable(key))));
-        if !["api-key", "langsmith"].contains(&self.identity.as_str()) {
-            return refuse("identity", "expected `api-key` or `langsmith`");
-        }
-        if !["admin", "agent"].contains(&self.langsmith_role.as_str()) {
-            return refuse("langsmith_role", "expected `admin` or `agent`");
-        }
         for (key, value) in [("token_cache", &self.token_cache), ("console", &self.console)] {
             if !["on", "off"].contains(&value.as_str()) {
                 return refuse(key, "expected `on` or `off`");
@@ -247,21 +243,8 @@ impl Settings {
             let problem = "has no effect without AGENT_AUTH_OTLP_ENDPOINT; set that, or remove this setting";
             return refuse("trace_context_to_providers", problem);
         }
-        let langsmith = [
-            ("langsmith_endpoint", self.langsmith_endpoint.is_some()),
-            ("langsmith_tenant_ids", self.langsmith_tenant_ids.is_some()),
-            ("langsmith_role", self.langsmith_role != "admin"),
-        ];
-        if self.identity == "langsmith" {
-            if self.langsmith_endpoint.is_none() {
-                let example = "required with AGENT_AUTH_IDENTITY=langsmith, e.g. https://api.smith.langchain.com";
-                return refuse("langsmith_endpoint", example);
-            }
-        } else if let Some((key, _)) = langsmith.iter().find(|(_, is_set)| *is_set) {
-            return refuse(
-                key,
-                "has no effect without AGENT_AUTH_IDENTITY=langsmith; set that, or remove this setting",
-            );
+        if let Err((key, problem)) = self.check_langsmith() {
+            return refuse(key, problem);
         }
         self.check_single_sign_on().map_err(|(key, problem)| ConfigError(format!("{}: {problem}", variable(key))))?;
         if !["none", "session", "transaction"].contains(&self.database_pooler.as_str()) {
@@ -415,7 +398,7 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(settings.listen, "127.0.0.1:8080");
         assert!(settings.database_url.is_none());
-        assert_eq!(DEFAULTS.len(), 61);
+        assert_eq!(DEFAULTS.len(), 62);
         for (key, default) in &*DEFAULTS {
             let has_range = RANGES.iter().any(|(name, ..)| name == key);
             assert_eq!(default.is_integer(), has_range, "{key}");

@@ -40,7 +40,7 @@ use crate::{
 /// How long a request may take before its caller is checked again.
 const NOTICEABLE: Duration = Duration::from_secs(1);
 /// What the API keys of LangSmith begin with.
-const LANGSMITH_PREFIX: &str = "lsv2_";
+pub(super) const LANGSMITH_PREFIX: &str = "lsv2_";
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const SERVICE_KEY: HeaderName = HeaderName::from_static("x-service-key");
 const TENANT: HeaderName = HeaderName::from_static("x-tenant-id");
@@ -192,7 +192,7 @@ impl Caller {
     /// a workspace, and the setting for their role counts for every one of them.
     pub fn oversees_the_workspace(&self) -> Result<(), ApiError> {
         self.needs(Permission::Oversee)?;
-        let is_known = matches!(self.id, CallerId::ApiKey(_) | CallerId::Person(_));
+        let is_known = matches!(self.id, CallerId::ApiKey(_) | CallerId::Person(_) | CallerId::LangSmithPerson(_));
         if is_known { Ok(()) } else { Err(denied(self, Outside::OwnKeys)) }
     }
 
@@ -247,7 +247,8 @@ impl Caller {
                 identity.tenant == self.tenant && identity.user == self.user
             }
             // A person's requests come to the console, whose pages make no one wait for a token.
-            (CallerId::LangSmithUser(_) | CallerId::LangSmithService, None) | (CallerId::Person(_), _) => false,
+            (CallerId::LangSmithUser(_) | CallerId::LangSmithService, None)
+            | (CallerId::Person(_) | CallerId::LangSmithPerson(_), _) => false,
         };
         if is_valid { Ok(()) } else { Err(ApiError::Unauthorized) }
     }
@@ -265,7 +266,7 @@ impl Caller {
                 "value_error",
                 "LangSmith names no user for these credentials: this needs a personal API key (lsv2_pt_...)",
             ),
-            CallerId::ApiKey(_) | CallerId::LangSmithUser(_) | CallerId::Person(_) => {
+            CallerId::ApiKey(_) | CallerId::LangSmithUser(_) | CallerId::Person(_) | CallerId::LangSmithPerson(_) => {
                 let problem = "Field required: a service key must name its user";
                 ApiError::fault(["header", "x-user-id"], "missing", problem)
             }

@@ -26,6 +26,8 @@ pub(super) enum Outside {
     OwnKeys,
     /// It needs one of the groups that may sign in to the console.
     Groups,
+    /// It needs a person: a service key of LangSmith is nobody's.
+    Person,
 }
 
 /// A denial, as the response carries it to where its route is known.
@@ -48,7 +50,10 @@ impl Denied {
     pub(super) fn new(caller: &Caller, outside: Outside) -> Self {
         let key_id = match caller.id {
             CallerId::ApiKey(id) => Some(id),
-            CallerId::LangSmithUser(_) | CallerId::LangSmithService | CallerId::Person(_) => None,
+            CallerId::LangSmithUser(_)
+            | CallerId::LangSmithService
+            | CallerId::Person(_)
+            | CallerId::LangSmithPerson(_) => None,
         };
         let (forbidden, limits) = ("forbidden", "outside_key_limits");
         let (outside, code, detail) = match outside {
@@ -94,6 +99,12 @@ impl Denied {
                 "groups",
                 forbidden,
                 "You are known to the identity provider, but none of your groups may sign in here. Ask those who run this server.",
+            ),
+            Outside::Person => (
+                "person",
+                forbidden,
+                "LangSmith names no person for these credentials: a service key signs nobody in. Enter a personal API key \
+                 (lsv2_pt_...).",
             ),
             Outside::AuditLog => (
                 "audit_log",

@@ -1,4 +1,4 @@
-//! Sessions of the console: an API key, or what an identity provider says of a person, is exchanged for a cookie.
+//! Sessions of the console: an API key, or what an identity provider or LangSmith says of a person, is exchanged for a cookie.
 //! Owns: how long a session lasts, what its cookie and its forms have, and who may sign in.
 //! Must not know: routes or headers.
 
@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::{Caller, openid::OpenId};
+use super::{Caller, langsmith::LangSmith, openid::OpenId};
 use crate::{
     model::{
         actor::{Act, ActorKind},
@@ -19,6 +19,8 @@ use crate::{
 
 /// How long a session lasts, in seconds: twelve hours, whether it is used or not.
 pub const LIFETIME_SECONDS: i64 = 12 * 60 * 60;
+/// The same for a user of LangSmith: one hour. LangSmith is not asked again, because their credential is not kept.
+pub const LANGSMITH_LIFETIME_SECONDS: i64 = 60 * 60;
 
 /// Who is signed in.
 pub enum SignedIn {
@@ -26,6 +28,8 @@ pub enum SignedIn {
     Key(Box<ConsoleSession>),
     /// A person of the identity provider, who has this role.
     Person(Box<ConsolePerson>, Role),
+    /// A user of LangSmith, who has this role.
+    LangSmithPerson(Box<ConsolePerson>, Role),
 }
 
 impl SignedIn {
@@ -35,6 +39,7 @@ impl SignedIn {
         match self {
             Self::Key(session) => Caller { act: act_of(&session.key), ..Caller::of_key(&session.key, None) },
             Self::Person(person, role) => Caller::of_person(person, *role),
+            Self::LangSmithPerson(person, role) => Caller::of_langsmith_person(person, *role),
         }
     }
 
@@ -43,7 +48,7 @@ impl SignedIn {
     pub fn label(&self) -> &str {
         match self {
             Self::Key(session) => &session.key.name,
-            Self::Person(person, _) => person.label(),
+            Self::Person(person, _) | Self::LangSmithPerson(person, _) => person.label(),
         }
     }
 }
@@ -63,19 +68,20 @@ pub fn act_of(key: &ApiKey) -> Act {
 /// Begins a session with a valid key, and returns the value of its cookie: 256 random bits, of which the digest is stored.
 pub async fn sign_in(store: &Store, key: &ApiKey, act: &Act, now: DateTime<Utc>) -> Result<SecretString, StoreError> {
     let cookie = new_cookie();
-    store.begin_console_session(key, digest(&cookie), expires_at(now), act, now).await?;
+    store.begin_console_session(key, digest(&cookie), after(LIFETIME_SECONDS, now), act, now).await?;
     Ok(cookie)
 }
 
-/// The same for a person who has a role.
+/// The same for a person who has a role, for this many seconds.
 pub async fn sign_in_person(
     store: &Store,
     person: &ConsolePerson,
+    lifetime_seconds: i64,
     act: &Act,
     now: DateTime<Utc>,
 ) -> Result<SecretString, StoreError> {
     let cookie = new_cookie();
-    store.begin_person_session(person, digest(&cookie), expires_at(now), act, now).await?;
+    store.begin_person_session(person, digest(&cookie), after(lifetime_seconds, now), act, now).await?;
     Ok(cookie)
 }
 
@@ -85,6 +91,7 @@ pub async fn sign_in_person(
 pub async fn session_of(
     store: &Store,
     openid: Option<&OpenId>,
+    langsmith: Option<&LangSmith>,
     cookie: &SecretString,
     now: DateTime<Utc>,
 ) -> Result<Option<SignedIn>, StoreError> {
@@ -92,16 +99,24 @@ pub async fn session_of(
         let is_valid = session.key.is_valid(now) && may_sign_in(session.key.role);
         return Ok(is_valid.then(|| SignedIn::Key(Box::new(session))));
     }
-    let Some(openid) = openid else { return Ok(None) };
-    let person = store.person_session(digest(cookie), now).await?;
-    Ok(person.and_then(|person| openid.role_of(&person).map(|role| SignedIn::Person(Box::new(person), role))))
+    if openid.is_none() && langsmith.is_none() {
+        return Ok(None);
+    }
+    let Some(person) = store.person_session(digest(cookie), now).await? else { return Ok(None) };
+    if let Some(role) = openid.and_then(|openid| openid.role_of(&person)) {
+        return Ok(Some(SignedIn::Person(Box::new(person), role)));
+    }
+    let role = langsmith.and_then(|langsmith| langsmith.role_of(&person));
+    Ok(role.map(|role| SignedIn::LangSmithPerson(Box::new(person), role)))
 }
 
 /// Ends the session of a cookie.
 pub async fn sign_out(store: &Store, session: &SignedIn, act: &Act, now: DateTime<Utc>) -> Result<(), StoreError> {
     match session {
         SignedIn::Key(session) => store.end_console_session(session, act, now).await,
-        SignedIn::Person(person, _) => store.end_person_session(person, act, now).await,
+        SignedIn::Person(person, _) | SignedIn::LangSmithPerson(person, _) => {
+            store.end_person_session(person, act, now).await
+        }
     }
 }
 
@@ -109,8 +124,8 @@ fn new_cookie() -> SecretString {
     SecretString::from(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
 }
 
-fn expires_at(now: DateTime<Utc>) -> DateTime<Utc> {
-    now + TimeDelta::seconds(LIFETIME_SECONDS)
+fn after(seconds: i64, now: DateTime<Utc>) -> DateTime<Utc> {
+    now + TimeDelta::seconds(seconds)
 }
 
 /// What every form of a session has and another site cannot know. It follows from the cookie, and the cookie does not follow

@@ -12,10 +12,15 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, Semaphore};
 use url::Url;
+use uuid::Uuid;
 
 use crate::{
     config::Settings,
-    model::{api_key::Role, subject::Tenant},
+    model::{
+        api_key::Role,
+        console_person::{ConsolePerson, printable},
+        subject::Tenant,
+    },
     outbound::{
         address::AddressGuard,
         client::{Answer, CallError, Outbound},
@@ -58,6 +63,8 @@ pub struct Identity {
     pub tenant: Tenant,
     /// The user. Service keys have none.
     pub user: Option<String>,
+    /// The user's e-mail address, for people.
+    pub email: Option<String>,
 }
 
 /// Why LangSmith identifies nobody.
@@ -93,6 +100,8 @@ pub enum SettingError {
 pub struct LangSmith {
     /// The role of its callers.
     pub role: Role,
+    /// What its users may do at the console; `None`: they do not sign in there.
+    pub console_role: Option<Role>,
     outbound: Outbound,
     url: Url,
     /// The accepted workspaces; `None`: all of them.
@@ -109,12 +118,12 @@ struct Lookup {
 
 /// The response of `/auth/public`, as far as it is used.
 #[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the names on the wire")]
 struct AuthPublic {
     organization_id: Option<String>,
     tenant_id: Option<String>,
     ls_user_id: Option<String>,
     user_id: Option<String>,
+    user_email: Option<String>,
 }
 
 impl<'r> Credentials<'r> {
@@ -168,6 +177,11 @@ impl LangSmith {
         }
         Ok(Some(Self {
             role: if settings.langsmith_role == "agent" { Role::Agent } else { Role::Admin },
+            console_role: match settings.console_langsmith_role.as_str() {
+                "admin" => Some(Role::Admin),
+                "viewer" => Some(Role::Viewer),
+                _ => None,
+            },
             outbound: Outbound::new(AddressGuard::of_operator(), DEADLINE).map_err(SettingError::Trust)?,
             url,
             workspaces,
@@ -200,6 +214,34 @@ impl LangSmith {
             result.map(Arc::new)
         });
         result.await.clone()
+    }
+
+    /// The same for a sign-in, which counts for longer than a request: LangSmith is asked, whatever it said a moment ago.
+    pub async fn identify_now(&self, credentials: &Credentials<'_>, now: DateTime<Utc>) -> Result<Identity, Refusal> {
+        self.request(credentials, now).await
+    }
+
+    /// Who signs in to the console; `None` for a service key, which is nobody's.
+    #[must_use]
+    pub fn person_of(&self, identity: &Identity) -> Option<ConsolePerson> {
+        Some(ConsolePerson {
+            session_id: Uuid::now_v7(),
+            organization_id: identity.tenant.organization.clone(),
+            workspace_id: identity.tenant.workspace.clone(),
+            issuer: self.url.to_string(),
+            subject: identity.user.clone()?,
+            name: None,
+            email: identity.email.clone(),
+            groups: Vec::new(),
+        })
+    }
+
+    /// The role of a person who signed in, by today's settings; `None` if they may not be signed in any longer. A person of
+    /// the console's identity provider has groups, whatever its address is.
+    #[must_use]
+    pub fn role_of(&self, person: &ConsolePerson) -> Option<Role> {
+        let is_ours = person.issuer == self.url.as_str() && person.groups.is_empty();
+        self.console_role.filter(|_| is_ours && self.check_workspace(&person.tenant()).is_ok())
     }
 
     /// Checks that callers of this workspace are accepted.
@@ -254,7 +296,8 @@ fn read(answer: &Answer) -> Result<Identity, Refusal> {
     if ![&organization, &workspace].into_iter().chain(&user).all(|id| is_id(id)) {
         return Err(unreadable());
     }
-    Ok(Identity { tenant: Tenant { organization, workspace }, user })
+    let email = read.user_email.as_deref().and_then(printable);
+    Ok(Identity { tenant: Tenant { organization, workspace }, user, email })
 }
 
 fn unavailable(reason: &str, retry_after: Option<Duration>) -> Refusal {

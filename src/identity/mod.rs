@@ -53,6 +53,8 @@ pub enum CallerId {
     LangSmithService,
     /// A person who signed in to the console through the identity provider, which calls them this.
     Person(String),
+    /// A user of LangSmith who signed in to the console.
+    LangSmithPerson(String),
 }
 
 /// What an operation needs.
@@ -104,9 +106,18 @@ impl Caller {
     /// A person who signed in to the console through the identity provider.
     #[must_use]
     pub fn of_person(person: &ConsolePerson, role: Role) -> Self {
+        Self::of_console_user("openid", CallerId::Person(person.subject.clone()), person, role)
+    }
+
+    /// A user of LangSmith who signed in to the console.
+    #[must_use]
+    pub fn of_langsmith_person(person: &ConsolePerson, role: Role) -> Self {
+        Self::of_console_user("langsmith", CallerId::LangSmithPerson(person.subject.clone()), person, role)
+    }
+
+    fn of_console_user(named_by: &str, id: CallerId, person: &ConsolePerson, role: Role) -> Self {
         // Not only the subject: a reader must not take it for the id of an API key.
-        let act = Act::new(ActorKind::ConsoleUser, Some(format!("openid:{}", person.subject)));
-        let id = CallerId::Person(person.subject.clone());
+        let act = Act::new(ActorKind::ConsoleUser, Some(format!("{named_by}:{}", person.subject)));
         let (consent, forwarded) = (Consent::default(), HeaderMap::new());
         Self { tenant: person.tenant(), role, user: None, limits: None, consent, id, act, forwarded }
     }
@@ -118,7 +129,7 @@ impl Caller {
     pub fn counted_as(&self) -> Uuid {
         let (kind, user) = match &self.id {
             CallerId::ApiKey(id) => return *id,
-            CallerId::LangSmithUser(user) => ("langsmith", user.as_str()),
+            CallerId::LangSmithUser(user) | CallerId::LangSmithPerson(user) => ("langsmith", user.as_str()),
             CallerId::LangSmithService => ("langsmith", ""),
             CallerId::Person(subject) => ("openid", subject.as_str()),
         };

@@ -16,7 +16,11 @@ use super::langsmith::SettingError;
 pub use crate::oauth::openid::error::OpenIdError;
 use crate::{
     config::Settings,
-    model::{api_key::Role, console_person::ConsolePerson, subject::Tenant},
+    model::{
+        api_key::Role,
+        console_person::{ConsolePerson, printable},
+        subject::Tenant,
+    },
     oauth::openid::{
         id_token::Claims,
         provider::{Attempt, OpenIdProvider},
@@ -28,8 +32,6 @@ use crate::{
 pub const ATTEMPT_SECONDS: i64 = 10 * 60;
 /// How far the clocks of two replicas may be apart, in seconds.
 const SKEW_SECONDS: i64 = 60;
-/// Longer names are cut off: they are for people.
-const NAME_MAX: usize = 200;
 
 /// The identity provider of the console, and what its people may do.
 pub struct OpenId {
@@ -183,11 +185,6 @@ fn groups(claims: &Map<String, Value>, name: &str) -> Vec<String> {
 
 fn groups_of(list: &str) -> Vec<String> {
     list.split(',').map(|group| group.trim().to_owned()).filter(|group| !group.is_empty()).collect()
-}
-
-fn printable(text: &str) -> Option<String> {
-    let text: String = text.chars().filter(|c| !c.is_control()).take(NAME_MAX).collect();
-    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// An issuer (`OpenID` Connect Discovery, section 3). Plain http is for names and addresses that are not on the public internet.

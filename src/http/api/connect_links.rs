@@ -89,7 +89,10 @@ pub async fn create(
         consent: caller.consent,
         api_key: match caller.id {
             CallerId::ApiKey(id) => Some(id),
-            CallerId::LangSmithUser(_) | CallerId::LangSmithService | CallerId::Person(_) => None,
+            CallerId::LangSmithUser(_)
+            | CallerId::LangSmithService
+            | CallerId::Person(_)
+            | CallerId::LangSmithPerson(_) => None,
         },
     };
     let made = connect_links::create(&app.broker, caller.reach(), new, &caller.act).await?;

@@ -12,6 +12,7 @@ pub mod failure;
 pub(in crate::http) mod form;
 mod frame;
 pub mod keys;
+mod langsmith;
 pub mod openid;
 pub mod overview;
 pub(crate) mod page;

@@ -152,8 +152,8 @@ async fn signed_in(app: &App, openid: &OpenId, parts: &Parts, identified: &Ident
         return Ok(after_openid(app, ApiError::Denied(Box::new(denied)), detail));
     };
     let act = through(parts, app, Caller::of_person(person, role).act);
-    let cookie = sign_in_person(app.broker.store(), person, &act, app.broker.clock.now()).await;
-    let cookie = cookie.map_err(BrokerError::from)?;
+    let (store, now) = (app.broker.store(), app.broker.clock.now());
+    let cookie = sign_in_person(store, person, LIFETIME_SECONDS, &act, now).await.map_err(BrokerError::from)?;
     tracing::info!(
         event = "console.signed_in",
         by = "openid",

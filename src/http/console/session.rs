@@ -26,7 +26,7 @@ use crate::{
 
 /// Somebody who is signed in.
 pub struct Session {
-    /// What they may see and change: what their API key or one of their groups may.
+    /// What they may see and change: what their API key, one of their groups, or the setting for LangSmith's users may.
     pub(super) caller: Caller,
     /// What they, or their key, are called.
     pub(super) who: String,
@@ -57,7 +57,8 @@ impl FromRequestParts<Arc<App>> for Session {
             return Err(Failure::signed_out(&base));
         };
         let now = app.broker.clock.now();
-        let found = session_of(app.broker.store(), app.openid.as_ref(), &cookie, now).await;
+        let (openid, langsmith) = (app.openid.as_ref(), app.langsmith.as_ref());
+        let found = session_of(app.broker.store(), openid, langsmith, &cookie, now).await;
         let Some(signed_in) = found.map_err(BrokerError::from)? else { return Err(Failure::signed_out(&base)) };
         let caller = signed_in.caller();
         app.limits.count_caller(&caller)?;

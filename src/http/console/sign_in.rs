@@ -1,5 +1,6 @@
 //! `/console/sign-in` and `/console/sign-out`.
-//! Owns: the page with the ways to sign in, and the exchange of an API key for the cookie of a session.
+//! Owns: the page with the ways to sign in, the exchange of an API key for the cookie of a session, and who else is asked
+//! about a text that is no key of this server.
 //! Must not know: how keys or sessions are stored.
 
 use std::sync::Arc;
@@ -7,14 +8,15 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{
     extract::{Request, State},
-    http::{StatusCode, header},
+    http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     failure::{Failure, with_facts_of},
     form::{AnyForm, fields, require_same_origin, value_of},
+    langsmith,
     page::show,
     session::Session,
 };
@@ -29,17 +31,25 @@ use crate::{
             cookie::{CONSOLE, set_cookie_of},
             start::base,
         },
+        caller::LANGSMITH_PREFIX,
         denial::{Denied, Outside},
         error::ApiError,
     },
     identity::{
         Caller, Permission,
-        console::{self, LIFETIME_SECONDS, act_of, may_sign_in},
+        api_keys::is_generated,
+        console::{self, LANGSMITH_LIFETIME_SECONDS, LIFETIME_SECONDS, act_of, may_sign_in},
+        langsmith::LangSmith,
     },
-    model::actor::{Act, ActorKind},
+    model::{
+        actor::{Act, ActorKind},
+        api_key::Role,
+    },
 };
 
 const UNKNOWN: &str = "This is not a valid API key of this server. It may be misspelled, expired or revoked.";
+const OF_LANGSMITH: &str = "This is an API key of LangSmith, which this console does not take. Enter an API key of this server, \
+                            or ask those who run it to set CONSOLE_LANGSMITH_ROLE.";
 const AGENT: &str = "This is an agent's key. The console needs a key with the role admin or viewer.";
 
 #[derive(Template)]
@@ -51,6 +61,8 @@ struct SignInPage<'a> {
     /// What went wrong at the identity provider.
     openid_problem: Option<&'a str>,
     has_openid: bool,
+    /// Whether LangSmith's users sign in here.
+    has_langsmith: bool,
 }
 
 /// Shows the form.
@@ -69,29 +81,66 @@ pub async fn post(State(app): State<Arc<App>>, request: Request) -> Result<Respo
     // There is no session yet whose token the form could have: another site must not sign a browser in.
     require_same_origin(&parts, &app)?;
     let base = base(&app);
-    let again = |error: ApiError, problem: &str| {
-        let refused = error.into_response();
-        with_facts_of(sign_in_page(&app, refused.status(), Some(problem), None), refused)
-    };
     let body = whole(Request::from_parts(parts.clone(), body), &()).await?;
     let fields = fields(&body);
     let now = app.broker.clock.now();
-    let key = app.api_keys.look_up(value_of(&fields, "key"), now).await.map_err(BrokerError::from)?;
+    let typed = SecretString::from(value_of(&fields, "key"));
+    let key = app.api_keys.look_up(typed.expose_secret(), now).await.map_err(BrokerError::from)?;
     let Some(key) = key else {
-        let act = through(&parts, &app, Act::new(ActorKind::Unknown, None));
-        app.broker.refused_keys.note(act.address, &act);
-        app.limits.count_failed_key(&parts.extensions, &parts.headers)?;
-        return Ok(again(ApiError::Unauthorized, UNKNOWN));
+        return match langsmith_for(&app, typed.expose_secret()) {
+            Some(langsmith) => with_langsmith(&app, &parts, langsmith, &typed, value_of(&fields, "workspace")).await,
+            None => {
+                let is_langsmiths = typed.expose_secret().starts_with(LANGSMITH_PREFIX);
+                count_failure(&app, &parts)?;
+                Ok(again(&app, ApiError::Unauthorized, if is_langsmiths { OF_LANGSMITH } else { UNKNOWN }))
+            }
+        };
     };
     let act = through(&parts, &app, act_of(&key));
     if !may_sign_in(key.role) {
         let caller = Caller { act, ..Caller::of_key(&key, None) };
         let denied = Denied::new(&caller, Outside::Role(Permission::Oversee));
-        return Ok(again(ApiError::Denied(Box::new(denied)), AGENT));
+        return Ok(again(&app, ApiError::Denied(Box::new(denied)), AGENT));
     }
     let cookie = console::sign_in(app.broker.store(), &key, &act, now).await.map_err(BrokerError::from)?;
     tracing::info!(event = "console.signed_in", by = "api_key", key_id = %key.id, "somebody signed in to the console");
     Ok(with_cookie(redirect(format!("{base}/console")), &app, &cookie, LIFETIME_SECONDS))
+}
+
+/// The LangSmith to ask about a text that is no valid key of this server, and the role of its users. What can only be one of
+/// our keys is never sent there.
+fn langsmith_for<'a>(app: &'a App, typed: &str) -> Option<(&'a LangSmith, Role)> {
+    let langsmith = app.langsmith.as_ref().filter(|_| !typed.is_empty() && !is_generated(typed))?;
+    Some((langsmith, langsmith.console_role?))
+}
+
+/// Begins the session of a person whom LangSmith names.
+async fn with_langsmith(
+    app: &App,
+    parts: &Parts,
+    langsmith: (&LangSmith, Role),
+    typed: &SecretString,
+    workspace: &str,
+) -> Result<Response, Failure> {
+    match langsmith::sign_in(app, parts, langsmith, typed, workspace).await? {
+        Ok(cookie) => {
+            let response = redirect(format!("{}/console", base(app)));
+            Ok(with_cookie(response, app, &cookie, LANGSMITH_LIFETIME_SECONDS))
+        }
+        Err(refused) => {
+            if refused.is_failed_key {
+                count_failure(app, parts)?;
+            }
+            Ok(again(app, refused.error, refused.problem))
+        }
+    }
+}
+
+/// A failed sign-in counts like a request with a wrong key.
+fn count_failure(app: &App, parts: &Parts) -> Result<(), ApiError> {
+    let act = through(parts, app, Act::new(ActorKind::Unknown, None));
+    app.broker.refused_keys.note(act.address, &act);
+    app.limits.count_failed_key(&parts.extensions, &parts.headers)
 }
 
 /// Ends a session.
@@ -109,8 +158,16 @@ pub(super) fn after_openid(app: &App, error: ApiError, problem: &str) -> Respons
     with_facts_of(sign_in_page(app, refused.status(), None, Some(problem)), refused)
 }
 
+/// The same after a key that signs nobody in.
+fn again(app: &App, error: ApiError, problem: &str) -> Response {
+    let refused = error.into_response();
+    with_facts_of(sign_in_page(app, refused.status(), Some(problem), None), refused)
+}
+
 fn sign_in_page(app: &App, status: StatusCode, problem: Option<&str>, openid_problem: Option<&str>) -> Response {
-    show(status, &SignInPage { base: &base(app), problem, openid_problem, has_openid: app.openid.is_some() })
+    let has_langsmith = app.langsmith.as_ref().is_some_and(|langsmith| langsmith.console_role.is_some());
+    let has_openid = app.openid.is_some();
+    show(status, &SignInPage { base: &base(app), problem, openid_problem, has_openid, has_langsmith })
 }
 
 /// The response with the cookie of a session.

@@ -2,6 +2,7 @@
 
 mod forms;
 mod isolation;
+mod langsmith;
 mod mcp_servers;
 mod openid;
 mod pages;

@@ -25,6 +25,8 @@ pub const BOBS_KEY: &str = "lsv2_pt_b0b00000b0b00000b0b00000b0b00000_b0b0000000"
 pub const SERVICE_KEY: &str = "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";
 /// Carol's, in the other workspace.
 pub const FOREIGN_KEY: &str = "lsv2_pt_ca401000ca401000ca401000ca401000_ca40100000";
+/// Alice's, in the workspace that the request names.
+pub const ALICES_TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhdXRoLWFsaWNlIn0.c2lnbmVkLWJ5LWxhbmdzbWl0aA";
 /// What alice's browser has.
 pub const COOKIE: &str = "theme=dark; session=alice";
 
@@ -97,6 +99,10 @@ fn answer(request: &Request) -> Reply {
             Some(with(alice(), carol))
         }
         Some(SERVICE_KEY) => Some(service()),
+        Some(ALICES_TOKEN) => {
+            let workspace = Some(request.header("x-tenant-id")).filter(|id| !id.is_empty());
+            Some(with(alice(), json!({"tenant_id": workspace})))
+        }
         Some(_) => None,
         None if request.header("cookie") == COOKIE => Some(alice()),
         None => claims(request.header("x-service-key"))
