@@ -159,10 +159,10 @@ def paths(values):
 def test_an_own_host_serves_the_api_and_the_pages_and_no_metrics():
     assert not paths(REQUIRED), "without an ingress there is none"
     assert paths(EVERYTHING) == {
-        ("agent-auth", "auth.example.com"): ["/v2/auth"],
+        ("agent-auth", "auth.example.com"): ["/v2"],
         ("agent-auth-pages", "auth.example.com"): [
-            "/host-oauth-callback", "/v2/auth/callback", "/v2/auth/setup", "/connect", "/host-api-key",
-            "/oauth/client-metadata.json",
+            "/host-oauth-callback", "/v2/auth/callback", "/v2/auth/setup", "/connect", "/connections", "/brand",
+            "/host-api-key", "/oauth/client-metadata.json",
         ],
     }
     [tls] = of_kind(render(EVERYTHING), "Ingress")[0]["spec"]["tls"]
@@ -173,8 +173,8 @@ def test_on_langsmiths_host_only_its_own_paths_are_taken():
     assert paths(LANGSMITH) == {
         ("agent-auth", "langsmith.example.com"): ["/api-host/v2/auth"],
         ("agent-auth-pages", "langsmith.example.com"): [
-            "/host-oauth-callback", "/api-host/v2/auth/callback", "/api-host/v2/auth/setup", "/connect", "/host-api-key",
-            "/oauth/client-metadata.json",
+            "/host-oauth-callback", "/api-host/v2/auth/callback", "/api-host/v2/auth/setup", "/connect", "/connections",
+            "/brand", "/host-api-key", "/oauth/client-metadata.json",
         ],
     }
     assert all("tls" not in ingress["spec"] for ingress in of_kind(render(LANGSMITH), "Ingress"))
