@@ -77,7 +77,7 @@ pub const OPERATIONS: [(&str, &str, Needs); 38] = [
 ];
 
 /// What is outside the API. None of it takes a key; the console and the pages of people take their own cookies.
-pub const OTHERS: [&str; 49] = [
+pub const OTHERS: [&str; 52] = [
     "/host-oauth-callback/{provider_id}",
     "/host-oauth-callback/{provider_id}/at/{callback_tag}",
     "/host-oauth-callback/{provider_id}/{auth_id}",
@@ -109,6 +109,9 @@ pub const OTHERS: [&str; 49] = [
     "/console/connections/{token_id}",
     "/console/connections/{token_id}/revoke",
     "/console/requests",
+    "/console/events",
+    "/console/events/stream",
+    "/console/events.js",
     "/console/providers",
     "/console/providers/{provider_id}",
     "/console/providers/{provider_id}/edit",
