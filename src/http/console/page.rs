@@ -13,7 +13,7 @@ use axum::{
 use crate::http::browser::pages::render::{Policy, headers_of, source_of};
 
 /// The stylesheet that the layout inlines. The policy admits exactly these bytes.
-pub(crate) const STYLE: &str = include_str!("style.css");
+pub(crate) const STYLE: &str = concat!(include_str!("../shared.css"), include_str!("style.css"));
 static STYLE_SOURCE: LazyLock<String> = LazyLock::new(|| source_of(STYLE));
 
 /// A page, with its headers.
