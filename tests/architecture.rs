@@ -47,7 +47,7 @@ const ROOMS: &[(&str, &str)] = &[
     ),
     (
         "http",
-        "denial error address brand cors checks limits request_id repoll < socket unread app < act body < caller < browser api < console < people",
+        "denial error address brand cors checks limits request_id repoll < socket unread app < act body < caller < follow < browser api < console < people",
     ),
 ];
 

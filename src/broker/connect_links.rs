@@ -254,6 +254,15 @@ pub async fn agents_of(broker: &Broker, tenant: &Tenant, token: &OwnedToken) -> 
     Ok(uses)
 }
 
+/// When a connection was last used. What is stored of its token lags behind by some minutes: this server may have noted a later
+/// use, and the audit log one of these agents.
+#[must_use]
+pub fn last_use(broker: &Broker, token: &OwnedToken, agents: &[AgentUse]) -> Option<DateTime<Utc>> {
+    let (stored, noted) = (token.state.last_used_at, broker.usage.noted(token.state.id));
+    let by_agents = agents.iter().filter_map(|used| used.last_used);
+    by_agents.chain(stored).chain(noted).max()
+}
+
 struct Wanted {
     subject: Subject,
     ls_user_id: Option<String>,

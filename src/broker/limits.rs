@@ -41,6 +41,8 @@ pub enum LimitKey {
         /// How many one caller may have.
         max: usize,
     },
+    /// Pages of a session of the console that follow what happens.
+    LivePage(Uuid),
 }
 
 impl LimitKey {
@@ -48,7 +50,8 @@ impl LimitKey {
     #[must_use]
     pub fn limit(&self) -> usize {
         match self {
-            Self::Discovery(_) => 4,
+            // Over HTTP/1.1 browsers open six connections to a server: some are left for other pages.
+            Self::Discovery(_) | Self::LivePage(_) => 4,
             Self::Refresh(_) | Self::BackgroundRefresh(_) | Self::ClientToken(..) | Self::Webhook(_) => 1,
             Self::DevicePoll | Self::Webhooks => 64,
             Self::Wait { max, .. } => *max,

@@ -34,6 +34,12 @@ impl Usage {
         }
     }
 
+    /// When a token was handed out, if that is noted and not stored yet.
+    #[must_use]
+    pub fn noted(&self, token: Uuid) -> Option<DateTime<Utc>> {
+        self.0.lock().get(&token).map(|used| used.at)
+    }
+
     /// Returns what was noted, sorted by token, and forgets it.
     pub(super) fn take(&self) -> Vec<Use> {
         let mut uses: Vec<Use> = std::mem::take(&mut *self.0.lock()).into_values().collect();

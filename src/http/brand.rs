@@ -72,7 +72,7 @@ impl Brand {
             // The settings were checked.
             embedders: origins(&settings.frame_ancestors).unwrap_or_default(),
             consent_style: style(include_str!("browser/pages/style.css")),
-            people_style: style(include_str!("people/style.css")),
+            people_style: style(concat!(include_str!("shared.css"), include_str!("people/style.css"))),
         })
     }
 }

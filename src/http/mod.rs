@@ -16,6 +16,7 @@ pub mod cors;
 mod denial;
 mod description;
 mod error;
+mod follow;
 mod health;
 pub mod limits;
 mod observe;
@@ -150,8 +151,8 @@ fn people_pages(app: Arc<App>) -> Router<Arc<App>> {
 /// The operators' console, unless it is off.
 fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
     use console::{
-        add_mcp, add_provider, audit, connections, edit_provider, failure, keys, openid, overview, providers, requests,
-        revoke_many, settings, sign_in, tried, try_provider, verify_audit,
+        add_mcp, add_provider, audit, connections, edit_provider, events, failure, keys, openid, overview, providers,
+        requests, revoke_many, settings, sign_in, tried, try_provider, verify_audit,
     };
 
     if app.broker.settings.console == "off" {
@@ -170,6 +171,9 @@ fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
         .route("/console/connections/{token_id}", get(connections::get).post(connections::post))
         .route("/console/connections/{token_id}/revoke", get(connections::ask).post(connections::revoke))
         .route("/console/requests", get(requests::get))
+        .route("/console/events", get(events::list))
+        .route("/console/events/stream", get(events::stream))
+        .route("/console/events.js", get(events::script))
         .route("/console/providers", get(providers::list))
         .route("/console/providers/{provider_id}", get(providers::get).post(providers::check_now))
         .route("/console/providers/{provider_id}/edit", get(edit_provider::get).post(edit_provider::post))
@@ -188,7 +192,7 @@ fn console_pages(app: Arc<App>) -> Router<Arc<App>> {
 }
 
 /// The routes outside the API.
-const PAGES: [(Method, &str); 71] = [
+const PAGES: [(Method, &str); 74] = [
     (Method::Get, "/host-oauth-callback/{provider_id}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/at/{callback_tag}"),
     (Method::Get, "/host-oauth-callback/{provider_id}/{auth_id}"),
@@ -229,6 +233,9 @@ const PAGES: [(Method, &str); 71] = [
     (Method::Get, "/console/connections/{token_id}/revoke"),
     (Method::Post, "/console/connections/{token_id}/revoke"),
     (Method::Get, "/console/requests"),
+    (Method::Get, "/console/events"),
+    (Method::Get, "/console/events/stream"),
+    (Method::Get, "/console/events.js"),
     (Method::Get, "/console/providers"),
     (Method::Get, "/console/providers/{provider_id}"),
     (Method::Post, "/console/providers/{provider_id}"),

@@ -6,6 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::{Caller, langsmith::LangSmith, openid::OpenId};
 use crate::{
@@ -40,6 +41,15 @@ impl SignedIn {
             Self::Key(session) => Caller { act: act_of(&session.key), ..Caller::of_key(&session.key, None) },
             Self::Person(person, role) => Caller::of_person(person, *role),
             Self::LangSmithPerson(person, role) => Caller::of_langsmith_person(person, *role),
+        }
+    }
+
+    /// The id of the session.
+    #[must_use]
+    pub fn session_id(&self) -> Uuid {
+        match self {
+            Self::Key(session) => session.session_id,
+            Self::Person(person, _) => person.session_id,
         }
     }
 

@@ -3,11 +3,13 @@
 //! Must not know: how reports are stored, signed or sent.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
     audit::{Event, EventName},
+    key_limits::KeyLimits,
     subject::Tenant,
 };
 
@@ -145,6 +147,49 @@ pub struct ReportedEvent {
     pub payload: String,
     /// When it happened.
     pub at: DateTime<Utc>,
+}
+
+/// What a report is about. A text that it does not have is absent, or empty.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct About {
+    /// The provider, by its name on the wire.
+    pub provider_id: String,
+    /// Whose token it is; empty for what happened to a provider.
+    pub user_id: String,
+    /// The agent that the token is for.
+    pub agent_id: String,
+    /// The token.
+    pub token_id: Option<Uuid>,
+    /// Why something failed.
+    pub error: Option<String>,
+    /// Why a token was deleted.
+    pub reason: Option<String>,
+    /// What the application, or its operator, can do about it.
+    pub what_to_do: Option<String>,
+}
+
+impl ReportedEvent {
+    /// What it is about.
+    #[must_use]
+    pub fn about(&self) -> About {
+        #[derive(Deserialize)]
+        struct Body {
+            data: About,
+        }
+        // A later version may write what this one cannot read: then it is about nothing that this one knows.
+        serde_json::from_str::<Body>(&self.payload).map(|body| body.data).unwrap_or_default()
+    }
+}
+
+impl About {
+    /// True when a key with these limits reaches it. What happens to a provider is of all who use it.
+    #[must_use]
+    pub fn is_inside(&self, limits: &KeyLimits) -> bool {
+        let is_of_provider = self.token_id.is_none() && self.user_id.is_empty() && !self.provider_id.is_empty();
+        let is_of_subject = limits.include_user(&self.user_id) && limits.include_agent(&self.agent_id);
+        limits.include_provider(&self.provider_id) && (is_of_provider || is_of_subject)
+    }
 }
 
 /// The body of the request that tests a webhook.

@@ -28,6 +28,26 @@ impl Store {
             .await
     }
 
+    /// The events of a workspace before the one with that number, newest first.
+    pub async fn reported_events_before(
+        &self,
+        tenant: &Tenant,
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<ReportedEvent>, StoreError> {
+        self.db
+            .query(
+                "SELECT sequence, event, payload, at FROM reported_events
+                 WHERE organization_id = $1 AND workspace_id = $2 AND sequence < $3 ORDER BY sequence DESC LIMIT $4",
+            )
+            .within(tenant)
+            .bind(before)
+            .bind(limit)
+            .read()
+            .all()
+            .await
+    }
+
     /// The number of the last event of a workspace; 0 if there are no events.
     pub async fn last_reported_event(&self, tenant: &Tenant) -> Result<i64, StoreError> {
         let (last,): (i64,) = self

@@ -204,6 +204,50 @@ def test_a_key_is_created_and_shown_once(demo, browser):
     has_quiet_console(browser)
 
 
+def test_events_appear_while_the_page_is_open(demo, browser, another_browser):
+    sign_in(browser, demo)
+    follow(browser, "Events", "Events")
+    says(browser, "New events appear at the top.")
+    requests = [connect(demo, browser, another_browser) for _ in range(2)]
+    says(browser, "2 new events")
+    status = browser.find_element(By.CSS_SELECTOR, "[role=status]")
+    assert status.text == "2 new events" and status.get_attribute("aria-live") == "polite"
+    rows = [row.text for row in browser.find_elements(By.CSS_SELECTOR, "tbody tr")][:2]
+    assert [request.body["user_id"] in row for request, row in zip(reversed(requests), rows)] == [True, True], rows
+    has_quiet_console(browser)
+    follow(browser, requests[1].body["user_id"], requests[1].body["user_id"])
+    browser.back()
+    says(browser, "New events appear at the top.")
+    assert requests[1].body["user_id"] in main(browser)
+    has_quiet_console(browser)
+    assert all(address.startswith(demo.base) for address in loaded(browser))
+    # The session ends elsewhere.
+    live = browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    browser.get(f"{demo.base}/console")
+    button(browser, "Sign out").click()
+    shows(browser, "Sign in to the console")
+    browser.switch_to.window(live)
+    after = connect(demo, browser, another_browser)
+    says(browser, "You are signed out.")
+    assert after.body["user_id"] not in main(browser)
+
+
+def test_a_page_of_events_without_a_stream_says_so(demo, browser):
+    sign_in(browser, demo)
+    tabs = []
+    for _ in range(5):
+        browser.switch_to.new_window("tab")
+        browser.get(f"{demo.base}/console/events")
+        tabs.append(browser.current_window_handle)
+        says(browser, "New events appear at the top." if len(tabs) < 5 else "Too many pages like this one are open.")
+    # What the streams leave is enough for every other page.
+    follow(browser, "Overview", "Overview")
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    browser.get(f"{demo.base}/console/events")
+    assert "Load this page again to see what has happened since." in main(browser)
+
+
 def test_the_keyboard_reaches_everything(demo, browser):
     sign_in(browser, demo)
     browser.get(f"{demo.base}/console")
@@ -238,6 +282,11 @@ def pages(demo, browser, another_browser):
             yield path
         browser.get(f"{demo.base}/console/add-provider?template=microsoft")
         yield "add-microsoft"
+        browser.get(f"{demo.base}/console/events")
+        says(browser, "New events appear at the top.")
+        connect(demo, browser, another_browser)
+        says(browser, "1 new event")
+        yield "events"
         browser.get(f"{demo.base}/console/connections")
         browser.find_element(By.CSS_SELECTOR, "tbody a").click()
         shows(browser, "person-")

@@ -9,6 +9,7 @@ import pytest
 from conftest import chromium, free_port, running_demo
 from fake_provider import FakeProvider
 from selenium.common.exceptions import JavascriptException, NoAlertPresentException, UnexpectedAlertPresentException
+from selenium.webdriver.common.by import By
 from test_console import sign_in
 from selenium.webdriver.support.wait import WebDriverWait
 from test_pages import button, heading, shows
@@ -32,7 +33,7 @@ MARKUP = [
 ]
 # What a page must not have if all of this is text.
 FOREIGN = """
-const bad = [...document.querySelectorAll('script, img, iframe, base, link, object, embed, meta[http-equiv], animate, textarea')];
+const bad = [...document.querySelectorAll('script:not([src$="/console/events.js"]), img, iframe, base, link, object, embed, meta[http-equiv], animate, textarea')];
 for (const element of document.querySelectorAll('*')) {
     for (const { name, value } of element.attributes) {
         if (name.startsWith('on') || name === 'style' || name === 'srcdoc' || name === 'formaction') bad.push(element);
@@ -167,6 +168,8 @@ def test_texts_of_others_are_text_on_every_page(demo, provider, browser):
             f"/providers/{named}",
             f"/add-provider?search={named}",
             f"/add-provider?template={named}",
+            f"/events?event={named}&user={named}&provider={named}",
+            f"/events?user={named}",
             f"/audit?event={named}",
             f"/audit?user_id={named}&provider_id={provider_id}",
             f"/tried?auth_id={named}&reference={named}",
@@ -199,7 +202,7 @@ def test_texts_of_others_are_text_on_every_page(demo, provider, browser):
     submit(browser, f"{console}/providers/hostile-0", {}, "/providers/hostile-0")
     shows(browser, "<script>")
     is_harmless(browser, demo, provider, "a check")
-    for path in ("", "/connections", "/requests", "/providers", "/add-provider", "/add-mcp", "/keys", "/audit", "/settings"):
+    for path in ("", "/connections", "/requests", "/events", "/providers", "/add-provider", "/add-mcp", "/keys", "/audit", "/settings"):
         visit(path)
     submit(browser, f"{console}/audit", {}, "/audit/verify")
     is_harmless(browser, demo, provider, "the verification of the audit log")
@@ -208,6 +211,24 @@ def test_texts_of_others_are_text_on_every_page(demo, provider, browser):
         people_page(demo, provider, browser, text, things[number][1])
     # For each text some thirty pages.
     assert is_harmless.pages > 30 * len(MARKUP), is_harmless.pages
+
+
+def test_events_that_come_while_their_page_is_open_are_text(demo, provider, browser):
+    is_harmless.pages = 0
+    sign_in(browser, demo)
+    browser.get(f"{demo.base}/console/events")
+    live = browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    for number, text in enumerate(MARKUP):
+        attacked(demo, provider, browser, f"live-{number}", text)
+    browser.switch_to.window(live)
+
+    def connected(browser):
+        rows = browser.find_elements(By.CSS_SELECTOR, "tr.new")
+        return len([row for row in rows if row.text.startswith("Connected")]) >= len(MARKUP)
+
+    WebDriverWait(browser, 20).until(connected, "a row for each")
+    is_harmless(browser, demo, provider, "events that came while the page was open")
 
 
 def people_page(demo, provider, browser, user, token):

@@ -2,6 +2,7 @@
 //! Owns: what a webhook may be, and how one message is sent.
 //! Must not know: when deliveries are attempted.
 
+pub mod lately;
 pub mod signature;
 
 use chrono::{DateTime, Utc};

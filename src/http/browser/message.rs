@@ -2,13 +2,10 @@
 //! Owns: what it says, and to whom it goes; the script that sends it.
 //! Must not know: pages.
 
-use axum::{
-    http::header,
-    response::{IntoResponse, Response},
-};
+use axum::response::Response;
 use serde_json::json;
 
-use super::view::View;
+use super::{pages::render::javascript, view::View};
 
 /// The script. It acts only on the data of the page that it is on.
 const SCRIPT: &str = include_str!("message.js");
@@ -47,10 +44,5 @@ pub(in crate::http) fn path(view: &View) -> String {
 
 /// Serves the script.
 pub async fn script() -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "public, max-age=300"),
-    ];
-    (headers, SCRIPT).into_response()
+    javascript(SCRIPT)
 }

@@ -52,6 +52,7 @@ impl Frame {
             ("", "Overview"),
             ("/connections", "Connections"),
             ("/requests", "Requests"),
+            ("/events", "Events"),
             ("/providers", "Providers"),
         ];
         if caller.limits.is_none() {

@@ -8,6 +8,7 @@ pub mod audit;
 mod chart;
 pub mod connections;
 pub mod edit_provider;
+pub mod events;
 pub mod failure;
 pub(in crate::http) mod form;
 mod frame;

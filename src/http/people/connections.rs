@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     broker::{
-        connect_links::{LISTED_MAX, connect, connectable},
+        connect_links::{LISTED_MAX, connect, connectable, last_use},
         providers,
         tokens::{explain::Explanation, workspace},
     },
@@ -88,9 +88,13 @@ pub async fn list(
         let label = if is_connected { t.connect_another } else { t.connect };
         Choice { label: label(&shown(&provider.name)), id: provider.provider_id }
     });
+    let rows = found.tokens.iter().map(|(token, why)| {
+        let last_used = last_use(&app.broker, token, &[]);
+        Row::of(session.view.t, token, why, &names, last_used, now)
+    });
     let page = ListPage {
         frame: Frame { notice: notice(t, &parameter(asked.as_deref(), "done")), ..Frame::new(&session, t.title) },
-        rows: found.tokens.iter().map(|(token, why)| Row::of(session.view.t, token, why, &names, now)).collect(),
+        rows: rows.collect(),
         is_cut: found.next.is_some(),
         choices: choices.collect(),
         message: message_of(&app, &session, asked.as_deref()).await?,
@@ -124,6 +128,7 @@ impl Row {
         token: &OwnedToken,
         explanation: &Explanation,
         names: &BTreeMap<String, String>,
+        last_used: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
     ) -> Self {
         let (of, condition) = (&token.state, explanation.condition);
@@ -140,7 +145,7 @@ impl Row {
             what_to_do: what_to_do(&t.people, condition),
             has_ended: condition == Condition::ConsentNeeded,
             connected: moment(t, of.created_at, now),
-            last_used: of.last_used_at.map(|at| moment(t, at, now)),
+            last_used: last_used.map(|at| moment(t, at, now)),
         }
     }
 }

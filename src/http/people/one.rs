@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     broker::{
-        connect_links::{self, agents_of},
+        connect_links::{self, AgentUse, agents_of, last_use},
         providers,
         tokens::workspace,
     },
@@ -65,14 +65,14 @@ struct RevokePage {
 
 /// Shows a connection.
 pub async fn get(State(app): State<Arc<App>>, session: Session, Path(id): Path<String>) -> Result<Response, Failure> {
-    let (token, row) = held(&app, &session, &id).await?;
+    let (token, row, agents) = held(&app, &session, &id).await?;
     let (tenant, now) = (session.link.tenant(), app.broker.clock.now());
     let provider = providers::list::describe(&app.broker, &tenant, &token.state.provider_id).await?;
     let scopes = token.state.scopes.iter().map(|scope| Scope {
         name: shown(scope),
         meaning: app.broker.catalog.scope_meaning(&provider.client, scope).map(ToOwned::to_owned),
     });
-    let agents = agents_of(&app.broker, &tenant, &token).await?.into_iter().map(|used| Agent {
+    let agents = agents.into_iter().map(|used| Agent {
         name: shown_if_any(&used.agent_id),
         last_used: used.last_used.map(|at| moment(session.view.t, at, now)),
     });
@@ -99,7 +99,7 @@ pub async fn reconnect(
 
 /// Asks whether to end a connection.
 pub async fn ask(State(app): State<Arc<App>>, session: Session, Path(id): Path<String>) -> Result<Response, Failure> {
-    let (_, row) = held(&app, &session, &id).await?;
+    let (_, row, _) = held(&app, &session, &id).await?;
     let frame = Frame::new(&session, (session.view.t.people.revoke_title)(&row.provider));
     Ok(session.view.people(StatusCode::OK, &RevokePage { frame, row }))
 }
@@ -120,14 +120,16 @@ pub async fn revoke(
     Ok(redirect(format!("{}/connections?done={done}", session.view.base)))
 }
 
-async fn held(app: &App, session: &Session, id: &str) -> Result<(OwnedToken, Row), Failure> {
+async fn held(app: &App, session: &Session, id: &str) -> Result<(OwnedToken, Row, Vec<AgentUse>), Failure> {
     let tenant = session.link.tenant();
     let reach = session.link.reach(&tenant);
     let found = workspace::get(&app.broker, reach, token_id(id)?).await?;
     let (token, explanation) = found.ok_or_else(no_connection)?;
     let names = names(&providers::list::list(&app.broker, reach).await?);
-    let row = Row::of(session.view.t, &token, &explanation, &names, app.broker.clock.now());
-    Ok((token, row))
+    let agents = agents_of(&app.broker, &tenant, &token).await?;
+    let last_used = last_use(&app.broker, &token, &agents);
+    let row = Row::of(session.view.t, &token, &explanation, &names, last_used, app.broker.clock.now());
+    Ok((token, row, agents))
 }
 
 fn token_id(id: &str) -> Result<Uuid, ApiError> {

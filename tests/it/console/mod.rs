@@ -1,5 +1,6 @@
 //! The operators' console: signing in, the pages, the forms, and who sees what.
 
+mod events;
 mod forms;
 mod isolation;
 mod langsmith;
@@ -22,8 +23,18 @@ use crate::support::caller::{Caller, asking, with};
 use crate::support::database::PUBLIC_URL;
 
 /// Every page that somebody who is signed in can open without naming anything.
-const PAGES: [&str; 9] =
-    ["", "/connections", "/requests", "/providers", "/add-provider", "/add-mcp", "/keys", "/audit", "/settings"];
+const PAGES: [&str; 10] = [
+    "",
+    "/connections",
+    "/requests",
+    "/events",
+    "/providers",
+    "/add-provider",
+    "/add-mcp",
+    "/keys",
+    "/audit",
+    "/settings",
+];
 
 /// A browser at the console.
 struct Operator(Browser);

@@ -66,7 +66,12 @@ async fn a_key_is_exchanged_for_a_cookie_that_no_script_and_no_other_host_gets(a
 
 async fn nobody_sees_a_page_without_a_session(app: TestApp) {
     let id = Uuid::now_v7();
-    let more = [format!("/connections/{id}"), format!("/connections/{id}/revoke"), "/audit/export".to_owned()];
+    let more = [
+        format!("/connections/{id}"),
+        format!("/connections/{id}/revoke"),
+        "/audit/export".to_owned(),
+        "/events/stream".to_owned(),
+    ];
     let made_up = Browser::new(&app);
     made_up.plant("__Host-agent-auth-console", "dGhpcy1pcy1ub3QtYS1zZXNzaW9uLW9mLW91cnMtMTIzNDU2Nzg");
     let plain = Browser::new(&app);

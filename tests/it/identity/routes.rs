@@ -77,7 +77,7 @@ pub const OPERATIONS: [(&str, &str, Needs); 38] = [
 ];
 
 /// What is outside the API. None of it takes a key; the console and the pages of people take their own cookies.
-pub const OTHERS: [&str; 49] = [
+pub const OTHERS: [&str; 52] = [
     "/host-oauth-callback/{provider_id}",
     "/host-oauth-callback/{provider_id}/at/{callback_tag}",
     "/host-oauth-callback/{provider_id}/{auth_id}",
@@ -109,6 +109,9 @@ pub const OTHERS: [&str; 49] = [
     "/console/connections/{token_id}",
     "/console/connections/{token_id}/revoke",
     "/console/requests",
+    "/console/events",
+    "/console/events/stream",
+    "/console/events.js",
     "/console/providers",
     "/console/providers/{provider_id}",
     "/console/providers/{provider_id}/edit",
@@ -159,6 +162,23 @@ fn the_tables_have_every_route_of_the_router() {
         [1, 4, 2],
         "the API below its prefix; the API, the documents, the pages of people and the console; what is not found"
     );
+}
+
+/// A page that is added has to be reachable where the server runs behind the delivered ingress. What only operators and
+/// monitors open is not exposed.
+#[test]
+fn every_page_for_people_is_reached_through_the_ingress() {
+    for manifest in ["agent-auth.yaml", "langsmith.yaml"] {
+        let file = format!("{}/deploy/kubernetes/{manifest}", env!("CARGO_MANIFEST_DIR"));
+        let ingress = std::fs::read_to_string(file).unwrap();
+        let exposed: Vec<&str> = ingress.lines().filter_map(|line| line.trim().strip_prefix("- path: ")).collect();
+        for page in OTHERS {
+            let is_inside = |path: &&str| page == *path || page.starts_with(&format!("{path}/"));
+            let for_operators =
+                ["/", "/livez", "/readyz", "/ok", "/metrics"].contains(&page) || page.starts_with("/console");
+            assert_eq!(exposed.iter().any(is_inside), !for_operators, "{page} in {manifest}");
+        }
+    }
 }
 
 /// Calls an operation with names that exist nowhere, except for the provider `acme`.

@@ -20,6 +20,7 @@ both_databases! {
     a_person_reconnects_what_has_ended_and_it_is_the_same_connection,
     a_person_ends_a_connection_here_and_at_the_provider,
     a_connection_says_which_agents_use_it_and_when,
+    a_connection_that_was_used_a_moment_ago_is_nowhere_said_to_be_unused,
     names_of_others_are_shown_as_text,
     every_page_forbids_scripts_frames_and_other_hosts,
 }
@@ -150,6 +151,34 @@ async fn a_connection_says_which_agents_use_it_and_when(app: TestApp) {
         page.contains("<code dir=\"auto\">read</code>")
             || page.contains("<code class=\"quiet\" dir=\"auto\">read</code>")
     );
+}
+
+async fn a_connection_that_was_used_a_moment_ago_is_nowhere_said_to_be_unused(app: TestApp) {
+    let (_provider, maker) = connected(&app).await;
+    let id = token_of(&app, "alice").await;
+    let alice = maker.acting_for("alice");
+    alice.connect_agent("helper", &json!(id)).await;
+    alice.token(&with(asking("alice", &["read"]), json!({"agent_id": "helper"}))).await;
+    let person = Person::new(&app, &maker, &json!({"user_id": "alice"})).await;
+    let (list, one) = (String::new(), format!("/held/{id}"));
+    let says = async |path: &str, said: &str| {
+        let page = person.page(path).await;
+        let used =
+            page.lines().find(|line| line.contains("Last used</dt>") || line.contains("data-label=\"Last used\""));
+        let used = used.unwrap_or_else(|| panic!("{path}: {page}"));
+        assert!(used.contains(said) && !used.contains("Never"), "{path}: {used}");
+    };
+    // Nothing of it is stored yet with the token.
+    says(&list, "just now").await;
+    says(&one, "just now").await;
+    agent_auth::broker::jobs::usage::write(&app.app.broker).await.unwrap();
+    app.advance(300);
+    says(&one, "5 minutes ago").await;
+    // A use so soon after another one is not stored with the token; the audit log has it.
+    alice.token(&with(asking("alice", &["read"]), json!({"agent_id": "helper"}))).await;
+    app.app.broker.handouts.write().await.unwrap();
+    says(&one, "just now").await;
+    assert!(person.page(&format!("{one}/revoke")).await.contains("just now"));
 }
 
 async fn names_of_others_are_shown_as_text(app: TestApp) {

@@ -9,6 +9,7 @@ use url::{Position, Url, form_urlencoded};
 
 use super::answer::Answer;
 use super::caller::Caller;
+use super::stream::Stream;
 
 pub struct Browser {
     caller: Caller,
@@ -31,6 +32,16 @@ impl Browser {
         let answer = self.with_cookies().get(path_of(url).as_str()).await;
         self.keep_cookies(&answer);
         answer
+    }
+
+    /// Opens a stream, which must be accepted.
+    pub async fn follow(&self, url: &str) -> Stream {
+        self.with_cookies().follow(&path_of(url)).await
+    }
+
+    /// The same after the connection was lost: with the id of the last event that came.
+    pub async fn follow_after(&self, url: &str, last: &str) -> Stream {
+        self.with_cookies().with("last-event-id", last).follow(&path_of(url)).await
     }
 
     /// Sends a form from a page of the same origin.

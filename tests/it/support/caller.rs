@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use axum::response::Response;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -14,6 +15,7 @@ use url::{Position, Url};
 
 use super::answer::Answer;
 use super::authorization_server::{AuthorizationServer, Reply};
+use super::stream::Stream;
 
 #[derive(Clone)]
 pub struct Caller {
@@ -92,19 +94,30 @@ impl Caller {
     }
 
     pub async fn send(&self, method: Method, path: &str, body: Body) -> Answer {
+        let (parts, body) = self.respond(method, path, body).await.into_parts();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await.expect("a whole body").to_bytes(),
+        }
+    }
+
+    /// Opens a stream, which must be accepted.
+    pub async fn follow(&self, path: &str) -> Stream {
+        let response = self.respond(Method::GET, path, Body::empty()).await;
+        assert_eq!(response.status(), 200, "{path}");
+        assert_eq!(response.headers()["content-type"], "text/event-stream", "{path}");
+        Stream::read(response.into_body())
+    }
+
+    async fn respond(&self, method: Method, path: &str, body: Body) -> Response {
         let mut request = Request::builder().method(method).uri(path);
         request.headers_mut().expect("a sound request").extend(self.headers.clone());
         if let Some(peer) = self.peer {
             request.extensions_mut().expect("a sound request").insert(Peer(peer));
         }
         let request = request.body(body).expect("a sound request");
-        let response = self.router.clone().oneshot(request).await.expect("the router never fails");
-        let (parts, body) = response.into_parts();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: body.collect().await.expect("a whole body").to_bytes(),
-        }
+        self.router.clone().oneshot(request).await.expect("the router never fails")
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -16,6 +16,7 @@ pub mod mcp_server;
 pub mod metrics;
 pub mod pgbouncer;
 pub mod postgres;
+pub mod stream;
 pub mod trap;
 pub mod wire;
 

@@ -66,13 +66,7 @@ impl<'a> Policy<'a> {
 /// redirects; `'none'` for a page without a form.
 #[must_use]
 pub fn hardened_headers(form_action: &str) -> HeaderMap {
-    headers_with_style(&STYLE_SOURCE, form_action)
-}
-
-/// The same for a page with another stylesheet, by its CSP source expression.
-#[must_use]
-pub(in crate::http) fn headers_with_style(style: &str, form_action: &str) -> HeaderMap {
-    headers_of(&Policy { form_action, ..Policy::with_style(style) })
+    headers_of(&Policy { form_action, ..Policy::with_style(&STYLE_SOURCE) })
 }
 
 /// The headers of a page with this policy.
@@ -115,4 +109,14 @@ pub(in crate::http) fn headers_of(page: &Policy<'_>) -> HeaderMap {
     ));
     headers.insert(CONTENT_SECURITY_POLICY, policy);
     headers
+}
+
+/// Serves a script of ours.
+pub(in crate::http) fn javascript(script: &'static str) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CACHE_CONTROL, "public, max-age=300"),
+    ];
+    (headers, script).into_response()
 }
