@@ -19,17 +19,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{
-    app::App,
-    error::{ApiError, Excess},
-};
+use super::{app::App, error::ApiError};
 use crate::{
-    broker::{
-        error::BrokerError,
-        limits::{LimitKey, Permit},
-        webhooks,
-    },
-    identity::{Caller, console::session_of},
+    broker::{limits::Permit, webhooks},
+    identity::Caller,
     model::webhook::ReportedEvent,
 };
 
@@ -37,8 +30,6 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often a stream without events is checked and sends a comment, so that nothing in between closes it.
 const CHECK_EVERY: Duration = Duration::from_secs(15);
-/// When another try makes sense after too many streams.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How many events are read at a time.
 const AT_A_TIME: i64 = 100;
 /// Sent again by a client that lost its connection (HTML Standard section 9.2.4).
@@ -77,12 +68,8 @@ impl Following {
         after: Option<i64>,
         timeout: Option<Duration>,
     ) -> Result<Self, ApiError> {
-        let open = |key| app.broker.limits.begin(key).ok_or(ApiError::TooMany(Excess::Waits, RETRY_AFTER));
-        let of_caller = match app.broker.settings.waits_per_key {
-            0 => None,
-            max => Some(open(LimitKey::Wait { caller: caller.counted_as(), max })?),
-        };
-        let of_session = page.as_ref().map(|page| open(LimitKey::LivePage(page.session))).transpose()?;
+        let of_caller = app.begin_wait(&caller)?;
+        let of_session = page.as_ref().map(|page| app.begin_live_page(page.session)).transpose()?;
         let place = Arc::clone(&app.waiting_places).try_acquire_owned().map_err(|_| ApiError::NoPlaceToWait)?;
         let after = match after {
             Some(after) => after,
@@ -151,9 +138,7 @@ impl Following {
 
     async fn check_again(&self) -> Result<(), ApiError> {
         let Some(page) = &self.page else { return self.caller.check_again(&self.app).await };
-        let (broker, openid) = (&self.app.broker, self.app.openid.as_ref());
-        let session = session_of(broker.store(), openid, &page.cookie, broker.clock.now()).await;
-        session.map_err(BrokerError::from)?.map(drop).ok_or(ApiError::Unauthorized)
+        self.app.console_session(&page.cookie).await?.map(drop).ok_or(ApiError::Unauthorized)
     }
 }
 

@@ -49,7 +49,7 @@ impl SignedIn {
     pub fn session_id(&self) -> Uuid {
         match self {
             Self::Key(session) => session.session_id,
-            Self::Person(person, _) => person.session_id,
+            Self::Person(person, _) | Self::LangSmithPerson(person, _) => person.session_id,
         }
     }
 

@@ -15,21 +15,15 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    broker::{
-        consent::wait::{Waited, wait as wait_for},
-        limits::LimitKey,
-    },
+    broker::consent::wait::{Waited, wait as wait_for},
     http::{
         app::App,
         checks::readable,
-        error::{ApiError, ErrorBody, Excess, Faults},
+        error::{ApiError, ErrorBody, Faults},
     },
     identity::{Caller, Permission},
     model::token::Token,
 };
-
-/// When another try makes sense after too many waits.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The response.
 #[derive(Serialize, ToSchema)]
@@ -100,13 +94,7 @@ pub async fn wait(
 ) -> Result<Json<WaitResponse>, ApiError> {
     caller.needs(Permission::Authenticate)?;
     let timeout = timeout(readable(query.as_deref())?, app.broker.settings.wait_max_seconds)?;
-    let _open = match app.broker.settings.waits_per_key {
-        0 => None,
-        max => {
-            let key = LimitKey::Wait { caller: caller.counted_as(), max };
-            Some(app.broker.limits.begin(key).ok_or(ApiError::TooMany(Excess::Waits, RETRY_AFTER))?)
-        }
-    };
+    let _open = app.begin_wait(&caller)?;
     // One who does not wait needs no place.
     let _place = if timeout.is_zero() {
         None

@@ -9,7 +9,6 @@ use secrecy::SecretString;
 
 use super::failure::Failure;
 use crate::{
-    broker::error::BrokerError,
     http::{
         act::through,
         app::App,
@@ -20,7 +19,7 @@ use crate::{
     },
     identity::{
         Caller,
-        console::{SignedIn, form_token, session_of},
+        console::{SignedIn, form_token},
     },
 };
 
@@ -56,10 +55,7 @@ impl FromRequestParts<Arc<App>> for Session {
         let Some(cookie) = cookie_of(&CONSOLE, &parts.headers, &app.broker.public_url) else {
             return Err(Failure::signed_out(&base));
         };
-        let now = app.broker.clock.now();
-        let (openid, langsmith) = (app.openid.as_ref(), app.langsmith.as_ref());
-        let found = session_of(app.broker.store(), openid, langsmith, &cookie, now).await;
-        let Some(signed_in) = found.map_err(BrokerError::from)? else { return Err(Failure::signed_out(&base)) };
+        let Some(signed_in) = app.console_session(&cookie).await? else { return Err(Failure::signed_out(&base)) };
         let caller = signed_in.caller();
         app.limits.count_caller(&caller)?;
         let caller = Caller { act: through(parts, app, caller.act.clone()), ..caller };
