@@ -1,12 +1,14 @@
 """The Helm chart: what it renders is valid, and does what a cluster needs."""
 
+import re
 import tomllib
 
 import kubernetes_validate
 import pytest
+import yaml
 
 from broker import ROOT
-from chart import EVERYTHING, LANGSMITH, REQUIRED, helm, of_kind, pod_of, render
+from chart import CHART, EVERYTHING, LANGSMITH, REQUIRED, helm, of_kind, pod_of, render
 
 VALUES = {"required": REQUIRED, "everything": EVERYTHING, "langsmith": LANGSMITH}
 # The chart says that it needs 1.27.
@@ -134,6 +136,19 @@ def test_every_variable_is_a_setting_of_the_server(values):
                 assert variable["name"].removeprefix("AGENT_AUTH_").removesuffix("_FILE").lower() in SETTINGS
 
 
+def test_whatever_is_secret_can_come_from_a_secret():
+    [names] = re.findall(r"const SECRETS: [^=]*= \[([^\]]*)\]", (ROOT / "src/config.rs").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert set(values["secrets"]) == set(re.findall(r'"(\w+)"', names))
+
+
+def test_what_yaml_reads_as_booleans_arrives_as_the_server_has_it():
+    [container] = pod_of(*of_kind(render(EVERYTHING), "Deployment"))["containers"]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    for name, text in [("TOKEN_CACHE", "off"), ("TRACE_CONTEXT_TO_PROVIDERS", "on"), ("ALLOW_PRIVATE_UPSTREAMS", "true")]:
+        assert variables[f"AGENT_AUTH_{name}"] == text
+
+
 def test_numbers_are_written_as_numbers():
     [container] = pod_of(*of_kind(render(EVERYTHING), "Deployment"))["containers"]
     assert {"name": "AGENT_AUTH_MAX_CONNECTIONS", "value": "3000000"} in container["env"]
@@ -194,14 +209,16 @@ def test_the_network_policy_permits_what_the_server_needs():
     [allowed] = spec["ingress"]
     assert allowed["ports"] == [{"protocol": "TCP", "port": "http"}] and len(allowed["from"]) == 1
     ports = [[port["port"] for port in rule["ports"]] for rule in spec["egress"]]
-    assert ports == [[53, 53], [6432], [443], [8200]]
+    assert ports == [[53, 53], [6432, 5432], [443], [8200]]
     assert spec["egress"][1]["to"] == [{"ipBlock": {"cidr": "10.1.0.0/16"}}]
     assert not of_kind(render(REQUIRED | {"networkPolicy": {"enabled": False}}), "NetworkPolicy")
 
 
 def test_the_service_monitor_finds_the_service():
-    objects = render(EVERYTHING)
+    objects = render(EVERYTHING | {"fullnameOverride": "broker"})
     [monitor], [service] = of_kind(objects, "ServiceMonitor"), of_kind(objects, "Service")
+    # The delivered alerts look for a job of this name.
+    assert service["metadata"]["labels"][monitor["spec"]["jobLabel"]] == "agent-auth"
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     [endpoint] = monitor["spec"]["endpoints"]

@@ -40,6 +40,19 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end }}
 {{- end -}}
 
+{{- /* The text of a setting. In YAML, on and off are booleans; one setting has true and false. */ -}}
+{{- define "agent-auth.setting" -}}
+{{- $name := index . 0 -}}
+{{- $value := index . 1 -}}
+{{- if kindIs "float64" $value -}}
+{{- int64 $value -}}
+{{- else if and (kindIs "bool" $value) (ne $name "allow_private_upstreams") -}}
+{{- ternary "on" "off" $value -}}
+{{- else -}}
+{{- $value -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "agent-auth.env" -}}
 - name: AGENT_AUTH_LISTEN
   value: {{ .Values.listen | quote }}
@@ -53,7 +66,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end }}
 {{- range $name, $value := .Values.settings }}
 - name: AGENT_AUTH_{{ upper $name }}
-  value: {{ if kindIs "float64" $value }}{{ int64 $value | quote }}{{ else }}{{ $value | quote }}{{ end }}
+  value: {{ include "agent-auth.setting" (list $name $value) | quote }}
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
