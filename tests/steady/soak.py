@@ -320,6 +320,8 @@ async def soak(minutes, folder):
     limits = {name: fixed[name] for name in fixed} | {
         "authorization_requests": mix.consents,
         "audit_events": (total + mix.consents) * AUDIT_EVENTS_PER_REQUEST + fixed["audit_events"],
+        # That it was connected, and that it was revoked; both are kept for three days.
+        "reported_events": mix.consents * 2 + fixed["reported_events"],
         "revocations": 0, "servers": 2, "jobs": max(first_rows["jobs"], fixed["jobs"]),
     }
     print(f"\n{'rows':<26} | {'at the start':>12} | {'end':>9} | {'quiet':>9} | {'swept':>9} | at most, when quiet")
