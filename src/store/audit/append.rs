@@ -40,6 +40,9 @@ use crate::{
 
 /// The work for so many events takes about a tenth of a millisecond.
 const LONG: usize = 50;
+/// So many events make up a statement of PostgreSQL. A thousand would keep a processor for milliseconds, in which others
+/// wait for it.
+const PER_STATEMENT: usize = 200;
 
 /// The statements of SQLite.
 static INSERTS: LazyLock<Inserts> = LazyLock::new(|| {
@@ -233,14 +236,18 @@ impl Store {
 /// Gives the events their places in the chain and inserts them.
 async fn append(tx: &mut Tx, mut chain: LockedChain, events: &[EventFields<'_>]) -> Result<ChainEnd, StoreError> {
     let added = if tx.is_postgres() {
-        let insert = at_length(events.len(), || {
-            let mut columns = Columns::default();
-            for event in events {
-                columns.add(event, chain.place(event));
-            }
-            columns.bind(tx.query(columns::INSERT).bind(chain.organization.clone()))
-        });
-        insert.execute().await?
+        let mut added = 0;
+        for some in events.chunks(PER_STATEMENT) {
+            let insert = at_length(some.len(), || {
+                let mut columns = Columns::default();
+                for event in some {
+                    columns.add(event, chain.place(event));
+                }
+                columns.bind(tx.query(columns::INSERT).bind(chain.organization.clone()))
+            });
+            added += insert.execute().await?;
+        }
+        added
     } else {
         let placed: Vec<Placed<'_>> =
             at_length(events.len(), || events.iter().map(|event| (event, chain.place(event).clone())).collect());
