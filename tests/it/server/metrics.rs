@@ -19,6 +19,7 @@ use crate::support::metrics::Scrape;
 both_databases! {
     every_metric_is_documented_has_a_help_text_and_a_value_at_start,
     every_route_is_counted_from_the_start,
+    a_bug_on_a_page_is_counted_where_there_was_a_zero,
     the_503_of_a_provider_and_that_of_the_server_are_counted_apart,
     refreshes_are_counted_by_provider_trigger_and_outcome,
     deaths_are_counted_by_cause,
@@ -164,6 +165,12 @@ async fn every_route_is_counted_from_the_start(database: Database) {
     for route in OTHERS.into_iter().chain(["/docs", "/openapi.json"]) {
         assert!(scrape.value(REQUESTS, &[("route", route), ("code", "none")]).is_some(), "{route}");
     }
+    // Also of pages the first bug is an increase.
+    for listed in scrape.samples.iter().filter(|sample| sample.name == REQUESTS && sample.labels["code"] == "none") {
+        let [method, route] = ["method", "route"].map(|label| (label, listed.labels[label].as_str()));
+        let bug = [method, route, ("status", "500"), ("code", "internal_error")];
+        assert_eq!(scrape.value(REQUESTS, &bug), Some(0.0), "{bug:?}");
+    }
     // No request is counted as one without a route unless it has none.
     for path in [
         "/docs/",
@@ -180,6 +187,28 @@ async fn every_route_is_counted_from_the_start(database: Database) {
     server.get("/nowhere").await.expect("an answer");
     let lost = [("route", "none"), ("status", "404"), ("code", "not_found")];
     assert_eq!(Scrape::of(&server).await.value(REQUESTS, &lost), Some(1.0));
+}
+
+async fn a_bug_on_a_page_is_counted_where_there_was_a_zero(database: Database) {
+    let server = Server::start(&database.environment()).await;
+    for table in ["connect_links", "authorization_requests"] {
+        // No statement of ours expects this.
+        database.tamper(&format!("ALTER TABLE {table} RENAME COLUMN expires_at TO expires_at_away")).await;
+    }
+    let random = "a".repeat(43);
+    for (path, route) in [
+        (format!("/connections/{random}"), "/connections/{secret}"),
+        (format!("/connect/{random}"), "/connect/{reference}"),
+        (format!("/host-api-key/acme?state={random}"), "/host-api-key/{provider_id}"),
+    ] {
+        let bugs = async || {
+            let labels = [("method", "GET"), ("route", route), ("status", "500"), ("code", "internal_error")];
+            Scrape::of(&server).await.value(REQUESTS, &labels)
+        };
+        assert_eq!(bugs().await, Some(0.0), "{route}");
+        assert_eq!(server.get(&path).await.expect("an answer").0, 500, "{path}");
+        assert_eq!(bugs().await, Some(1.0), "{route}");
+    }
 }
 
 async fn the_503_of_a_provider_and_that_of_the_server_are_counted_apart(database: Database) {
