@@ -11,8 +11,9 @@ use super::{
     value::{Counter, Each, Histogram, label},
 };
 
-/// So many providers have a label of their own, each in the first moment in which this process knows of it. Names are
-/// chosen by the administrators of all workspaces, and each one is some hundred lines of text at every scrape.
+/// So many providers have a label of their own, each from the first moment in which this process knows of it until it
+/// ends. Names are chosen by the administrators of all workspaces, and each one is some hundred lines of text at every
+/// scrape.
 pub const NAMED_PROVIDERS_MAX: u32 = 50;
 /// The label of all others, also of a provider that is called so, or [`NO_PROVIDER`]: a series must not come twice.
 pub(super) const OTHER: &str = "other";
