@@ -6,7 +6,7 @@ use std::convert::Infallible;
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderName, HeaderValue, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
 };
 use uuid::Builder;
 
@@ -22,9 +22,13 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let id = parts.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
-        Ok(Self(id.map(ToOwned::to_owned)))
+        Ok(Self(id_of(&parts.headers)))
     }
+}
+
+/// The id of a request with these headers.
+pub(super) fn id_of(headers: &HeaderMap) -> Option<String> {
+    headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(ToOwned::to_owned)
 }
 
 /// True when the id of a caller, or of a proxy, can go into log lines and pages as it is.

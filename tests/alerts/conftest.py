@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 import broker as agent_auth
+from browser import press
 from prometheus import Prometheus, eventually
 from provider import Provider
 from proxy import Proxy
@@ -53,13 +54,18 @@ class Scene:
         self.prometheus = None
         self.is_killed = False
         self.http = httpx.Client(base_url=self.broker.url, timeout=30)
-        created = self.http.post("/v2/auth/providers", headers={"x-api-key": KEY}, json=self.provider.definition)
-        assert created.status_code == 200, created.text
+        self.create({})
         for user in USERS:
             self.connect(user)
 
-    def authenticate(self, user, key=None):
-        body = {"provider": "acme", "scopes": ["read"], "user_id": user}
+    def create(self, more):
+        """The provider, with this in its definition."""
+        definition = self.provider.definition | more
+        created = self.http.post("/v2/auth/providers", headers={"x-api-key": KEY}, json=definition)
+        assert created.status_code == 200, created.text
+
+    def authenticate(self, user, key=None, provider="acme"):
+        body = {"provider": provider, "scopes": ["read"], "user_id": user}
         return self.http.post("/v2/auth/authenticate", headers={"x-api-key": key or self._key}, json=body)
 
     def connect(self, user):
@@ -73,6 +79,18 @@ class Scene:
         assert pending["status"] == "pending", pending
         state = parse_qs(urlsplit(pending["url"]).query)["state"][0]
         return self.http.get("/host-oauth-callback/acme", params={"code": secrets.token_urlsafe(8), "state": state})
+
+    def confirm(self, user, provider):
+        """The user consents at a provider whose consents an application confirms, and it confirms this one."""
+        pending = self.authenticate(user, KEY, provider).json()
+        with httpx.Client(headers={"accept": "text/html"}, timeout=30) as tab:
+            at_provider = press(tab, tab.get(pending["url"]), "Continue").headers["location"]
+            query = {"code": secrets.token_urlsafe(8), "state": parse_qs(urlsplit(at_provider).query)["state"][0]}
+            back = tab.get(f"{self.broker.url}/host-oauth-callback/{provider}", params=query)
+        assert back.status_code == 303, back.text
+        body = {"user_id": user, "reference": parse_qs(urlsplit(back.headers["location"]).query)["reference"][0]}
+        path = f"/v2/auth/authorizations/{pending['auth_id']}/confirm"
+        return self.http.post(path, headers={"x-api-key": self._key}, json=body)
 
     def watch(self):
         """From here on Prometheus reads the server. Nothing is wrong yet."""

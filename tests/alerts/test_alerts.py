@@ -109,3 +109,11 @@ def test_people_whose_consents_cannot_be_completed(scene):
     scene.provider.behaves = DEAD_GRANTS
     assert {scene.come_back(f"new-{number}").status_code for number in range(12)} == {502}
     scene.only("AgentAuthConsentsFailing")
+
+
+def test_people_whose_consents_an_application_confirms_and_cannot_be_completed(scene):
+    scene.create({"provider_id": "strict", "consent": "verify", "return_urls": ["https://app.example/connected"]})
+    scene.watch()
+    scene.provider.behaves = DEAD_GRANTS
+    assert {scene.confirm(f"new-{number}", "strict").json()["code"] for number in range(12)} == {"provider_error"}
+    scene.only("AgentAuthConsentsFailing")

@@ -19,7 +19,7 @@ use crate::{
         app::App,
         browser::{callback::redirect, start::base},
         error::ApiError,
-        request_id::REQUEST_ID,
+        request_id::id_of,
     },
 };
 
@@ -41,7 +41,10 @@ struct FailurePage {
     base: String,
     title: &'static str,
     detail: String,
+    /// Operators find its log lines by it.
     request_id: Option<String>,
+    /// Whether there are some.
+    is_logged: bool,
 }
 
 impl Failure {
@@ -88,7 +91,7 @@ pub async fn without_slash(State(app): State<Arc<App>>) -> Response {
 
 /// Puts what is wrong into a page, with the way back.
 pub async fn in_page(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let request_id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(ToOwned::to_owned);
+    let request_id = id_of(request.headers());
     let mut refused = next.run(request).await;
     let Some(Detail(detail)) = refused.extensions_mut().remove::<Detail>() else { return refused };
     let status = refused.status();
@@ -101,9 +104,8 @@ pub async fn in_page(State(app): State<Arc<App>>, request: Request, next: Next) 
         _ if status.is_server_error() => "Something went wrong",
         _ => "This cannot be done",
     };
-    // Operators find its log lines by it.
-    let request_id = request_id.filter(|_| status.is_server_error());
-    with_facts_of(show(status, &FailurePage { base: base(&app), title, detail, request_id }), refused)
+    let is_logged = status.is_server_error();
+    with_facts_of(show(status, &FailurePage { base: base(&app), title, detail, request_id, is_logged }), refused)
 }
 
 /// The page, counted, audited and repeated as the response of the API would be.

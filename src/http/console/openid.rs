@@ -91,7 +91,7 @@ pub async fn begin(State(app): State<Arc<App>>, request: Request) -> Result<Resp
     let cookie = new_value();
     match openid.begin(&cookie, &redirect_uri(&app), app.broker.clock.now()).await {
         Ok(url) => Ok(with_sign_in_cookie(redirect(url.into()), &app, &cookie, ATTEMPT_SECONDS)),
-        Err(error) => Ok(unavailable(&app, &error)),
+        Err(error) => Ok(unavailable(&app, &parts, &error)),
     }
 }
 
@@ -112,18 +112,18 @@ pub async fn callback(
     // Anybody can begin a sign-in and bring made-up codes, each of which would be a request to the provider. So each
     // response counts, before anything is sent.
     if let Err(error) = app.limits.count_failed_key(&parts.extensions, &parts.headers) {
-        return Ok(after_openid(&app, error, TOO_MANY));
+        return Ok(after_openid(&app, &parts, error, TOO_MANY));
     }
     let Some(attempt) = attempt else {
         note(&app, &parts, "other_browser");
-        return Ok(after_openid(&app, ApiError::InvalidState(OTHER_BROWSER.into()), OTHER_BROWSER));
+        return Ok(after_openid(&app, &parts, ApiError::InvalidState(OTHER_BROWSER.into()), OTHER_BROWSER));
     };
     let identified = match (&response.error, &response.code) {
         (None, Some(code)) => openid.complete(&attempt, &redirect_uri(&app), code, response.iss.as_deref(), now).await,
         (error, _) => {
             note(&app, &parts, "refused_by_provider");
             let problem = refused_by_provider(error.as_deref());
-            let page = after_openid(&app, ApiError::BadRequest(problem.clone()), &problem);
+            let page = after_openid(&app, &parts, ApiError::BadRequest(problem.clone()), &problem);
             return Ok(without_sign_in_cookie(page, &app));
         }
     };
@@ -149,7 +149,7 @@ async fn signed_in(app: &App, openid: &OpenId, parts: &Parts, identified: &Ident
         let caller = Caller { act: through(parts, app, caller.act.clone()), ..caller };
         let denied = Denied::new(&caller, Outside::Groups);
         let detail = denied.detail;
-        return Ok(after_openid(app, ApiError::Denied(Box::new(denied)), detail));
+        return Ok(after_openid(app, parts, ApiError::Denied(Box::new(denied)), detail));
     };
     let act = through(parts, app, Caller::of_person(person, role).act);
     let (store, now) = (app.broker.store(), app.broker.clock.now());
@@ -171,21 +171,21 @@ fn failed(app: &App, parts: &Parts, error: &OpenIdError) -> Response {
         OpenIdError::NoTokens(failure) if matches!(failure.kind, FailureKind::DeadGrant | FailureKind::Refused) => {
             "code"
         }
-        OpenIdError::NoTokens(_) | OpenIdError::Provider(..) => return unavailable(app, error),
+        OpenIdError::NoTokens(_) | OpenIdError::Provider(..) => return unavailable(app, parts, error),
     };
     tracing::warn!(event = "console.sign_in_failed", reason, %error, "a sign-in to the console failed");
     note(app, parts, reason);
-    after_openid(app, ApiError::Unauthorized, NOT_PROVEN)
+    after_openid(app, parts, ApiError::Unauthorized, NOT_PROVEN)
 }
 
-fn unavailable(app: &App, error: &OpenIdError) -> Response {
+fn unavailable(app: &App, parts: &Parts, error: &OpenIdError) -> Response {
     let (kind, wait) = match error {
         OpenIdError::NoTokens(failure) => (failure.kind, failure.retry_after),
         OpenIdError::Provider(kind, _) => (*kind, None),
         OpenIdError::IdToken(_) | OpenIdError::OtherIssuer => (FailureKind::Unreadable, None),
     };
     tracing::warn!(event = "console.sign_in_failed", reason = "unavailable", %error, "a sign-in to the console failed");
-    after_openid(app, ApiError::Provider(kind, UNAVAILABLE.into(), wait), UNAVAILABLE)
+    after_openid(app, parts, ApiError::Provider(kind, UNAVAILABLE.into(), wait), UNAVAILABLE)
 }
 
 /// The audit log gets how many there were.

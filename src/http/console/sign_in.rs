@@ -34,6 +34,7 @@ use crate::{
         caller::LANGSMITH_PREFIX,
         denial::{Denied, Outside},
         error::ApiError,
+        request_id::id_of,
     },
     identity::{
         Caller, Permission,
@@ -60,6 +61,8 @@ struct SignInPage<'a> {
     problem: Option<&'a str>,
     /// What went wrong at the identity provider.
     openid_problem: Option<&'a str>,
+    /// That of the request that went wrong.
+    request_id: Option<String>,
     has_openid: bool,
     /// Whether LangSmith's users sign in here.
     has_langsmith: bool,
@@ -70,7 +73,7 @@ pub async fn get(State(app): State<Arc<App>>, session: Result<Session, Failure>)
     let base = base(&app);
     match session {
         Ok(_) => redirect(format!("{base}/console")),
-        Err(Failure::SignedOut(_)) => sign_in_page(&app, StatusCode::OK, None, None),
+        Err(Failure::SignedOut(_)) => sign_in_page(&app, StatusCode::OK, None, (None, None)),
         Err(failure) => failure.into_response(),
     }
 }
@@ -92,7 +95,7 @@ pub async fn post(State(app): State<Arc<App>>, request: Request) -> Result<Respo
             None => {
                 let is_langsmiths = typed.expose_secret().starts_with(LANGSMITH_PREFIX);
                 count_failure(&app, &parts)?;
-                Ok(again(&app, ApiError::Unauthorized, if is_langsmiths { OF_LANGSMITH } else { UNKNOWN }))
+                Ok(again(&app, &parts, ApiError::Unauthorized, if is_langsmiths { OF_LANGSMITH } else { UNKNOWN }))
             }
         };
     };
@@ -100,7 +103,7 @@ pub async fn post(State(app): State<Arc<App>>, request: Request) -> Result<Respo
     if !may_sign_in(key.role) {
         let caller = Caller { act, ..Caller::of_key(&key, None) };
         let denied = Denied::new(&caller, Outside::Role(Permission::Oversee));
-        return Ok(again(&app, ApiError::Denied(Box::new(denied)), AGENT));
+        return Ok(again(&app, &parts, ApiError::Denied(Box::new(denied)), AGENT));
     }
     let cookie = console::sign_in(app.broker.store(), &key, &act, now).await.map_err(BrokerError::from)?;
     tracing::info!(event = "console.signed_in", by = "api_key", key_id = %key.id, "somebody signed in to the console");
@@ -131,7 +134,7 @@ async fn with_langsmith(
             if refused.is_failed_key {
                 count_failure(app, parts)?;
             }
-            Ok(again(app, refused.error, refused.problem))
+            Ok(again(app, parts, refused.error, refused.problem))
         }
     }
 }
@@ -153,21 +156,29 @@ pub async fn sign_out(State(app): State<Arc<App>>, form: AnyForm) -> Result<Resp
 }
 
 /// The page after a sign-in at the identity provider that came to nothing: the response of the API would be this error.
-pub(super) fn after_openid(app: &App, error: ApiError, problem: &str) -> Response {
-    let refused = error.into_response();
-    with_facts_of(sign_in_page(app, refused.status(), None, Some(problem)), refused)
+pub(super) fn after_openid(app: &App, parts: &Parts, error: ApiError, problem: &str) -> Response {
+    refused(app, parts, error, (None, Some(problem)))
 }
 
 /// The same after a key that signs nobody in.
-fn again(app: &App, error: ApiError, problem: &str) -> Response {
-    let refused = error.into_response();
-    with_facts_of(sign_in_page(app, refused.status(), Some(problem), None), refused)
+fn again(app: &App, parts: &Parts, error: ApiError, problem: &str) -> Response {
+    refused(app, parts, error, (Some(problem), None))
 }
 
-fn sign_in_page(app: &App, status: StatusCode, problem: Option<&str>, openid_problem: Option<&str>) -> Response {
+fn refused(app: &App, parts: &Parts, error: ApiError, problems: (Option<&str>, Option<&str>)) -> Response {
+    let refused = error.into_response();
+    with_facts_of(sign_in_page(app, refused.status(), id_of(&parts.headers), problems), refused)
+}
+
+fn sign_in_page(
+    app: &App,
+    status: StatusCode,
+    request_id: Option<String>,
+    (problem, openid_problem): (Option<&str>, Option<&str>),
+) -> Response {
     let has_langsmith = app.langsmith.as_ref().is_some_and(|langsmith| langsmith.console_role.is_some());
     let has_openid = app.openid.is_some();
-    show(status, &SignInPage { base: &base(app), problem, openid_problem, has_openid, has_langsmith })
+    show(status, &SignInPage { base: &base(app), problem, openid_problem, request_id, has_openid, has_langsmith })
 }
 
 /// The response with the cookie of a session.

@@ -11,10 +11,11 @@ use super::{
     value::{Counter, Each, Histogram, label},
 };
 
-/// So many providers have a label of their own, each in the first moment in which this process knows of it. Names are
-/// chosen by the administrators of all workspaces, and each one is some hundred lines of text at every scrape.
+/// So many providers have a label of their own, each from the first moment in which this process knows of it until it
+/// ends. Names are chosen by the administrators of all workspaces, and each one is some hundred lines of text at every
+/// scrape.
 pub const NAMED_PROVIDERS_MAX: u32 = 50;
-/// The label of all others.
+/// The label of all others, also of a provider that is called so, or [`NO_PROVIDER`]: a series must not come twice.
 pub(super) const OTHER: &str = "other";
 /// The label of requests that belong to no provider's record.
 pub const NO_PROVIDER: &str = "none";
@@ -192,6 +193,9 @@ impl Providers {
     /// What is measured for the provider of this name.
     #[must_use]
     pub fn of(&self, name: &str) -> Arc<Provider> {
+        if [OTHER, NO_PROVIDER].contains(&name) {
+            return Arc::clone(&self.other);
+        }
         if let Some(known) = self.named.read().get(name) {
             return Arc::clone(known);
         }
@@ -269,5 +273,16 @@ mod tests {
         assert_eq!(deaths(&format!("provider-{}", NAMED_PROVIDERS_MAX - 1)), 1);
         assert_eq!(deaths("a-new-one"), 10);
         assert_eq!(providers.sorted().len(), NAMED_PROVIDERS_MAX as usize + 2);
+    }
+
+    #[test]
+    fn a_provider_that_is_called_as_a_label_of_ours_shares_the_one_of_all_others() {
+        let providers = Providers::default();
+        for name in [OTHER, NO_PROVIDER] {
+            providers.of(name).deaths.of(DeathCause::InvalidGrant).increment();
+        }
+        assert_eq!(providers.other.deaths.of(DeathCause::InvalidGrant).value(), 2);
+        let names: Vec<String> = providers.sorted().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, [OTHER, NO_PROVIDER]);
     }
 }

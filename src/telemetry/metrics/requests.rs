@@ -60,10 +60,11 @@ pub const MONITORED: [&str; 4] = ["/livez", "/readyz", "/ok", "/metrics"];
 pub const NONE: &str = "none";
 /// The status of most requests.
 const OK: u16 = 200;
-/// What goes wrong on the server's side: these are listed from the start at every route of the API and of callbacks,
-/// because the first one is an increase only if there was a 0 before.
-const FAILURES: [(u16, &str); 9] = [
-    (500, "internal_error"),
+/// A bug. It is listed from the start at every route: the first one is an increase only if there was a 0 before.
+const BUG: (u16, &str) = (500, "internal_error");
+/// What else goes wrong on the server's side: it is listed from the start at every route of the API and of callbacks. At
+/// each of the pages it would be hundreds of lines at every scrape, for alerts that do not depend on the first one.
+const FAILURES: [(u16, &str); 8] = [
     (502, "provider_error"),
     (502, "provider_misconfigured"),
     (503, "audit_unavailable"),
@@ -81,7 +82,7 @@ pub struct KnownRoute {
     pub method: Method,
     /// Its template.
     pub template: String,
-    /// Whether the failures of the server's side are listed from the start.
+    /// Whether all failures of the server's side are listed from the start, and not only bugs.
     pub lists_failures: bool,
 }
 
@@ -112,9 +113,9 @@ impl Requests {
             for KnownRoute { method, template, lists_failures } in known {
                 let route = routes.entry(template).or_default();
                 route.methods.push(method);
-                if lists_failures {
-                    route.rest.get_mut().extend(FAILURES.map(|(status, code)| ((method.as_str(), status, code), 0)));
-                }
+                let more = FAILURES.iter().filter(|_| lists_failures);
+                let listed = [BUG].iter().chain(more).map(|&(status, code)| ((method.as_str(), status, code), 0));
+                route.rest.get_mut().extend(listed);
             }
             routes
         });

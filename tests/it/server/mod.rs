@@ -6,6 +6,7 @@ mod crashes;
 mod database_restarts;
 mod jobs;
 mod limits;
+mod metric_labels;
 mod metrics;
 mod outages;
 mod poolers;

@@ -1,6 +1,6 @@
 //! What `/metrics` says, read as Prometheus reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::binary::Server;
 
@@ -27,7 +27,7 @@ impl Scrape {
     }
 
     fn read(text: &str) -> Self {
-        let mut scrape = Self::default();
+        let (mut scrape, mut series) = (Self::default(), BTreeSet::new());
         for line in text.lines() {
             if let Some(help) = line.strip_prefix("# HELP ") {
                 let (name, help) = help.split_once(' ').expect("a help text");
@@ -37,7 +37,10 @@ impl Scrape {
                 let (name, kind) = kind.split_once(' ').expect("a type");
                 kind.clone_into(&mut scrape.metrics.get_mut(name).expect("the help comes first").0);
             } else {
-                scrape.samples.push(Sample::read(line));
+                let sample = Sample::read(line);
+                // Prometheus would keep one of them and say so in its own log only.
+                assert!(series.insert((sample.name.clone(), sample.labels.clone())), "this series comes twice: {line}");
+                scrape.samples.push(sample);
             }
         }
         scrape

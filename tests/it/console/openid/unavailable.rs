@@ -66,6 +66,7 @@ async fn a_provider_that_is_another_than_the_configured_one_is_not_used(app: Wit
         let answer = app.browser().get(BEGIN).await;
         let page = answer.expect_html(502);
         assert!(page.contains("identity provider cannot be used") && page.contains("type=\"password\""), "{page}");
+        assert!(page.contains(answer.header("x-request-id")), "operators find the reason by it: {page}");
         assert!(!answer.headers.contains_key("set-cookie"));
         app.advance(6);
     }
