@@ -22,7 +22,7 @@ use crate::{
         subject::Tenant,
     },
     store::handle::Store,
-    terminal::{explain, print},
+    terminal::{explain, one_line, print, print_json},
 };
 
 #[derive(Debug, Subcommand)]
@@ -193,12 +193,12 @@ async fn list(json: bool, store: &Store, now: DateTime<Utc>) -> anyhow::Result<(
     }
     for key in keys {
         if json {
-            print(&json_of(&key, now).to_string())?;
+            print_json(&json_of(&key, now).to_string())?;
             continue;
         }
         let role = key.role.as_str();
         let kind = match (key.kind, &key.user_id) {
-            (Kind::Personal, Some(user)) => format!("personal {user}"),
+            (Kind::Personal, Some(user)) => format!("personal {}", one_line(user)),
             _ => "service".to_owned(),
         };
         let state = match (key.revoked_at, key.expires_at) {
@@ -211,9 +211,9 @@ async fn list(json: bool, store: &Store, now: DateTime<Utc>) -> anyhow::Result<(
             "{}\t{}...\t{role}\t{kind}\t{state}\t{}/{}\t{}{}",
             key.id,
             key.prefix,
-            key.organization_id,
-            key.workspace_id,
-            key.name,
+            one_line(&key.organization_id),
+            one_line(&key.workspace_id),
+            one_line(&key.name),
             options(&key)
         ))?;
     }

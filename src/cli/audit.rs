@@ -9,7 +9,7 @@ use crate::{
     broker::{audit, context::Broker},
     http::api::audit::EventResponse,
     store::audit::read::Verified,
-    terminal::{explain, print},
+    terminal::{explain, print, print_json},
 };
 
 #[derive(Debug, Subcommand)]
@@ -62,7 +62,7 @@ async fn export(organizations: Vec<String>, broker: &Broker) -> anyhow::Result<(
             let Some(last) = events.last() else { break };
             after = Some(last.sequence);
             for event in events {
-                print(&EventResponse::from(event).json_line())?;
+                print_json(&EventResponse::from(event).json_line())?;
             }
         }
     }

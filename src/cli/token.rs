@@ -21,7 +21,7 @@ use crate::{
         key_limits::Reach,
         token_state::{Condition, OwnedToken, TokenFilter},
     },
-    terminal::{explain, print},
+    terminal::{explain, one_line, print, print_json, print_row},
 };
 
 /// How many tokens are read at a time.
@@ -82,7 +82,7 @@ pub(super) async fn run(command: TokenCommand, broker: &Arc<Broker>) -> anyhow::
             let id = token_id(&id)?;
             let token = workspace::get(broker, Reach::whole(&tenant), id).await?;
             let (token, explanation) = token.with_context(|| none(id))?;
-            if json { print(&json_of(token, explanation)?) } else { show(&token, &explanation) }
+            if json { print_json(&json_of(token, explanation)?) } else { show(&token, &explanation) }
         }
         TokenCommand::Revoke { id, tenant } => {
             let tenant = tenant.tenant(broker.store(), now).await?;
@@ -116,7 +116,7 @@ async fn list(arguments: List, broker: &Broker) -> anyhow::Result<()> {
         let page = workspace::page(broker, Reach::whole(&tenant), &filter, before, AT_A_TIME).await?;
         for (token, explanation) in page.tokens {
             if arguments.json {
-                print(&json_of(token, explanation)?)?;
+                print_json(&json_of(token, explanation)?)?;
                 continue;
             }
             let OwnedToken { user_id, agent_id, state, .. } = token;
@@ -130,8 +130,7 @@ async fn list(arguments: List, broker: &Broker) -> anyhow::Result<()> {
                 time(state.expires_at),
                 time(state.last_used_at),
             ];
-            // A tab or a line break in a name must not look like another column or row.
-            print(&row.map(|column| column.replace(char::is_control, " ")).join("\t"))?;
+            print_row(row.each_ref().map(String::as_str))?;
         }
         before = page.next;
         if before.is_none() {
@@ -161,7 +160,7 @@ fn show(token: &OwnedToken, explanation: &Explanation) -> anyhow::Result<()> {
         ("created", time(Some(state.created_at))),
     ];
     for (name, value) in rows {
-        print(&format!("{name:<15}{}", value.replace(char::is_control, " ")))?;
+        print(&format!("{name:<15}{}", one_line(&value)))?;
     }
     Ok(())
 }

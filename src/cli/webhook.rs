@@ -13,7 +13,7 @@ use super::{api_key::TenantArgs, named::named};
 use crate::{
     broker::{
         context::Broker,
-        webhooks::{self, Replayed, signature},
+        webhooks::{self, LISTED_MAX, Replayed, signature},
     },
     clock::Clock,
     config::Settings,
@@ -22,8 +22,11 @@ use crate::{
         subject::Tenant,
         webhook::{DeliveryState, DeliverySummary, EventType, Webhook},
     },
-    terminal::{explain, print},
+    terminal::{explain, print, print_json, print_row},
 };
+
+/// What an empty column has.
+const NOTHING: &str = "-";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum WebhookCommand {
@@ -39,7 +42,7 @@ pub(super) enum WebhookCommand {
     },
     /// List the webhooks of the workspace, without their secrets
     List {
-        /// Print a JSON array
+        /// Print each as a line of JSON
         #[arg(long)]
         json: bool,
         #[command(flatten)]
@@ -56,7 +59,7 @@ pub(super) enum WebhookCommand {
         /// Only those in this state
         #[arg(long, value_name = "STATE", value_parser = named(&DeliveryState::NAMES))]
         state: Option<DeliveryState>,
-        /// Print a JSON array
+        /// Print each as a line of JSON
         #[arg(long)]
         json: bool,
     },
@@ -117,12 +120,24 @@ pub(super) async fn run(command: WebhookCommand, settings: Settings) -> anyhow::
         }
         WebhookCommand::List { json, tenant } => {
             let webhooks = webhooks::list(broker, &of(&tenant, broker).await?).await?;
-            print_each(json, &webhooks, as_json, line)
+            print_each(json, &webhooks, as_json, "ID\tURL\tEVENTS\tSTATE", |webhook| {
+                print_row(row(webhook).each_ref().map(String::as_str))
+            })
         }
         WebhookCommand::Test(one) => test(broker, &one.find(broker).await?).await,
         WebhookCommand::Deliveries { one, state, json } => {
             let deliveries = webhooks::deliveries(broker, &one.find(broker).await?, state).await?;
-            print_each(json, &deliveries, delivery_as_json, delivery_line)
+            print_each(
+                json,
+                &deliveries,
+                delivery_as_json,
+                "ID\tTYPE\tSTATE\tHAPPENED\tATTEMPTS\tLAST ERROR",
+                |delivery| print_row(delivery_row(delivery).each_ref().map(String::as_str)),
+            )?;
+            if deliveries.len() >= LISTED_MAX {
+                explain(&format!("These are the newest {LISTED_MAX}; there may be more. --state STATE lists fewer."))?;
+            }
+            Ok(())
         }
         WebhookCommand::Replay { one, message, since, dead } => {
             let replayed = match (message, since) {
@@ -134,7 +149,8 @@ pub(super) async fn run(command: WebhookCommand, settings: Settings) -> anyhow::
             };
             let webhook = one.find(broker).await?;
             let again = webhooks::replay(broker, &webhook, &replayed).await?;
-            print(&format!("{again} events are sent again by a running server."))?;
+            let events = if again == 1 { "event is" } else { "events are" };
+            print(&format!("{again} {events} sent again by a running server."))?;
             if webhook.disabled_at.is_some() {
                 explain("The webhook is disabled: run `agent-auth webhook enable`, or nothing is sent.")?;
             }
@@ -167,15 +183,17 @@ async fn test(broker: &Broker, webhook: &Webhook) -> anyhow::Result<()> {
 }
 
 fn print_each<T>(
-    as_array: bool,
+    json: bool,
     rows: &[T],
     as_json: impl Fn(&T) -> Value,
-    line: impl Fn(&T) -> String,
+    headings: &str,
+    print_one: impl Fn(&T) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    if as_array {
-        return print(&rows.iter().map(as_json).collect::<Value>().to_string());
+    if json {
+        return rows.iter().try_for_each(|row| print_json(&as_json(row).to_string()));
     }
-    rows.iter().try_for_each(|row| print(&line(row)))
+    explain(headings)?;
+    rows.iter().try_for_each(print_one)
 }
 
 fn as_json(webhook: &Webhook) -> Value {
@@ -191,13 +209,13 @@ fn as_json(webhook: &Webhook) -> Value {
     })
 }
 
-fn line(webhook: &Webhook) -> String {
+fn row(webhook: &Webhook) -> [String; 4] {
     let events = if webhook.events.is_empty() { "all events".to_owned() } else { webhook.events.join(",") };
     let state = match (webhook.disabled_at, &webhook.disabled_reason) {
         (Some(at), reason) => format!("disabled {} ({})", at.format("%F"), reason.as_deref().unwrap_or_default()),
         (None, _) => "active".to_owned(),
     };
-    format!("{}\t{}\t{events}\t{state}", webhook.id, webhook.url)
+    [webhook.id.to_string(), webhook.url.clone(), events, state]
 }
 
 fn delivery_as_json(delivery: &DeliverySummary) -> Value {
@@ -215,10 +233,10 @@ fn delivery_as_json(delivery: &DeliverySummary) -> Value {
     })
 }
 
-fn delivery_line(delivery: &DeliverySummary) -> String {
-    let state = delivery.state().as_str();
+fn delivery_row(delivery: &DeliverySummary) -> [String; 6] {
+    let state = delivery.state().as_str().to_owned();
     let at = delivery.created_at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let id = signature::message_id(delivery.id);
-    let error = delivery.last_error.as_deref().map(|error| format!("\t{error}")).unwrap_or_default();
-    format!("{id}\t{}\t{state}\t{at}\t{} attempts{error}", delivery.event, delivery.attempts)
+    let error = delivery.last_error.clone().unwrap_or_else(|| NOTHING.to_owned());
+    [id, delivery.event.clone(), state, at, delivery.attempts.to_string(), error]
 }

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod device_polls;
 pub mod encryption_keys;
+pub mod ended;
 pub mod ending;
 pub mod exclusive;
 pub mod keep_alive;

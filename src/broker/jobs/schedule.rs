@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{audit, device_polls, encryption_keys, ending, keep_alive, resume, stock, sweep, usage, webhooks};
+use super::{audit, device_polls, encryption_keys, ended, ending, keep_alive, resume, stock, sweep, usage, webhooks};
 use crate::broker::{
     audit::record_refusals,
     context::Broker,
@@ -58,6 +58,7 @@ pub fn start(broker: &Arc<Broker>) {
         |broker| async move { Ok(run_due(&broker).await?) },
     );
     deliver_to_webhooks(broker);
+    repeat(broker, "ended", soon(), ended::EVERY, |broker| async move { ended::report(&broker).await });
     repeat(broker, "ending", soon(), ending::EVERY, |broker| async move { ending::report(&broker).await });
     repeat(broker, "sweep", soon(), sweep::EVERY, |broker| async move { sweep::run_once(&broker).await.map(drop) });
 }

@@ -67,7 +67,9 @@ pub async fn report_invalid(
     act: &Act,
 ) -> Result<Reported, BrokerError> {
     let token = broker.store.token_within(reach, id).await?.ok_or(BrokerError::NotFound("token"))?;
-    if token.state == State::ConsentNeeded {
+    // What ended by itself is reported by a job, and must not be reported twice.
+    let has_ended = !token.has_refresh_token && token.expires_at.is_some_and(|at| at <= broker.clock.now());
+    if token.state == State::ConsentNeeded || has_ended {
         return Ok(Reported::ConsentNeeded);
     }
     let is_old = refused.is_some_and(|refused| digest(refused) != digest(&token.access_token));

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How many deliveries a list shows at most.
-const LISTED_MAX: i64 = 1000;
+pub const LISTED_MAX: usize = 1000;
 
 /// Why a message was not sent, or not answered.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +127,7 @@ pub async fn deliveries(
     webhook: &Webhook,
     state: Option<DeliveryState>,
 ) -> Result<Vec<DeliverySummary>, BrokerError> {
-    Ok(broker.store.deliveries(webhook, state, LISTED_MAX).await?)
+    Ok(broker.store.deliveries(webhook, state, i64::try_from(LISTED_MAX).unwrap_or(i64::MAX)).await?)
 }
 
 /// Makes finished deliveries due again, and counts them. What waits for another attempt is due too.

@@ -26,7 +26,7 @@ use crate::{
     cli::api_key::TenantArgs,
     formats::age_file,
     model::{actor::Act, subject::Tenant},
-    terminal::{explain, print},
+    terminal::{explain, one_line, print},
 };
 
 /// How often an import says how far it is.
@@ -176,11 +176,6 @@ fn show(report: &ImportReport, dry_run: bool, refreshes: bool) -> anyhow::Result
         print(&one_line(&format!("Not taken: {}: {}", not_taken.place, not_taken.why)))?;
     }
     Ok(())
-}
-
-/// The line without what a terminal takes for more than text: names in it come from elsewhere, and could add lines of their own.
-fn one_line(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 async fn refresh(broker: &Arc<Broker>, tenant: &Tenant, per_second: u32) -> anyhow::Result<()> {

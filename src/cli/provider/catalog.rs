@@ -3,16 +3,23 @@
 //! Must not know: what an entry means for requests.
 
 use anyhow::bail;
+use serde_json::json;
 
 use crate::{
     broker::{clients::redirect_uri::callback_address, open::public_url},
     catalog::{Catalog, Entry},
     config::Settings,
-    terminal::print,
+    terminal::{explain, print, print_json},
 };
 
-pub(super) fn show(catalog: &Catalog, name: Option<&str>, search: &str, settings: &Settings) -> anyhow::Result<()> {
-    let Some(name) = name else { return table(catalog, search) };
+pub(super) fn show(
+    catalog: &Catalog,
+    name: Option<&str>,
+    search: &str,
+    json: bool,
+    settings: &Settings,
+) -> anyhow::Result<()> {
+    let Some(name) = name else { return table(catalog, search, json) };
     let Some(entry) = catalog.entry(name) else { bail!(unknown(catalog, name)) };
     print(&format!("{}\n\nTo register an OAuth app there:\n", entry.display_name))?;
     steps(entry, &callback_address(&public_url(settings)?, name, ""))?;
@@ -49,21 +56,35 @@ pub(super) fn steps(entry: &Entry, redirect_uri: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn table(catalog: &Catalog, search: &str) -> anyhow::Result<()> {
+fn table(catalog: &Catalog, search: &str, as_json: bool) -> anyhow::Result<()> {
     let found: Vec<&Entry> = catalog.search(search).collect();
     if found.is_empty() {
         bail!(unknown(catalog, search));
     }
+    if as_json {
+        return found.into_iter().try_for_each(|entry| {
+            print_json(
+                &json!({
+                    "name": entry.name,
+                    "display_name": entry.display_name,
+                    "category": entry.category,
+                    "params": entry.params,
+                    "confirmed": entry.confirmed,
+                })
+                .to_string(),
+            )
+        });
+    }
     let row = |[name, provider, category, set]: [&str; 4]| {
-        print(format!("{name:<22} {provider:<28} {category:<13} {set}").trim_end())
+        format!("{name:<22} {provider:<28} {category:<13} {set}").trim_end().to_owned()
     };
-    row(["NAME", "PROVIDER", "CATEGORY", "TO SET"])?;
+    explain(&row(["NAME", "PROVIDER", "CATEGORY", "TO SET"]))?;
     for entry in &found {
         let set: Vec<String> = entry.params.iter().map(|(name, meaning)| format!("{name} ({meaning})")).collect();
         let category = entry.category.as_deref().unwrap_or_default();
-        row([&entry.name, &entry.display_name, category, &set.join(", ")])?;
+        print(&row([&entry.name, &entry.display_name, category, &set.join(", ")]))?;
     }
-    print(
+    explain(
         "\n`agent-auth provider catalog NAME` shows where to create an OAuth app, and what to enter there. \
          `--search WORDS` lists those with these words in their names or their category.",
     )

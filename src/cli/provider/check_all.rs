@@ -31,7 +31,7 @@ pub(super) async fn run(search: &str, settings: &Settings) -> anyhow::Result<()>
     let outbound = outbound(settings, Duration::from_secs(settings.provider_timeout_seconds))?;
     let public_url = public_url(settings)?;
     let mut checks = Box::pin(check_catalog(&catalog, entries, &outbound, &public_url, Clock::system().now()));
-    print(&format!("{:<24} {:<8} {}", "NAME", "RESULT", "WHAT WAS FOUND"))?;
+    explain(&format!("{:<24} {:<8} {}", "NAME", "RESULT", "WHAT WAS FOUND"))?;
     let (mut right, mut unclear, mut wrong, mut skipped) = (0, 0, 0, 0);
     while let Some(check) = checks.next().await {
         let (result, count) = match check.verdict() {

@@ -21,7 +21,7 @@ use crate::{
     config::Settings,
     http::api::provider_response::ProviderResponse,
     model::{actor::Act, key_limits::Reach, options::GrantType},
-    terminal::{explain, print},
+    terminal::{explain, print, print_json, print_row},
 };
 
 #[derive(Debug, Subcommand)]
@@ -33,6 +33,9 @@ pub(super) enum ProviderCommand {
         /// List only those with these words in their names or their category, e.g. accounting
         #[arg(long, value_name = "WORDS", conflicts_with = "name", default_value = "", hide_default_value = true)]
         search: String,
+        /// Print each entry as a line of JSON
+        #[arg(long, conflicts_with = "name")]
+        json: bool,
     },
     /// Add a provider, and print the redirect URI to enter there
     #[command(after_long_help = add::EXAMPLES)]
@@ -75,9 +78,9 @@ pub(super) enum ProviderCommand {
 }
 
 pub(super) async fn run(command: ProviderCommand, settings: Settings) -> anyhow::Result<()> {
-    if let ProviderCommand::Catalog { name, search } = &command {
+    if let ProviderCommand::Catalog { name, search, json } = &command {
         let catalog = Catalog::load(settings.catalog_file.as_deref()).context("AGENT_AUTH_CATALOG_FILE")?;
-        return catalog::show(&catalog, name.as_deref(), search, &settings);
+        return catalog::show(&catalog, name.as_deref(), search, *json, &settings);
     }
     if let ProviderCommand::Check { all: true, search, .. } = &command {
         return check_all::run(search, &settings).await;
@@ -101,7 +104,7 @@ pub(super) async fn run(command: ProviderCommand, settings: Settings) -> anyhow:
             for provider in providers {
                 if json {
                     let shown = ProviderResponse::of(provider, &broker.public_url);
-                    print(&serde_json::to_string(&shown).context("the provider cannot be written as JSON")?)?;
+                    print_json(&serde_json::to_string(&shown).context("the provider cannot be written as JSON")?)?;
                     continue;
                 }
                 let place = match provider.client.options.grant_type {
@@ -109,7 +112,7 @@ pub(super) async fn run(command: ProviderCommand, settings: Settings) -> anyhow:
                     GrantType::ClientCredentials => provider.client.token_url.as_str(),
                     GrantType::ApiKey => "a static key",
                 };
-                print(&format!("{}\t{}\t{place}", provider.provider_id, provider.name))?;
+                print_row([&provider.provider_id, &provider.name, place])?;
             }
             Ok(())
         }

@@ -5,6 +5,7 @@
 mod change;
 pub(in crate::store) mod delete;
 pub mod due;
+pub mod ended;
 mod ending;
 mod grant;
 pub mod lease;

@@ -81,6 +81,8 @@ label! {
         InvalidScope = "invalid_scope",
         /// An agent reported that an API rejects a token that cannot be refreshed.
         ReportedInvalid = "reported_invalid",
+        /// The access token expired, and there is no refresh token.
+        AccessTokenExpired = "access_token_expired",
         /// An administrator replaced the key.
         KeyReplaced = "key_replaced",
         /// Another code of the provider.
@@ -99,6 +101,7 @@ impl DeathCause {
             "login_required" => Self::LoginRequired,
             "invalid_scope" => Self::InvalidScope,
             "reported_invalid" => Self::ReportedInvalid,
+            "access_token_expired" => Self::AccessTokenExpired,
             "key_replaced" => Self::KeyReplaced,
             _ => Self::Other,
         }

@@ -22,6 +22,7 @@ both_databases! {
     an_administrator_ends_the_token_of_any_user_and_the_log_says_who,
     no_secret_is_listed,
     the_command_line_lists_shows_and_revokes,
+    the_command_line_prints_nothing_that_controls_a_terminal_or_reorders_a_line,
 }
 
 const LIST: &str = "/v2/admin/tokens";
@@ -240,6 +241,29 @@ async fn run(app: &TestApp, arguments: &[&str]) -> Finished {
     let mut all = vec!["token"];
     all.extend(arguments);
     binary::run(&all, &app.database.environment()).await
+}
+
+async fn the_command_line_prints_nothing_that_controls_a_terminal_or_reorders_a_line(app: TestApp) {
+    connected(&app).await;
+    let label = "a\u{1b}[2Jb\u{202e}c\u{2066}d\te\nf";
+    let statement = format!("UPDATE tokens SET account_label = '{label}'");
+    app.database.tamper(&statement).await;
+    app.database.tamper(&format!("UPDATE providers SET name = '{label}'")).await;
+    let tokens = run(&app, &["list"]).await;
+    let providers = binary::run(&["provider", "list"], &app.database.environment()).await;
+    for shown in [&tokens, &providers] {
+        assert!(shown.stdout.contains("a\u{fffd}[2Jb\u{fffd}c\u{fffd}d e f\t"), "{shown:?}");
+    }
+    let json = run(&app, &["list", "--json"]).await.stdout;
+    assert!(!json.contains(['\u{1b}', '\u{202e}', '\u{2066}']), "{json:?}");
+    let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(
+        !lines.is_empty() && lines.iter().all(|line| line["provider_account_label"] == label),
+        "the same value: {json:?}"
+    );
+    let id = lines[0]["id"].as_str().unwrap();
+    let one = run(&app, &["show", id]).await;
+    assert!(one.stdout.contains("account        a\u{fffd}[2Jb\u{fffd}c\u{fffd}d e f\n"), "{one:?}");
 }
 
 async fn the_command_line_lists_shows_and_revokes(app: TestApp) {

@@ -1,7 +1,7 @@
 //! `agent-auth provider`: `add`, `list`, `remove`, `catalog` and `check`.
 //! A command does what a request would do, and its output tells the operator the next step.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
 use crate::support::authorization_server::{AuthorizationServer, Reply, TOKEN};
@@ -202,8 +202,17 @@ async fn the_catalogue_is_shown_as_a_table(app: TestApp) {
     assert!(shown.stdout.lines().count() > 200);
     let found = command(&app, &["catalog", "--search", "accounting"]).await;
     assert!(found.stdout.contains("\nxero ") && !found.stdout.contains("\ngithub "), "{}", found.stdout);
+    assert!(
+        found.stderr.contains("NAME") && !found.stdout.contains("CATEGORY"),
+        "headings go to standard error: {found:?}"
+    );
+    let listed = command(&app, &["catalog", "--search", "accounting", "--json"]).await;
+    let entries = listed.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let entries: Vec<Value> = entries.collect();
+    assert_eq!(entries.len(), found.stdout.lines().count(), "{listed:?}");
+    assert!(entries.iter().any(|entry| entry["name"] == "xero" && entry["params"].is_object()), "{listed:?}");
     let product = command(&app, &["catalog", "--search", "zoho-desk"]).await;
-    assert!(product.stdout.contains("\nzoho ") && product.stdout.lines().count() < 6, "{}", product.stdout);
+    assert!(product.stdout.contains("zoho ") && product.stdout.lines().count() < 6, "{}", product.stdout);
     let nothing = command(&app, &["catalog", "--search", "githbu"]).await;
     assert!(nothing.expect_refusal().contains("Did you mean github"));
 }

@@ -91,10 +91,15 @@ async fn a_dead_letter_can_be_sent_again(app: TestApp) {
     assert_eq!(hook.attempts().len(), 13, "the first attempt, and one after each wait");
     let listed = hook.command(&app.database, "deliveries", &["--state", "dead", "--json"]).await;
     let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
-    assert_eq!((&listed[0]["state"], &listed[0]["last_status"]), (&json!("dead"), &json!(503)));
+    assert_eq!((&listed["state"], &listed["last_status"]), (&json!("dead"), &json!(503)));
+    let listed = hook.command(&app.database, "deliveries", &[]).await;
+    assert!(listed.stderr.contains("ID\tTYPE\tSTATE\tHAPPENED\tATTEMPTS\tLAST ERROR"), "{listed:?}");
+    assert!(!listed.stderr.contains("there may be more"), "{listed:?}");
+    let columns: Vec<&str> = listed.stdout.trim_end().split('\t').collect();
+    assert_eq!((columns[1], columns[2], columns[4]), ("token.connected", "dead", "13"));
     hook.receiver.hide(PATH);
     let sent = hook.command(&app.database, "replay", &["--since", "2020-01-01T00:00:00Z", "--dead"]).await;
-    assert!(sent.stdout.starts_with("1 events"), "{sent:?}");
+    assert!(sent.stdout.starts_with("1 event is sent again"), "{sent:?}");
     deliver(&app).await;
     hook.received(14).await;
     let attempts = hook.attempts();
@@ -130,7 +135,7 @@ async fn delivered_events_can_be_sent_again_by_id_and_since_a_time(app: TestApp)
     eventually(super::SOON, async || count(&app.database, "delivered_at IS NOT NULL").await == 2).await;
     let id = hook.attempts()[1].header("webhook-id").to_owned();
     let sent = hook.command(&app.database, "replay", &["--message", &id]).await;
-    assert!(sent.stdout.starts_with("1 events"), "{sent:?}");
+    assert!(sent.stdout.starts_with("1 event is sent again"), "{sent:?}");
     hook.received(3).await;
     assert_eq!(hook.attempts()[2].header("webhook-id"), id);
     eventually(super::SOON, async || count(&app.database, "delivered_at IS NOT NULL").await == 2).await;

@@ -3,6 +3,7 @@
 mod api;
 mod commands;
 mod deliveries;
+mod ended;
 mod events;
 mod stream;
 
