@@ -184,6 +184,7 @@ pub struct PeopleTexts {
     pub do_reconnect: &'static str,
 
     pub done_connected: &'static str,
+    pub done_other_account: fn(approved: &str, still_ended: &str) -> String,
     pub done_revoked: &'static str,
     pub done_revoking: &'static str,
     pub done_not_revocable: &'static str,
