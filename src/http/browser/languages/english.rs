@@ -98,6 +98,8 @@ pub static ENGLISH: Texts = Texts {
         answered: |provider| format!("{} answered", provider.unwrap_or("The provider")),
         details: "Details",
         error_in_address: "Error code in the address",
+        next_in_visit: "Your visit goes on. You can try again there.",
+        to_connections: "Back to your connections",
         request_id: "Request ID",
     },
     people: PeopleTexts {

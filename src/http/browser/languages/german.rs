@@ -128,6 +128,8 @@ pub static GERMAN: Texts = Texts {
         answered: |provider| format!("Antwort von {}", provider.unwrap_or("dem Anbieter")),
         details: "Einzelheiten",
         error_in_address: "Fehlercode in der Adresse",
+        next_in_visit: "Ihr Besuch geht weiter. Dort können Sie es noch einmal versuchen.",
+        to_connections: "Zurück zu Ihren Verbindungen",
         request_id: "Anfrage-ID",
     },
     people: PeopleTexts {
