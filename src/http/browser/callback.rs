@@ -349,9 +349,10 @@ pub(super) async fn ended(app: &App, provider_id: &str, id: Uuid, view: &View, e
     }
     let provider = begun.as_ref().map(|begun| begun.provider.as_str());
     let failed = Page::Failed { provider, reason, error, error_description };
-    let page = match is_in_visit(app, view, id).await {
-        true => page_in_visit(view, status, &failed),
-        false => page(view, status, &failed),
+    let page = if is_in_visit(app, view, id).await {
+        page_in_visit(view, status, &failed)
+    } else {
+        page(view, status, &failed)
     };
     with_code(page, code)
 }
