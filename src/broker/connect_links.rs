@@ -19,6 +19,7 @@ use super::{
     consent::{
         authorization::begin,
         client_credentials::credential_of,
+        link::hint_of,
         request::{Requested, consent_options},
         state::{hash, new_state},
     },
@@ -36,7 +37,7 @@ use crate::model::{
     key_limits::{KeyLimits, Reach},
     provider::Provider,
     subject::{Subject, Tenant},
-    token_state::OwnedToken,
+    token_state::{Condition, OwnedToken},
 };
 
 /// How long a link can be opened if nothing else is said, in seconds.
@@ -183,7 +184,12 @@ pub struct Begun {
     pub auth_id: Uuid,
     /// The provider's name for people.
     pub provider: String,
+    /// The connection that is to be renewed.
+    pub renewed: Option<Uuid>,
 }
+
+/// The field of an address that names the connection which was to be renewed.
+pub const RENEWS: &str = "renews";
 
 /// Begins to connect an account at a provider. With `comes_back`, the browser comes back to the person's connections, unless
 /// the link says where it goes.
@@ -198,8 +204,7 @@ pub async fn connect(
     act: &Act,
 ) -> Result<Begun, BrokerError> {
     let subject = Subject { tenant: link.tenant(), user_id: link.user_id.clone(), agent_id: String::new() };
-    let wanted =
-        Wanted { subject, ls_user_id: None, scopes: link.scopes.0.clone(), is_default: true, is_renewal: false };
+    let wanted = Wanted { subject, ls_user_id: None, scopes: link.scopes.0.clone(), is_default: true, renewed: None };
     begin_for(broker, link, provider_id, wanted, comes_back, act).await
 }
 
@@ -221,7 +226,7 @@ pub async fn reconnect(
         ls_user_id: token.ls_user_id,
         scopes: token.state.scopes.0,
         is_default: token.state.is_default,
-        is_renewal: true,
+        renewed: Some(Renewed { token: token.state.id, account_label: token.state.account_label }),
     };
     begin_for(broker, link, &token.state.provider_id, wanted, comes_back, act).await
 }
@@ -268,7 +273,13 @@ struct Wanted {
     ls_user_id: Option<String>,
     scopes: Vec<String>,
     is_default: bool,
-    is_renewal: bool,
+    renewed: Option<Renewed>,
+}
+
+/// The connection that is renewed, and its account.
+struct Renewed {
+    token: Uuid,
+    account_label: Option<String>,
 }
 
 async fn begin_for(
@@ -292,12 +303,14 @@ async fn begin_for(
         consent: link.consent.max(Consent::Confirm),
         redirect_uri: None,
         return_url: link.return_url.as_deref(),
-        login_hint: None,
+        login_hint: wanted.renewed.as_ref().and_then(|renewed| hint_of(renewed.account_label.as_deref())),
     };
     let mut options = consent_options(broker, &provider, requested)?;
+    let renewed = wanted.renewed.as_ref().map(|renewed| renewed.token);
     // An application that has to confirm the user must be given the browser back, and its own address does that.
     if comes_back && options.return_url.is_none() && options.consent != Consent::Verify {
-        options.return_url = Some(format!("{}/connections?done=connected", broker.public_url));
+        let renews = renewed.map(|token| format!("&{RENEWS}={token}")).unwrap_or_default();
+        options.return_url = Some(format!("{}/connections?done=connected{renews}", broker.public_url));
     }
     let wanted = GrantRequest {
         provider: provider.id,
@@ -306,10 +319,10 @@ async fn begin_for(
         scopes: wanted.scopes,
         is_default: wanted.is_default,
         // A connection that is renewed is replaced; a new one of another account is kept beside those that there are.
-        force_new: !wanted.is_renewal,
+        force_new: renewed.is_none(),
     };
     let pending = begin(broker, &provider, wanted, options, act).await?;
-    Ok(Begun { url: pending.url, auth_id: pending.id, provider: provider.name })
+    Ok(Begun { url: pending.url, auth_id: pending.id, provider: provider.name, renewed })
 }
 
 /// A consent that was begun in the session of a link; `None` if there is no such request of this person.
@@ -319,6 +332,37 @@ pub async fn request_of(
     auth_id: Uuid,
 ) -> Result<Option<AuthorizationRequest>, BrokerError> {
     Ok(broker.store.authorization_request(link.reach(&link.tenant()), auth_id).await?)
+}
+
+/// A connection that was to be renewed when the person approved with another account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherAccount {
+    /// The account that they approved with.
+    pub approved: String,
+    /// The account of the connection that is still ended.
+    pub still_ended: String,
+}
+
+/// Whether the consent `auth_id` connected another account than that of `token`, which it was to renew and which has still
+/// ended. `None` too if an account is not known, or the link does not reach one of them.
+pub async fn other_account(
+    broker: &Broker,
+    link: &PersonLink,
+    token: Uuid,
+    auth_id: Uuid,
+) -> Result<Option<OtherAccount>, BrokerError> {
+    let tenant = link.tenant();
+    let request = request_of(broker, link, auth_id).await?;
+    let Some(got) = request.and_then(|request| request.token).filter(|got| *got != token) else { return Ok(None) };
+    let reach = link.reach(&tenant);
+    let (Some((wanted, why)), Some((got, _))) =
+        (workspace::get(broker, reach, token).await?, workspace::get(broker, reach, got).await?)
+    else {
+        return Ok(None);
+    };
+    let is_about_it = wanted.state.provider_id == got.state.provider_id && why.condition == Condition::ConsentNeeded;
+    let accounts = got.state.account_label.zip(wanted.state.account_label);
+    Ok(accounts.filter(|_| is_about_it).map(|(approved, still_ended)| OtherAccount { approved, still_ended }))
 }
 
 /// What the session of a link may end: the deletion of [`workspace::delete`] inside its reach.

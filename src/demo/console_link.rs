@@ -26,7 +26,7 @@ use crate::{
         act::through,
         app::App,
         browser::cookie::{CONSOLE, is_same_origin, set_cookie_of},
-        console::page::show,
+        console::{page::show, session::end_earlier},
     },
     identity::console::{LIFETIME_SECONDS, act_of, sign_in},
     model::api_key::ApiKey,
@@ -120,6 +120,9 @@ async fn open(State(ConsoleLink(link)): State<ConsoleLink>, Path(secret): Path<S
         Some((by, cookie)) if *by == page => cookie.clone(),
         Some(_) => return link.closed(),
         None => {
+            if end_earlier(&link.app, &parts).await.is_err() {
+                return StatusCode::SERVICE_UNAVAILABLE.into_response();
+            }
             let act = through(&parts, &link.app, act_of(&link.key));
             let Ok(cookie) = sign_in(broker.store(), &link.key, &act, broker.clock.now()).await else {
                 return StatusCode::SERVICE_UNAVAILABLE.into_response();

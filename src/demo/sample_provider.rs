@@ -20,7 +20,7 @@ use self::{
     client::SampleProvider,
     memory::{Answer, Approved, ConsentRequest, Terms},
     parameters::Parameters,
-    people::{Person, SAM},
+    people::{ACCOUNTS, Person, account},
     scopes::meaning,
 };
 use crate::http::browser::pages::render;
@@ -108,11 +108,14 @@ async fn authorize(State(provider): State<Arc<SampleProvider>>, RawQuery(query):
     match consent_request(&query) {
         Ok(request) => {
             let scopes = request.scopes.clone();
+            // OpenID Connect Core, section 3.1.2.1.
+            let hint = query.get("login_hint");
+            let chosen = account(|person| hint == Some(person.email));
             let request = provider.memory().remember(request, Instant::now());
             let destination = client.destination();
             // Chromium holds a form's redirects to `form-action` too.
             let form_action = format!("'self' {destination}");
-            let page = ConsentPage { client: &client.name, person: &SAM, request, scopes, destination };
+            let page = ConsentPage { client: &client.name, chosen, request, scopes, destination };
             render::html(StatusCode::OK, &page, &form_action)
         }
         Err((error, description)) => client.redirect(state, &[("error", error), ("error_description", description)]),
@@ -155,7 +158,8 @@ async fn decision(State(provider): State<Arc<SampleProvider>>, body: Bytes) -> R
             return refusal("This answer is incomplete", "It says neither Approve nor Deny.");
         }
     };
-    let approval = approved.then(|| (&SAM, Terms::default()));
+    let person = account(|person| form.get("account") == Some(person.id));
+    let approval = approved.then(|| (person, Terms::default()));
     let answer = provider.memory().decide(form.get("request").unwrap_or_default(), approval, Instant::now());
     let answer = answer.and_then(|answer| Some((provider.client(&answer.client_id)?, answer)));
     match answer {
@@ -177,7 +181,7 @@ async fn decision(State(provider): State<Arc<SampleProvider>>, body: Bytes) -> R
 #[template(path = "demo/consent.html")]
 struct ConsentPage<'a> {
     client: &'a str,
-    person: &'a Person,
+    chosen: &'static Person,
     request: String,
     scopes: Vec<String>,
     destination: String,

@@ -77,6 +77,15 @@ pub struct Closed {
     pub provider_id: String,
 }
 
+/// A request that a person ended on a page of ours. The provider was never asked.
+#[derive(Clone, Debug)]
+pub struct Cancelled {
+    /// The authorization request.
+    pub id: Uuid,
+    /// The provider's name on the wire.
+    pub provider_id: String,
+}
+
 impl Closed {
     /// There is no such request.
     pub(super) fn unknown() -> Self {
@@ -247,26 +256,27 @@ pub async fn go_on(
 }
 
 /// Ends the request of a reference, because the person does not want to go on.
+///
+/// # Errors
+/// Inside: why this browser ends nothing.
 pub async fn cancel(
     broker: &Broker,
     reference: &SecretString,
     cookie: &SecretString,
     act: &Act,
-) -> Result<Closed, BrokerError> {
+) -> Result<Result<Cancelled, Closed>, BrokerError> {
     const DENIED: (&str, &str) = ("access_denied", "the person cancelled before they went to the provider");
     let Some(request) = broker.store.authorization_request_of_reference(hash(reference)).await? else {
-        return Ok(Closed::unknown());
+        return Ok(Err(Closed::unknown()));
     };
     if let Question::Closed(closed) = question(broker, &request, Some(cookie)).await? {
-        return Ok(closed);
+        return Ok(Err(closed));
     }
     if !broker.store.end_authorization_request(&request, DENIED.0, DENIED.1, act, broker.clock.now()).await? {
-        return closed_now(broker, &request, cookie).await;
+        return closed_now(broker, &request, cookie).await.map(Err);
     }
     broker.notifications.wake(request.id).await;
-    let (id, error) = (request.id, DENIED.0.to_owned());
-    let denied = Completion::Failed { id, error, error_description: None, kind: None, retry_after: None };
-    Ok(Closed::of(&request, denied))
+    Ok(Ok(Cancelled { id: request.id, provider_id: request.provider_id }))
 }
 
 /// Why a request could not be changed a moment ago.

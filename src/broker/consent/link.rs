@@ -134,7 +134,10 @@ pub async fn follow(
             consent: link.consent,
             redirect_uri: None,
             return_url: link.return_url.as_deref(),
-            login_hint: link.login_hint.as_deref().or_else(|| hint_of(token.as_ref())),
+            login_hint: link
+                .login_hint
+                .as_deref()
+                .or_else(|| token.as_ref().and_then(|token| hint_of(token.account_label.as_deref()))),
         },
     )?;
     begin_in_browser(broker, &provider, wanted, options, cookie, act).await.map(Ok)
@@ -149,8 +152,8 @@ async fn open(broker: &Broker, sealed: &str) -> Result<Option<(ConnectLink, Prov
 }
 
 /// The account whose token is renewed, if its label is what a person signs in with.
-fn hint_of(token: Option<&Token>) -> Option<&str> {
-    token?.account_label.as_deref().filter(|label| label.contains('@') && !label.contains(char::is_whitespace))
+pub(in crate::broker) fn hint_of(account_label: Option<&str>) -> Option<&str> {
+    account_label.filter(|label| label.contains('@') && !label.contains(char::is_whitespace))
 }
 
 impl ConnectLink {

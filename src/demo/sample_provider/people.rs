@@ -1,5 +1,5 @@
 //! The people who have an account at the sample provider.
-//! Owns: who they are. A browser that opens the consent page is that of the first of them.
+//! Owns: who they are. The browser that opens the consent page is signed in to two of their accounts.
 //! Must not know: what they consented to.
 
 /// Somebody with an account.
@@ -25,6 +25,14 @@ pub const BEN: Person = Person { id: "ben", name: "Ben Brown", email: "ben@examp
 pub const CLEO: Person = Person { id: "cleo", name: "Cleo Clark", email: "cleo@example.com" };
 /// Somebody else.
 pub const DAN: Person = Person { id: "dan", name: "Dan Davis", email: "dan@example.com" };
+
+/// The accounts between which the consent page lets its person choose.
+pub(super) const ACCOUNTS: [&Person; 2] = [&SAM, &SAM_AT_WORK];
+
+/// The one of them with this value; the first of them if there is none.
+pub(super) fn account(is_it: impl Fn(&Person) -> bool) -> &'static Person {
+    ACCOUNTS.into_iter().find(|person| is_it(person)).unwrap_or(&SAM)
+}
 
 impl Person {
     /// The first letters of their names.

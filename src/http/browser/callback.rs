@@ -17,7 +17,7 @@ use super::{
     cookie::browser_cookie,
     message::Message,
     pages::{
-        outcome::{page, page_with_message},
+        outcome::{page, page_in_visit, page_with_message},
         page::{FailureReason, Page},
     },
     view::View,
@@ -25,6 +25,7 @@ use super::{
 use crate::{
     broker::{
         clients::redirect_uri::callback_address,
+        connect_links::{request_of, session_of},
         consent::{
             authorization::{self, refuse},
             completion::{CodeResponse, Completion, ErrorResponse, Source},
@@ -309,26 +310,58 @@ pub(in crate::http) async fn finish(
         Ok(Completion::WrongProvider) => failed(view, StatusCode::BAD_REQUEST, FailureReason::WrongProvider),
         Ok(Completion::Failed { id, error, error_description, kind, .. }) => {
             let (status, reason, code) = failure(&error, kind);
-            let begun = authorization::outcome(&app.broker, provider_id, id).await.ok().flatten();
-            // An operator who tried the provider reads in the console what became of it.
-            let way_back = begun.as_ref().and_then(|begun| begun.return_url.as_deref());
-            if let Some(url) = way_back.filter(|url| *url == trial::way_back(&app.broker)) {
-                return with_code(to_application(view, url, id, None), code);
-            }
-            let failed = page(
-                view,
-                status,
-                &Page::Failed {
-                    provider: begun.as_ref().map(|begun| begun.provider.as_str()),
-                    reason,
-                    error: Some(&error),
-                    error_description: error_description.as_deref(),
-                },
-            );
-            with_code(failed, code)
+            let (error, error_description) = (Some(&*error), error_description.as_deref());
+            ended(app, provider_id, id, view, Ended { status, reason, error, error_description, code }).await
         }
         Err(error) => internal_error_page(view, error.into()),
     }
+}
+
+/// How a request of ours ended without a token.
+pub(super) struct Ended<'a> {
+    status: StatusCode,
+    reason: FailureReason,
+    error: Option<&'a str>,
+    error_description: Option<&'a str>,
+    /// What it is counted as.
+    code: Option<ErrorCode>,
+}
+
+impl Ended<'_> {
+    /// On our own page: there is no answer of the provider to show.
+    pub(super) const CANCELLED: Self = Self {
+        status: StatusCode::BAD_REQUEST,
+        reason: FailureReason::Denied,
+        error: None,
+        error_description: None,
+        code: None,
+    };
+}
+
+/// The page for a request that ended without a token. An operator who tried the provider reads in the console what became of
+/// it; a person who came from their connections is led back there.
+pub(super) async fn ended(app: &App, provider_id: &str, id: Uuid, view: &View, ended: Ended<'_>) -> Response {
+    let Ended { status, reason, error, error_description, code } = ended;
+    let begun = authorization::outcome(&app.broker, provider_id, id).await.ok().flatten();
+    let way_back = begun.as_ref().and_then(|begun| begun.return_url.as_deref());
+    if let Some(url) = way_back.filter(|url| *url == trial::way_back(&app.broker)) {
+        return with_code(to_application(view, url, id, None), code);
+    }
+    let provider = begun.as_ref().map(|begun| begun.provider.as_str());
+    let failed = Page::Failed { provider, reason, error, error_description };
+    let page = if is_in_visit(app, view, id).await {
+        page_in_visit(view, status, &failed)
+    } else {
+        page(view, status, &failed)
+    };
+    with_code(page, code)
+}
+
+/// Whether this browser has a running visit of the person whose request this is.
+async fn is_in_visit(app: &App, view: &View, id: Uuid) -> bool {
+    let Some(cookie) = &view.visit else { return false };
+    let Ok(Some(link)) = session_of(&app.broker, cookie).await else { return false };
+    request_of(&app.broker, &link, id).await.is_ok_and(|request| request.is_some())
 }
 
 /// Redirects to an address without code and state, so that neither stays in the history or in a `Referer`.

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::form_urlencoded;
 
 use super::{
-    callback::{failed, finish, internal_error_page, redirect},
+    callback::{Ended, ended, failed, finish, internal_error_page, redirect},
     cookie::{browser_cookie, is_random, is_same_origin, new_value, set_cookie},
     pages::{
         connect::{ConnectForm, Why, connect_page},
@@ -67,7 +67,8 @@ pub async fn post(
     let reference = SecretString::from(reference);
     if decision.cancels {
         return match cancel(&app.broker, &reference, &decision.cookie, &act).await {
-            Ok(closed) => finish(&app, &closed.provider_id, Ok(closed.completion), &view).await,
+            Ok(Ok(cancelled)) => ended(&app, &cancelled.provider_id, cancelled.id, &view, Ended::CANCELLED).await,
+            Ok(Err(closed)) => finish(&app, &closed.provider_id, Ok(closed.completion), &view).await,
             Err(error) => internal_error_page(&view, error.into()),
         };
     }

@@ -11,7 +11,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use secrecy::SecretString;
+
 use super::{
+    cookie::{PERSON, cookie_of},
     languages::{choose, texts::Texts},
     pages::render::{Policy, headers_of},
     start::base,
@@ -31,6 +34,8 @@ pub struct View {
     pub request_id: Option<String>,
     /// Whether the page is shown inside another one.
     pub is_embedded: bool,
+    /// The cookie of a person's visit to their connections, if the browser sent one. It may have ended.
+    pub visit: Option<SecretString>,
 }
 
 impl FromRequestParts<Arc<App>> for View {
@@ -40,7 +45,8 @@ impl FromRequestParts<Arc<App>> for View {
         let RequestId(request_id) = RequestId::from_request_parts(parts, app).await?;
         let is_embedded = !app.brand.embedders.is_empty() && is_embedded(&parts.headers);
         let (brand, t) = (Arc::clone(&app.brand), language_of(&parts.headers));
-        Ok(Self { brand, t, base: base(app), request_id, is_embedded })
+        let visit = cookie_of(&PERSON, &parts.headers, &app.broker.public_url);
+        Ok(Self { brand, t, base: base(app), request_id, is_embedded, visit })
     }
 }
 

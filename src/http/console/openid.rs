@@ -14,6 +14,7 @@ use url::form_urlencoded;
 
 use super::{
     failure::{Failure, not_found},
+    session::end_earlier,
     sign_in::{after_openid, with_cookie},
 };
 use crate::{
@@ -153,6 +154,7 @@ async fn signed_in(app: &App, openid: &OpenId, parts: &Parts, identified: &Ident
     };
     let act = through(parts, app, Caller::of_person(person, role).act);
     let (store, now) = (app.broker.store(), app.broker.clock.now());
+    end_earlier(app, parts).await?;
     let cookie = sign_in_person(store, person, LIFETIME_SECONDS, &act, now).await.map_err(BrokerError::from)?;
     tracing::info!(
         event = "console.signed_in",

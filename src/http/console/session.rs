@@ -9,6 +9,7 @@ use secrecy::SecretString;
 
 use super::failure::Failure;
 use crate::{
+    broker::error::BrokerError,
     http::{
         act::through,
         app::App,
@@ -19,7 +20,7 @@ use crate::{
     },
     identity::{
         Caller,
-        console::{SignedIn, form_token},
+        console::{SignedIn, form_token, sign_out},
     },
 };
 
@@ -45,6 +46,18 @@ impl Session {
     pub(super) async fn sees_the_server(&self, app: &App) -> Result<bool, Failure> {
         Ok(self.caller.limits.is_none() && self.caller.tenant == app.broker.home_tenant().await?)
     }
+}
+
+/// Ends the session that this browser had before it signs in: its cookie is about to be replaced, and nobody could end it any
+/// more. Recorded as a sign-out.
+///
+/// # Errors
+/// The database cannot be asked.
+pub(crate) async fn end_earlier(app: &App, parts: &Parts) -> Result<(), BrokerError> {
+    let Some(cookie) = cookie_of(&CONSOLE, &parts.headers, &app.broker.public_url) else { return Ok(()) };
+    let Some(earlier) = app.console_session(&cookie).await? else { return Ok(()) };
+    let act = through(parts, app, earlier.caller().act);
+    Ok(sign_out(app.broker.store(), &earlier, &act, app.broker.clock.now()).await?)
 }
 
 impl FromRequestParts<Arc<App>> for Session {

@@ -18,7 +18,7 @@ use super::{
     form::{AnyForm, fields, require_same_origin, value_of},
     langsmith,
     page::show,
-    session::Session,
+    session::{Session, end_earlier},
 };
 use crate::{
     broker::error::BrokerError,
@@ -105,6 +105,7 @@ pub async fn post(State(app): State<Arc<App>>, request: Request) -> Result<Respo
         let denied = Denied::new(&caller, Outside::Role(Permission::Oversee));
         return Ok(again(&app, &parts, ApiError::Denied(Box::new(denied)), AGENT));
     }
+    end_earlier(&app, &parts).await?;
     let cookie = console::sign_in(app.broker.store(), &key, &act, now).await.map_err(BrokerError::from)?;
     tracing::info!(event = "console.signed_in", by = "api_key", key_id = %key.id, "somebody signed in to the console");
     Ok(with_cookie(redirect(format!("{base}/console")), &app, &cookie, LIFETIME_SECONDS))
@@ -127,6 +128,7 @@ async fn with_langsmith(
 ) -> Result<Response, Failure> {
     match langsmith::sign_in(app, parts, langsmith, typed, workspace).await? {
         Ok(cookie) => {
+            end_earlier(app, parts).await?;
             let response = redirect(format!("{}/console", base(app)));
             Ok(with_cookie(response, app, &cookie, LANGSMITH_LIFETIME_SECONDS))
         }

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
-    elsewhere::{go_on, message_of},
+    elsewhere::{go_on, message_of, other_account_of},
     failure::Failure,
     frame::Frame,
     session::{Form, Session},
@@ -92,12 +92,17 @@ pub async fn list(
         let last_used = last_use(&app.broker, token, &[]);
         Row::of(session.view.t, token, why, &names, last_used, now)
     });
+    let asked = asked.as_deref();
+    let notice = match other_account_of(&app, &session, asked).await? {
+        Some(other) => Some((t.done_other_account)(&shown(&other.approved), &shown(&other.still_ended))),
+        None => notice(t, &parameter(asked, "done")).map(ToOwned::to_owned),
+    };
     let page = ListPage {
-        frame: Frame { notice: notice(t, &parameter(asked.as_deref(), "done")), ..Frame::new(&session, t.title) },
+        frame: Frame { notice, ..Frame::new(&session, t.title) },
         rows: rows.collect(),
         is_cut: found.next.is_some(),
         choices: choices.collect(),
-        message: message_of(&app, &session, asked.as_deref()).await?,
+        message: message_of(&app, &session, asked).await?,
     };
     let view = &session.view;
     Ok(match page.message {

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{failure::Failure, frame::Frame, session::Session};
 use crate::{
-    broker::connect_links::{Begun, request_of},
+    broker::connect_links::{Begun, OtherAccount, RENEWS, other_account, request_of},
     http::{
         app::App,
         browser::{
@@ -46,11 +46,12 @@ pub(super) fn go_on(session: &Session, begun: &Begun) -> Response {
     if !view.is_embedded {
         return redirect(begun.url.clone());
     }
+    let renews = begun.renewed.map(|token| format!("&{RENEWS}={token}")).unwrap_or_default();
     let page = ElsewherePage {
         frame: Frame::new(session, (view.t.people.elsewhere_title)(&shown(&begun.provider))),
         url: &begun.url,
         status: format!("{}/connections/requested/{}", view.base, begun.auth_id),
-        next: format!("{}/connections?done=connected&auth_id={}", view.base, begun.auth_id),
+        next: format!("{}/connections?done=connected{renews}&auth_id={}", view.base, begun.auth_id),
         script: message::path(view),
     };
     view.people_with_script(StatusCode::OK, &page)
@@ -74,6 +75,19 @@ pub async fn status(
         _ => "pending",
     };
     Ok(Json(json!({"status": status})).into_response())
+}
+
+/// That another account was connected than the one that was to be reconnected, when the person came back from that.
+pub(super) async fn other_account_of(
+    app: &App,
+    session: &Session,
+    query: Option<&str>,
+) -> Result<Option<OtherAccount>, Failure> {
+    let id = |name| Uuid::try_parse(&parameter(query, name)).ok();
+    match (id(RENEWS), id("auth_id")) {
+        (Some(token), Some(auth_id)) => Ok(other_account(&app.broker, &session.link, token, auth_id).await?),
+        _ => Ok(None),
+    }
 }
 
 /// The message to the page that opened or embeds the list, when the person came back with an account connected.

@@ -15,7 +15,7 @@ pub(super) struct Frame {
     pub(super) title: String,
     pub(super) user: String,
     pub(super) form_token: String,
-    pub(super) notice: Option<&'static str>,
+    pub(super) notice: Option<String>,
 }
 
 impl Frame {

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{failure::Failure, session::Form};
 use crate::{
-    broker::connect_links::{SESSION_SECONDS, end, find, open},
+    broker::connect_links::{SESSION_SECONDS, act_of, end, find, open, session_of},
     http::{
         act::BrowserAct,
         app::App,
@@ -29,6 +29,7 @@ use crate::{
             words::shown,
         },
     },
+    model::actor::Act,
 };
 
 #[derive(Template)]
@@ -80,6 +81,13 @@ pub async fn post(
     let cookie = SecretString::from(cookie);
     if !open(&app.broker, &SecretString::from(secret), &cookie, &act).await? {
         return Err(Failure::NotOpened);
+    }
+    // The cookie of an earlier visit is replaced, so that nobody could end that visit any more.
+    let earlier = view.visit.as_ref().filter(|earlier| earlier.expose_secret() != cookie.expose_secret());
+    if let Some(earlier) = earlier
+        && let Some(link) = session_of(&app.broker, earlier).await?
+    {
+        end(&app.broker, &link, &Act { actor: act_of(&link).actor, ..act }).await?;
     }
     Ok(with_cookie(redirect(format!("{}/connections", view.base)), &app, &view, &cookie, SESSION_SECONDS))
 }

@@ -268,7 +268,7 @@ async fn signing_in_and_out_is_recorded_with_the_user(database: Database) {
     submit(&browser, "/sign-out", &[]).await;
     let junk = with(alice(), json!({"ls_user_id": null, "user_email": "a\u{0}l@\nexample.com"}));
     app.langsmith.answer_next(Reply::json(junk));
-    signed_in(&app, ALICES_KEY, "").await;
+    let browser = signed_in(&app, ALICES_KEY, "").await;
     let signed_in = events_there(&app, "console.signed_in").await;
     let signed_out = events_there(&app, "console.signed_out").await;
     assert_eq!((signed_in.len(), signed_out.len()), (2, 1));
@@ -278,6 +278,8 @@ async fn signing_in_and_out_is_recorded_with_the_user(database: Database) {
         assert_eq!((&details["subject"], &details["email"]), (&json!("ls-alice"), &json!("alice@example.com")));
         assert_eq!(details["issuer"], json!(format!("{}{AUTH}", app.langsmith.endpoint())));
     }
+    assert_eq!(sign_in(&browser, ALICES_KEY, "").await.status.as_u16(), 303);
+    assert_eq!(events_there(&app, "console.signed_out").await.len(), 2, "the session before has ended");
     let details = &signed_in[0]["details"];
     assert_eq!((&details["subject"], &details["email"]), (&json!("auth-alice"), &json!("al@example.com")));
 }

@@ -242,6 +242,8 @@ async fn signing_in_and_out_is_recorded_with_the_person(app: WithIdentityProvide
         assert_eq!((&details["name"], &details["email"]), (&json!("Ada Lovelace"), &json!("ada@example.com")));
     }
     assert_eq!(signed_in[0]["details"].get("email"), None, "nobody verified it");
+    is_in(&app.sign_in(&browser, json!({})).await);
+    assert_eq!(events(&app, "console.signed_out").await.len(), 2, "the session before has ended");
 }
 
 async fn an_eddsa_signature_is_accepted(app: WithIdentityProvider) {

@@ -22,6 +22,7 @@ both_databases! {
     an_expired_key_ends_its_sessions,
     the_database_does_not_have_the_cookie,
     signing_in_and_out_is_recorded_with_the_key,
+    signing_in_again_ends_the_earlier_session,
     a_second_replica_knows_the_session,
     the_console_can_be_switched_off,
     over_plain_http_on_loopback_the_cookie_is_an_ordinary_one,
@@ -225,6 +226,23 @@ async fn signing_in_and_out_is_recorded_with_the_key(app: TestApp) {
         assert_eq!(event["actor_id"], event["details"]["api_key_id"]);
         assert_eq!(event["details"]["api_key_name"], "bootstrap");
     }
+}
+
+async fn signing_in_again_ends_the_earlier_session(app: TestApp) {
+    let (operator, other) = (Operator::admin(&app).await, Operator::admin(&app).await);
+    let earlier = cookie(&operator);
+    let wrong = operator.send(&at("/sign-in"), &[("key", "aauth_wrong")]).await;
+    assert_eq!(wrong.status.as_u16(), 401);
+    assert!(is_signed_in(&operator).await, "a wrong key ends nothing");
+    let key = app.new_key(&["--role", "viewer"]).await.key();
+    let answer = operator.send(&at("/sign-in"), &[("key", &key)]).await;
+    assert_eq!(answer.status.as_u16(), 303, "{}", answer.text());
+    assert!(is_signed_in(&operator).await && is_signed_in(&other).await && cookie(&operator) != earlier);
+    let thief = Browser::new(&app);
+    thief.plant("__Host-agent-auth-console", &earlier);
+    assert!(!is_signed_in(&thief).await);
+    let ended = events(&app, "console.signed_out").await;
+    assert_eq!((ended.len(), &ended[0]["details"]["api_key_name"]), (1, &json!("bootstrap")), "{ended:?}");
 }
 
 async fn a_second_replica_knows_the_session(app: TestApp) {

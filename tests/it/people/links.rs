@@ -13,6 +13,7 @@ use crate::support::caller::{acme, with};
 use crate::support::database::PUBLIC_URL;
 
 both_databases! {
+    opening_another_link_ends_the_earlier_visit,
     a_link_is_opened_once_and_looking_at_it_uses_nothing_up,
     a_second_click_on_the_button_has_the_session_of_the_first,
     a_link_and_its_session_end_in_time,
@@ -272,4 +273,17 @@ async fn a_caller_who_is_one_user_makes_no_link_for_another(app: TestApp) {
     }
     // An administrator can see and end the connections of all users without a link too.
     app.post(LINKS, &json!({"user_id": "bob"})).await.expect(201);
+}
+
+async fn opening_another_link_ends_the_earlier_visit(app: TestApp) {
+    let maker = app.service_key().await;
+    let person = Person::new(&app, &maker, &json!({"user_id": "zoe"})).await;
+    let earlier = person.cookies()["__Host-agent-auth-person"].clone();
+    let answer = open(&person, &link(&maker, &json!({"user_id": "eve"})).await).await;
+    assert_eq!(answer.header("location"), "/connections", "{}", answer.text());
+    assert!(person.page("").await.contains("<strong>eve</strong>"));
+    let thief = Browser::new(&app);
+    thief.plant("__Host-agent-auth-person", &earlier);
+    assert_ne!(thief.open(&at("")).await.status.as_u16(), 200);
+    assert_eq!(events(&app, "connect_link.ended").await.len(), 1);
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use url::Url;
 
 use super::{Person, at, connected, events, token_of};
 use crate::support::app::TestApp;
-use crate::support::authorization_server::{AuthorizationServer, Reply};
+use crate::support::authorization_server::{AuthorizationServer, Reply, USERINFO};
 use crate::support::both_databases;
 use crate::support::caller::{asking, with};
 use crate::support::database::{Database, PUBLIC_URL};
@@ -18,6 +19,8 @@ both_databases! {
     what_needs_no_person_is_not_offered,
     a_server_with_direct_consents_still_says_first_who_asks_for_what,
     a_person_reconnects_what_has_ended_and_it_is_the_same_connection,
+    who_approves_with_another_account_reads_what_is_still_ended,
+    who_cancels_or_is_denied_is_led_back_to_the_connections,
     a_person_ends_a_connection_here_and_at_the_provider,
     a_connection_says_which_agents_use_it_and_when,
     a_connection_that_was_used_a_moment_ago_is_nowhere_said_to_be_unused,
@@ -101,6 +104,77 @@ async fn a_person_reconnects_what_has_ended_and_it_is_the_same_connection(app: T
     assert_eq!(token_of(&app, "zoe").await, id);
     assert_eq!(token_of(&app, "zoe-ls").await, id, "what the application called the user is kept");
     app.token(&asked).await;
+}
+
+async fn who_approves_with_another_account_reads_what_is_still_ended(app: TestApp) {
+    let provider = AuthorizationServer::start().await;
+    app.register_as(with(provider.definition("acme"), json!({"userinfo_url": provider.at(USERINFO)}))).await;
+    let account = |sub: &str| {
+        provider.answer_userinfo(Reply::json(json!({"sub": sub, "email": format!("zoe@{sub}.example")})));
+    };
+    let asked = asking("zoe", &["read"]);
+    account("work");
+    app.connect(&provider, &asked).await;
+    let id = token_of(&app, "zoe").await;
+    end(&app, &provider, &asked).await;
+    let maker = app.service_key().await;
+    let person = Person::new(&app, &maker, &json!({"user_id": "zoe"})).await;
+    let reconnect = format!("/held/{id}/reconnect");
+    let consent = person.submit(&reconnect).await.header("location").to_owned();
+    let url = person.go_on(&consent).await;
+    assert!(url.contains("login_hint=zoe%40work.example"), "the provider is asked for that account: {url}");
+    account("home");
+    let answer = person.open(provider.consent(&url).as_str()).await;
+    let back = answer.header("location").to_owned();
+    let page = person.open(&back).await.expect_html(200);
+    let said = "You approved as zoe@home.example. The connection of zoe@work.example is still ended.";
+    assert!(page.contains(said) && page.contains(">Ended</span>"), "{page}");
+    let german = person.open_in("de", &back).await.expect_html(200);
+    assert!(german.contains("Die Verbindung von zoe@work.example ist weiterhin beendet."), "{german}");
+
+    // Nothing of it is said to somebody else who has the address.
+    let other = Person::new(&app, &maker, &json!({"user_id": "eve"})).await;
+    let page = other.open(&back).await.expect_html(200);
+    assert!(page.contains("You came back from the provider.") && !page.contains("zoe@"), "{page}");
+
+    account("work");
+    let consent = person.submit(&reconnect).await.header("location").to_owned();
+    let answer = person.open(provider.consent(&person.go_on(&consent).await).as_str()).await;
+    for address in [answer.header("location"), &back] {
+        let page = person.open(address).await.expect_html(200);
+        assert!(page.contains("You came back from the provider.") && !page.contains(">Ended</span>"), "{page}");
+    }
+}
+
+async fn who_cancels_or_is_denied_is_led_back_to_the_connections(app: TestApp) {
+    let provider = AuthorizationServer::start().await;
+    app.register(&provider).await;
+    let maker = app.service_key().await;
+    let person = Person::new(&app, &maker, &json!({"user_id": "zoe"})).await;
+    let back = r#"<a href="/connections">Back to your connections</a>"#;
+    let begin = async || person.submit("/connect/acme").await.header("location").to_owned();
+
+    let page = person.press(&begin().await, "cancel").await.expect_html(400);
+    assert!(page.contains("Access was not granted") && page.contains(back), "{page}");
+    assert!(!page.contains("answered") && !page.contains("access_denied"), "the provider was not asked: {page}");
+
+    let url = Url::parse(&person.go_on(&begin().await).await).unwrap();
+    let (_, state) = url.query_pairs().find(|(name, _)| name == "state").unwrap();
+    let denied = format!("{PUBLIC_URL}/host-oauth-callback/acme?error=access_denied&state={state}");
+    let german = person.open_in("de", &denied).await.expect_html(400);
+    assert!(german.contains("Zurück zu Ihren Verbindungen") && german.contains("access_denied"), "{german}");
+
+    // What another user began is no part of this visit.
+    let eve = Person::new(&app, &maker, &json!({"user_id": "eve"})).await;
+    let of_eve = eve.submit("/connect/acme").await.header("location").to_owned();
+    let page = person.press(&of_eve, "cancel").await.expect_html(400);
+    assert!(page.contains("Access was not granted") && !page.contains("/connections"), "{page}");
+
+    // Nor is there a way back after its end.
+    let consent = begin().await;
+    person.submit("/leave").await.expect_html(200);
+    let page = person.press(&consent, "cancel").await.expect_html(400);
+    assert!(page.contains("Access was not granted") && !page.contains("/connections"), "{page}");
 }
 
 /// The provider ends the grant, and an agent finds out.

@@ -34,6 +34,11 @@ impl Browser {
         answer
     }
 
+    /// The same in this language.
+    pub async fn open_in(&self, language: &str, url: &str) -> Answer {
+        self.with_cookies().with("accept-language", language).get(path_of(url).as_str()).await
+    }
+
     /// Opens a stream, which must be accepted.
     pub async fn follow(&self, url: &str) -> Stream {
         self.with_cookies().follow(&path_of(url)).await

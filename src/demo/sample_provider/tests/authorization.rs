@@ -19,6 +19,23 @@ async fn the_consent_page_names_client_person_and_scopes() {
 }
 
 #[tokio::test]
+async fn the_person_chooses_an_account_and_a_hint_chooses_it_before() {
+    let browser = Browser::new();
+    let chosen = r#"value="sam-work" checked"#;
+    let hint = [("login_hint", Some("sam@work.example.com")), ("scope", Some("profile"))];
+    let hinted = browser.authorize(&hint).await;
+    assert!(hinted.body.contains(chosen) && hinted.body.contains("sam@example.com"), "{}", hinted.body);
+    for change in [("login_hint", None), ("login_hint", Some("mia@example.com"))] {
+        let page = browser.authorize(&[change]).await;
+        assert!(page.body.contains(r#"value="sam-sample" checked"#) && !page.body.contains(chosen), "{}", page.body);
+    }
+    let form = [("request", request_of(&hinted)), ("decision", "approve"), ("account", "sam-work")];
+    let code = browser.post("/decision", None, &form).await.returned()["code"].clone();
+    let token = token_in(&browser.exchange(&code, VERIFIER).await, "access_token");
+    assert_eq!(browser.me(&token).await.json()["email"], "sam@work.example.com");
+}
+
+#[tokio::test]
 async fn deny_goes_back_without_a_code() {
     let returned = Browser::new().decide("deny").await.returned();
     assert_eq!(returned["error"], "access_denied");

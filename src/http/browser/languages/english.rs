@@ -98,6 +98,8 @@ pub static ENGLISH: Texts = Texts {
         answered: |provider| format!("{} answered", provider.unwrap_or("The provider")),
         details: "Details",
         error_in_address: "Error code in the address",
+        next_in_visit: "Your visit goes on. You can try again there.",
+        to_connections: "Back to your connections",
         request_id: "Request ID",
     },
     people: PeopleTexts {
@@ -169,6 +171,12 @@ pub static ENGLISH: Texts = Texts {
         do_reconnect: "The provider has ended the access. Agents cannot use it until you reconnect it.",
 
         done_connected: "You came back from the provider. Your connections are listed here as they are now.",
+        done_other_account: |approved, still_ended| {
+            format!(
+                "You approved as {approved}. The connection of {still_ended} is still ended. To reconnect it, press Reconnect \
+                 again, and choose that account at the provider."
+            )
+        },
         done_revoked: "The connection was ended, here and at the provider.",
         done_revoking: "The connection was ended here. It is being ended at the provider too, in the background.",
         done_not_revocable: "The connection was ended here. The provider offers no way to end it there from here: to be \

@@ -128,6 +128,8 @@ pub static GERMAN: Texts = Texts {
         answered: |provider| format!("Antwort von {}", provider.unwrap_or("dem Anbieter")),
         details: "Einzelheiten",
         error_in_address: "Fehlercode in der Adresse",
+        next_in_visit: "Ihr Besuch geht weiter. Dort können Sie es noch einmal versuchen.",
+        to_connections: "Zurück zu Ihren Verbindungen",
         request_id: "Anfrage-ID",
     },
     people: PeopleTexts {
@@ -200,6 +202,12 @@ pub static GERMAN: Texts = Texts {
                        verbinden.",
 
         done_connected: "Sie sind vom Anbieter zurückgekehrt. Ihre Verbindungen sind hier auf dem aktuellen Stand.",
+        done_other_account: |approved, still_ended| {
+            format!(
+                "Sie haben als {approved} zugestimmt. Die Verbindung von {still_ended} ist weiterhin beendet. Um sie wieder \
+                 herzustellen, drücken Sie noch einmal „Erneut verbinden“ und wählen Sie beim Anbieter dieses Konto."
+            )
+        },
         done_revoked: "Die Verbindung wurde beendet, hier und beim Anbieter.",
         done_revoking: "Die Verbindung wurde hier beendet. Beim Anbieter wird sie im Hintergrund ebenfalls beendet.",
         done_not_revocable: "Die Verbindung wurde hier beendet. Beim Anbieter lässt sie sich von hier aus nicht beenden: \

@@ -115,6 +115,9 @@ pub struct OutcomeTexts {
     pub details: &'static str,
     /// Above an error that belongs to no request.
     pub error_in_address: &'static str,
+    /// In place of what is next, for a person who came from their connections.
+    pub next_in_visit: &'static str,
+    pub to_connections: &'static str,
     pub request_id: &'static str,
 }
 
@@ -184,6 +187,7 @@ pub struct PeopleTexts {
     pub do_reconnect: &'static str,
 
     pub done_connected: &'static str,
+    pub done_other_account: fn(approved: &str, still_ended: &str) -> String,
     pub done_revoked: &'static str,
     pub done_revoking: &'static str,
     pub done_not_revocable: &'static str,

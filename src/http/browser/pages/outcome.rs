@@ -29,6 +29,12 @@ pub(in crate::http) fn page_with_message(view: &View, page: &Page<'_>, message: 
     }
 }
 
+/// The same for a person whose visit to their connections goes on: it leads back there.
+#[must_use]
+pub(in crate::http) fn page_in_visit(view: &View, status: StatusCode, page: &Page<'_>) -> Response {
+    view.consent(status, &Outcome { is_in_visit: true, ..Outcome::of(view, page) }, "'none'")
+}
+
 const ERROR_CHARS: usize = 64;
 const DESCRIPTION_CHARS: usize = 300;
 
@@ -45,6 +51,8 @@ struct Outcome<'a> {
     happened: String,
     answer: Option<Answer>,
     next: &'static str,
+    /// Whether to lead back to the person's connections, in place of what is next.
+    is_in_visit: bool,
     request_id: Option<&'a str>,
     message: Option<Message>,
 }
@@ -85,6 +93,7 @@ impl<'a> Outcome<'a> {
             happened,
             answer: None,
             next,
+            is_in_visit: false,
             request_id: None,
             message: None,
         };

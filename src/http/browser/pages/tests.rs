@@ -51,7 +51,7 @@ fn view() -> View {
 
 fn view_in(t: &'static Texts, settings: &Settings) -> View {
     let brand = Arc::new(Brand::open(settings).unwrap());
-    View { brand, t, base: String::new(), request_id: Some("0a1b-2c".to_owned()), is_embedded: false }
+    View { brand, t, base: String::new(), request_id: Some("0a1b-2c".to_owned()), is_embedded: false, visit: None }
 }
 
 async fn shown(page: &Page<'_>) -> String {
