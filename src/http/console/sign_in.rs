@@ -63,6 +63,8 @@ struct SignInPage<'a> {
     has_openid: bool,
     /// Whether LangSmith's users sign in here.
     has_langsmith: bool,
+    /// Whether this is the demo, whose database no command of another process opens.
+    is_demo: bool,
 }
 
 /// Shows the form.
@@ -168,8 +170,8 @@ fn again(app: &App, error: ApiError, problem: &str) -> Response {
 
 fn sign_in_page(app: &App, status: StatusCode, problem: Option<&str>, openid_problem: Option<&str>) -> Response {
     let has_langsmith = app.langsmith.as_ref().is_some_and(|langsmith| langsmith.console_role.is_some());
-    let has_openid = app.openid.is_some();
-    show(status, &SignInPage { base: &base(app), problem, openid_problem, has_openid, has_langsmith })
+    let (has_openid, is_demo) = (app.openid.is_some(), app.broker.catalog.is_of_demo());
+    show(status, &SignInPage { base: &base(app), problem, openid_problem, has_openid, has_langsmith, is_demo })
 }
 
 /// The response with the cookie of a session.
