@@ -267,6 +267,15 @@ async fn the_list_of_connections_is_filtered_and_paged(app: TestApp) {
         assert!(page.contains("Show all"), "{query}");
         assert_eq!(page.contains("No connection matches"), found == 0);
     }
+    for (query, said) in [
+        ("state=bogus", "No connection has the state bogus."),
+        ("cursor=zzz", "cursor is no filter of this list."),
+        ("before=zzz", "This is no address of a page of the list."),
+        ("%3Cb%3E=1", "&#60;b&#62; is no filter"),
+    ] {
+        let page = operator.open(&at(&format!("/connections?{query}"))).await.expect_html(400);
+        assert!(page.contains(said) && !page.contains("user-49"), "{page}");
+    }
 }
 
 async fn a_connection_says_in_plain_words_what_was_granted_and_what_to_do(app: TestApp) {
