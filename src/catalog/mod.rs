@@ -56,6 +56,15 @@ pub struct Catalog {
     plain: AuthorizationQuirks,
 }
 
+/// The category of the demo's own entries, which need no account elsewhere.
+pub const DEMO: &str = "demo";
+
+/// Whether an entry is one of the demo's own.
+#[must_use]
+pub fn is_of_demo(entry: &Entry) -> bool {
+    entry.category.as_deref() == Some(DEMO)
+}
+
 impl Catalog {
     /// The built-in entries, with those of the operator's file or folder over them.
     ///
@@ -113,6 +122,12 @@ impl Catalog {
     pub fn search(&self, words: &str) -> impl Iterator<Item = &Entry> {
         let words: Vec<String> = words.split_whitespace().map(str::to_lowercase).collect();
         self.entries().filter(move |entry| words.iter().all(|word| entry.says(word)))
+    }
+
+    /// Whether this is the catalogue of the demo.
+    #[must_use]
+    pub fn is_of_demo(&self) -> bool {
+        self.entries().any(|entry| is_of_demo(entry))
     }
 
     /// The names that may have been meant, the likeliest first.

@@ -23,6 +23,7 @@ use crate::{
         context::Broker,
         providers::{create::create, delete::delete, draft::ProviderDraft},
     },
+    catalog::DEMO,
     model::{actor::Act, client::ClientAuthentication, options::OptionsDraft, subject::Tenant},
 };
 
@@ -70,7 +71,7 @@ impl Endpoints {
     fn entry(&self, (id, name, scope): (&str, &str, &str)) -> String {
         let fields = json!({
             "display_name": name,
-            "category": "demo",
+            "category": DEMO,
             "auth_url": format!("{}/authorize", self.public),
             "token_url": format!("{}/token", self.own),
             "revocation_url": format!("{}/revoke", self.own),

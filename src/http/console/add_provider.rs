@@ -26,7 +26,7 @@ use crate::{
         error::BrokerError,
         providers::{create::create, draft::ProviderDraft},
     },
-    catalog::Entry,
+    catalog::{Entry, is_of_demo},
     http::{app::App, browser::callback::redirect, error::ApiError},
     model::{client::ClientAuthentication, options::OptionsDraft},
 };
@@ -38,6 +38,8 @@ struct Found {
     href: String,
     name: String,
     category: String,
+    /// Whether it is the demo's own.
+    is_of_demo: bool,
 }
 
 #[derive(Template)]
@@ -84,11 +86,15 @@ pub async fn get(
         return Ok(show(StatusCode::OK, &FormPage::new(&app, &session, entry, None, None)));
     }
     let search = parameter(asked.as_deref(), "search");
-    let mut entries = app.broker.catalog.search(&search);
+    let mut entries: Vec<&Entry> = app.broker.catalog.search(&search).collect();
+    // In the demo, what can be added without an account elsewhere comes first.
+    entries.sort_by_key(|entry| !is_of_demo(entry));
+    let mut entries = entries.into_iter();
     let found = entries.by_ref().take(SHOWN_MAX).map(|entry| Found {
         href: format!("/add-provider{}", query(&[("template", &entry.name)])),
         name: entry.display_name.clone(),
         category: entry.category.clone().unwrap_or_default(),
+        is_of_demo: is_of_demo(entry),
     });
     let frame = Frame::new(&session, "/providers", "Add a provider");
     let (found, left_out) = (found.collect(), entries.count());

@@ -8,11 +8,13 @@ use askama::Template;
 use axum::{
     extract::{RawQuery, State},
     http::{HeaderValue, StatusCode, header},
-    response::Response,
+    response::{IntoResponse, Response},
 };
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat};
+use url::form_urlencoded;
 
 use super::{
-    failure::Failure,
+    failure::{Failure, with_facts_of},
     frame::Frame,
     page::show,
     session::Session,
@@ -23,6 +25,7 @@ use crate::{
     http::{
         api::audit::{Query, json_lines},
         app::App,
+        error::ApiError,
     },
     model::audit::{EventName, RecordedEvent},
 };
@@ -34,6 +37,8 @@ const FILTERS: [&str; 7] = ["event", "provider_id", "user_id", "agent_id", "acto
 
 struct Row {
     at: Moment,
+    /// The day and the time, in UTC.
+    said: String,
     event: String,
     result: String,
     actor: String,
@@ -55,6 +60,8 @@ struct AuditPage {
     from: String,
     to: String,
     is_filtered: bool,
+    /// Why the filters cannot be used.
+    problem: Option<String>,
     rows: Vec<Row>,
     export: String,
     /// Empty on the last page.
@@ -68,15 +75,20 @@ pub async fn list(
     RawQuery(asked): RawQuery,
 ) -> Result<Response, Failure> {
     session.caller.reads_the_audit_log()?;
-    let read = Query::read(asked.as_deref().unwrap_or_default())?;
     let values = FILTERS.map(|name| parameter(asked.as_deref(), name));
-    let page = audit::page(&app.broker, &session.caller.tenant, &read.filter, read.before, LISTED).await?;
+    let (events, older, refused) = match read(asked.as_deref()) {
+        Ok(read) => {
+            let page = audit::page(&app.broker, &session.caller.tenant, &read.filter, read.before, LISTED).await?;
+            (page.events, page.next, None)
+        }
+        Err(error) => (Vec::new(), None, Some(error)),
+    };
     let now = app.broker.clock.now();
     let address = |before: &str| {
         let pairs: Vec<(&str, &str)> = FILTERS.iter().copied().zip(values.iter().map(String::as_str)).collect();
         query(&[&pairs[..], &[("cursor", before)]].concat())
     };
-    let (export, next) = (format!("/audit/export{}", address("")), page.next.map(|next| address(&next.to_string())));
+    let (export, next) = (format!("/audit/export{}", address("")), older.map(|next| address(&next.to_string())));
     let is_filtered = values.iter().any(|value| !value.is_empty());
     let [event, provider, user, agent, actor, from, to] = values;
     let page = AuditPage {
@@ -90,11 +102,35 @@ pub async fn list(
         from,
         to,
         is_filtered,
-        rows: page.events.iter().map(|event| Row::of(event, now)).collect(),
+        problem: refused.as_ref().map(ApiError::for_people),
+        rows: events.iter().map(|event| Row::of(event, now)).collect(),
         export,
         next: next.map_or_else(String::new, |next| format!("/audit{next}")),
     };
-    Ok(show(StatusCode::OK, &page))
+    Ok(match refused.map(IntoResponse::into_response) {
+        Some(refused) => with_facts_of(show(refused.status(), &page), refused),
+        None => show(StatusCode::OK, &page),
+    })
+}
+
+/// What an address of the page asks for. Its times may be shorter than those of the API.
+fn read(asked: Option<&str>) -> Result<Query, ApiError> {
+    let mut read = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in form_urlencoded::parse(asked.unwrap_or_default().as_bytes()) {
+        let time = if ["from", "to"].contains(&&*name) { time(&value) } else { None };
+        read.append_pair(&name, time.as_deref().unwrap_or(&value));
+    }
+    Query::read(&read.finish())
+}
+
+/// A day, or a time without seconds or without a zone, in UTC, as the API takes it. `None`: it is something else.
+fn time(text: &str) -> Option<String> {
+    let text = text.trim().trim_end_matches(['Z', 'z']).replace('T', " ");
+    let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN);
+    let with = |format: &str| NaiveDateTime::parse_from_str(&text, format).ok();
+    let time = NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok().map(midnight);
+    let time = time.or_else(|| with("%Y-%m-%d %H:%M")).or_else(|| with("%Y-%m-%d %H:%M:%S"))?;
+    Some(time.and_utc().to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
 /// Every event that the filters let through, one a line.
@@ -104,7 +140,7 @@ pub async fn export(
     RawQuery(asked): RawQuery,
 ) -> Result<Response, Failure> {
     session.caller.reads_the_audit_log()?;
-    let query = Query::read(asked.as_deref().unwrap_or_default())?;
+    let query = read(asked.as_deref())?;
     let mut response = json_lines(Arc::clone(&app.broker), session.caller.tenant, query);
     let name = HeaderValue::from_static("attachment; filename=\"audit.jsonl\"");
     response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
@@ -123,6 +159,7 @@ impl Row {
         let details = event.details.0.iter().map(|(name, value)| ("", format!("{}: {}", shown(name), shown(value))));
         Self {
             at: moment(event.at, now),
+            said: event.at.format("%F %T").to_string(),
             event: event.event.clone(),
             result: event.result.clone(),
             actor: event.actor.replace('_', " "),

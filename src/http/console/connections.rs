@@ -10,6 +10,7 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
+use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::{
@@ -110,6 +111,7 @@ pub async fn list(
     RawQuery(asked): RawQuery,
 ) -> Result<Response, Failure> {
     let [user, agent, provider, state] = FILTERS.map(|name| parameter(asked.as_deref(), name));
+    check_address(asked.as_deref())?;
     let caller = &session.caller;
     let named = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let filter = TokenFilter {
@@ -258,6 +260,28 @@ fn token_id(id: &str) -> Result<Uuid, ApiError> {
 
 fn no_token() -> ApiError {
     ApiError::NotFound("This workspace has no connection with that id. It may have been revoked.".into())
+}
+
+/// Refuses an address whose filters would be ignored: its list would be another one than was asked for.
+fn check_address(query: Option<&str>) -> Result<(), ApiError> {
+    let names: Vec<String> =
+        form_urlencoded::parse(query.unwrap_or_default().as_bytes()).map(|(name, _)| name.into_owned()).collect();
+    let is_known = |name: &str| FILTERS.contains(&name) || ["before", "done"].contains(&name);
+    if let Some(name) = names.iter().find(|name| !is_known(name)) {
+        let problem = format!("{} is no filter of this list. Its filters are {}.", shown(name), FILTERS.join(", "));
+        return Err(ApiError::BadRequest(problem));
+    }
+    let [state, before] = ["state", "before"].map(|name| parameter(query, name));
+    if !state.is_empty() && Condition::named(&state).is_none() {
+        let known = Condition::NAMES.map(|(name, _)| name).join(", ");
+        let problem = format!("No connection has the state {}. The states are {known}.", shown(&state));
+        return Err(ApiError::BadRequest(problem));
+    }
+    if !before.is_empty() && Uuid::try_parse(&before).is_err() {
+        let problem = "This is no address of a page of the list. Begin with its first page.";
+        return Err(ApiError::BadRequest(problem.into()));
+    }
+    Ok(())
 }
 
 impl Row {

@@ -66,6 +66,8 @@ struct SignInPage<'a> {
     has_openid: bool,
     /// Whether LangSmith's users sign in here.
     has_langsmith: bool,
+    /// Whether this is the demo, whose database no command of another process opens.
+    is_demo: bool,
 }
 
 /// Shows the form.
@@ -179,8 +181,9 @@ fn sign_in_page(
     (problem, openid_problem): (Option<&str>, Option<&str>),
 ) -> Response {
     let has_langsmith = app.langsmith.as_ref().is_some_and(|langsmith| langsmith.console_role.is_some());
-    let has_openid = app.openid.is_some();
-    show(status, &SignInPage { base: &base(app), problem, openid_problem, request_id, has_openid, has_langsmith })
+    let (has_openid, is_demo) = (app.openid.is_some(), app.broker.catalog.is_of_demo());
+    let base = &base(app);
+    show(status, &SignInPage { base, problem, openid_problem, request_id, has_openid, has_langsmith, is_demo })
 }
 
 /// The response with the cookie of a session.

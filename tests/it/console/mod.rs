@@ -20,7 +20,7 @@ use crate::support::app::TestApp;
 use crate::support::authorization_server::AuthorizationServer;
 use crate::support::browser::{Browser, hidden};
 use crate::support::caller::{Caller, asking, with};
-use crate::support::database::PUBLIC_URL;
+use crate::support::database::{Database, PUBLIC_URL};
 
 /// Every page that somebody who is signed in can open without naming anything.
 const PAGES: [&str; 10] = [
@@ -49,6 +49,16 @@ impl Deref for Operator {
 
 fn at(path: &str) -> String {
     format!("{PUBLIC_URL}/console{path}")
+}
+
+/// A server with an entry in its catalogue such as those of the demo.
+async fn as_demo(database: Database) -> TestApp {
+    let file = database.folder.path().join("demo.toml");
+    let entry = "[sample-contacts]\ndisplay_name = 'Sample contacts'\ncategory = 'demo'\n\
+                 auth_url = 'https://sample.example/authorize'\ntoken_url = 'https://sample.example/token'\n\
+                 console = 'https://sample.example/apps'\nsteps = ['Enter {redirect_uri}']\n";
+    std::fs::write(&file, entry).unwrap();
+    TestApp::start_with(database, |settings| settings.catalog_file = Some(file)).await
 }
 
 impl Operator {

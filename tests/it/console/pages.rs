@@ -267,6 +267,15 @@ async fn the_list_of_connections_is_filtered_and_paged(app: TestApp) {
         assert!(page.contains("Show all"), "{query}");
         assert_eq!(page.contains("No connection matches"), found == 0);
     }
+    for (query, said) in [
+        ("state=bogus", "No connection has the state bogus."),
+        ("cursor=zzz", "cursor is no filter of this list."),
+        ("before=zzz", "This is no address of a page of the list."),
+        ("%3Cb%3E=1", "&#60;b&#62; is no filter"),
+    ] {
+        let page = operator.open(&at(&format!("/connections?{query}"))).await.expect_html(400);
+        assert!(page.contains(said) && !page.contains("user-49"), "{page}");
+    }
 }
 
 async fn a_connection_says_in_plain_words_what_was_granted_and_what_to_do(app: TestApp) {
@@ -316,7 +325,30 @@ async fn the_audit_log_is_filtered_and_exported(app: TestApp) {
         "{page}"
     );
     assert!(page.contains("href=\"/console/audit/export?event=provider.created\""), "{page}");
-    operator.open(&at("/audit?event=nothing.known")).await.expect_html(422);
+    // The form comes back with what was entered.
+    for (query, value) in
+        [("event=nothing.known&user_id=zoe", "zoe"), ("from=yesterday", "yesterday"), ("to=2026-13-01", "2026-13-01")]
+    {
+        let page = operator.open(&at(&format!("/audit?{query}"))).await.expect_html(422);
+        assert!(page.contains(&format!("value=\"{value}\"")) && page.contains("Input should be"), "{page}");
+        operator.open(&at(&format!("/audit/export?{query}"))).await.expect_html(422);
+    }
+    let at_utc = app.get("/v2/audit?event=provider.created").await.expect(200)["data"][0]["at"].clone();
+    let exact = at_utc.as_str().unwrap();
+    let (day, hour) = (&exact[..10], &exact[11..13]);
+    let page = operator.page("/audit").await;
+    assert!(page.contains(&format!(">{day} {}</time>", &exact[11..19])), "{exact}: {page}");
+    for (from, is_found) in [
+        (day.to_owned(), true),
+        (format!("{day} {hour}:00"), true),
+        (format!("{day}T{hour}:00Z"), true),
+        ("2999-01-01".into(), false),
+    ] {
+        let query = format!("from={}&event=provider.created", from.replace(' ', "+"));
+        let page = operator.page(&format!("/audit?{query}")).await;
+        assert_eq!(page.contains("<code>provider.created</code>"), is_found, "{from}: {page}");
+        assert!(page.contains(&format!("value=\"{from}\"")), "{page}");
+    }
     let exported = operator.open(&at("/audit/export?event=provider.created")).await;
     assert_eq!(exported.header("content-type"), "application/x-ndjson");
     assert_eq!(exported.header("content-disposition"), "attachment; filename=\"audit.jsonl\"");

@@ -2,20 +2,32 @@
 
 use serde_json::{Value, json};
 
-use super::{Operator, at, connected, events};
+use super::{Operator, as_demo, at, connected, events};
 use crate::support::answer::Answer;
 use crate::support::app::TestApp;
 use crate::support::authorization_server::CLIENT_SECRET;
 use crate::support::both_databases;
 use crate::support::caller::{acme, with};
+use crate::support::database::Database;
 
 both_databases! {
+    in_the_demo_its_own_entries_come_first,
     a_provider_is_changed_and_keeps_what_was_not,
     an_endpoint_is_changed_with_the_secret_again,
     an_endpoint_is_changed_with_a_new_secret_after_a_confirmation,
     a_wrong_change_of_a_provider_is_shown_again,
     a_static_key_is_replaced_from_the_page,
     only_who_administers_providers_changes_one,
+}
+
+async fn in_the_demo_its_own_entries_come_first(database: Database) {
+    let app = as_demo(database).await;
+    let operator = Operator::admin(&app).await;
+    let page = operator.page("/add-provider").await;
+    let first = page.split_once("class=\"card\"").unwrap().1.split("</a>").next().unwrap();
+    assert!(first.contains("Sample contacts") && first.contains("works here, without an account"), "{first}");
+    assert_eq!(page.matches("works here, without an account").count(), 1);
+    assert!(operator.page("/add-provider?search=zoom").await.contains("Zoom"));
 }
 
 /// The fields of the form on a page that takes changes, as a browser sends them back, but for one of them.

@@ -4,7 +4,7 @@ use agent_auth::broker::audit::record_refusals;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Operator, PAGES, at, events};
+use super::{Operator, PAGES, as_demo, at, events};
 use crate::support::app::TestApp;
 use crate::support::both_databases;
 use crate::support::browser::{Browser, hidden, post_form};
@@ -23,6 +23,7 @@ both_databases! {
     the_database_does_not_have_the_cookie,
     signing_in_and_out_is_recorded_with_the_key,
     signing_in_again_ends_the_earlier_session,
+    in_the_demo_the_page_says_where_its_key_is,
     a_second_replica_knows_the_session,
     the_console_can_be_switched_off,
     over_plain_http_on_loopback_the_cookie_is_an_ordinary_one,
@@ -66,6 +67,8 @@ async fn a_key_is_exchanged_for_a_cookie_that_no_script_and_no_other_host_gets(a
 }
 
 async fn nobody_sees_a_page_without_a_session(app: TestApp) {
+    let page = app.browser().get(SIGN_IN).await.expect_html(200);
+    assert!(page.contains("agent-auth api-key create") && !page.contains("demo"), "{page}");
     let id = Uuid::now_v7();
     let more = [
         format!("/connections/{id}"),
@@ -243,6 +246,15 @@ async fn signing_in_again_ends_the_earlier_session(app: TestApp) {
     assert!(!is_signed_in(&thief).await);
     let ended = events(&app, "console.signed_out").await;
     assert_eq!((ended.len(), &ended[0]["details"]["api_key_name"]), (1, &json!("bootstrap")), "{ended:?}");
+}
+
+async fn in_the_demo_the_page_says_where_its_key_is(database: Database) {
+    let hint = "agent-auth api-key create";
+    let page = as_demo(database).await.browser().get(SIGN_IN).await.expect_html(200);
+    assert!(
+        page.contains("that <code>agent-auth demo</code> printed when it started") && !page.contains(hint),
+        "{page}"
+    );
 }
 
 async fn a_second_replica_knows_the_session(app: TestApp) {
