@@ -127,7 +127,7 @@ impl Catalog {
     /// Whether this is the catalogue of the demo.
     #[must_use]
     pub fn is_of_demo(&self) -> bool {
-        self.entries().any(|entry| is_of_demo(entry))
+        self.entries().any(is_of_demo)
     }
 
     /// The names that may have been meant, the likeliest first.
