@@ -25,7 +25,7 @@ const MODULES: &[(&str, &str)] = &[
     ("http", "broker identity catalog outbound model config clock telemetry"),
     ("formats", "http broker outbound model telemetry"),
     ("server", "http broker identity store catalog config clock telemetry terminal model outbound cipher"),
-    ("demo", "server http broker identity model config clock telemetry terminal"),
+    ("demo", "server http broker identity catalog model config clock telemetry terminal"),
     ("cli", EVERYTHING),
     ("lib", EVERYTHING),
 ];
