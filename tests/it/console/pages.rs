@@ -459,12 +459,16 @@ async fn texts_of_others_are_never_markup(app: TestApp) {
             format!("/providers/acme-{number}/edit"),
             format!("/providers/acme-{number}/try"),
             format!("/providers/acme-{number}/delete"),
-            format!("/connections?user={attack}&agent={attack}&provider={attack}&state={attack}&done={attack}"),
+            format!("/connections?user={attack}&agent={attack}&provider={attack}&done={attack}"),
             format!("/audit?user_id={attack}&actor={attack}&agent_id={attack}&provider_id={attack}"),
             format!("/add-provider?search={attack}&template={attack}"),
             format!("/events?event={attack}&provider={attack}&user={attack}"),
         ] {
             let page = operator.page(&path).await;
+            pages.push((path, page));
+        }
+        for path in [format!("/connections?state={attack}"), format!("/connections?{attack}=x")] {
+            let page = operator.open(&at(&path)).await.expect_html(400);
             pages.push((path, page));
         }
     }
