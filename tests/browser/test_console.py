@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from axe import has_no_barrier
 from fake_provider import FakeProvider
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException, TimeoutException
+from selenium.common.exceptions import (
+    NoSuchElementException, StaleElementReferenceException, TimeoutException, WebDriverException,
+)
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -28,8 +30,8 @@ def sign_in(browser, demo):
 
 
 def wait(browser, condition):
-    """A page that is being left has elements that are gone a moment later."""
-    gone = [StaleElementReferenceException, NoSuchElementException]
+    """A page that is being left has elements that are gone a moment later, for which the driver has no error of its own."""
+    gone = [StaleElementReferenceException, NoSuchElementException, WebDriverException]
     return WebDriverWait(browser, 10, ignored_exceptions=gone).until(condition)
 
 

@@ -154,7 +154,7 @@ def use(servers, user):
 
 def test_three_killed_servers_and_a_failing_receiver_lose_no_event_and_keep_the_order_of_each_token(servers, receiver):
     receiver.verifier = Webhook(servers.command("webhook", "add", f"{receiver.url}/webhook").strip())
-    (webhook,) = json.loads(servers.command("webhook", "list", "--json"))
+    webhook = json.loads(servers.command("webhook", "list", "--json"))
     credentials = {"client_id": "agent", "client_secret": "secret", "grant_type": "client_credentials"}
     endpoints = {"provider_id": "acme", "name": "Acme", "token_url": f"{receiver.url}/token"}
     servers.request("POST", "/v2/auth/providers", "operator", json=endpoints | credentials)
@@ -167,7 +167,8 @@ def test_three_killed_servers_and_a_failing_receiver_lose_no_event_and_keep_the_
             servers.command("webhook", "replay", webhook["id"], "--since", "2100-01-01T00:00:00Z")
 
     def deliveries(state):
-        return json.loads(servers.command("webhook", "deliveries", webhook["id"], "--state", state, "--json"))
+        listed = servers.command("webhook", "deliveries", webhook["id"], "--state", state, "--json")
+        return [json.loads(line) for line in listed.splitlines()]
 
     with ThreadPoolExecutor(USERS) as pool:
         using = [pool.submit(use, servers, f"user-{user}") for user in range(USERS)]

@@ -65,7 +65,7 @@ def test_a_connection_is_reported_and_sent_again(broker, client, hook, person, p
     with pytest.raises(WebhookVerificationError):
         hook.verifier.verify(body.replace(b"alice", b"mallory"), headers)
 
-    while json.loads(command(broker, "deliveries", hook.id, "--json").stdout)[0]["state"] != "delivered":
+    while json.loads(command(broker, "deliveries", hook.id, "--json").stdout.splitlines()[0])["state"] != "delivered":
         time.sleep(0.02)
     command(broker, "replay", hook.id, "--message", headers["webhook-id"])
     again = hook.received(2)[1]
