@@ -22,8 +22,8 @@ pub fn print(line: &str) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Standard output is closed.
-pub fn print_row<const COLUMNS: usize>(columns: [&str; COLUMNS]) -> anyhow::Result<()> {
-    write(&columns.map(one_line).join("\t"))
+pub fn print_row<const COLUMNS: usize>(columns: [impl AsRef<str>; COLUMNS]) -> anyhow::Result<()> {
+    write(&columns.map(|column| one_line(column.as_ref())).join("\t"))
 }
 
 /// Prints JSON on standard output, with the same value: what would control a terminal is escaped. It occurs only inside of

@@ -130,7 +130,7 @@ async fn list(arguments: List, broker: &Broker) -> anyhow::Result<()> {
                 time(state.expires_at),
                 time(state.last_used_at),
             ];
-            print_row(row.each_ref().map(String::as_str))?;
+            print_row(row)?;
         }
         before = page.next;
         if before.is_none() {

@@ -120,9 +120,7 @@ pub(super) async fn run(command: WebhookCommand, settings: Settings) -> anyhow::
         }
         WebhookCommand::List { json, tenant } => {
             let webhooks = webhooks::list(broker, &of(&tenant, broker).await?).await?;
-            print_each(json, &webhooks, as_json, "ID\tURL\tEVENTS\tSTATE", |webhook| {
-                print_row(row(webhook).each_ref().map(String::as_str))
-            })
+            print_each(json, &webhooks, as_json, "ID\tURL\tEVENTS\tSTATE", |webhook| print_row(row(webhook)))
         }
         WebhookCommand::Test(one) => test(broker, &one.find(broker).await?).await,
         WebhookCommand::Deliveries { one, state, json } => {
@@ -132,7 +130,7 @@ pub(super) async fn run(command: WebhookCommand, settings: Settings) -> anyhow::
                 &deliveries,
                 delivery_as_json,
                 "ID\tTYPE\tSTATE\tHAPPENED\tATTEMPTS\tLAST ERROR",
-                |delivery| print_row(delivery_row(delivery).each_ref().map(String::as_str)),
+                |delivery| print_row(delivery_row(delivery)),
             )?;
             if deliveries.len() >= LISTED_MAX {
                 explain(&format!("These are the newest {LISTED_MAX}; there may be more. --state STATE lists fewer."))?;

@@ -3,7 +3,7 @@
 //! Must not know: when something is denied.
 
 use crate::{
-    identity::{Caller, CallerId, Permission},
+    identity::{Caller, Permission},
     model::{actor::Act, subject::Tenant},
 };
 
@@ -48,13 +48,7 @@ pub struct Denied {
 impl Denied {
     /// Every refusal of an identified caller is made here. Nothing has been read or begun for the request.
     pub(super) fn new(caller: &Caller, outside: Outside) -> Self {
-        let key_id = match caller.id {
-            CallerId::ApiKey(id) => Some(id),
-            CallerId::LangSmithUser(_)
-            | CallerId::LangSmithService
-            | CallerId::Person(_)
-            | CallerId::LangSmithPerson(_) => None,
-        };
+        let key_id = caller.id.api_key();
         let (forbidden, limits) = ("forbidden", "outside_key_limits");
         let (outside, code, detail) = match outside {
             Outside::Role(Permission::Administer) => ("role", forbidden, "This needs an API key with the role admin."),

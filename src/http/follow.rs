@@ -34,7 +34,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(15);
 const AT_A_TIME: i64 = 100;
 /// Sent again by a client that lost its connection (HTML Standard section 9.2.4).
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// What is said of a number that is none.
+/// The problem of a text that should be the number of an event.
 pub(super) const NOT_AN_EVENT: &str = "Input should be the id of an event";
 /// nginx holds back what it is sent unless this says no.
 const UNBUFFERED: (&str, &str) = ("x-accel-buffering", "no");

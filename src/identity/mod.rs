@@ -57,6 +57,17 @@ pub enum CallerId {
     LangSmithPerson(String),
 }
 
+impl CallerId {
+    /// The id of their API key, if they have one of this server.
+    #[must_use]
+    pub fn api_key(&self) -> Option<Uuid> {
+        match self {
+            Self::ApiKey(id) => Some(*id),
+            Self::LangSmithUser(_) | Self::LangSmithService | Self::Person(_) | Self::LangSmithPerson(_) => None,
+        }
+    }
+}
+
 /// What an operation needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {

@@ -112,11 +112,10 @@ fn at_provider<'a>(
     act: &'a Act,
 ) -> impl Stream<Item = Result<Outcome, BrokerError>> + 'a {
     let pace = Pace::every(Duration::from_secs(1) / per_second.max(1));
-    let shared = Arc::new((pace, AtomicU32::new(0)));
+    let failures = Arc::new(AtomicU32::new(0));
     let one = move |candidate: Candidate| {
-        let shared = Arc::clone(&shared);
+        let (pace, failures) = (pace.clone(), Arc::clone(&failures));
         async move {
-            let (pace, failures) = &*shared;
             let given_up = || failures.load(Ordering::Relaxed) >= FAILURES_MAX;
             if !given_up() {
                 pace.turn().await;

@@ -46,7 +46,7 @@ impl Sought {
 pub struct Page {
     /// Those that were found, each with what it is about.
     pub events: Vec<(ReportedEvent, About)>,
-    /// The number of the newest event that was looked at; 0 if there is none.
+    /// The number of the newest event that was looked at; 0 without any.
     pub newest: i64,
     /// Where the next page goes on; `None`: there is nothing more.
     pub next: Option<i64>,

@@ -29,7 +29,7 @@ pub const DAN: Person = Person { id: "dan", name: "Dan Davis", email: "dan@examp
 /// The accounts between which the consent page lets its person choose.
 pub(super) const ACCOUNTS: [&Person; 2] = [&SAM, &SAM_AT_WORK];
 
-/// The one of them with this value; the first of them if there is none.
+/// The account that `is_it` is true for, or else the first.
 pub(super) fn account(is_it: impl Fn(&Person) -> bool) -> &'static Person {
     ACCOUNTS.into_iter().find(|person| is_it(person)).unwrap_or(&SAM)
 }

@@ -87,13 +87,7 @@ pub async fn create(
         expires_in: request.expires_in,
         return_url: request.return_url,
         consent: caller.consent,
-        api_key: match caller.id {
-            CallerId::ApiKey(id) => Some(id),
-            CallerId::LangSmithUser(_)
-            | CallerId::LangSmithService
-            | CallerId::Person(_)
-            | CallerId::LangSmithPerson(_) => None,
-        },
+        api_key: caller.id.api_key(),
     };
     let made = connect_links::create(&app.broker, caller.reach(), new, &caller.act).await?;
     Ok((StatusCode::CREATED, Json(ConnectLinkResponse { url: made.url, expires_at: made.expires_at })))
