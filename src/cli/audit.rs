@@ -84,7 +84,7 @@ async fn verify(organizations: Vec<String>, broker: &Broker) -> anyhow::Result<(
             continue;
         }
         let first = pruned.sequence + 1;
-        let hash = hex::encode(&last.hash);
+        let hash = hex::encode(last.hash);
         print(&format!(
             "organization {organization}: {events} events, {first} to {}, last hash {hash}",
             last.sequence

@@ -9,7 +9,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use sqlx::{
     Arguments, Connection, Encode, Executor, FromRow, Postgres as PostgresDatabase, Sqlite, SqlitePool, Type,
     migrate::Migrator,
-    postgres::{PgArguments, PgHasArrayType, PgListener, PgRow},
+    postgres::{PgArguments, PgListener, PgRow},
     query_as_with, query_with,
     sqlite::{SqliteArguments, SqliteRow},
 };
@@ -197,7 +197,7 @@ impl Tx {
         Query { sql, args, broken: None, is_read: false, target: Target::Tx(self) }
     }
 
-    /// True where [`Query::bind_array`] can be used.
+    /// True where [`Query::bind_postgres`] can be used.
     #[must_use]
     pub fn is_postgres(&self) -> bool {
         matches!(self.0, TxConnection::Postgres(_))
@@ -347,19 +347,19 @@ impl Query<'_> {
         self
     }
 
-    /// Binds the next `$n` to an array, which only PostgreSQL has.
+    /// Binds the next `$n` to a value of a kind that only PostgreSQL has, such as an array.
     #[must_use]
-    pub fn bind_array<'v, T>(mut self, values: Vec<T>) -> Self
+    pub fn bind_postgres<'v, V>(mut self, value: V) -> Self
     where
-        T: Encode<'v, PostgresDatabase> + Type<PostgresDatabase> + PgHasArrayType,
+        V: Encode<'v, PostgresDatabase> + Type<PostgresDatabase>,
     {
         match &mut self.args {
             Args::Postgres(args) => {
-                if let Err(error) = args.add(values) {
+                if let Err(error) = args.add(value) {
                     self.broken = Some(sqlx::Error::Encode(error));
                 }
             }
-            Args::Sqlite(_) => self.broken = Some(sqlx::Error::Encode("SQLite has no arrays".into())),
+            Args::Sqlite(_) => self.broken = Some(sqlx::Error::Encode("a value that only PostgreSQL has".into())),
         }
         self
     }

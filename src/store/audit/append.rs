@@ -10,15 +10,11 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use secrecy::SecretString;
 use sqlx::types::Json;
-use tokio::{
-    runtime::{Handle, RuntimeFlavor},
-    task::block_in_place,
-};
 use uuid::Uuid;
 
 use super::{
     chain::{ChainEnd, ChainKey},
-    columns::{self, Columns, event_columns},
+    columns::{self, event_columns},
 };
 use crate::{
     model::{
@@ -38,11 +34,9 @@ use crate::{
     telemetry::metrics::{Consent, DeathCause, METRICS, NO_PROVIDER},
 };
 
-/// The work for so many events takes about a tenth of a millisecond.
-const LONG: usize = 50;
-/// So many events make up a statement of PostgreSQL. A thousand would keep a processor for milliseconds, in which others
-/// wait for it.
-const PER_STATEMENT: usize = 200;
+/// So many events are inserted at a time. A thousand would keep a processor of the database, and a thread of this program, for
+/// milliseconds in which others wait for it.
+const AT_ONCE: usize = 250;
 
 /// The statements of SQLite.
 static INSERTS: LazyLock<Inserts> = LazyLock::new(|| {
@@ -200,8 +194,8 @@ impl Store {
         .within(&owner)
         .bind(self.row_seal(&owner, id, 0).seal(AUDIT_KEY, &secret)?)
         .bind(start.sequence)
-        .bind(start.hash.clone())
-        .bind(ChainKey::new(&secret)?.mac(organization, &start, &start))
+        .bind(start.hash.to_vec())
+        .bind(ChainKey::new(&secret)?.mac(organization, &start, &start).to_vec())
         .execute()
         .await?;
         Ok(())
@@ -213,46 +207,32 @@ impl Store {
         let secret = opened.map_err(|error| {
             StoreError::Audit(format!("the key of the chain of organization {}: {error}", head.organization_id))
         })?;
-        let chain = LockedChain {
-            organization: head.organization_id,
-            key: ChainKey::new(&secret)?,
-            last: ChainEnd { sequence: head.sequence, hash: head.hash },
-            pruned: ChainEnd { sequence: head.pruned_to, hash: head.pruned_hash },
-            has_webhooks: false,
-        };
-        let is_ours = head.workspace_id.is_empty();
-        if is_ours && chain.key.is_mac(&chain.organization, &chain.last, &chain.pruned, &head.mac) {
-            Ok(chain)
-        } else {
-            // Going on from here would cover up what was changed.
-            Err(StoreError::Audit(format!(
-                "the end of the chain of organization {} was changed by another program",
-                chain.organization
-            )))
+        let key = ChainKey::new(&secret)?;
+        let end = |sequence, hash: &[u8]| Some(ChainEnd { sequence, hash: hash.try_into().ok()? });
+        if head.workspace_id.is_empty()
+            && let Some(last) = end(head.sequence, &head.hash)
+            && let Some(pruned) = end(head.pruned_to, &head.pruned_hash)
+            && key.is_mac(&head.organization_id, &last, &pruned, &head.mac)
+        {
+            return Ok(LockedChain { organization: head.organization_id, key, last, pruned, has_webhooks: false });
         }
+        // Going on from here would cover up what was changed.
+        let problem = "was changed by another program";
+        Err(StoreError::Audit(format!("the end of the chain of organization {} {problem}", head.organization_id)))
     }
 }
 
 /// Gives the events their places in the chain and inserts them.
 async fn append(tx: &mut Tx, mut chain: LockedChain, events: &[EventFields<'_>]) -> Result<ChainEnd, StoreError> {
-    let added = if tx.is_postgres() {
-        let mut added = 0;
-        for some in events.chunks(PER_STATEMENT) {
-            let insert = at_length(some.len(), || {
-                let mut columns = Columns::default();
-                for event in some {
-                    columns.add(event, chain.place(event));
-                }
-                columns.bind(tx.query(columns::INSERT).bind(chain.organization.clone()))
-            });
-            added += insert.execute().await?;
-        }
-        added
-    } else {
-        let placed: Vec<Placed<'_>> =
-            at_length(events.len(), || events.iter().map(|event| (event, chain.place(event).clone())).collect());
-        INSERTS.insert(tx, &placed, bind_event).await?
-    };
+    let mut added = 0;
+    for some in events.chunks(AT_ONCE) {
+        let placed: Vec<Placed<'_>> = some.iter().map(|event| (event, chain.place(event))).collect();
+        added += if tx.is_postgres() {
+            columns::bind(tx.query(columns::INSERT), &chain.organization, &placed).execute().await?
+        } else {
+            INSERTS.insert(tx, &placed, bind_event).await?
+        };
+    }
     // A trigger can leave out a row without an error.
     if added != events.len() as u64 {
         return Err(StoreError::Audit(format!("the database added {added} of {} events", events.len())));
@@ -262,20 +242,14 @@ async fn append(tx: &mut Tx, mut chain: LockedChain, events: &[EventFields<'_>])
 }
 
 /// An event, and where it is in the chain.
-type Placed<'e> = (&'e EventFields<'e>, ChainEnd);
+pub(super) type Placed<'e> = (&'e EventFields<'e>, ChainEnd);
 
 impl LockedChain {
     /// Gives an event the next place.
-    fn place(&mut self, event: &EventFields<'_>) -> &ChainEnd {
+    fn place(&mut self, event: &EventFields<'_>) -> ChainEnd {
         self.last = self.key.next(&self.last, event);
-        &self.last
+        self.last
     }
-}
-
-/// Does the work for so many events. For a batch that is milliseconds, in which the thread would serve no request.
-fn at_length<T>(events: usize, work: impl FnOnce() -> T) -> T {
-    let may_block = || Handle::try_current().is_ok_and(|this| this.runtime_flavor() == RuntimeFlavor::MultiThread);
-    if events >= LONG && may_block() { block_in_place(work) } else { work() }
 }
 
 /// Whether events are recorded whose commit was not confirmed.
@@ -351,10 +325,10 @@ pub(super) async fn move_ends(tx: &mut Tx, chain: &LockedChain) -> Result<(), St
         )
         .bind(chain.organization.clone())
         .bind(chain.last.sequence)
-        .bind(chain.last.hash.clone())
+        .bind(chain.last.hash.to_vec())
         .bind(chain.pruned.sequence)
-        .bind(chain.pruned.hash.clone())
-        .bind(chain.key.mac(&chain.organization, &chain.last, &chain.pruned))
+        .bind(chain.pruned.hash.to_vec())
+        .bind(chain.key.mac(&chain.organization, &chain.last, &chain.pruned).to_vec())
         .execute()
         .await?;
     if moved == 1 { Ok(()) } else { Err(StoreError::Audit("the end of its chain did not move".into())) }
@@ -382,7 +356,7 @@ fn bind_event<'q>(query: Query<'q>, (event, place): &Placed<'_>) -> Query<'q> {
         .bind(Json(event.details.clone()))
         .bind(some(event.request_id))
         .bind(some(event.address))
-        .bind(place.hash.clone())
+        .bind(place.hash.to_vec())
 }
 
 #[cfg(test)]
@@ -403,7 +377,7 @@ mod tests {
         let last = store.verify_audit("org").await.unwrap().unwrap().last;
         let attempts = [
             (Unconfirmed(last.clone()), 3),
-            (Unconfirmed(ChainEnd { hash: vec![0; 32], ..last.clone() }), 6),
+            (Unconfirmed(ChainEnd { hash: [0; 32], ..last }), 6),
             (Unconfirmed(ChainEnd { sequence: 100, ..last }), 9),
         ];
         for (before, expected) in attempts {

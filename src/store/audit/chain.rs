@@ -16,21 +16,24 @@ const EVENT: &str = "agent-auth/audit-event/1";
 /// More than what is hashed of nearly every event.
 const EVENT_BYTES: usize = 1024;
 const ENDS: &str = "agent-auth/audit-ends/1";
+/// The hash of an event.
+pub type Hash = [u8; 32];
+
 /// The hash before the first event.
-pub(super) const NO_HASH: [u8; 32] = [0; 32];
+pub(super) const NO_HASH: Hash = [0; 32];
 
 /// One end of a chain: the number of an event, and its hash. The number 0 is before the first event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChainEnd {
     /// The event's number.
     pub sequence: i64,
     /// Its hash.
-    pub hash: Vec<u8>,
+    pub hash: Hash,
 }
 
 impl ChainEnd {
     pub(super) fn before_the_first() -> Self {
-        Self { sequence: 0, hash: NO_HASH.to_vec() }
+        Self { sequence: 0, hash: NO_HASH }
     }
 }
 
@@ -43,7 +46,7 @@ impl ChainKey {
     }
 
     /// The hash of an event with this number, which follows an event with the hash `before`.
-    pub(super) fn hash(&self, before: &[u8], sequence: i64, event: &EventFields<'_>) -> Vec<u8> {
+    pub(super) fn hash(&self, before: &Hash, sequence: i64, event: &EventFields<'_>) -> Hash {
         // By name, so that a column that is added is not forgotten here.
         let EventFields {
             organization_id,
@@ -104,7 +107,7 @@ impl ChainKey {
     }
 
     /// The code over both ends of a chain.
-    pub(super) fn mac(&self, organization: &str, last: &ChainEnd, pruned: &ChainEnd) -> Vec<u8> {
+    pub(super) fn mac(&self, organization: &str, last: &ChainEnd, pruned: &ChainEnd) -> Hash {
         self.code(&ends(organization, last, pruned))
     }
 
@@ -115,10 +118,10 @@ impl ChainKey {
         code.verify_slice(mac).is_ok()
     }
 
-    fn code(&self, fields: &Fields) -> Vec<u8> {
+    fn code(&self, fields: &Fields) -> Hash {
         let mut code = self.0.clone();
         code.update(&fields.0);
-        code.finalize().into_bytes().to_vec()
+        code.finalize().into_bytes().into()
     }
 }
 
@@ -198,7 +201,7 @@ mod tests {
         }
     }
 
-    fn hash(key: &ChainKey, before: &[u8], event: &RecordedEvent) -> Vec<u8> {
+    fn hash(key: &ChainKey, before: &Hash, event: &RecordedEvent) -> Hash {
         key.hash(before, event.sequence, &event.fields())
     }
 
@@ -246,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_code_is_bound_to_both_ends_and_the_organization() {
-        let end = |sequence| ChainEnd { sequence, hash: vec![3; 32] };
+        let end = |sequence| ChainEnd { sequence, hash: [3; 32] };
         let mac = key("k").mac("org", &end(9), &end(2));
         assert!(key("k").is_mac("org", &end(9), &end(2), &mac));
         assert!(!key("k").is_mac("org", &end(8), &end(2), &mac));

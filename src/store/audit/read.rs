@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::chain::ChainEnd;
+use super::chain::{ChainEnd, NO_HASH};
 use crate::{
     model::{
         audit::{EventFilter, EventName, RecordedEvent},
@@ -214,7 +214,7 @@ impl Store {
             Ok(chain) => chain,
             Err(StoreError::Audit(_)) => {
                 let problem = "the recorded end of the chain was changed by another program";
-                let end = ChainEnd { sequence: stored_end, hash: Vec::new() };
+                let end = ChainEnd { sequence: stored_end, hash: NO_HASH };
                 let broken = Some(Broken { sequence: stored_end, problem });
                 return Ok(Some(Verified {
                     events: 0,
@@ -226,13 +226,8 @@ impl Store {
             }
             Err(error) => return Err(error),
         };
-        let mut verified = Verified {
-            events: 0,
-            pruned: chain.pruned.clone(),
-            last: chain.last.clone(),
-            oldest_at: None,
-            broken: None,
-        };
+        let mut verified =
+            Verified { events: 0, pruned: chain.pruned, last: chain.last, oldest_at: None, broken: None };
         if let Some(sequence) = self.event_outside_the_chain(organization).await? {
             verified.broken = Some(Broken { sequence, problem: "the event was added by another program" });
             return Ok(Some(verified));
@@ -245,14 +240,15 @@ impl Store {
             }
             for event in events {
                 let expected = before.sequence + 1;
+                let next = chain.key.next(&before, &event.fields());
                 let problem = if event.sequence != expected {
                     "the event is missing"
-                } else if chain.key.hash(&before.hash, event.sequence, &event.fields()) != event.hash {
+                } else if next.hash[..] != event.hash {
                     "the event, or the hash before it, was changed"
-                } else if event.sequence == chain.last.sequence && event.hash != chain.last.hash {
+                } else if next.sequence == chain.last.sequence && next != chain.last {
                     "the event is not the one that was recorded last"
                 } else {
-                    before = ChainEnd { sequence: event.sequence, hash: event.hash };
+                    before = next;
                     verified.events += 1;
                     verified.oldest_at = verified.oldest_at.or(Some(event.at));
                     if before.sequence == chain.last.sequence {

@@ -58,13 +58,14 @@ impl Store {
             tx.commit().await?;
             return Ok(0);
         };
-        chain.pruned = ChainEnd { sequence, hash };
+        let not_ours = |_| StoreError::Audit(format!("the hash of event {sequence} was changed by another program"));
+        chain.pruned = ChainEnd { sequence, hash: hash.try_into().map_err(not_ours)? };
         move_ends(&mut tx, &chain).await?;
         let everywhere = Tenant { organization: organization.to_owned(), workspace: String::new() };
         let pruned = Event::new(EventName::AuditPruned, &Act::service(), &everywhere, now)
             .with("events", many)
             .with("last_sequence", sequence)
-            .with("last_hash", hex::encode(&chain.pruned.hash));
+            .with("last_hash", hex::encode(chain.pruned.hash));
         self.record(&mut tx, vec![pruned]).await?;
         tx.commit().await?;
         Ok(many)
