@@ -15,7 +15,7 @@ pub use crate::store::audit::read::Verified;
 use crate::{
     model::{
         actor::{Act, ActorKind},
-        audit::{Event, EventFields, EventFilter, EventName, EventResult, RecordedEvent},
+        audit::{Event, EventFilter, EventName, EventResult, RecordedEvent},
         key_limits::Reach,
         subject::Tenant,
     },
@@ -40,9 +40,8 @@ pub async fn record(broker: &Broker, event: Event) -> Result<(), BrokerError> {
 /// Records events of one organization.
 pub(super) async fn record_all(store: &Store, events: Vec<Event>) -> Result<(), StoreError> {
     let events: Vec<RecordedEvent> = events.into_iter().map(RecordedEvent::new).collect();
-    let events: Vec<EventFields<'_>> = events.iter().map(RecordedEvent::fields).collect();
-    let Some(organization) = events.first().map(|event| event.organization_id) else { return Ok(()) };
-    let recorded = store.record_alone(organization, &events, None).await;
+    let Some(organization) = events.first().map(|event| event.organization_id.as_str()) else { return Ok(()) };
+    let recorded = store.record_alone(organization, events.iter().map(RecordedEvent::fields), None).await;
     recorded.map_err(|NotRecorded { error, .. }| error)
 }
 

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::error::BrokerError;
 use crate::{
-    model::{actor::Act, audit::EventFields, handed_out::HandedOut, token::Token},
+    model::{actor::Act, handed_out::HandedOut, token::Token},
     store::{
         audit::append::{NotRecorded, Unconfirmed},
         error::StoreError,
@@ -224,7 +224,8 @@ impl Handouts {
         let mut gathered = self.0.gathered.lock();
         let mut taken = std::mem::take(&mut gathered.full);
         if due == Due::Everything {
-            taken.extend(std::mem::take(&mut gathered.others).into_values());
+            let others = std::mem::take(&mut gathered.others).into_values();
+            taken.extend(others.filter(|batch| !batch.handed_out.is_empty()));
         }
         let since = taken.iter().filter_map(|batch| batch.handed_out.since()).min();
         let mut oldest = self.0.oldest_taken.lock();
@@ -259,8 +260,8 @@ impl Handouts {
     }
 
     async fn record_alone(&self, batch: &Batch) -> Result<(), NotRecorded> {
-        let events: Vec<EventFields<'_>> = batch.handed_out.events();
-        self.0.store.record_alone(batch.handed_out.organization(), &events, batch.unconfirmed.as_ref()).await
+        let handed_out = &batch.handed_out;
+        self.0.store.record_alone(handed_out.organization(), handed_out.events(), batch.unconfirmed.as_ref()).await
     }
 
     /// Answers everybody who waits that nothing can be written.
@@ -284,15 +285,19 @@ impl Gathered {
         written: Option<oneshot::Sender<Result<(), String>>>,
     ) -> bool {
         let organization = &token.subject.tenant.organization;
-        if !self.others.contains_key(organization) {
-            self.others.insert(organization.clone(), Batch::new(organization));
-        }
-        let Some(batch) = self.others.get_mut(organization) else { return false };
+        let batch = match self.others.get_mut(organization) {
+            Some(batch) => batch,
+            None => {
+                let first = Batch::of(HandedOut::new(organization));
+                self.others.entry(organization.clone()).or_insert(first)
+            }
+        };
         batch.handed_out.add(token, agent_id, act, now);
         batch.waiting.extend(written);
         let is_full = batch.handed_out.len() >= BATCH;
         if is_full {
-            self.full.extend(self.others.remove(organization));
+            let next = Batch::of(batch.handed_out.another());
+            self.full.push(std::mem::replace(batch, next));
         }
         is_full
     }
@@ -327,8 +332,8 @@ impl Round {
 }
 
 impl Batch {
-    fn new(organization: &str) -> Self {
-        Self { handed_out: HandedOut::new(organization), waiting: Vec::new(), unconfirmed: None }
+    fn of(handed_out: HandedOut) -> Self {
+        Self { handed_out, waiting: Vec::new(), unconfirmed: None }
     }
 
     fn answer(self, result: &Result<(), String>) {

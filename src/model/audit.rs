@@ -402,7 +402,7 @@ pub struct EventFields<'e> {
     /// The authorization request.
     pub auth_id: Option<Uuid>,
     /// The scopes that were requested or granted.
-    pub scopes: Vec<&'e str>,
+    pub scopes: &'e [String],
     /// Why it failed: an error code.
     pub error: Option<&'e str>,
     /// What else there is to say.
@@ -430,7 +430,7 @@ impl RecordedEvent {
             provider_id: self.provider_id.as_deref(),
             token_id: self.token_id,
             auth_id: self.auth_id,
-            scopes: self.scopes.0.iter().map(String::as_str).collect(),
+            scopes: &self.scopes.0,
             error: self.error.as_deref(),
             details: &self.details.0,
             request_id: self.request_id.as_deref(),

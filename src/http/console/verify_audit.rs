@@ -66,7 +66,7 @@ pub async fn verify(State(app): State<Arc<App>>, AdminForm(form): AdminForm) -> 
                 events,
                 first: pruned.sequence + 1,
                 last: last.sequence,
-                last_hash: hex::encode(&last.hash),
+                last_hash: hex::encode(last.hash),
                 since: oldest_at.map(|at| moment(at, now)),
                 pruned: pruned.sequence,
             };

@@ -130,8 +130,7 @@ impl Store {
         let reports: Vec<Numbered> = numbered.collect();
         let has_webhooks = chain.has_webhooks;
         let recorded: Vec<RecordedEvent> = events.into_iter().map(RecordedEvent::new).collect();
-        let fields: Vec<EventFields<'_>> = recorded.iter().map(RecordedEvent::fields).collect();
-        append(tx, chain, &fields).await?;
+        append(tx, chain, recorded.iter().map(RecordedEvent::fields)).await?;
         outbox::write(tx, &reports).await?;
         if has_webhooks && outbox::write_deliveries(tx, organization, &reports).await? {
             tx.wake_after_commit(Arc::clone(&self.outbox));
@@ -144,10 +143,10 @@ impl Store {
     ///
     /// # Errors
     /// [`NotRecorded`] says whether they may be recorded all the same.
-    pub async fn record_alone(
+    pub async fn record_alone<'e>(
         &self,
         organization: &str,
-        events: &[EventFields<'_>],
+        events: impl ExactSizeIterator<Item = EventFields<'e>>,
         before: Option<&Unconfirmed>,
     ) -> Result<(), NotRecorded> {
         let mut tx = self.db.begin().await?;
@@ -223,10 +222,15 @@ impl Store {
 }
 
 /// Gives the events their places in the chain and inserts them.
-async fn append(tx: &mut Tx, mut chain: LockedChain, events: &[EventFields<'_>]) -> Result<ChainEnd, StoreError> {
-    let mut added = 0;
-    for some in events.chunks(AT_ONCE) {
-        let placed: Vec<Placed<'_>> = some.iter().map(|event| (event, chain.place(event))).collect();
+async fn append<'e>(
+    tx: &mut Tx,
+    mut chain: LockedChain,
+    mut events: impl ExactSizeIterator<Item = EventFields<'e>>,
+) -> Result<ChainEnd, StoreError> {
+    let (many, mut added) = (events.len(), 0);
+    while events.len() > 0 {
+        let some = events.by_ref().take(AT_ONCE);
+        let placed: Vec<Placed<'_>> = some.map(|event| chain.place(event)).collect();
         added += if tx.is_postgres() {
             columns::bind(tx.query(columns::INSERT), &chain.organization, &placed).execute().await?
         } else {
@@ -234,21 +238,21 @@ async fn append(tx: &mut Tx, mut chain: LockedChain, events: &[EventFields<'_>])
         };
     }
     // A trigger can leave out a row without an error.
-    if added != events.len() as u64 {
-        return Err(StoreError::Audit(format!("the database added {added} of {} events", events.len())));
+    if added != many as u64 {
+        return Err(StoreError::Audit(format!("the database added {added} of {many} events")));
     }
     move_ends(tx, &chain).await?;
     Ok(chain.last)
 }
 
 /// An event, and where it is in the chain.
-pub(super) type Placed<'e> = (&'e EventFields<'e>, ChainEnd);
+pub(super) type Placed<'e> = (EventFields<'e>, ChainEnd);
 
 impl LockedChain {
     /// Gives an event the next place.
-    fn place(&mut self, event: &EventFields<'_>) -> ChainEnd {
-        self.last = self.key.next(&self.last, event);
-        self.last
+    fn place<'e>(&mut self, event: EventFields<'e>) -> Placed<'e> {
+        self.last = self.key.next(&self.last, &event);
+        (event, self.last)
     }
 }
 
@@ -336,7 +340,6 @@ pub(super) async fn move_ends(tx: &mut Tx, chain: &LockedChain) -> Result<(), St
 
 fn bind_event<'q>(query: Query<'q>, (event, place): &Placed<'_>) -> Query<'q> {
     let some = |text: Option<&str>| text.map(ToOwned::to_owned);
-    let scopes: Vec<String> = event.scopes.iter().map(|&scope| scope.to_owned()).collect();
     query
         .bind(event.organization_id.to_owned())
         .bind(place.sequence)
@@ -351,7 +354,7 @@ fn bind_event<'q>(query: Query<'q>, (event, place): &Placed<'_>) -> Query<'q> {
         .bind(some(event.provider_id))
         .bind(event.token_id)
         .bind(event.auth_id)
-        .bind(Json(scopes))
+        .bind(Json(event.scopes.to_vec()))
         .bind(some(event.error))
         .bind(Json(event.details.clone()))
         .bind(some(event.request_id))
@@ -373,15 +376,15 @@ mod tests {
         let tenant = Tenant { organization: "org".into(), workspace: "ws".into() };
         let event = RecordedEvent::new(Event::new(EventName::TokenHandedOut, &Act::service(), &tenant, now));
         let events = vec![event.fields(); 3];
-        store.record_alone("org", &events, None).await.unwrap();
+        store.record_alone("org", events.clone().into_iter(), None).await.unwrap();
         let last = store.verify_audit("org").await.unwrap().unwrap().last;
         let attempts = [
-            (Unconfirmed(last.clone()), 3),
+            (Unconfirmed(last), 3),
             (Unconfirmed(ChainEnd { hash: [0; 32], ..last }), 6),
             (Unconfirmed(ChainEnd { sequence: 100, ..last }), 9),
         ];
         for (before, expected) in attempts {
-            store.record_alone("org", &events, Some(&before)).await.unwrap();
+            store.record_alone("org", events.clone().into_iter(), Some(&before)).await.unwrap();
             let verified = store.verify_audit("org").await.unwrap().unwrap();
             assert_eq!((verified.events, verified.broken), (expected, None));
         }

@@ -85,7 +85,7 @@ impl ChainKey {
             fields.optional(id.as_ref().map(|id| &id.as_bytes()[..]));
         }
         fields.count(scopes.len());
-        for scope in scopes {
+        for scope in *scopes {
             fields.text(scope);
         }
         fields.optional(error.map(str::as_bytes));
@@ -236,7 +236,7 @@ mod tests {
         hashes.push(hash(&key("k"), &[1; 32], &event()));
         hashes.push(hash(&key("other"), &NO_HASH, &event()));
         let all = hashes.len();
-        hashes.sort();
+        hashes.sort_unstable();
         hashes.dedup();
         assert_eq!(hashes.len(), all);
     }

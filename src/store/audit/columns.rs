@@ -59,7 +59,7 @@ pub(super) fn bind<'q>(query: Query<'q>, organization: &str, events: &[Placed<'_
         .bind(|event| event.provider_id)
         .bind(|event| event.token_id)
         .bind(|event| event.auth_id)
-        .bind(|event| Some(Json(event.scopes.as_slice())))
+        .bind(|event| Some(Json(event.scopes)))
         .bind(|event| event.error)
         .bind(|event| Some(Json(event.details)))
         .bind(|event| event.request_id)

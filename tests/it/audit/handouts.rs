@@ -1,5 +1,6 @@
 //! Hand-outs of tokens: each is one event, whatever the mode, over several replicas, at a stop and after a crash.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use agent_auth::broker::audit;
@@ -18,6 +19,7 @@ use crate::support::eventually::eventually;
 
 both_databases! {
     ten_thousand_hand_outs_over_two_replicas_are_ten_thousand_events,
+    each_event_of_a_batch_says_whose_token_it_was,
     in_strict_an_event_is_there_before_the_answer,
     with_off_only_hand_outs_are_not_recorded,
     a_server_writes_hand_outs_by_itself,
@@ -83,6 +85,27 @@ async fn ten_thousand_hand_outs_over_two_replicas_are_ten_thousand_events(app: T
     assert_eq!(verified.broken, None);
     let rows = app.database.number("SELECT count(*) FROM audit_events").await;
     assert_eq!((verified.events, verified.last.sequence), (rows, rows), "numbered without a gap");
+}
+
+async fn each_event_of_a_batch_says_whose_token_it_was(app: TestApp) {
+    let provider = AuthorizationServer::start().await;
+    app.register(&provider).await;
+    let cases = [("alice", vec!["read"]), ("bob", vec!["read", "write"]), ("carol", vec!["write"])];
+    for (user, scopes) in &cases {
+        app.connect(&provider, &asking(user, scopes)).await;
+    }
+    let before = of_name(&recorded(&app).await, "token.handed_out").len();
+    let in_turns: Vec<_> = cases.iter().cycle().take(12).collect();
+    for (user, scopes) in &in_turns {
+        app.token(&asking(user, scopes)).await;
+    }
+    let handed_out = of_name(&recorded(&app).await, "token.handed_out").split_off(before);
+    let said = handed_out.iter().map(|event| (event["user_id"].clone(), event["scopes"].clone()));
+    let expected = in_turns.iter().map(|(user, scopes)| (json!(user), json!(scopes)));
+    assert_eq!(said.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    let requests: BTreeSet<_> = handed_out.iter().map(|event| event["request_id"].as_str().unwrap()).collect();
+    assert_eq!(requests.len(), in_turns.len(), "each in a request of its own");
+    assert_eq!(verified(&app).await.broken, None);
 }
 
 async fn in_strict_an_event_is_there_before_the_answer(database: Database) {
