@@ -16,7 +16,7 @@ macro_rules! event_columns {
 }
 pub(super) use event_columns;
 
-/// One statement, of which PostgreSQL has all before it runs. COPY costs as much, but its rows come while it runs: if the sender is
+/// One statement, of which PostgreSQL has all before it runs. COPY costs more, but its rows come while it runs: if the sender is
 /// cut off in between, PostgreSQL waits for the rest without end, and holds the lock of the chain.
 ///
 /// Most columns have two parameters: a value for each row, or one value for all of them. Of a batch of hand-outs most columns
