@@ -71,6 +71,13 @@ impl StoreError {
         matches!(self, Self::Conflict | Self::Unavailable(..))
     }
 
+    /// True when a stored value is not what this program writes there, so that it cannot be read.
+    #[must_use]
+    pub fn is_about_a_stored_value(&self) -> bool {
+        let Self::Statement(error) = self else { return false };
+        matches!(**error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_))
+    }
+
     /// True when PostgreSQL does not store a value of the statement, such as a NUL character (class 22) or a text that is too
     /// long for an index (class 54).
     #[must_use]

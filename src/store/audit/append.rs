@@ -13,7 +13,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{
-    chain::{ChainEnd, ChainKey},
+    chain::{ChainEnd, ChainKey, Placed},
     columns::{self, event_columns},
 };
 use crate::{
@@ -244,9 +244,6 @@ async fn append<'e>(
     move_ends(tx, &chain).await?;
     Ok(chain.last)
 }
-
-/// An event, and where it is in the chain.
-pub(super) type Placed<'e> = (EventFields<'e>, ChainEnd);
 
 impl LockedChain {
     /// Gives an event the next place.

@@ -37,6 +37,9 @@ impl ChainEnd {
     }
 }
 
+/// An event, and where it is in the chain.
+pub(super) type Placed<'e> = (EventFields<'e>, ChainEnd);
+
 /// The key of an organization's chain.
 pub(super) struct ChainKey(Hmac<Sha256>);
 

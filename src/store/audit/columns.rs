@@ -4,7 +4,7 @@
 
 use sqlx::{Encode, Postgres, Type, postgres::PgHasArrayType, types::Json};
 
-use super::append::Placed;
+use super::chain::Placed;
 use crate::{model::audit::EventFields, store::db::Query};
 
 /// The columns of a [`RecordedEvent`](crate::model::audit::RecordedEvent), in the order in which every statement has them.

@@ -27,6 +27,14 @@ pub(super) const EXAMINED_MAX: i64 = 50_000;
 /// How many events are read at a time when a whole chain is read.
 const AT_A_TIME: i64 = 1000;
 
+/// PostgreSQL has moments without an end, which no event has and this program cannot read. A chain with such an event has a gap.
+macro_rules! has_a_time {
+    () => {
+        "at > '0001-01-01' AND at < '9999-12-31'"
+    };
+}
+pub(super) use has_a_time;
+
 /// A page of events.
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -87,8 +95,9 @@ impl Store {
                    AND ($5 IS NULL OR event = $5) AND ($6 IS NULL OR provider_id = $6)
                    AND ($7 IS NULL OR user_id = $7) AND ($8 IS NULL OR agent_id = $8)
                    AND ($9 IS NULL OR actor = $9 OR actor_id = $9)
-                   AND ($10 IS NULL OR at >= $10) AND ($11 IS NULL OR at < $11)
-                 ORDER BY sequence DESC LIMIT $12"
+                   AND ($10 IS NULL OR at >= $10) AND ($11 IS NULL OR at < $11) AND ",
+                has_a_time!(),
+                " ORDER BY sequence DESC LIMIT $12"
             ))
             .within(tenant)
             .bind(before)
@@ -118,11 +127,13 @@ impl Store {
     ) -> Result<Vec<(Option<String>, DateTime<Utc>)>, StoreError> {
         let Some((last, pruned_to)) = self.audit_range(&tenant.organization).await? else { return Ok(Vec::new()) };
         self.db
-            .query(
+            .query(concat!(
                 "SELECT agent_id, at FROM audit_events
                  WHERE organization_id = $1 AND workspace_id = $2 AND sequence >= $3 AND token_id = $4 AND event = $5
-                 ORDER BY sequence DESC LIMIT $6",
-            )
+                   AND ",
+                has_a_time!(),
+                " ORDER BY sequence DESC LIMIT $6"
+            ))
             .within(tenant)
             .bind((last - EXAMINED_MAX).max(pruned_to + 1))
             .bind(token)
@@ -135,15 +146,26 @@ impl Store {
 
     /// The events of an organization after the event with the number `after`, oldest first.
     pub async fn audit_events_after(&self, organization: &str, after: i64) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.some_events_after(organization, after, AT_A_TIME).await
+    }
+
+    async fn some_events_after(
+        &self,
+        organization: &str,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
         self.db
             .query(concat!(
                 "SELECT ",
                 event_columns!(),
-                " FROM audit_events WHERE organization_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3"
+                " FROM audit_events WHERE organization_id = $1 AND sequence > $2 AND ",
+                has_a_time!(),
+                " ORDER BY sequence LIMIT $3"
             ))
             .bind(organization.to_owned())
             .bind(after)
-            .bind(AT_A_TIME)
+            .bind(limit)
             .read()
             .all()
             .await
@@ -228,13 +250,21 @@ impl Store {
         };
         let mut verified =
             Verified { events: 0, pruned: chain.pruned, last: chain.last, oldest_at: None, broken: None };
-        if let Some(sequence) = self.event_outside_the_chain(organization).await? {
-            verified.broken = Some(Broken { sequence, problem: "the event was added by another program" });
-            return Ok(Some(verified));
-        }
-        let mut before = chain.pruned;
-        while before.sequence < chain.last.sequence {
-            let events = self.audit_events_after(organization, before.sequence).await?;
+        let (mut before, mut at_a_time) = (chain.pruned, AT_A_TIME);
+        'chain: while before.sequence < chain.last.sequence {
+            let events = match self.some_events_after(organization, before.sequence, at_a_time).await {
+                // Those before the one that cannot be read are verified one by one.
+                Err(error) if error.is_about_a_stored_value() && at_a_time > 1 => {
+                    at_a_time = 1;
+                    continue;
+                }
+                Err(error) if error.is_about_a_stored_value() => {
+                    let problem = "the event was changed to something that cannot be read, or is missing";
+                    verified.broken = Some(Broken { sequence: before.sequence + 1, problem });
+                    return Ok(Some(verified));
+                }
+                events => events?,
+            };
             if events.is_empty() {
                 break;
             }
@@ -252,7 +282,7 @@ impl Store {
                     verified.events += 1;
                     verified.oldest_at = verified.oldest_at.or(Some(event.at));
                     if before.sequence == chain.last.sequence {
-                        return Ok(Some(verified));
+                        break 'chain;
                     }
                     continue;
                 };
@@ -263,7 +293,8 @@ impl Store {
         verified.broken = if before.sequence < chain.last.sequence {
             Some(Broken { sequence: before.sequence + 1, problem: "the event is missing" })
         } else {
-            None
+            let outside = self.event_outside_the_chain(organization).await?;
+            outside.map(|sequence| Broken { sequence, problem: "the event was added by another program" })
         };
         Ok(Some(verified))
     }

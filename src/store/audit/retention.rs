@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{append::move_ends, chain::ChainEnd};
+use super::{append::move_ends, chain::ChainEnd, read::has_a_time};
 use crate::{
     model::{
         actor::Act,
@@ -43,10 +43,11 @@ impl Store {
         let mut tx = self.db.begin().await?;
         let mut chain = self.lock_chain(&mut tx, organization).await?;
         let oldest: Vec<(i64, DateTime<Utc>, Vec<u8>)> = tx
-            .query(
-                "SELECT sequence, at, hash FROM audit_events
-                 WHERE organization_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
-            )
+            .query(concat!(
+                "SELECT sequence, at, hash FROM audit_events WHERE organization_id = $1 AND sequence > $2 AND ",
+                has_a_time!(),
+                " ORDER BY sequence LIMIT $3"
+            ))
             .bind(organization.to_owned())
             .bind(chain.pruned.sequence)
             .bind(limit)

@@ -16,6 +16,8 @@ both_databases! {
     each_organization_has_a_chain_of_its_own,
     every_change_of_a_row_is_found_at_that_row,
     a_row_that_another_program_added_is_found,
+    a_row_that_cannot_be_read_is_found_too,
+    a_row_that_was_moved_is_found_where_it_was,
     a_row_that_is_missing_is_found_wherever_it_was,
     the_command_verifies_and_names_the_first_broken_event,
     the_command_exports_every_event_as_a_line,
@@ -96,6 +98,35 @@ async fn every_change_of_a_row_is_found_at_that_row(app: TestApp) {
         app.database.tamper(undo).await;
         assert_eq!(verified(&app).await.broken, None, "{column}");
     }
+}
+
+async fn a_row_that_cannot_be_read_is_found_too(app: TestApp) {
+    busy(&app).await;
+    let values: &[_] = if app.database.postgres.is_some() {
+        &[("scopes", "'{}'"), ("details", "'[1]'"), ("at", "'infinity'"), ("at", "'-infinity'"), ("hash", "''")]
+    } else {
+        &[("scopes", "'['"), ("details", "'x'"), ("at", "'2026-xx'"), ("token_id", "x'00'"), ("user_id", "x'ff'")]
+    };
+    for (column, value) in values {
+        app.database.tamper("CREATE TABLE kept AS SELECT * FROM audit_events WHERE sequence = 9").await;
+        app.database.tamper(&format!("UPDATE audit_events SET {column} = {value} WHERE sequence = 9")).await;
+        let broken = verified(&app).await.broken.unwrap_or_else(|| panic!("{column} may be {value}"));
+        assert_eq!(broken.sequence, 9, "{column} is {value}");
+        let found = audit_command(&app, "verify").await;
+        assert_eq!(found.status.code(), Some(1), "{found:?}");
+        assert!(found.stderr.contains("event 9: "), "{found:?}");
+        let undo = "DELETE FROM audit_events WHERE sequence = 9;
+                    INSERT INTO audit_events SELECT * FROM kept; DROP TABLE kept";
+        app.database.tamper(undo).await;
+        assert_eq!(verified(&app).await.broken, None, "{column}");
+    }
+}
+
+async fn a_row_that_was_moved_is_found_where_it_was(app: TestApp) {
+    busy(&app).await;
+    app.database.tamper("UPDATE audit_events SET sequence = 999999 WHERE sequence = 9").await;
+    let broken = verified(&app).await.broken.expect("it is noticed");
+    assert_eq!((broken.sequence, broken.problem), (9, "the event is missing"));
 }
 
 async fn a_row_that_is_missing_is_found_wherever_it_was(app: TestApp) {
