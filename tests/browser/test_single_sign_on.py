@@ -7,6 +7,8 @@ import pytest
 from axe import has_no_barrier
 from conftest import free_port, program, running_demo
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.wait import WebDriverWait
 from test_console import field, follow, main, says
 from test_pages import button, shows
 
@@ -53,7 +55,10 @@ def sign_in(browser, console, name):
     browser.find_element(By.LINK_TEXT, BUTTON).click()
     field(browser, "login").send_keys(name)
     field(browser, "password").send_keys("any")
-    browser.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
+    submit = browser.find_element(By.CSS_SELECTOR, "button[type=submit]")
+    submit.click()
+    # The page that asks for leave has such a button too; the old page may be there for a moment.
+    WebDriverWait(browser, 10).until(staleness_of(submit))
     browser.find_element(By.CSS_SELECTOR, "button[autofocus], button[type=submit]").click()
 
 
