@@ -8,8 +8,7 @@ from axe import has_no_barrier
 from conftest import free_port, program, running_demo
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import staleness_of
-from selenium.webdriver.support.wait import WebDriverWait
-from test_console import field, follow, main, says
+from test_console import field, follow, main, says, wait
 from test_pages import button, shows
 
 PROVIDER = Path(__file__).parent / "identity_provider.mjs"
@@ -58,7 +57,7 @@ def sign_in(browser, console, name):
     submit = browser.find_element(By.CSS_SELECTOR, "button[type=submit]")
     submit.click()
     # The page that asks for leave has such a button too; the old page may be there for a moment.
-    WebDriverWait(browser, 10).until(staleness_of(submit))
+    wait(browser, staleness_of(submit))
     browser.find_element(By.CSS_SELECTOR, "button[autofocus], button[type=submit]").click()
 
 

@@ -251,7 +251,7 @@ impl Store {
         let mut verified =
             Verified { events: 0, pruned: chain.pruned, last: chain.last, oldest_at: None, broken: None };
         let (mut before, mut at_a_time) = (chain.pruned, AT_A_TIME);
-        'chain: while before.sequence < chain.last.sequence {
+        while before.sequence < chain.last.sequence {
             let events = match self.some_events_after(organization, before.sequence, at_a_time).await {
                 // Those before the one that cannot be read are verified one by one.
                 Err(error) if error.is_about_a_stored_value() && at_a_time > 1 => {
@@ -282,7 +282,7 @@ impl Store {
                     verified.events += 1;
                     verified.oldest_at = verified.oldest_at.or(Some(event.at));
                     if before.sequence == chain.last.sequence {
-                        break 'chain;
+                        break;
                     }
                     continue;
                 };

@@ -64,6 +64,16 @@ async fn each_organization_has_a_chain_of_its_own(app: TestApp) {
     assert_eq!(audit::verify(&app.app.broker, "unknown").await.unwrap(), None);
 }
 
+async fn keep_event_nine(app: &TestApp) {
+    app.database.tamper("CREATE TABLE kept AS SELECT * FROM audit_events WHERE sequence = 9").await;
+}
+
+async fn restore_event_nine(app: &TestApp) {
+    let undo = "DELETE FROM audit_events WHERE sequence = 9;
+                INSERT INTO audit_events SELECT * FROM kept; DROP TABLE kept";
+    app.database.tamper(undo).await;
+}
+
 async fn every_change_of_a_row_is_found_at_that_row(app: TestApp) {
     busy(&app).await;
     let (text, json) = ("'changed'", r#"'["changed"]'"#);
@@ -87,15 +97,12 @@ async fn every_change_of_a_row_is_found_at_that_row(app: TestApp) {
         ("address", text),
         ("at", later),
     ] {
-        let keep = "CREATE TABLE kept AS SELECT * FROM audit_events WHERE sequence = 9".to_owned();
-        app.database.tamper(&keep).await;
+        keep_event_nine(&app).await;
         let change = format!("UPDATE audit_events SET {column} = {value} WHERE sequence = 9");
         assert_eq!(app.database.tamper(&change).await, 1);
         let broken = verified(&app).await.broken.unwrap_or_else(|| panic!("{column} may be changed"));
         assert_eq!(broken.sequence, 9, "{column}");
-        let undo = "DELETE FROM audit_events WHERE sequence = 9;
-                    INSERT INTO audit_events SELECT * FROM kept; DROP TABLE kept";
-        app.database.tamper(undo).await;
+        restore_event_nine(&app).await;
         assert_eq!(verified(&app).await.broken, None, "{column}");
     }
 }
@@ -108,16 +115,14 @@ async fn a_row_that_cannot_be_read_is_found_too(app: TestApp) {
         &[("scopes", "'['"), ("details", "'x'"), ("at", "'2026-xx'"), ("token_id", "x'00'"), ("user_id", "x'ff'")]
     };
     for (column, value) in values {
-        app.database.tamper("CREATE TABLE kept AS SELECT * FROM audit_events WHERE sequence = 9").await;
+        keep_event_nine(&app).await;
         app.database.tamper(&format!("UPDATE audit_events SET {column} = {value} WHERE sequence = 9")).await;
         let broken = verified(&app).await.broken.unwrap_or_else(|| panic!("{column} may be {value}"));
         assert_eq!(broken.sequence, 9, "{column} is {value}");
         let found = audit_command(&app, "verify").await;
         assert_eq!(found.status.code(), Some(1), "{found:?}");
         assert!(found.stderr.contains("event 9: "), "{found:?}");
-        let undo = "DELETE FROM audit_events WHERE sequence = 9;
-                    INSERT INTO audit_events SELECT * FROM kept; DROP TABLE kept";
-        app.database.tamper(undo).await;
+        restore_event_nine(&app).await;
         assert_eq!(verified(&app).await.broken, None, "{column}");
     }
 }
