@@ -46,6 +46,7 @@ async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--short", database_url] => measure_shortly(database_url).await,
+        ["--handouts", database_url] => measure_handouts(database_url).await,
         ["--waiters", database_url] => measure_waiting(database_url).await,
         [bare::ARGUMENT, slots] => bare::serve(slots.parse()?).await,
         [yardstick::ARGUMENT, database_url] => yardstick::serve(database_url).await,
@@ -61,6 +62,14 @@ async fn measure(database_url: &str) -> anyhow::Result<()> {
     let waiting = waiting::measure(database_url, &keys).await?;
     targets::print(&levels);
     waiting.print();
+    Ok(())
+}
+
+/// Only what recording hand-outs costs: by little, so it takes many rounds to see.
+async fn measure_handouts(database_url: &str) -> anyhow::Result<()> {
+    let keys = KeyRing::generate();
+    let _provider = seeded(database_url, &keys, hits::HANDOUTS.users).await?;
+    targets::print(&measure_hits(database_url, &keys, &hits::HANDOUTS).await?);
     Ok(())
 }
 

@@ -14,10 +14,11 @@ struct Target {
     least: f64,
 }
 
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 6] = [
     Target { side: Side::Database, to: Side::Select, at: &[1], least: 1.0 },
     Target { side: Side::Database, to: Side::Select, at: &[32, 128], least: 2.2 },
     Target { side: Side::DatabaseAudited, to: Side::Database, at: &[32, 128], least: 0.9 },
+    Target { side: Side::MemoryAudited, to: Side::Memory, at: &[32, 128], least: 0.9 },
     Target { side: Side::Memory, to: Side::Select, at: &[32, 128], least: 3.5 },
     Target { side: Side::Memory, to: Side::Hello, at: &[32, 128], least: 0.6 },
 ];
@@ -39,10 +40,10 @@ pub fn print(levels: &[Level]) {
         "conns", "", "a second", "p50 ms", "p99 ms", "server", "PostgreSQL", "x select", "x hello"
     );
     for level in levels {
-        for side in Side::ALL {
+        for side in level.sides() {
             let round = level.median(side);
             println!(
-                "{:>5} | {:<36} | {:>8.0} {:>8.2} {:>8.2} | {:>6.1} {:>10.1} | {:>8.2} {:>8.2} | {}",
+                "{:>5} | {:<36} | {:>8.0} {:>8.2} {:>8.2} | {:>6.1} {:>10.1} | {:>8} {:>8} | {}",
                 level.connections,
                 side.name(),
                 round.per_second,
@@ -50,21 +51,25 @@ pub fn print(levels: &[Level]) {
                 round.p99,
                 round.server_cpu,
                 round.postgres_cpu,
-                level.ratio(side, Side::Select),
-                level.ratio(side, Side::Hello),
+                ratio(level, side, Side::Select),
+                ratio(level, side, Side::Hello),
                 of(level, side).collect::<Vec<_>>().join(", ")
             );
         }
     }
 }
 
+fn ratio(level: &Level, side: Side, to: Side) -> String {
+    level.ratio(side, to).map(|ratio| format!("{ratio:.2}")).unwrap_or_default()
+}
+
 /// The targets of a side at a level, each with what was measured.
 fn of(level: &Level, side: Side) -> impl Iterator<Item = String> {
     let targets = TARGETS.iter().filter(move |target| target.side == side && target.at.contains(&level.connections));
-    targets.map(|target| {
-        let ratio = level.ratio(target.side, target.to);
+    targets.filter_map(|target| {
+        let ratio = level.ratio(target.side, target.to)?;
         let met = if ratio >= target.least { "met" } else { "MISSED" };
-        format!("{ratio:.2} of {}, at least {:.1}: {met}", short(target.to), target.least)
+        Some(format!("{ratio:.2} of {}, at least {:.1}: {met}", short(target.to), target.least))
     })
 }
 
@@ -73,7 +78,7 @@ fn of(level: &Level, side: Side) -> impl Iterator<Item = String> {
 pub fn refuse_gross_regressions(levels: &[Level]) -> anyhow::Result<()> {
     for level in levels {
         for target in TARGETS.iter().filter(|target| target.at.contains(&level.connections)) {
-            let ratio = level.ratio(target.side, target.to);
+            let Some(ratio) = level.ratio(target.side, target.to) else { continue };
             ensure!(
                 ratio >= target.least / 2.0,
                 "{} at {} connections: {ratio:.2} of {}, which is less than half of the target {:.1}",

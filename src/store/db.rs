@@ -7,7 +7,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sqlx::{
-    Arguments, Connection, Encode, Executor, FromRow, Postgres as PostgresDatabase, Sqlite, SqlitePool, Type,
+    Arguments, AssertSqlSafe, Connection, Encode, Executor, FromRow, Postgres as PostgresDatabase, SqlSafeStr, SqlStr,
+    Sqlite, SqlitePool, Type,
     migrate::Migrator,
     postgres::{PgArguments, PgListener, PgRow},
     query_as_with, query_with,
@@ -148,6 +149,7 @@ impl Db {
             Backend::Postgres(_) => Args::Postgres(PgArguments::default()),
             Backend::Sqlite(_) => Args::Sqlite(SqliteArguments::default()),
         };
+        let sql = sql.into_sql_str();
         Query { sql, args, broken: None, is_read: false, target: Target::Db(self) }
     }
 
@@ -194,10 +196,17 @@ impl Tx {
             TxConnection::Postgres(_) => Args::Postgres(PgArguments::default()),
             TxConnection::Sqlite(_) => Args::Sqlite(SqliteArguments::default()),
         };
+        let sql = sql.into_sql_str();
         Query { sql, args, broken: None, is_read: false, target: Target::Tx(self) }
     }
 
-    /// True where [`Query::bind_postgres`] can be used.
+    /// A statement that was put together for PostgreSQL, of constants alone, and the values of its parameters.
+    pub fn postgres_query(&mut self, sql: String, values: PgArguments) -> Query<'_> {
+        let (sql, args) = (AssertSqlSafe(sql).into_sql_str(), Args::Postgres(values));
+        Query { sql, args, broken: None, is_read: false, target: Target::Tx(self) }
+    }
+
+    /// True where [`Tx::postgres_query`] can be used.
     #[must_use]
     pub fn is_postgres(&self) -> bool {
         matches!(self.0, TxConnection::Postgres(_))
@@ -241,7 +250,7 @@ enum Target<'c> {
 
 /// One statement with its bound values.
 pub struct Query<'c> {
-    sql: &'static str,
+    sql: SqlStr,
     args: Args,
     broken: Option<sqlx::Error>,
     is_read: bool,
@@ -347,23 +356,6 @@ impl Query<'_> {
         self
     }
 
-    /// Binds the next `$n` to a value of a kind that only PostgreSQL has, such as an array.
-    #[must_use]
-    pub fn bind_postgres<'v, V>(mut self, value: V) -> Self
-    where
-        V: Encode<'v, PostgresDatabase> + Type<PostgresDatabase>,
-    {
-        match &mut self.args {
-            Args::Postgres(args) => {
-                if let Err(error) = args.add(value) {
-                    self.broken = Some(sqlx::Error::Encode(error));
-                }
-            }
-            Args::Sqlite(_) => self.broken = Some(sqlx::Error::Encode("a value that only PostgreSQL has".into())),
-        }
-        self
-    }
-
     /// Binds the next two `$n`: the organization and the workspace that every statement stays within.
     #[must_use]
     pub fn within(self, tenant: &Tenant) -> Self {
@@ -386,7 +378,7 @@ impl Query<'_> {
     /// All rows.
     pub async fn all<R: Row>(self) -> Result<Vec<R>, StoreError> {
         let sql = self.sql;
-        on_connection!(self, |connection, args, keep| query_as_with::<_, R, _>(sql, args)
+        on_connection!(self, |connection, args, keep| query_as_with::<_, R, _>(sql.clone(), args)
             .persistent(keep)
             .fetch_all(connection))
     }
@@ -394,7 +386,7 @@ impl Query<'_> {
     /// The row, if there is one.
     pub async fn optional<R: Row>(self) -> Result<Option<R>, StoreError> {
         let sql = self.sql;
-        on_connection!(self, |connection, args, keep| query_as_with::<_, R, _>(sql, args)
+        on_connection!(self, |connection, args, keep| query_as_with::<_, R, _>(sql.clone(), args)
             .persistent(keep)
             .fetch_optional(connection))
     }
@@ -402,7 +394,7 @@ impl Query<'_> {
     /// The one row that must exist.
     pub async fn one<R: Row>(self) -> Result<R, StoreError> {
         let sql = self.sql;
-        on_connection!(self, |connection, args, keep| query_as_with::<_, R, _>(sql, args)
+        on_connection!(self, |connection, args, keep| query_as_with::<_, R, _>(sql.clone(), args)
             .persistent(keep)
             .fetch_one(connection))
     }
@@ -411,7 +403,11 @@ impl Query<'_> {
     pub async fn execute(self) -> Result<u64, StoreError> {
         let sql = self.sql;
         on_connection!(self, |connection, args, keep| async {
-            query_with(sql, args).persistent(keep).execute(connection).await.map(|done| RowsAffected::from(done).0)
+            query_with(sql.clone(), args)
+                .persistent(keep)
+                .execute(connection)
+                .await
+                .map(|done| RowsAffected::from(done).0)
         })
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     chain::{ChainEnd, ChainKey, Placed},
-    columns::{self, event_columns},
+    columns::{Rows, event_columns},
 };
 use crate::{
     model::{
@@ -232,7 +232,7 @@ async fn append<'e>(
         let some = events.by_ref().take(AT_ONCE);
         let placed: Vec<Placed<'_>> = some.map(|event| chain.place(event)).collect();
         added += if tx.is_postgres() {
-            columns::bind(tx.query(columns::INSERT), &chain.organization, &placed).execute().await?
+            Rows::new(&chain.organization, &placed)?.insert(tx).await?
         } else {
             INSERTS.insert(tx, &placed, bind_event).await?
         };

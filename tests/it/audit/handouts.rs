@@ -94,17 +94,21 @@ async fn each_event_of_a_batch_says_whose_token_it_was(app: TestApp) {
     for (user, scopes) in &cases {
         app.connect(&provider, &asking(user, scopes)).await;
     }
-    let before = of_name(&recorded(&app).await, "token.handed_out").len();
-    let in_turns: Vec<_> = cases.iter().cycle().take(12).collect();
-    for (user, scopes) in &in_turns {
-        app.token(&asking(user, scopes)).await;
+    // PostgreSQL is told of a few in another way than of many, and of a column in which many differ otherwise than of one in which
+    // they do not.
+    for (number, users) in [(12, 3), (60, 3), (60, 1)] {
+        let before = of_name(&recorded(&app).await, "token.handed_out").len();
+        let in_turns: Vec<_> = cases[..users].iter().cycle().take(number).collect();
+        for (user, scopes) in &in_turns {
+            app.token(&asking(user, scopes)).await;
+        }
+        let handed_out = of_name(&recorded(&app).await, "token.handed_out").split_off(before);
+        let said = handed_out.iter().map(|event| (event["user_id"].clone(), event["scopes"].clone()));
+        let expected = in_turns.iter().map(|(user, scopes)| (json!(user), json!(scopes)));
+        assert_eq!(said.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        let requests: BTreeSet<_> = handed_out.iter().map(|event| event["request_id"].as_str().unwrap()).collect();
+        assert_eq!(requests.len(), number, "each in a request of its own");
     }
-    let handed_out = of_name(&recorded(&app).await, "token.handed_out").split_off(before);
-    let said = handed_out.iter().map(|event| (event["user_id"].clone(), event["scopes"].clone()));
-    let expected = in_turns.iter().map(|(user, scopes)| (json!(user), json!(scopes)));
-    assert_eq!(said.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
-    let requests: BTreeSet<_> = handed_out.iter().map(|event| event["request_id"].as_str().unwrap()).collect();
-    assert_eq!(requests.len(), in_turns.len(), "each in a request of its own");
     assert_eq!(verified(&app).await.broken, None);
 }
 
