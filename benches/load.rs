@@ -65,11 +65,9 @@ async fn measure(database_url: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Only what recording hand-outs costs: by little, so it takes many rounds to see.
+/// Only what recording hand-outs costs: little, so that it takes many rounds to see.
 async fn measure_handouts(database_url: &str) -> anyhow::Result<()> {
-    let keys = KeyRing::generate();
-    let _provider = seeded(database_url, &keys, hits::HANDOUTS.users).await?;
-    targets::print(&measure_hits(database_url, &keys, &hits::HANDOUTS).await?);
+    targets::print(&measure_only_hits(database_url, &hits::HANDOUTS).await?);
     Ok(())
 }
 
@@ -83,11 +81,15 @@ async fn measure_waiting(database_url: &str) -> anyhow::Result<()> {
 
 /// About a minute, and it fails only if something became less than half as fast as it should be.
 async fn measure_shortly(database_url: &str) -> anyhow::Result<()> {
-    let keys = KeyRing::generate();
-    let _provider = seeded(database_url, &keys, hits::SHORT.users).await?;
-    let levels = measure_hits(database_url, &keys, &hits::SHORT).await?;
+    let levels = measure_only_hits(database_url, &hits::SHORT).await?;
     targets::print(&levels);
     targets::refuse_gross_regressions(&levels)
+}
+
+async fn measure_only_hits(database_url: &str, plan: &Plan) -> anyhow::Result<Vec<Level>> {
+    let keys = KeyRing::generate();
+    let _provider = seeded(database_url, &keys, plan.users).await?;
+    measure_hits(database_url, &keys, plan).await
 }
 
 async fn seeded(database_url: &str, keys: &SecretString, users: u32) -> anyhow::Result<FakeProvider> {

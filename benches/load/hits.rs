@@ -126,7 +126,7 @@ pub fn measure(sides: &Sides<'_>, plan: &Plan) -> anyhow::Result<Vec<Level>> {
         for &side in plan.sides {
             sides.run(side, connections, plan.warm_up, true)?;
         }
-        if connections == plan.levels[0] {
+        if connections == 1 {
             // One connection alone does not ask for every user while it warms up.
             for side in [Side::Memory, Side::MemoryAudited] {
                 sides.run(side, 32, plan.warm_up, false)?;

@@ -2,7 +2,7 @@
 //! Owns: the targets, and which regression is a gross one.
 //! Must not know: how the figures were taken.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 
 use super::hits::{Level, Side};
 
@@ -78,7 +78,7 @@ fn of(level: &Level, side: Side) -> impl Iterator<Item = String> {
 pub fn refuse_gross_regressions(levels: &[Level]) -> anyhow::Result<()> {
     for level in levels {
         for target in TARGETS.iter().filter(|target| target.at.contains(&level.connections)) {
-            let Some(ratio) = level.ratio(target.side, target.to) else { continue };
+            let ratio = level.ratio(target.side, target.to).context("a side of a target was not measured")?;
             ensure!(
                 ratio >= target.least / 2.0,
                 "{} at {} connections: {ratio:.2} of {}, which is less than half of the target {:.1}",

@@ -94,8 +94,7 @@ async fn each_event_of_a_batch_says_whose_token_it_was(app: TestApp) {
     for (user, scopes) in &cases {
         app.connect(&provider, &asking(user, scopes)).await;
     }
-    // PostgreSQL is told of a few in another way than of many, and of a column in which many differ otherwise than of one in which
-    // they do not.
+    // On PostgreSQL, a small batch has an array for each column. A large one has arrays only for the columns that differ.
     for (number, users) in [(12, 3), (60, 3), (60, 1)] {
         let before = of_name(&recorded(&app).await, "token.handed_out").len();
         let in_turns: Vec<_> = cases[..users].iter().cycle().take(number).collect();
